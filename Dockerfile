@@ -1,0 +1,24 @@
+# One image; its role is its command: the API (below), `celery -A wallet worker`,
+# `celery -A wallet beat`, or any `python manage.py …`.
+FROM python:3.13-slim
+
+ENV PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    PIP_NO_CACHE_DIR=1 \
+    PIP_DISABLE_PIP_VERSION_CHECK=1
+
+WORKDIR /app
+COPY requirements.txt requirements-mysql.txt requirements-postgresql.txt ./
+RUN pip install -r requirements.txt -r requirements-mysql.txt -r requirements-postgresql.txt \
+    && useradd --system --no-create-home wallet
+COPY . .
+RUN python manage.py collectstatic --noinput
+
+USER wallet
+EXPOSE 8000
+
+HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 \
+    CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://localhost:8000/healthz', timeout=2)"]
+
+# gunicorn.conf.py has the rest.
+CMD ["gunicorn", "--bind", "0.0.0.0:8000", "wallet.wsgi:application"]

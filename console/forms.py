@@ -1,0 +1,71 @@
+"""What operators type: filters, and the evidence of a review."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from datetime import timezone as dt_timezone
+
+from django import forms
+
+from console.queries.listing import Cursor, Filters
+from wallets.models.transaction import Transaction
+from wallets.services.review import MAX_EVIDENCE
+
+Status = Transaction.Status
+MAX_ID = 2**63 - 1
+LOCAL = "%Y-%m-%dT%H:%M"
+
+
+class FilterForm(forms.Form):
+    """The filters of the list, from the query string."""
+
+    status = forms.ChoiceField(
+        required=False,
+        choices=[
+            ("", "Any status"),
+            *((status, status.capitalize()) for status in Status.values),
+            ("NEEDS_REVIEW", "Needs review"),
+        ],
+    )
+    id = forms.IntegerField(required=False, min_value=1, max_value=MAX_ID)
+    wallet = forms.UUIDField(required=False)
+    since = forms.DateTimeField(
+        required=False,
+        input_formats=[LOCAL],
+        widget=forms.DateTimeInput({"type": "datetime-local"}, format=LOCAL),
+    )
+    until = forms.DateTimeField(
+        required=False,
+        input_formats=[LOCAL],
+        widget=forms.DateTimeInput({"type": "datetime-local"}, format=LOCAL),
+    )
+
+    def filters(self) -> Filters:
+        """The valid ones among them."""
+        found = self.cleaned_data
+        review = found.get("status") == "NEEDS_REVIEW"
+        return Filters(
+            status=Status.PROCESSING if review else found.get("status") or "",
+            needs_review=review,
+            wallet_uuid=str(found.get("wallet") or ""),
+            transaction_id=found.get("id"),
+            since=found.get("since"),
+            until=found.get("until"),
+        )
+
+
+class EvidenceForm(forms.Form):
+    """On what evidence a withdrawal in review is resolved."""
+
+    evidence = forms.CharField(max_length=MAX_EVIDENCE, widget=forms.Textarea)
+
+
+def parse_cursor(text: str) -> Cursor | None:
+    """Return where a page begins; None for what no page has linked to."""
+    try:
+        moment, pk = text.split("_")
+        when = datetime.fromtimestamp(float(moment), dt_timezone.utc)
+        number = int(pk)
+    except (ValueError, OverflowError, OSError):
+        return None
+    return Cursor(when, number) if 0 < number <= MAX_ID else None

@@ -1,0 +1,53 @@
+"""`manage.py demo_login`: an operator for this machine only, with a password of its own."""
+
+from __future__ import annotations
+
+import secrets
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.models import Permission, User
+from django.core.management.base import BaseCommand, CommandError
+
+USERNAME = "operator"
+
+
+class Command(BaseCommand):
+    help = "Create a demo operator, where only loopback is served; print its password."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--folder",
+            type=Path,
+            default=settings.BASE_DIR / "var",
+            help="where the password is kept, so that it stays the same",
+        )
+
+    def handle(self, *args: Any, folder: Path, **options: Any) -> None:
+        if set(settings.ALLOWED_HOSTS) - set(settings.LOOPBACK_HOSTS):
+            raise CommandError(
+                "ALLOWED_HOSTS names another host than this machine: use createsuperuser."
+            )
+        password = _password(folder / "demo-login")
+        user, _ = User.objects.get_or_create(username=USERNAME)
+        if not user.check_password(password):
+            user.set_password(password)
+        user.is_staff = user.is_active = True
+        user.save()
+        ours = Permission.objects.filter(content_type__app_label="wallets")
+        user.user_permissions.set(
+            ours.filter(codename__startswith="view_")
+            | ours.filter(codename="change_transaction")
+        )
+        self.stdout.write(f"{USERNAME} {password}")
+
+
+def _password(file: Path) -> str:
+    """The password kept in the file, which only its owner may read."""
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch(mode=0o600)
+        file.write_text(secrets.token_urlsafe(12) + "\n")
+    return file.read_text().strip()

@@ -1,0 +1,50 @@
+"""Alarms, newest first. Reads only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from wallets.models.alarm import Alarm
+from wallets.services import alarm
+
+PAGE = 50
+
+# What each kind means and what to do, in a sentence; docs/runbook.md says it in full.
+MEANING = {
+    Alarm.Kind.NEEDS_REVIEW: (
+        "Nobody knows whether the bank paid. Ask the bank about the reference, then "
+        "resolve it."
+    ),
+    Alarm.Kind.PAID_AFTER_RELEASE: (
+        "The bank says it paid, but the money went back to the wallet. Settle it with "
+        "the customer or the bank; nothing is moved by itself."
+    ),
+    Alarm.Kind.CONTRADICTION: (
+        "The bank said it refused what it had said it paid. Ask the bank which is true."
+    ),
+    Alarm.Kind.PAID_TWICE: (
+        "The bank's statement lists one reference more than once. Claim it back from "
+        "the bank."
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Notice:
+    """An alarm, and what its kind means."""
+
+    alarm: Alarm
+    meaning: str
+
+
+def alarms(*, everything: bool, before: int | None) -> tuple[list[Notice], int | None]:
+    """Return one page of alarms, and the id that the next page ends before."""
+    rows = alarm.unacknowledged()
+    if everything:
+        rows = Alarm.objects.select_related("transaction__wallet")
+    if before is not None:
+        rows = rows.filter(pk__lt=before)
+    page = list(rows.order_by("-pk")[: PAGE + 1])
+    shown = page[:PAGE]
+    notices = [Notice(row, MEANING.get(Alarm.Kind(row.kind), "")) for row in shown]
+    return notices, shown[-1].pk if len(page) > PAGE else None

@@ -1,0 +1,97 @@
+"""One withdrawal with its whole life; one wallet with its statement. Reads only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from wallets.models.alarm import Alarm
+from wallets.models.attempt import Attempt
+from wallets.models.ledger import Movement
+from wallets.models.transaction import Transaction
+from wallets.models.transition import Transition
+from wallets.models.wallet import Wallet
+
+# A withdrawal has a handful of each; look-ups may go on for years, so there is a bound.
+LIMIT = 200
+STATEMENT_PAGE = 50
+PLOT_POINTS = 500
+
+
+@dataclass(frozen=True)
+class Life:
+    """A withdrawal and everything that belongs to it."""
+
+    withdrawal: Transaction
+    attempts: list[Attempt]
+    transitions: list[Transition]
+    movements: list[Movement]
+    alarms: list[Alarm]
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes whenever anything on the page does."""
+        return _fingerprint(self.withdrawal, self.attempts, self.alarms)
+
+    @property
+    def over(self) -> bool:
+        """Nothing more happens to it by itself."""
+        status = Transaction.Status
+        ended = self.withdrawal.status in (status.COMPLETED, status.CANCELLED)
+        return ended or self.withdrawal.final
+
+
+def life(transaction_id: int) -> Life | None:
+    """Return a withdrawal's life; None for an unknown id or a deposit."""
+    withdrawal = (
+        Transaction.objects.select_related("wallet")
+        .filter(
+            pk=transaction_id, transaction_type=Transaction.TransactionType.WITHDRAWAL
+        )
+        .first()
+    )
+    if withdrawal is None:
+        return None
+    return Life(
+        withdrawal,
+        list(withdrawal.attempts.order_by("-number")[:LIMIT]),
+        list(withdrawal.transitions.order_by("-sequence")[:LIMIT]),
+        list(withdrawal.movements.order_by("-pk")[:LIMIT]),
+        list(withdrawal.alarms.order_by("-pk")[:LIMIT]),
+    )
+
+
+def _fingerprint(
+    withdrawal: Transaction, attempts: list[Attempt], alarms: list[Alarm]
+) -> str:
+    checks = sum(attempt.checks for attempt in attempts)
+    open_alarms = sum(1 for alarm in alarms if alarm.acknowledged_at is None)
+    return f"{withdrawal.version}.{checks}.{len(alarms)}.{open_alarms}"
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A wallet's latest movements, newest first, and its balance over time."""
+
+    wallet: Wallet
+    movements: list[Movement]
+    points: list[tuple[datetime, int]]
+    next: int | None
+
+
+def statement(wallet_uuid: str, before: int | None = None) -> Statement | None:
+    """Return a wallet with one page of its statement; None for an unknown wallet.
+
+    `before` is the number of the movement that the page ends before.
+    """
+    wallet = Wallet.objects.filter(uuid=wallet_uuid).first()
+    if wallet is None:
+        return None
+    rows = wallet.movements.order_by("-sequence")
+    points = list(rows.values_list("created_at", "balance_after")[:PLOT_POINTS])
+    if before is not None:
+        rows = rows.filter(sequence__lt=before)
+    page = list(rows.select_related("transaction")[: STATEMENT_PAGE + 1])
+    more = len(page) > STATEMENT_PAGE
+    page = page[:STATEMENT_PAGE]
+    return Statement(wallet, page, points[::-1], page[-1].sequence if more else None)

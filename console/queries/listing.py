@@ -1,0 +1,155 @@
+"""Pages of withdrawals: filtered, by cursor, each page read from an index.
+
+Two orders, so that no filter makes the database read what it does not show: a wallet's
+withdrawals and all of them go by id, newest first; a status or a span of time goes by the
+planned time. Reads only.
+"""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass
+from datetime import datetime
+from typing import cast
+
+from django.db.models import Q, QuerySet
+
+from wallets.models.transaction import Transaction
+from wallets.services import review
+
+PAGE = 50
+
+Status = Transaction.Status
+
+
+@dataclass(frozen=True)
+class Filters:
+    """What to show. All are combined.
+
+    `needs_review` goes with the status PROCESSING, which is what the index is on.
+    """
+
+    status: str = ""
+    needs_review: bool = False
+    wallet_uuid: str = ""
+    transaction_id: int | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """The last row shown: the next page begins after it."""
+
+    scheduled_for: datetime
+    pk: int
+
+    def __str__(self) -> str:
+        return f"{self.scheduled_for.timestamp():.6f}_{self.pk}"
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some withdrawals, and where the next page begins; None at the end."""
+
+    rows: list[Transaction]
+    next: Cursor | None
+
+
+def page(filters: Filters, after: Cursor | None = None, *, size: int = PAGE) -> Page:
+    """Return one page of withdrawals."""
+    rows = _filtered(filters)
+    if filters.transaction_id is not None:
+        found = list(rows[:1])
+    elif filters.wallet_uuid or not (filters.status or _span(filters)):
+        found = _by_id(rows, after, size)
+    else:
+        found = _by_time(rows, filters, after, size)
+    more = len(found) > size
+    found = found[:size]
+    last = Cursor(_time_of(found[-1]), found[-1].pk) if more else None
+    return Page(found, last)
+
+
+def _time_of(row: Transaction) -> datetime:
+    # A constraint of the table: every withdrawal has it.
+    return cast(datetime, row.scheduled_for)
+
+
+def _span(filters: Filters) -> bool:
+    return bool(filters.since or filters.until)
+
+
+def _filtered(filters: Filters) -> QuerySet[Transaction]:
+    rows = Transaction.objects.filter(
+        transaction_type=Transaction.TransactionType.WITHDRAWAL
+    ).select_related("wallet")
+    if filters.transaction_id is not None:
+        rows = rows.filter(pk=filters.transaction_id)
+    if filters.wallet_uuid:
+        rows = rows.filter(wallet__uuid=filters.wallet_uuid)
+    if filters.status:
+        rows = rows.filter(status=filters.status)
+    if filters.needs_review:
+        rows = rows.filter(needs_review=True)
+    if filters.since:
+        rows = rows.filter(scheduled_for__gte=filters.since)
+    if filters.until:
+        rows = rows.filter(scheduled_for__lt=filters.until)
+    return rows
+
+
+def _by_id(
+    rows: QuerySet[Transaction], after: Cursor | None, size: int
+) -> list[Transaction]:
+    if after:
+        rows = rows.filter(pk__lt=after.pk)
+    return list(rows.order_by("-pk")[: size + 1])
+
+
+def _by_time(
+    rows: QuerySet[Transaction], filters: Filters, after: Cursor | None, size: int
+) -> list[Transaction]:
+    """The latest planned first; what is scheduled, the next one first."""
+    if filters.status == Status.PENDING:
+        if after:
+            rows = rows.filter(
+                Q(scheduled_for__gt=after.scheduled_for)
+                | Q(scheduled_for=after.scheduled_for, pk__gt=after.pk),
+                scheduled_for__gte=after.scheduled_for,
+            )
+        return list(rows.order_by("scheduled_for", "pk")[: size + 1])
+    if after:
+        rows = rows.filter(
+            Q(scheduled_for__lt=after.scheduled_for)
+            | Q(scheduled_for=after.scheduled_for, pk__lt=after.pk),
+            # Says the same once more, so that the index is used for it.
+            scheduled_for__lte=after.scheduled_for,
+        )
+    # One ordered index range for each status, merged here.
+    statuses = [filters.status] if filters.status else list(Status.values)
+    pages = [
+        rows.filter(status=status).order_by("-scheduled_for", "-pk")[: size + 1]
+        for status in statuses
+    ]
+    key = lambda row: (_time_of(row), row.pk)  # noqa: E731
+    return list(heapq.merge(*pages, key=key, reverse=True))[: size + 1]
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A withdrawal in review, and the reference to ask the bank about."""
+
+    withdrawal: Transaction
+    reference: str
+    attempt_number: int
+
+
+def waiting_for_review(limit: int = PAGE) -> list[Waiting]:
+    """The review queue, the longest waiting first."""
+    rows = list(review.waiting().prefetch_related("attempts")[:limit])
+    found = []
+    for row in rows:
+        attempt = max(row.attempts.all(), key=lambda one: one.number)
+        found.append(Waiting(row, str(attempt.reference), attempt.number))
+    return found

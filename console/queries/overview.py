@@ -1,0 +1,207 @@
+"""The figures of the overview: each from an index. Reads only.
+
+They are kept for a few seconds, and longer when they took longer to compute, so that any
+number of open pages costs the database a bounded part of its time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from datetime import timezone as dt_timezone
+from typing import TypeVar
+
+from django.core.cache import cache
+from django.db.models import Count, Min, QuerySet, Sum
+from django.db.models.functions import TruncMinute
+
+from console.queries import activity
+from console.queries.activity import Activity
+from wallets.models.alarm import Alarm
+from wallets.models.transaction import Transaction
+from wallets.models.wallet import Wallet
+from wallets.services import alarm, readiness, review
+from wallets.utils import clock
+from wallets.utils.db import database_now
+
+T = TypeVar("T")
+
+KEEP_SECONDS = 3
+COST = 10
+BIN = timedelta(minutes=2)
+BINS = 30
+COUNT_LIMIT = 100_000
+ALARMS_SHOWN = 5
+BANK_MINUTES = 15
+
+
+@dataclass(frozen=True)
+class Money:
+    """Minor units, and how many rows they are in."""
+
+    amount: int
+    count: int
+
+
+@dataclass(frozen=True)
+class Due:
+    """What becomes due, in bins of BIN from `start`."""
+
+    start: datetime
+    bins: list[Money]
+
+    @property
+    def total(self) -> Money:
+        return Money(
+            sum(one.amount for one in self.bins), sum(one.count for one in self.bins)
+        )
+
+
+@dataclass(frozen=True)
+class Lateness:
+    """Percentiles of (executed - scheduled), in seconds; None when nothing was paid."""
+
+    p50: float | None
+    p95: float | None
+    p99: float | None
+    count: int
+
+
+@dataclass(frozen=True)
+class Share:
+    """One kind of answer of the bank: a count, its part of all, and where that begins."""
+
+    name: str
+    tone: str
+    count: int
+    percent: float
+    begins: float
+
+
+@dataclass(frozen=True)
+class Overview:
+    """Everything on the first page, as of `now`."""
+
+    now: datetime
+    in_wallets: Money
+    in_flight: Money
+    overdue: int
+    due: Due
+    activity: Activity
+    lateness: Lateness
+    unknown: int
+    oldest_unknown: datetime | None
+    in_review: int
+    sweeps: Sequence[readiness.Sweep]
+    bank: list[Share]
+    alarms: list[Alarm]
+    alarm_count: int
+
+    @property
+    def silent(self) -> list[str]:
+        """Sweeps that should have run by now."""
+        return [sweep.name for sweep in self.sweeps if sweep.silent]
+
+
+def overview() -> Overview:
+    """Return the figures, a few seconds old at most on a small system."""
+    return _kept("console:overview", _overview)
+
+
+def _kept(key: str, compute: Callable[[], T]) -> T:
+    """Compute it again only after COST times as long as it took: it stays a side show."""
+    value: T | None = cache.get(key)
+    if value is None:
+        began = clock.elapsed()
+        value = compute()
+        took = clock.elapsed() - began
+        cache.set(key, value, max(KEEP_SECONDS, COST * took))
+    return value
+
+
+def _overview() -> Overview:
+    now = database_now()
+    happened = activity.of_last_hour(now)
+    times = activity.lateness_of_last_hour(now)
+    unknown = _processing().filter(unknown_since__isnull=False)
+    doubt = unknown.aggregate(count=Count("pk"), oldest=Min("unknown_since"))
+    alarms = alarm.unacknowledged()
+    return Overview(
+        now=now,
+        in_wallets=_kept("console:wallets", _in_wallets),
+        in_flight=_money(_processing()),
+        overdue=_pending(now).order_by()[:COUNT_LIMIT].count(),
+        due=_due(now),
+        activity=happened,
+        lateness=Lateness(
+            activity.percentile(times, 0.50),
+            activity.percentile(times, 0.95),
+            activity.percentile(times, 0.99),
+            len(times),
+        ),
+        unknown=doubt["count"],
+        oldest_unknown=doubt["oldest"],
+        in_review=review.waiting().count(),
+        sweeps=readiness.sweeps(now),
+        bank=_bank(happened),
+        alarms=list(alarms[:ALARMS_SHOWN]),
+        alarm_count=alarms.order_by()[:COUNT_LIMIT].count(),
+    )
+
+
+def _in_wallets() -> Money:
+    found = Wallet.objects.aggregate(amount=Sum("balance"), count=Count("pk"))
+    return Money(int(found["amount"] or 0), found["count"])
+
+
+def _processing() -> QuerySet[Transaction]:
+    return Transaction.objects.filter(status=Transaction.Status.PROCESSING)
+
+
+def _pending(before: datetime) -> QuerySet[Transaction]:
+    return Transaction.objects.filter(
+        status=Transaction.Status.PENDING, scheduled_for__lt=before
+    )
+
+
+def _money(rows: QuerySet[Transaction]) -> Money:
+    found = rows.aggregate(amount=Sum("amount"), count=Count("pk"))
+    return Money(int(found["amount"] or 0), found["count"])
+
+
+def _due(now: datetime) -> Due:
+    start = now.replace(second=0, microsecond=0)
+    groups = (
+        _pending(start + BINS * BIN)
+        .filter(scheduled_for__gte=now)
+        .order_by()
+        .annotate(minute=TruncMinute("scheduled_for", tzinfo=dt_timezone.utc))
+        .values_list("minute")
+        .annotate(total=Sum("amount"), count=Count("pk"))
+    )
+    amounts, counts = [0] * BINS, [0] * BINS
+    for minute, amount, count in groups:
+        index = (minute - start) // BIN
+        amounts[index] += int(amount)
+        counts[index] += count
+    return Due(start, list(map(Money, amounts, counts)))
+
+
+def _bank(happened: Activity) -> list[Share]:
+    """What the bank answered lately: a sick bank shows here first."""
+    tones = {
+        "accepted": "good",
+        "rejected": "bad",
+        "unknown": "warn",
+        "unreachable": "muted",
+    }
+    counts = {key: happened.total(key, last=BANK_MINUTES) for key in tones}
+    total = sum(counts.values())
+    shares, before = [], 0
+    for key, tone in tones.items():
+        if total:
+            percent, begins = 100 * counts[key] / total, 100 * before / total
+            shares.append(Share(key, tone, counts[key], percent, begins))
+        before += counts[key]
+    return shares

@@ -1,0 +1,116 @@
+"""How the console writes money, times and states."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from datetime import timezone as dt_timezone
+
+from django import template
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from wallets.models.states import State
+from wallets.models.transaction import Transaction
+
+register = template.Library()
+
+NOTHING = "\u2013"
+
+# What a state is called, and its tone in the style sheet.
+STATES = {
+    State.PENDING: ("Scheduled", "muted"),
+    State.SENDING: ("Sending", "busy"),
+    State.UNKNOWN: ("Outcome unknown", "warn"),
+    State.NEEDS_REVIEW: ("Needs review", "warn"),
+    State.COMPLETED: ("Paid", "good"),
+    State.FAILED_RETRYABLE: ("Failed, will retry", "bad"),
+    State.FAILED_FINAL: ("Failed", "bad"),
+    State.CANCELLED: ("Cancelled", "muted"),
+}
+
+
+@register.filter
+def money(amount: int | None) -> str:
+    """Minor units with separators: 1,234,567."""
+    return NOTHING if amount is None else f"{amount:,}"
+
+
+@register.filter
+def seconds(value: float | None) -> str:
+    """A length of time: 120 ms, 1.25 s, 3 min 5 s, 2 h 10 min."""
+    if value is None:
+        return NOTHING
+    if abs(value) < 1:
+        return f"{value * 1000:.0f} ms"
+    if abs(value) < 60:
+        return f"{value:.2f} s"
+    size, small, names = (60, 1, "min s") if value < 3600 else (3600, 60, "h min")
+    first, second = names.split()
+    return f"{value // size:.0f} {first} {value % size // small:.0f} {second}"
+
+
+@register.filter
+def utc(moment: datetime | None) -> str:
+    """A moment to the second."""
+    if moment is None:
+        return NOTHING
+    return f"{moment.astimezone(dt_timezone.utc):%Y-%m-%d %H:%M:%S}"
+
+
+@register.simple_tag
+def when(moment: datetime | None) -> SafeString | str:
+    """A moment relative to now; the exact one in its title. `console.js` keeps it true."""
+    if moment is None:
+        return NOTHING
+    return format_html(
+        '<time datetime="{}" title="{} UTC" data-relative>{}</time>',
+        moment.astimezone(dt_timezone.utc).isoformat(),
+        utc(moment),
+        relative(moment, timezone.now()),
+    )
+
+
+def relative(moment: datetime, now: datetime) -> str:
+    """ "in 5 s", "3 min ago", "2 d ago"."""
+    distance = moment - now
+    if abs(distance) < timedelta(seconds=1):
+        return "now"
+    words = span(abs(distance))
+    return f"in {words}" if distance > timedelta(0) else f"{words} ago"
+
+
+def span(distance: timedelta) -> str:
+    """The largest unit that is not zero, rounded down; `console.js` does the same."""
+    total = int(distance.total_seconds())
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if total >= size:
+            return f"{total // size} {unit}"
+    return f"{total} s"
+
+
+@register.simple_tag
+def badge(withdrawal: Transaction) -> SafeString:
+    """The state of a withdrawal as a coloured word."""
+    return state_badge(withdrawal.state.value)
+
+
+@register.simple_tag
+def state_badge(value: str) -> SafeString:
+    """A state by its value, as transitions name it."""
+    if not value:
+        return SafeString(NOTHING)
+    name, tone = STATES[State(value)]
+    return format_html('<span class="badge tone-{}">{}</span>', tone, name)
+
+
+@register.filter
+def words(code: str) -> str:
+    """A code as words: needs_review → Needs review."""
+    return code.replace("_", " ").capitalize()
+
+
+@register.filter
+def short_id(value: object) -> str:
+    """The first part of a UUID, where the whole one stands in the link's title."""
+    return str(value).split("-")[0]

@@ -1,0 +1,171 @@
+"""Who gets in, who may act, and what the pages look like from outside."""
+
+from django.test import override_settings
+from django.urls import reverse
+
+from console.tests.base import ConsoleTestCase
+from wallets.tests.fakes import Does
+
+HTMX = {"HX-Request": "true"}
+
+
+class AccessTest(ConsoleTestCase):
+    def pages(self):
+        withdrawal = self.withdrawal_in_review(10)
+        return {
+            reverse("console:overview"): 200,
+            reverse("console:withdrawals"): 200,
+            reverse("console:withdrawal", args=[withdrawal.pk]): 200,
+            reverse("console:wallet", args=[self.alice.uuid]): 200,
+            reverse("console:review"): 200,
+            reverse("console:alarms"): 200,
+            reverse("console:cancel", args=[withdrawal.pk]): 403,
+            reverse("console:retry", args=[withdrawal.pk]): 403,
+            reverse("console:resolve", args=[withdrawal.pk, "paid"]): 403,
+            reverse("console:acknowledge", args=[1]): 403,
+        }
+
+    def setUp(self):
+        super().setUp()
+        self.deposit(1000)
+
+    def test_sends_strangers_to_the_login(self):
+        self.client.logout()
+        for path in self.pages():
+            with self.subTest(path=path):
+                answer = self.client.get(path)
+                self.assertRedirects(
+                    answer,
+                    f"{reverse('console:login')}?next={path}",
+                    fetch_redirect_response=False,
+                )
+
+    def test_sends_a_refreshing_page_to_the_login_as_a_whole(self):
+        self.client.logout()
+        answer = self.client.get("/console/", headers=HTMX)
+        self.assertEqual(answer.headers["HX-Redirect"], reverse("console:login"))
+
+    def test_does_not_let_a_user_in_who_is_no_staff(self):
+        self.oscar.is_staff = False
+        self.oscar.save()
+        self.assertEqual(self.client.get("/console/").status_code, 302)
+
+    def test_lets_staff_look_and_only_operators_act(self):
+        for user, denied in ((self.olga, 403), (self.oscar, 200)):
+            self.client.force_login(user)
+            for path, expected in self.pages().items():
+                if "acknowledge" in path and user is self.oscar:
+                    continue
+                with self.subTest(path=path, user=user.username):
+                    wanted = denied if expected == 403 else 200
+                    self.assertEqual(self.client.get(path).status_code, wanted)
+
+    def test_shows_no_button_to_who_may_not_press_it(self):
+        withdrawal = self.withdrawal_in_review(10)
+        path = reverse("console:withdrawal", args=[withdrawal.pk])
+        self.assertContains(self.client.get(path), "The bank paid")
+        self.client.force_login(self.olga)
+        self.assertNotContains(self.client.get(path), "The bank paid")
+
+    def test_is_never_cached(self):
+        for path in self.pages():
+            self.assertIn("no-store", self.client.get(path).headers["Cache-Control"])
+
+    def test_answers_any_other_path_with_a_page(self):
+        for path in (
+            "/console/nowhere",
+            "/console/withdrawals/0",
+            "/console/wallets/x",
+        ):
+            answer = self.client.get(path)
+            self.assertContains(answer, "There is no such page", status_code=404)
+
+    def test_answers_what_is_not_there_with_a_page(self):
+        for name, args in (
+            ("withdrawal", [10**17]),
+            ("wallet", ["00000000-0000-4000-8000-000000000000"]),
+            ("cancel", [10**17]),
+        ):
+            with self.subTest(name=name):
+                answer = self.client.get(reverse(f"console:{name}", args=args))
+                self.assertContains(answer, "There is no", status_code=404)
+
+
+class LoginTest(ConsoleTestCase):
+    def setUp(self):
+        super().setUp()
+        self.oscar.set_password("right")
+        self.oscar.save()
+        self.client.logout()
+
+    def log_in(self, username="oscar", password="right", **more):
+        data = {"username": username, "password": password, **more}
+        return self.client.post(reverse("console:login"), data)
+
+    def test_leads_to_where_one_wanted_to_go(self):
+        answer = self.log_in(next=reverse("console:review"))
+        self.assertRedirects(answer, reverse("console:review"))
+
+    def test_does_not_lead_out_of_the_house(self):
+        answer = self.log_in(next="https://evil.example/")
+        self.assertRedirects(answer, reverse("console:overview"))
+
+    def test_says_the_same_for_a_wrong_password_and_a_user_who_is_no_staff(self):
+        wrong = self.log_in(password="wrong")
+        self.oscar.is_staff = False
+        self.oscar.save()
+        no_staff = self.log_in()
+        messages = [
+            page.context["form"].non_field_errors() for page in (wrong, no_staff)
+        ]
+        self.assertEqual(*messages)
+
+    def test_ends_with_the_logout(self):
+        self.log_in()
+        self.client.post(reverse("console:logout"))
+        self.assertEqual(self.client.get("/console/").status_code, 302)
+
+
+class EscapeTest(ConsoleTestCase):
+    def test_shows_the_banks_words_as_text(self):
+        self.deposit(100)
+        evil = "<script>alert(1)</script>"
+        withdrawal = self.execute(10, Does.REFUSE)
+        withdrawal.attempts.update(answer=evil)
+        page = self.client.get(reverse("console:withdrawal", args=[withdrawal.pk]))
+        self.assertNotContains(page, evil)
+        self.assertContains(page, "&lt;script&gt;alert(1)")
+
+
+@override_settings(DEBUG=False)
+class InputTest(ConsoleTestCase):
+    def test_survives_any_filter(self):
+        queries = (
+            "status=nonsense",
+            "id=0",
+            "id=99999999999999999999",
+            "id=%00",
+            "wallet=x",
+            "since=yesterday&until=9999-99-99T00:00",
+            "since=0001-01-01T00:00",
+            "until=9999-12-31T23:59",
+            "after=x",
+            "after=1e400_1",
+            "after=-99999999999999_1",
+            "after=nan_1",
+            "after=1_99999999999999999999999",
+            "status=PENDING&status=FAILED&after=%F0%9F%92%B0",
+        )
+        for query in queries:
+            with self.subTest(query=query):
+                answer = self.client.get(f"{reverse('console:withdrawals')}?{query}")
+                self.assertEqual(answer.status_code, 200)
+
+    def test_survives_any_page_number(self):
+        for name in ("alarms", "wallet"):
+            args = [self.alice.uuid] if name == "wallet" else []
+            for before in ("x", "-1", "0", "9" * 30, "²", "%00"):
+                with self.subTest(name=name, before=before):
+                    path = reverse(f"console:{name}", args=args)
+                    answer = self.client.get(f"{path}?before={before}")
+                    self.assertEqual(answer.status_code, 200)

@@ -1,0 +1,116 @@
+"""The overview: its figures, from what the services have written."""
+
+from datetime import timedelta
+
+from django.core.cache import cache
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from console.queries import activity, overview
+from console.tests.base import ConsoleTestCase
+from wallets.services import heartbeat
+from wallets.services.withdrawal import WithdrawalService
+from wallets.tests.fakes import Does
+from wallets.utils.db import database_now
+
+
+class OverviewTest(ConsoleTestCase):
+    def figures(self):
+        cache.clear()
+        return overview.overview()
+
+    def test_counts_the_money(self):
+        self.deposit(1000)
+        self.deposit(50, self.bob)
+        self.execute(300, Does.LOSE)
+
+        found = self.figures()
+
+        self.assertEqual(found.in_wallets, overview.Money(750, 2))
+        self.assertEqual(found.in_flight, overview.Money(300, 1))
+        self.assertEqual((found.unknown, found.in_review), (1, 0))
+        self.assertEqual(found.oldest_unknown, self.now)
+
+    def test_bins_what_becomes_due_within_the_hour(self):
+        for minutes, amount in ((1, 10), (3, 20), (3, 30), (61, 40)):
+            due = database_now() + timedelta(minutes=minutes)
+            WithdrawalService.schedule(self.alice.uuid, amount, due)
+        found = self.figures()
+
+        self.assertEqual(found.due.total, overview.Money(60, 3))
+        self.assertEqual([one.amount for one in found.due.bins if one.count], [10, 50])
+        self.assertEqual(found.overdue, 0)
+
+    def test_shows_what_is_overdue(self):
+        self.due_withdrawal(5)
+        self.assertEqual(self.figures().overdue, 1)
+
+    def test_counts_paid_failed_and_retried(self):
+        self.deposit(1000)
+        failed = self.execute(100, Does.REFUSE)
+        self.execute(100)
+        WithdrawalService.retry_now(failed.pk, actor="operator oscar")
+        WithdrawalService.execute(failed.pk, bank=self.bank)
+
+        found = self.figures()
+
+        for key, count in (("paid", 2), ("failed", 1), ("retried", 1)):
+            self.assertEqual(found.activity.total(key, last=60), count, key)
+        shares = {share.name: share.count for share in found.bank}
+        self.assertEqual(shares["accepted"], 2)
+        self.assertEqual(shares["rejected"], 1)
+        self.assertAlmostEqual(sum(share.percent for share in found.bank), 100)
+
+    def test_measures_the_lateness_of_what_was_paid(self):
+        self.deposit(1000)
+        for late in (0, 1, 2, 30):
+            withdrawal = self.due_withdrawal(10)
+            WithdrawalService.execute(
+                withdrawal.pk, bank=self.bank, now=self.after(late)
+            )
+        found = self.figures().lateness
+        self.assertEqual((found.p50, found.p95, found.count), (1, 30, 4))
+
+    def test_counts_a_settled_minute_once(self):
+        self.deposit(1000)
+        later = database_now() + timedelta(minutes=10)
+        self.execute(10)
+        before = activity.of_last_hour(later).total("paid", last=60)
+        with self.assertNumQueries(1):
+            again = activity.of_last_hour(later + timedelta(minutes=1))
+        self.assertEqual((before, again.total("paid", last=60)), (1, 1))
+
+    def test_names_the_sweeps_that_are_silent(self):
+        heartbeat.beat("pending")
+        self.assertEqual(self.figures().silent, ["retry", "resolve"])
+
+
+class OverviewPageTest(ConsoleTestCase):
+    def test_shows_the_figures(self):
+        self.deposit(1_234_567)
+        page = self.client.get("/console/")
+
+        self.assertContains(page, "1,234,567")
+        self.assertContains(page, "Needs attention")
+        self.assertContains(page, 'hx-trigger="every 5s"')
+
+    def test_says_when_all_is_well(self):
+        for name in ("pending", "retry", "resolve"):
+            heartbeat.beat(name)
+        self.assertContains(self.client.get("/console/"), "All is well")
+
+    def test_refreshes_only_its_figures(self):
+        part = self.client.get("/console/", headers={"HX-Request": "true"})
+        self.assertNotContains(part, "<html")
+        self.assertContains(part, "In wallets")
+
+    def test_can_be_paused(self):
+        self.assertNotContains(self.client.get("/console/?live=off"), "hx-trigger")
+
+    def test_costs_a_bounded_number_of_queries(self):
+        cache.clear()
+        with CaptureQueriesContext(connection) as queries:
+            self.client.get("/console/")
+        self.assertLess(len(queries), 22)
+        with self.assertNumQueries(2):  # session and user: the figures are kept
+            self.client.get("/console/")

@@ -1,0 +1,59 @@
+"""Paths of the console, all under /console/."""
+
+from django.urls import path, register_converter
+
+from console.views import actions
+from console.views.base import nowhere
+from console.views.overview import overview
+from console.views.review import alarms, review
+from console.views.session import ConsoleLoginView, ConsoleLogoutView
+from console.views.wallets import wallet
+from console.views.withdrawals import withdrawal, withdrawals
+
+app_name = "console"
+
+
+class IdConverter:
+    """An id that a column can hold."""
+
+    regex = "[1-9][0-9]{0,17}"
+
+    def to_python(self, value: str) -> int:
+        return int(value)
+
+    def to_url(self, value: int) -> str:
+        return str(value)
+
+
+class VerdictConverter:
+    """What an operator found out about a payment."""
+
+    regex = "paid|not-paid"
+
+    def to_python(self, value: str) -> str:
+        return value
+
+    def to_url(self, value: str) -> str:
+        return value
+
+
+register_converter(IdConverter, "id")
+register_converter(VerdictConverter, "verdict")
+
+WITHDRAWAL = "withdrawals/<id:pk>"
+
+urlpatterns = [
+    path("", overview, name="overview"),
+    path("login", ConsoleLoginView.as_view(), name="login"),
+    path("logout", ConsoleLogoutView.as_view(), name="logout"),
+    path("withdrawals", withdrawals, name="withdrawals"),
+    path(WITHDRAWAL, withdrawal, name="withdrawal"),
+    path(f"{WITHDRAWAL}/cancel", actions.cancel, name="cancel"),
+    path(f"{WITHDRAWAL}/retry", actions.retry, name="retry"),
+    path(f"{WITHDRAWAL}/resolve/<verdict:verdict>", actions.resolve, name="resolve"),
+    path("wallets/<uuid:wallet_uuid>", wallet, name="wallet"),
+    path("review", review, name="review"),
+    path("alarms", alarms, name="alarms"),
+    path("alarms/<id:pk>/acknowledge", actions.acknowledge, name="acknowledge"),
+    path("<path:rest>", nowhere, name="nowhere"),
+]

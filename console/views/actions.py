@@ -1,0 +1,151 @@
+"""The buttons: a page that asks, then one POST, which is one call of a service.
+
+A refusal of the service becomes a sentence on the withdrawal's page, never an error page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib import messages
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods
+
+from console.forms import EvidenceForm
+from console.templatetags.console import STATES
+from console.views.base import actor, operator_page
+from console.views.withdrawals import life_or_404
+from wallets.errors import IllegalTransition, LostRace, Refusal
+from wallets.models.alarm import Alarm
+from wallets.models.states import State
+from wallets.models.transaction import Transaction
+from wallets.services import alarm as alarm_service
+from wallets.services import review
+from wallets.services.withdrawal import WithdrawalService
+
+GET_OR_POST = require_http_methods(["GET", "HEAD", "POST"])
+
+
+@GET_OR_POST
+@operator_page
+def cancel(request: HttpRequest, pk: int) -> HttpResponse:
+    """Take back a withdrawal that has not begun."""
+    if request.method == "POST":
+        return _do(
+            request,
+            pk,
+            lambda: WithdrawalService.cancel(pk, actor=actor(request)),
+            "The withdrawal is cancelled. No money was held.",
+        )
+    return _ask(
+        request,
+        pk,
+        title="Cancel this withdrawal?",
+        consequence="It will not be paid. No money is held for it yet.",
+        button="Cancel the withdrawal",
+        tone="danger",
+    )
+
+
+@GET_OR_POST
+@operator_page
+def retry(request: HttpRequest, pk: int) -> HttpResponse:
+    """End the waiting of a failed withdrawal."""
+    if request.method == "POST":
+        return _do(
+            request,
+            pk,
+            lambda: WithdrawalService.retry_now(pk, actor=actor(request)),
+            "The next attempt is due now.",
+        )
+    return _ask(
+        request,
+        pk,
+        title="Retry now?",
+        consequence=(
+            "The next attempt is made at once, with a new reference, if the wallet has "
+            "the money. It counts as one of the retries."
+        ),
+        button="Retry now",
+        tone="",
+    )
+
+
+@GET_OR_POST
+@operator_page
+def resolve(request: HttpRequest, pk: int, verdict: str) -> HttpResponse:
+    """Conclude a withdrawal in review, on evidence."""
+    paid = verdict == "paid"
+    form = EvidenceForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        evidence = form.cleaned_data["evidence"]
+        return _do(
+            request,
+            pk,
+            lambda: review.resolve(
+                pk, paid=paid, evidence=evidence, actor=actor(request)
+            ),
+            (
+                "Resolved as paid: the money is settled."
+                if paid
+                else "Resolved as not paid: the money is back in the wallet."
+            ),
+        )
+    return _ask(
+        request,
+        pk,
+        title="The bank paid?" if paid else "The bank did not pay?",
+        consequence=(
+            "The held money is settled: it has left the wallet for good."
+            if paid
+            else "The held money goes back to the wallet, and the withdrawal has failed "
+            "for good. If the bank paid after all, it is lost."
+        ),
+        button="Resolve as paid" if paid else "Resolve as not paid",
+        tone="safe" if paid else "danger",
+        form=form,
+    )
+
+
+@GET_OR_POST
+@operator_page
+def acknowledge(request: HttpRequest, pk: int) -> HttpResponse:
+    """Take note of an alarm: one press, for nothing is lost by it."""
+    if request.method == "POST":
+        try:
+            alarm_service.acknowledge(pk, actor=actor(request))
+        except Alarm.DoesNotExist:
+            raise Http404(f"There is no alarm {pk}.") from None
+        messages.success(request, f"Alarm {pk} is acknowledged.")
+    return redirect("console:alarms")
+
+
+def _ask(request: HttpRequest, pk: int, **question: Any) -> HttpResponse:
+    life = life_or_404(pk)
+    context = {"withdrawal": life.withdrawal, "life": life, **question}
+    return render(request, "console/confirm.html", context)
+
+
+def _do(
+    request: HttpRequest, pk: int, work: Callable[[], Any], done: str
+) -> HttpResponse:
+    """Call the service once and say what came of it."""
+    try:
+        work()
+    except Transaction.DoesNotExist:
+        raise Http404(f"There is no withdrawal {pk}.") from None
+    except IllegalTransition as refusal:
+        name, _ = STATES[State(refusal.state)]
+        text = f"Nothing was changed: the withdrawal is “{name}” by now."
+        messages.error(request, text)
+    except Refusal as refusal:
+        messages.error(request, f"Nothing was changed: {refusal}")
+    except LostRace:
+        messages.warning(
+            request, "Nothing was changed: somebody else was at it. Look and try again."
+        )
+    else:
+        messages.success(request, done)
+    return redirect("console:withdrawal", pk)

@@ -1,0 +1,88 @@
+"""What every page shares: staff only, never cached, errors as pages, not as problems."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlencode
+
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.cache import add_never_cache_headers
+from django_htmx.http import HttpResponseClientRedirect
+
+View = Callable[..., HttpResponse]
+
+# Who may press buttons; every member of staff may look.
+OPERATE = "wallets.change_transaction"
+
+
+def page(view: View) -> View:
+    """Let staff in, send others to the login page, and show errors as pages."""
+
+    @functools.wraps(view)
+    def staff_only(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        user = request.user
+        if not (user.is_active and user.is_staff):
+            return _to_login(request)
+        try:
+            response = view(request, *args, **kwargs)
+        except Http404 as error:
+            response = problem(request, "Not found", str(error), status=404)
+        except PermissionDenied as error:
+            response = problem(request, "Not allowed", str(error), status=403)
+        add_never_cache_headers(response)
+        return response
+
+    return staff_only
+
+
+def operator_page(view: View) -> View:
+    """As `page`, for staff who may act."""
+
+    @page
+    @functools.wraps(view)
+    def operators_only(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if not request.user.has_perm(OPERATE):
+            raise PermissionDenied(
+                "You may look, but not act: ask for the permission to change "
+                "transactions."
+            )
+        return view(request, *args, **kwargs)
+
+    return operators_only
+
+
+@page
+def nowhere(request: HttpRequest, rest: str) -> HttpResponse:
+    """Any other path under /console/."""
+    raise Http404("There is no such page.")
+
+
+def actor(request: HttpRequest) -> str:
+    """Who acts, as the services record it."""
+    return f"operator {request.user.get_username()}"
+
+
+def is_htmx(request: HttpRequest) -> bool:
+    """Whether a part of a page is asked for, to be put into the page that asks."""
+    return request.headers.get("HX-Request") == "true"
+
+
+def problem(
+    request: HttpRequest, title: str, detail: str, *, status: int
+) -> HttpResponse:
+    """Say in the page's own look what went wrong."""
+    context = {"title": title, "detail": detail}
+    return render(request, "console/problem.html", context, status=status)
+
+
+def _to_login(request: HttpRequest) -> HttpResponse:
+    login = reverse("console:login")
+    if is_htmx(request):
+        # The whole page goes to the login, not a part of it.
+        return HttpResponseClientRedirect(login)
+    return redirect(f"{login}?{urlencode({'next': request.get_full_path()})}")

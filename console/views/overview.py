@@ -1,0 +1,51 @@
+"""The first page: is all well, and what comes next."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from console import plots
+from console.plots import Plot, Series
+from console.queries import activity
+from console.queries import overview as queries
+from console.queries.overview import Overview
+from console.views.base import is_htmx, page
+
+
+@page
+def overview(request: HttpRequest) -> HttpResponse:
+    """GET /console/: the whole page, or only its figures for the page that refreshes."""
+    found = queries.overview()
+    context = {
+        "overview": found,
+        "due_plot": _due_plot(found),
+        "activity_plot": _activity_plot(found),
+        "live": request.GET.get("live") != "off",
+    }
+    name = "console/_overview.html" if is_htmx(request) else "console/overview.html"
+    return render(request, name, context)
+
+
+def _due_plot(found: Overview) -> Plot:
+    counts = [one.count for one in found.due.bins]
+    return plots.bars(
+        "Due in the next hour",
+        start=found.due.start,
+        step=queries.BIN,
+        series=[Series("due", "accent", counts)],
+    )
+
+
+def _activity_plot(found: Overview) -> Plot:
+    series = [
+        Series("paid", "good", found.activity.series(activity.PAID)),
+        Series("failed", "bad", found.activity.series(activity.FAILED)),
+        Series("retried", "warn", found.activity.series(activity.RETRIED)),
+    ]
+    return plots.bars(
+        "Withdrawals per minute",
+        start=found.activity.start,
+        step=activity.MINUTE,
+        series=series,
+    )

@@ -1,0 +1,38 @@
+"""What waits for a person: withdrawals in review, and alarms."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from console.queries import listing
+from console.queries.alarms import alarms as alarm_page
+from console.views.base import OPERATE, page
+
+
+@page
+def review(request: HttpRequest) -> HttpResponse:
+    """GET /console/review: the queue, the longest waiting first."""
+    context = {
+        "waiting": listing.waiting_for_review(),
+        "may_act": request.user.has_perm(OPERATE),
+    }
+    return render(request, "console/review.html", context)
+
+
+@page
+def alarms(request: HttpRequest) -> HttpResponse:
+    """GET /console/alarms: the open ones, or with ?all=1 also the acknowledged."""
+    everything = request.GET.get("all") == "1"
+    before = request.GET.get("before", "")
+    found, following = alarm_page(
+        everything=everything,
+        before=int(before) if before.isdecimal() and before.isascii() else None,
+    )
+    context = {
+        "alarms": found,
+        "next": following,
+        "everything": everything,
+        "may_act": request.user.has_perm(OPERATE),
+    }
+    return render(request, "console/alarms.html", context)

@@ -1,0 +1,51 @@
+"""Logging in and out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth.forms import AuthenticationForm
+from django.contrib.auth.models import User
+from django.contrib.auth.views import LoginView, LogoutView
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest
+
+from wallets.utils import login_limit
+
+
+class StaffForm(AuthenticationForm):
+    """Username and password of a member of staff."""
+
+    def get_invalid_login_error(self) -> ValidationError:
+        if login_limit.is_locked(self.request, self.cleaned_data.get("username")):
+            minutes = login_limit.PAUSE_SECONDS // 60
+            return ValidationError(
+                f"Too many wrong passwords. Try again in {minutes} minutes.",
+                code="locked",
+            )
+        return super().get_invalid_login_error()
+
+    def confirm_login_allowed(self, user: User) -> None:
+        super().confirm_login_allowed(user)
+        if not user.is_staff:
+            # As for a wrong password: who has an account is nobody's business.
+            raise self.get_invalid_login_error()
+
+
+class ConsoleLoginView(LoginView):
+    """GET and POST /console/login."""
+
+    form_class = StaffForm
+    template_name = "console/login.html"
+    next_page = "console:overview"
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        # Who is logged in without being staff must be able to log in as somebody else.
+        self.redirect_authenticated_user = bool(getattr(request.user, "is_staff", 0))
+        return super().dispatch(request, *args, **kwargs)
+
+
+class ConsoleLogoutView(LogoutView):
+    """POST /console/logout."""
+
+    next_page = "console:login"

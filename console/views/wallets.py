@@ -1,0 +1,35 @@
+"""One wallet: its balance, its balance over time, its statement."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils import timezone
+
+from console import plots
+from console.queries import detail
+from console.views.base import page
+
+
+@page
+def wallet(request: HttpRequest, wallet_uuid: UUID) -> HttpResponse:
+    """GET /console/wallets/<uuid>."""
+    before = request.GET.get("before", "")
+    found = detail.statement(
+        str(wallet_uuid),
+        int(before) if before.isdecimal() and before.isascii() else None,
+    )
+    if found is None:
+        raise Http404(f"There is no wallet {wallet_uuid}.")
+    now = timezone.now()
+    start = found.points[0][0] if found.points else found.wallet.created_at
+    plot = plots.steps("Balance over time", found.points, start=start, end=now)
+    context = {
+        "statement": found,
+        "wallet": found.wallet,
+        "plot": plot,
+        "before": before,
+    }
+    return render(request, "console/wallet.html", context)

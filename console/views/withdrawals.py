@@ -1,0 +1,72 @@
+"""Finding withdrawals, and one withdrawal with its whole life."""
+
+from __future__ import annotations
+
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django_htmx.http import HttpResponseClientRefresh
+
+from console.forms import FilterForm, parse_cursor
+from console.queries import detail, listing
+from console.queries.detail import Life
+from console.views.base import OPERATE, is_htmx, page
+from wallets.models.states import State
+from wallets.models.transaction import Transaction
+
+
+@page
+def withdrawals(request: HttpRequest) -> HttpResponse:
+    """GET /console/withdrawals: one page of the list."""
+    form = FilterForm(request.GET)
+    valid = form.is_valid()
+    found = listing.page(form.filters(), parse_cursor(request.GET.get("after", "")))
+    query = request.GET.copy()
+    if found.next:
+        query["after"] = str(found.next)
+    context = {
+        "form": form,
+        "page": found if valid else None,
+        "next_query": query.urlencode() if found.next else "",
+        "filtered": any(form.data.get(name) for name in form.fields),
+        "later": "after" in request.GET,
+    }
+    return render(request, "console/withdrawals.html", context)
+
+
+@page
+def withdrawal(request: HttpRequest, pk: int) -> HttpResponse:
+    """GET /console/withdrawals/<id>: its life; it reloads itself when that goes on."""
+    life = life_or_404(pk)
+    if is_htmx(request):
+        if request.GET.get("seen") == life.fingerprint:
+            return HttpResponse(status=204)
+        return HttpResponseClientRefresh()
+    state = life.withdrawal.state
+    may_act = request.user.has_perm(OPERATE)
+    context = {
+        "life": life,
+        "withdrawal": life.withdrawal,
+        "may_resolve": may_act and state is State.NEEDS_REVIEW,
+        "may_cancel": may_act and state is State.PENDING,
+        "may_retry": may_act and state is State.FAILED_RETRYABLE,
+        "may_act": may_act,
+        "lateness": _lateness(life.withdrawal),
+    }
+    return render(request, "console/withdrawal.html", context)
+
+
+def _lateness(withdrawal: Transaction) -> float | None:
+    if withdrawal.executed_at is None or withdrawal.scheduled_for is None:
+        return None
+    return (withdrawal.executed_at - withdrawal.scheduled_for).total_seconds()
+
+
+def life_or_404(pk: int) -> Life:
+    """Return the withdrawal's life.
+
+    :raises Http404: there is no such withdrawal.
+    """
+    found = detail.life(pk)
+    if found is None:
+        raise Http404(f"There is no withdrawal {pk}.")
+    return found

@@ -1,0 +1,141 @@
+"""The bank simulator as a process of its own: its faults, and what it really paid."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from drills.process import ROOT, Process, free_port, wait_until
+
+START_SECONDS = 20
+
+# Every fault as the simulator's settings; None is a port where nobody listens.
+FAULTS: dict[str, dict[str, Any] | None] = {
+    "normal": {},
+    "refuse": {"mode": "refuse"},
+    "unreachable": None,
+    "slow": {"latency": 0.05},
+    "accept_hang": {"mode": "accept_hang"},
+    "accept_reset": {"mode": "accept_reset"},
+    "accept_close": {"mode": "accept_close"},
+    "accept_500": {"mode": "accept_500"},
+    "late_booking": {"mode": "late_booking"},
+    "drip": {"mode": "drip"},
+    "garbage": {"mode": "garbage"},
+    "truncated": {"mode": "truncated"},
+    "wrong_reference": {"mode": "wrong_reference"},
+    "wrong_amount": {"mode": "wrong_amount"},
+    "reset": {"mode": "reset"},
+    "html_404": {"mode": "html_404"},
+    "redirect": {"mode": "redirect"},
+    "stale_lookup": {"mode": "accept_close", "lookup_mode": "not_found"},
+    "dead_lookup": {"mode": "accept_close", "lookup_mode": "error"},
+}
+# One of each kind of trace: paid or not, answered or not, booked now or later.
+TYPICAL_FAULTS = (
+    "normal",
+    "refuse",
+    "accept_hang",
+    "accept_close",
+    "late_booking",
+    "reset",
+    "stale_lookup",
+)
+# With late booking a payment shows this much later: longer than a sweep takes to ask.
+BOOKING_DELAY = 1.2
+CALM: dict[str, Any] = {
+    "mode": "normal",
+    "failure_rate": 0,
+    "latency": 0,
+    "lookup_mode": "normal",
+    "booking_delay": BOOKING_DELAY,
+}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a bank can do, told to the simulator; it is declared to the service too."""
+
+    dedupes: bool
+    looks_up: bool
+
+    def settings(self) -> dict[str, Any]:
+        return {"bare": not (self.dedupes or self.looks_up), "dedupes": self.dedupes}
+
+
+KINDS = {
+    "able": Kind(dedupes=True, looks_up=True),
+    "dedupes": Kind(dedupes=True, looks_up=False),
+    "looks-up": Kind(dedupes=False, looks_up=True),
+    "bare": Kind(dedupes=False, looks_up=False),
+}
+
+
+class Simulator:
+    """One simulator with a data file of its own. `stop` it, or die: it dies too."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        environment = {
+            **os.environ,
+            "BANK_PORT": str(self.port),
+            "BANK_DATA": str(folder / "bank.sqlite3"),
+            "BANK_FAILURE_RATE": "0",
+        }
+        command = [sys.executable, str(ROOT / "third-party" / "app.py")]
+        log = folder / "bank.log"
+        self._process = Process("bank", command, env=environment, log=log)
+        self._process.start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def wait(self) -> None:
+        """Wait until it answers."""
+        wait_until(self._answers, seconds=START_SECONDS, what="the bank simulator")
+
+    def _answers(self) -> bool:
+        try:
+            self.call("GET", "/faults")
+        except OSError:
+            return False
+        return True
+
+    def become(self, fault: str, kind: Kind) -> None:
+        """Switch a fault on, for every request from now on."""
+        self.call(
+            "PUT", "/faults", {**CALM, **kind.settings(), **(FAULTS[fault] or {})}
+        )
+
+    def payments(self, wallet_uuids: Iterable[UUID]) -> list[dict[str, Any]]:
+        """What it really paid for these wallets: the truth."""
+        ours = {str(wallet_uuid) for wallet_uuid in wallet_uuids}
+        return [
+            payment
+            for payment in self.call("GET", "/payments")
+            if payment["wallet_uuid"] in ours
+        ]
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        try:
+            content = None if body is None else json.dumps(body)
+            connection.request(method, path, content)
+            response = connection.getresponse()
+            answer = json.loads(response.read())
+        finally:
+            connection.close()
+        if response.status != 200:
+            raise RuntimeError(f"{method} {path}: {response.status} {answer}")
+        return answer
+
+    def stop(self) -> None:
+        self._process.kill()

@@ -1,0 +1,96 @@
+"""Reads the books for the checker, and waits until they come to rest."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from django.db.models import Prefetch, Q
+
+from drills.checker import Row
+from wallets.models.alarm import Alarm
+from wallets.models.attempt import Attempt
+from wallets.models.transaction import Transaction
+from wallets.models.wallet import Wallet
+from wallets.services import reconciliation, review
+from wallets.utils.db import read_snapshot
+
+Status = Transaction.Status
+
+
+def unsettled(*, review_is_rest: bool) -> int:
+    """How many withdrawals may still move."""
+    moving = Q(status__in=[Status.PENDING, Status.PROCESSING]) | Q(
+        status=Status.FAILED, final=False
+    )
+    rows = Transaction.objects.filter(moving)
+    if review_is_rest:
+        rows = rows.exclude(needs_review=True)
+    return rows.count()
+
+
+def rows() -> list[Row]:
+    """Every transaction of the books."""
+    attempts = Prefetch("attempts", Attempt.objects.order_by("number"))
+    found = Transaction.objects.select_related("wallet").prefetch_related(attempts)
+    return [
+        Row(
+            pk=row.pk,
+            key=str(row.idempotency_key),
+            kind=row.transaction_type,
+            wallet=str(row.wallet.uuid),
+            amount=row.amount,
+            status=row.status,
+            final=row.final,
+            needs_review=row.needs_review,
+            scheduled_for=row.scheduled_for,
+            references=tuple(str(a.reference) for a in row.attempts.all()),
+        )
+        for row in found.order_by("pk").iterator(chunk_size=1000)
+    ]
+
+
+def balances() -> dict[str, int]:
+    """What each wallet may spend."""
+    return {
+        str(uuid): balance
+        for uuid, balance in Wallet.objects.values_list("uuid", "balance")
+    }
+
+
+def own_wrongs() -> list[str]:
+    """What the books say against themselves: `verify_ledger`, and alarms."""
+    with read_snapshot():
+        found = [f"books: {finding}" for finding in reconciliation.verify()]
+    alarms = Alarm.objects.exclude(kind=Alarm.Kind.NEEDS_REVIEW)
+    return found + [
+        f"alarm: {a.kind} of {a.transaction_id}: {a.detail}" for a in alarms
+    ]
+
+
+def review_all(paid: set[str], **only: Any) -> int:
+    """An operator concludes what waits for one, by the bank's list; returns how many.
+
+    `only` narrows it down, as a filter of withdrawals.
+    """
+    ids = list(review.waiting().filter(**only).values_list("pk", flat=True))
+    for pk in ids:
+        references = Attempt.objects.filter(transaction_id=pk).values_list(
+            "reference", flat=True
+        )
+        review.resolve(
+            pk,
+            paid=any(str(reference) in paid for reference in references),
+            evidence="the bank's list",
+            actor="operator drill",
+        )
+    return len(ids)
+
+
+def lateness() -> list[float]:
+    """By how many seconds each payment of a first attempt began after its time."""
+    paid = Transaction.objects.filter(
+        transaction_type="WITHDRAWAL", status=Status.COMPLETED, retry_count=0
+    ).values_list("scheduled_for", "executed_at")
+    second = timedelta(seconds=1)
+    return sorted((at - due) / second for due, at in paid if at and due)

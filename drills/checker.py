@@ -1,0 +1,164 @@
+"""Decides whether anything went wrong, from what clients saw, the books and the bank.
+
+Pure: it reads nothing and excuses nothing. `books` are what the service says in the end,
+`payments` what the bank really paid.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from drills.history import CANCEL, DEPOSIT, OK, REFUSED, WITHDRAWAL, Intent
+
+
+@dataclass(frozen=True)
+class Row:
+    """A transaction as the books have it in the end."""
+
+    pk: int
+    key: str
+    kind: str
+    wallet: str
+    amount: int
+    status: str
+    final: bool = False
+    needs_review: bool = False
+    scheduled_for: datetime | None = None
+    references: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Payment:
+    """A payment as the bank lists it."""
+
+    reference: str
+    wallet: str
+    amount: int
+
+
+def wrongs(
+    intents: Sequence[Intent],
+    books: Sequence[Row],
+    balances: dict[str, int],
+    payments: Sequence[Payment],
+) -> list[str]:
+    """Everything that must not be, as sentences; nothing when all is right."""
+    return [
+        *_wrong_effects(intents, books),
+        *_wrong_cancellations(intents, books),
+        *_wrong_payments(books, payments),
+        *_wrong_balances(books, balances),
+    ]
+
+
+def _wrong_effects(intents: Iterable[Intent], books: Sequence[Row]) -> Iterator[str]:
+    """Each ok is in the books as asked, once; what was only refused is not."""
+    rows: dict[str, list[Row]] = defaultdict(list)
+    for row in books:
+        rows[row.key].append(row)
+    asked = set()
+    for intent in intents:
+        if intent.kind == CANCEL:
+            continue
+        asked.add(intent.key)
+        found = rows[intent.key]
+        name = f"{intent.kind} {intent.key} of {intent.amount}"
+        if len(found) > 1:
+            yield f"{name}: {len(found)} effects of one key"
+        if OK in intent.verdicts and not found:
+            yield f"{name}: answered ok, and not in the books"
+        if intent.verdicts == {REFUSED} and found:
+            yield f"{name}: refused, and in the books as {found[0].pk}"
+        for row in found:
+            wanted = (intent.kind, intent.wallet, intent.amount, intent.scheduled_for)
+            if (row.kind, row.wallet, row.amount, row.scheduled_for) != wanted:
+                yield f"{name}: in the books otherwise: {row}"
+        yield from _wrong_replays(name, intent, found)
+    for row in books:
+        if row.key not in asked:
+            yield f"transaction {row.pk}: nobody asked for it"
+
+
+def _wrong_replays(name: str, intent: Intent, found: list[Row]) -> Iterator[str]:
+    """Every ok says the same, and it speaks of the row."""
+    bodies = {
+        json.dumps(answer.body, sort_keys=True)
+        for answer in intent.answers
+        if answer.verdict == OK
+    }
+    if len(bodies) > 1:
+        yield f"{name}: answered differently: {sorted(bodies)}"
+    if found and intent.transaction_id not in (None, found[0].pk):
+        yield f"{name}: answered with id {intent.transaction_id}, is {found[0].pk}"
+
+
+def _wrong_cancellations(
+    intents: Iterable[Intent], books: Sequence[Row]
+) -> Iterator[str]:
+    """A cancellation that was confirmed holds; one that was refused did nothing."""
+    status = {row.key: row.status for row in books}
+    cancelled = set()
+    for intent in intents:
+        if intent.kind != CANCEL:
+            continue
+        found = status.get(intent.key)
+        if OK in intent.verdicts and found != "CANCELLED":
+            yield f"withdrawal {intent.key}: cancelled for the client, is {found}"
+        if intent.verdicts == {REFUSED} and found == "CANCELLED":
+            yield f"withdrawal {intent.key}: not cancelled for the client, but is"
+        cancelled.add(intent.key)
+    for row in books:
+        if row.status == "CANCELLED" and row.key not in cancelled:
+            yield f"withdrawal {row.pk}: CANCELLED, which nobody asked for"
+
+
+def _wrong_payments(books: Sequence[Row], payments: Sequence[Payment]) -> Iterator[str]:
+    """Paid at most once; COMPLETED means paid, FAILED and CANCELLED mean not paid."""
+    by_reference = {reference: row for row in books for reference in row.references}
+    paid: Counter[int] = Counter()
+    for payment in payments:
+        row = by_reference.get(payment.reference)
+        if row is None:
+            yield f"the bank paid {payment}, of which the books know nothing"
+            continue
+        paid[row.pk] += 1
+        if (payment.wallet, payment.amount) != (row.wallet, row.amount):
+            yield f"withdrawal {row.pk}: the bank paid otherwise: {payment}"
+    for row in books:
+        if row.kind != WITHDRAWAL:
+            continue
+        count, name = paid[row.pk], f"withdrawal {row.pk} ({row.status})"
+        if count > 1:
+            yield f"{name}: paid {count} times"
+        if row.needs_review:
+            continue  # held until a person says whether it was paid
+        if row.status == "COMPLETED" and not count:
+            yield f"{name}: not paid"
+        if row.status in ("FAILED", "CANCELLED") and count:
+            yield f"{name}: paid"
+        open_ended = row.status == "FAILED" and not row.final
+        if row.status in ("PENDING", "PROCESSING") or open_ended:
+            yield f"{name}: not settled"
+
+
+def _wrong_balances(books: Sequence[Row], balances: dict[str, int]) -> Iterator[str]:
+    """Each wallet holds what came in less what went out or is held for a review."""
+    expected: Counter[str] = Counter()
+    for row in books:
+        if row.kind == DEPOSIT:
+            expected[row.wallet] += row.amount
+        elif row.status == "COMPLETED" or row.needs_review:
+            expected[row.wallet] -= row.amount
+    for wallet, balance in balances.items():
+        if balance != expected[wallet]:
+            yield f"wallet {wallet}: holds {balance}, should hold {expected[wallet]}"
+
+
+def payment_of(line: dict[str, Any]) -> Payment:
+    """A line of the bank's list."""
+    return Payment(str(line["reference"]), line["wallet_uuid"], line["amount"])

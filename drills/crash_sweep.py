@@ -1,0 +1,74 @@
+"""`make crash-sweep`: a story is killed at every event, and must always end well.
+
+For each database, kind of bank and fault of the bank, the story is lived once to count
+its events, then once for each event, with something happening at it (`--action`). What
+goes wrong is printed with all that is needed to see it again; exit code 1 says so.
+
+    make crash-sweep ARGS="--database sqlite --fault accept_hang --bank able --at 57"
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from drills import settings
+from drills.totals import Totals
+
+
+def options_of(arguments: list[str]) -> argparse.Namespace:
+    """Read the command line; each list is everything there is unless it is named."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add(
+        "--database",
+        action="append",
+        help=f"{', '.join(settings.SERVERS)}, or the address of a database whose name"
+        " is free to use (all that answer)",
+    )
+    add("--fault", action="append", help="of the bank, as drills/bank.py lists them")
+    add("--bank", action="append", help="able, dedupes, looks-up or bare")
+    add("--action", action="append", help="kill, error, soft-limit or freeze")
+    add("--at", type=int, help="this event only")
+    add("--sample", type=int, help="about so many events of each story, evenly spread")
+    add("--limit", type=int, help="so many crash points in each database")
+    add("--seed", type=int, default=0, help="where the sample begins")
+    add("--slots", type=int, default=6, help="stories at the same time")
+    add("--broken", help="break the product first, to see the drill find it")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str]) -> int:
+    """Sweep one database after the other, each in a process of its own."""
+    options = options_of(arguments)
+    totals = Totals()
+    names = options.database or settings.answering()
+    for name in names:
+        with tempfile.TemporaryDirectory(prefix="crash-sweep-") as folder:
+            report = Path(folder) / "report.json"
+            command = [sys.executable, "-m", "drills.crash_points", *arguments]
+            environment = settings.environment(name, Path(folder))
+            subprocess.call(
+                [*command, "--database", name],
+                env={**os.environ, **environment, "DRILL_FOLDER": folder},
+            )
+            if not report.exists():
+                print(f"{name}: the sweep did not come to its end", flush=True)
+                return 2
+            totals.add(json.loads(report.read_text()))
+    print(totals.table(), flush=True)
+    return int(totals.wrong > 0 or totals.points == 0)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,200 @@
+"""Counts what a process does, and lets something happen to it at the N-th event.
+
+An event is a moment between two effects on the world: before and after each SQL
+statement, each COMMIT, and each call to the bank. What the product does is not changed:
+an execute wrapper, the connection's own `_commit` and the HTTP client's steps report.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import signal
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+from celery.exceptions import SoftTimeLimitExceeded
+from django.conf import settings
+from django.db import connection
+
+from wallets.utils.bank import Abilities, Answer, Payment
+from wallets.utils.connections import Connection
+from wallets.utils.third_party import HttpBank
+
+Action = Callable[[], None]
+
+LABEL_BYTES = 200
+
+
+class Trail:
+    """What a process has come to, in memory that its killer can still read."""
+
+    def __init__(self) -> None:
+        self._memory = mmap.mmap(-1, 4096)
+        self._first_call = 0
+
+    def write(self, count: int, label: str) -> None:
+        if not self._first_call and label.startswith("bank"):
+            self._first_call = count
+        line = f"{count} {self._first_call} {label}".encode()[:LABEL_BYTES]
+        self._memory[: LABEL_BYTES + 1] = line.ljust(LABEL_BYTES + 1)
+
+    def read(self) -> tuple[int, int, str]:
+        """The number of the last event, that of the first call to the bank, its name."""
+        line = self._memory[:LABEL_BYTES].decode("utf-8", "replace").strip(" \x00")
+        count, first_call, label = ([*line.split(" ", 2), "", "", ""])[:3]
+        return int(count or 0), int(first_call or 0), label
+
+
+class Tripwire:
+    """Counts the events whose name starts with `kind`; acts at number `at`, once."""
+
+    def __init__(self, trail: Trail, *, at: int, act: Action, kind: str = "") -> None:
+        self._trail = trail
+        self._at = at
+        self._act = act
+        self._kind = kind
+        self._count = 0
+        # Calls to the bank are made by other threads than the statements.
+        self._lock = threading.Lock()
+
+    def __call__(self, label: str) -> None:
+        if not label.startswith(self._kind):
+            return
+        with self._lock:
+            self._count += 1
+            count = self._count
+            self._trail.write(count, label)
+        if count == self._at:
+            self._act()
+
+
+def watch_database(trip: Tripwire) -> None:
+    """Report this thread's statements and commits."""
+
+    def statement(execute: Any, sql: Any, params: Any, many: Any, context: Any) -> Any:
+        words = " ".join(str(sql).split())[:60]
+        trip(f"sql before: {words}")
+        result = execute(sql, params, many, context)
+        trip(f"sql after: {words}")
+        return result
+
+    commit = connection._commit  # type: ignore[attr-defined]
+
+    def committing() -> None:
+        trip("commit before")
+        commit()
+        trip("commit after")
+
+    connection.execute_wrappers.append(statement)
+    connection._commit = committing  # type: ignore[attr-defined]
+
+
+class WatchedBank(HttpBank):
+    """The real HTTP client; reports before the bytes leave, when they have, and after.
+
+    "bank before" comes before the client looks at its lease for the last time, "gap" in
+    the instant between that look and the first byte, which no client can close.
+    """
+
+    def __init__(self, trip: Tripwire, base_url: str, abilities: Abilities) -> None:
+        self._trip = trip
+        self.connection_class = _connection_class(trip)
+        super().__init__(base_url, abilities=abilities, **limits())
+
+    def pay_later(self, payment: Payment, *, send_before: float) -> Future[Answer]:
+        self._trip("bank before the call")
+        answered = super().pay_later(payment, send_before=send_before)
+        told: Future[Answer] = Future()
+
+        def tell(answer: Future[Answer]) -> None:
+            self._trip(f"bank answered pay: {answer.result().outcome.value}")
+            told.set_result(answer.result())
+
+        answered.add_done_callback(tell)
+        return told
+
+    def look_up(self, payment: Payment) -> Answer:
+        self._trip("bank before the call")
+        answer = super().look_up(payment)
+        self._trip(f"bank answered look-up: {answer.outcome.value}")
+        return answer
+
+
+def limits() -> dict[str, Any]:
+    """The client's bounds, as the settings have them."""
+    return {
+        "deadline": settings.THIRD_PARTY_DEADLINE,
+        "connect_timeout": settings.THIRD_PARTY_CONNECT_TIMEOUT,
+        "connections": settings.WITHDRAWAL_CONCURRENCY,
+    }
+
+
+def _connection_class(trip: Tripwire) -> type[Connection]:
+    """The HTTP client's connection, with its requests reported."""
+
+    class Watched(Connection):
+        def request(self, message: bytes) -> None:
+            method = message.partition(b" ")[0].decode()
+            trip(f"gap before {method}")
+            super().request(message)
+            trip(f"bank sent {method}")
+
+    return Watched
+
+
+def kill() -> None:
+    """The process is gone, and nothing of it runs any more."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def freeze() -> None:
+    """The process stands still until somebody sends SIGCONT."""
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def exceed_soft_limit() -> None:
+    """Celery's soft limit: an exception at wherever the main thread is."""
+    os.kill(os.getpid(), signal.SIGUSR1)
+
+
+def expect_soft_limit() -> None:
+    """Do with SIGUSR1 what Celery's pool does. Call in the main thread."""
+
+    def over(*_: object) -> None:
+        raise SoftTimeLimitExceeded
+
+    signal.signal(signal.SIGUSR1, over)
+
+
+def lose_connection() -> None:
+    """The driver says that the server has gone; whether COMMIT happened it cannot know."""
+    with connection.wrap_database_errors:
+        raise _driver_error()
+
+
+def _driver_error() -> Exception:
+    if connection.vendor == "postgresql":
+        import psycopg
+
+        return psycopg.OperationalError("server closed the connection unexpectedly")
+    if connection.vendor == "mysql":
+        import pymysql
+
+        return pymysql.err.OperationalError(2013, "Lost connection to server")
+    import sqlite3
+
+    return sqlite3.OperationalError("database is locked")
+
+
+ACTIONS: dict[str, tuple[Action, str]] = {
+    # What happens, and the kind of events at which it does.
+    "kill": (kill, ""),
+    "soft-limit": (exceed_soft_limit, ""),
+    "error": (lose_connection, "commit"),
+    "freeze": (freeze, "bank"),
+    # Not safe with every bank, and not part of a sweep unless asked for; docs/faults.md.
+    "freeze-gap": (freeze, "gap"),
+}

@@ -1,0 +1,114 @@
+"""What goes wrong: a schedule of faults, repeatable by its seed, carried out in time.
+
+Each fault has an end: what it killed is started again, what it froze thaws, what it made
+the bank do wears off. After `relent` nothing of it is left.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import random
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from drills.process import Process
+from drills.system import System
+
+Act = Callable[[], object]
+# A fault, drawn: its name, and what to do when its time has come. An act that finds
+# nothing to hurt returns False.
+Fault = tuple[str, Act]
+Kind = Callable[[], Fault]
+
+
+@dataclass(order=True)
+class _Due:
+    """Something to do at a moment of the run."""
+
+    at: float
+    order: int
+    name: str = field(compare=False)
+    act: Act = field(compare=False)
+
+
+class Nemesis:
+    """Carries out faults from the main thread: `step` does what is due by now."""
+
+    def __init__(self, system: System, *, seed: int, seconds: float) -> None:
+        self._system = system
+        self._random = random.Random(seed)  # noqa: S311 (no secret)
+        self._order = itertools.count()
+        self._due: list[_Due] = []
+        self._began = time.monotonic()
+        self.done: Counter[str] = Counter()
+        self.last = "nothing yet"
+        # Processes that are down or frozen on purpose, until the fault's end.
+        self._hurt: set[str] = set()
+        self._plan(seconds)
+
+    def _plan(self, seconds: float) -> None:
+        """Draw the whole schedule before it begins: so the seed repeats it."""
+        kinds = self.kinds()
+        weights = [weight for _, weight in kinds]
+        at = 2.0
+        while at < seconds:
+            ((kind, _),) = self._random.choices(kinds, weights=weights)
+            name, act = kind()
+            self._at(at, name, act)
+            at += self._random.uniform(0.5, 3.5)
+
+    def kinds(self) -> list[tuple[Kind, int]]:
+        """The kinds of faults and how often each is drawn, relative to the others."""
+        raise NotImplementedError
+
+    # --- carrying out ---------------------------------------------------------------
+
+    def step(self) -> None:
+        """Do what is due by now."""
+        while self._due and self._due[0].at <= time.monotonic() - self._began:
+            due = heapq.heappop(self._due)
+            if due.act() is not False and due.name:
+                self.done[due.name] += 1
+                self.last = due.name
+
+    def relent(self) -> None:
+        """Begin nothing more; end everything that has begun."""
+        ends = [due for due in self._due if not due.name]
+        self._due.clear()
+        for due in sorted(ends):
+            due.act()
+
+    @property
+    def spared(self) -> list[Process]:
+        """Processes that have no reason not to live."""
+        return [p for p in self._system.processes if p.name not in self._hurt]
+
+    def _at(self, at: float, name: str, act: Act) -> None:
+        heapq.heappush(self._due, _Due(at, next(self._order), name, act))
+
+    def _later(self, seconds: float, act: Act) -> None:
+        """The end of a fault: it has no name."""
+        self._at(time.monotonic() - self._began + seconds, "", act)
+
+    def _hurt_for(self, process: Process, seconds: float, hurt: Act, heal: Act) -> bool:
+        """Hurt a process that is well, and heal it later."""
+        if process.name in self._hurt:
+            return False
+        self._hurt.add(process.name)
+
+        def end() -> None:
+            heal()
+            self._hurt.discard(process.name)
+
+        hurt()
+        self._later(seconds, end)
+        return True
+
+    def _restart(self, process: Process, seconds: float) -> bool:
+        return self._hurt_for(process, seconds, process.kill, process.start)
+
+    def _freeze(self, process: Process, seconds: float) -> bool:
+        return self._hurt_for(process, seconds, process.freeze, process.thaw)

@@ -1,0 +1,48 @@
+"""What a chaos run came to, in figures."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Report:
+    """The figures of one run. `wrongs` decides."""
+
+    seed: int
+    faults: Counter[str] = field(default_factory=Counter)
+    requests: dict[str, int] = field(default_factory=dict)
+    payouts: int = 0
+    reviews: int = 0
+    settled_after: float = 0.0
+    lateness: list[float] = field(default_factory=list)
+    wrongs: list[str] = field(default_factory=list)
+
+    def died(self, name: str) -> None:
+        """A process ended although nothing was done to it."""
+        self.wrongs.append(f"{name} ended by itself")
+
+    def text(self) -> str:
+        """The figures for people."""
+        answers = ", ".join(f"{n} {verdict}" for verdict, n in self.requests.items())
+        faults = ", ".join(f"{name} {n}" for name, n in sorted(self.faults.items()))
+        lines = [
+            "",
+            f"requests  {sum(self.requests.values())} ({answers})",
+            f"payouts   {self.payouts} by the bank's list",
+            f"faults    {self.faults.total()} ({faults})",
+            f"lateness  p50 {self._late(0.5)}, p99 {self._late(0.99)} of first attempts",
+            f"settled   {self.settled_after:.1f} s after the last fault",
+        ]
+        if self.reviews:
+            lines.append(f"reviews   {self.reviews} concluded by the bank's list")
+        lines += [f"WRONG     {wrong}" for wrong in self.wrongs[:50]]
+        lines.append(f"{len(self.wrongs)} wrong (seed {self.seed})")
+        return "\n".join(lines)
+
+    def _late(self, share: float) -> str:
+        if not self.lateness:
+            return "none"
+        index = min(len(self.lateness) - 1, int(share * len(self.lateness)))
+        return f"{self.lateness[index]:.2f} s"

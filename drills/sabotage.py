@@ -1,0 +1,216 @@
+"""`make sabotage`: switch each guard off in a scratch copy; the tests must go red.
+
+    make sabotage ARGS="--only 'quiet period' --only movement_one_per_leg"
+
+Every guard of `drills/guards.py` and every constraint of the models, one after the other.
+Prints guard → first failing test; exit code 1 if the tests stay green without a guard, if
+its text is not found any more, or if they are not green with all guards.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from drills import settings
+from drills.guard import POSTGRESQL, SQLITE, Guard
+from drills.guards import GUARDS
+from drills.process import ROOT
+
+RUN_SECONDS = 600
+LEFT_OUT = (".git", ".venv", "var", "__pycache__", ".pytest_cache", "staticfiles")
+FIRST_FAILURE = re.compile(r"^(?:FAILED|SUBFAILED\S*|ERROR) (\S+)", re.M)
+CONSTRAINT = re.compile(r'name="(\w+)"')
+TESTS_FAILED = 1  # pytest's code; all others say that nothing was tested
+REFUSALS = (
+    "test_constraints.py::ConstraintTest"
+    "::test_refuses_the_insert_of_a_row_that_breaks_it"
+)
+
+# In the scratch copy the models forget a constraint, and a last migration drops it.
+READY = """    def ready(self) -> None:
+        for model in self.get_models():
+            model._meta.constraints = [
+                each for each in model._meta.constraints if each.name != {name!r}
+            ]
+"""
+DROP = """\
+from django.db import migrations
+
+
+class Migration(migrations.Migration):
+    dependencies = [("wallets", {last!r})]
+    operations = [migrations.RemoveConstraint({model!r}, {name!r})]
+"""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the tests said."""
+
+    code: int
+    first: str
+    seconds: float
+    output: str
+
+
+class Scratch:
+    """A copy of the repository that may be damaged."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root = folder / "copy"
+        self._folder = folder
+        shutil.copytree(ROOT, self.root, ignore=shutil.ignore_patterns(*LEFT_OUT))
+
+    def test(self, tests: str, database: str) -> Outcome:
+        """Run these tests in the copy, on a database of their own."""
+        began = time.monotonic()
+        paths = [f"wallets/tests/{each}" for each in tests.split()]
+        options = ["-q", "-x", "-p", "no:cacheprovider", "--no-header", "--create-db"]
+        environment = {
+            **os.environ,
+            "DATABASE_URL": settings.address(database, self._folder),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", *options, *paths],
+            cwd=self.root,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=RUN_SECONDS,
+        )
+        first = FIRST_FAILURE.search(done.stdout)
+        name = first[1].removeprefix("wallets/tests/") if first else ""
+        seconds = time.monotonic() - began
+        return Outcome(done.returncode, name, seconds, done.stdout)
+
+
+def existing(tests: str) -> str:
+    """Those of the test files that are there."""
+    folder = ROOT / "wallets" / "tests"
+    return " ".join(
+        each for each in tests.split() if (folder / each.partition("::")[0]).exists()
+    )
+
+
+def constraints() -> dict[str, tuple[Path, str]]:
+    """Every constraint by name: the file of its model, and the model."""
+    found = {}
+    for file in sorted((ROOT / "wallets" / "models").glob("*.py")):
+        model = ""
+        for line in file.read_text().splitlines():
+            if line.startswith("class "):
+                model = line.removeprefix("class ").partition("(")[0]
+            name = CONSTRAINT.search(line)
+            if name and "Index" not in line and _is_constraint(file, name[1]):
+                found[name[1]] = (file, model)
+    return found
+
+
+def _is_constraint(file: Path, name: str) -> bool:
+    text = file.read_text()
+    before = text[: text.index(f'name="{name}"')]
+    kinds = [before.rfind(kind) for kind in ("Constraint(", "models.Index(")]
+    return kinds[0] > kinds[1]
+
+
+def sabotage_guard(scratch: Scratch, guard: Guard) -> Outcome | None:
+    """Test without the guard; None when its text is not there, once."""
+    file = scratch.root / guard.file
+    whole = file.read_text()
+    if whole.count(guard.text) != 1:
+        return None
+    file.write_text(whole.replace(guard.text, guard.without))
+    try:
+        return scratch.test(existing(guard.tests), guard.database)
+    finally:
+        file.write_text(whole)
+
+
+def sabotage_constraint(scratch: Scratch, name: str, model: str) -> Outcome:
+    """Test without the constraint, in the models and in the database."""
+    folder = scratch.root / "wallets" / "migrations"
+    last = sorted(file.stem for file in folder.glob("0*.py"))[-1]
+    migration = folder / "9999_sabotage.py"
+    apps = scratch.root / "wallets" / "apps.py"
+    whole = apps.read_text()
+    migration.write_text(DROP.format(last=last, model=model, name=name))
+    apps.write_text(
+        whole.replace("    def ready(self) -> None:\n", READY.format(name=name), 1)
+    )
+    try:
+        return scratch.test(REFUSALS, SQLITE)
+    finally:
+        migration.unlink()
+        apps.write_text(whole)
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", action="append", help="the guard of this name")
+    options = parser.parse_args(arguments)
+    wanted = [g for g in GUARDS if not options.only or g.name in options.only]
+    named = [n for n in constraints() if not options.only or n in options.only]
+    databases = set(settings.answering())
+    with tempfile.TemporaryDirectory(prefix="sabotage-") as folder:
+        scratch = Scratch(Path(folder))
+        bad = _with_all_guards(scratch, wanted, databases)
+        for guard in wanted:
+            if guard.database not in databases:
+                print(f"  not tried       {guard.name}: no {guard.database}")
+                continue
+            bad += _say(guard.name, sabotage_guard(scratch, guard))
+        for name in named:
+            bad += _say(
+                name, sabotage_constraint(scratch, name, constraints()[name][1])
+            )
+    total = len(wanted) + len(named)
+    print(f"{total} guards; {bad} not caught" if bad else f"{total} guards, all caught")
+    return int(bad > 0 or total == 0)
+
+
+def _with_all_guards(scratch: Scratch, guards: list[Guard], databases: set[str]) -> int:
+    """The tests must be green before anything is switched off."""
+    bad = 0
+    for database in (SQLITE, POSTGRESQL):
+        theirs = [guard for guard in guards if guard.database == database]
+        tests = sorted({each for g in theirs for each in existing(g.tests).split()})
+        if not tests or database not in databases:
+            continue
+        outcome = scratch.test(" ".join(tests), database)
+        if outcome.code != 0:
+            print(
+                f"RED WITH ALL GUARDS ({database}): {outcome.first}\n{outcome.output}"
+            )
+            bad += 1
+    return bad
+
+
+def _say(name: str, outcome: Outcome | None) -> int:
+    if outcome is None:
+        verdict, caught = "TEXT NOT FOUND", False
+    elif outcome.code == TESTS_FAILED:
+        verdict, caught = "caught", True
+    else:
+        verdict, caught = f"SURVIVED ({outcome.code})", False
+    first = outcome.first if outcome else ""
+    seconds = f"{outcome.seconds:.0f} s" if outcome else ""
+    print(f"  {verdict:<14}  {name}  →  {first}  {seconds}", flush=True)
+    return int(not caught)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

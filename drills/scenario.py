@@ -1,0 +1,136 @@
+"""The fixed story that is interrupted at every event, and how it goes on afterwards.
+
+A client deposits, schedules and cancels; workers pay, retry and look up. After the
+interruption nothing repairs anything: the client repeats what it got no answer to, with
+the same keys, and the normal sweeps run.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import close_old_connections
+from django.db.models import Min
+
+from wallets.models.attempt import Attempt
+from wallets.models.transaction import Transaction
+from wallets.services import sweeps
+from wallets.services.wallet import WalletService
+from wallets.services.withdrawal import WithdrawalService
+from wallets.utils.bank import Bank
+from wallets.utils.db import database_now
+
+logger = logging.getLogger(__name__)
+
+DEPOSIT = 1000
+AMOUNTS = {"first": 300, "too_much": 5000, "second": 200, "cancelled": 50}
+SETTLE_SECONDS = 40.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the client wants: the keys and times that make its repetitions the same."""
+
+    wallet_uuid: uuid.UUID
+    now: datetime
+    deposit_key: uuid.UUID = field(default_factory=uuid.uuid4)
+    keys: dict[str, uuid.UUID] = field(
+        default_factory=lambda: {name: uuid.uuid4() for name in AMOUNTS}
+    )
+
+    def deposit(self) -> None:
+        WalletService.deposit(self.wallet_uuid, DEPOSIT, self.deposit_key)
+
+    def schedule(self, name: str) -> Transaction:
+        """Schedule one for a moment ago, as if an hour ago; cancel one in time."""
+        when = self.now + timedelta(hours=name == "cancelled")
+        return WithdrawalService.schedule(
+            self.wallet_uuid,
+            AMOUNTS[name],
+            when,
+            self.keys[name],
+            now=self.now - timedelta(hours=1),
+        )
+
+    def cancel(self) -> None:
+        WithdrawalService.cancel(self.schedule("cancelled").pk)
+
+    def transactions(self) -> list[Transaction]:
+        """All that exists of it, deposits and withdrawals."""
+        rows = Transaction.objects.filter(wallet__uuid=self.wallet_uuid)
+        return list(rows.select_related("wallet").order_by("pk"))
+
+
+def live(plan: Plan, bank: Bank) -> None:
+    """The story. A step that fails is a request or a task that fails; the next follows."""
+    steps: list[Callable[[], object]] = [
+        plan.deposit,
+        lambda: plan.schedule("first"),
+        lambda: plan.schedule("too_much"),
+        plan.cancel,
+        lambda: sweeps.pay_pending(bank=bank),
+        lambda: sweeps.execute_single(plan.schedule("second").pk, bank=bank),
+        lambda: sweeps.pay_retries(bank=bank),
+        lambda: sweeps.resolve_unknown(bank=bank),
+        lambda: time.sleep(2 * settings.WITHDRAWAL_CHECK_BASE),
+        lambda: sweeps.pay_retries(bank=bank),
+        lambda: sweeps.resolve_unknown(bank=bank),
+    ]
+    for step in steps:
+        _run(step)
+
+
+def _run(step: Callable[[], object]) -> None:
+    try:
+        step()
+    except Exception:
+        logger.exception("a step failed")
+    # What Django does between requests and Celery between tasks.
+    close_old_connections()
+
+
+def go_on(plan: Plan, bank: Bank) -> bool:
+    """The client repeats itself, then sweeps run until all is settled; False: never."""
+    plan.deposit()
+    for name in ("first", "too_much", "second"):
+        plan.schedule(name)
+    plan.cancel()
+    ends = time.monotonic() + SETTLE_SECONDS
+    while time.monotonic() < ends:
+        sweeps.pay_pending(bank=bank)
+        sweeps.pay_retries(bank=bank)
+        sweeps.resolve_unknown(bank=bank)
+        wait = _until_next()
+        if wait is None:
+            return True
+        time.sleep(max(0.0, min(wait, 0.2)))
+    return False
+
+
+def _until_next() -> float | None:
+    """Seconds until there is something to do, or None when everything is settled."""
+    pending = Transaction.objects.filter(
+        status=Transaction.Status.PENDING, scheduled_for__lte=database_now()
+    )
+    retryable = Transaction.objects.filter(
+        status=Transaction.Status.FAILED, final=False
+    )
+    unknown = Attempt.objects.filter(open=True)
+    moments = [
+        rows.aggregate(moment=Min(column))["moment"]
+        for rows, column in (
+            (pending, "scheduled_for"),
+            (retryable, "next_attempt_at"),
+            (unknown, "next_check_at"),
+        )
+    ]
+    known = [moment for moment in moments if moment is not None]
+    if not known:
+        return None
+    return (min(known) - database_now()).total_seconds()

@@ -1,0 +1,135 @@
+"""The programs of the wallet service as a drill starts them: same commands, short times."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from drills.process import ROOT, Process, free_port, listens, wait_until
+
+# In the order that money safety asks for (see `wallets.checks`), as short as can be.
+SHORT_TIMES = {
+    "WITHDRAWAL_DUE_INTERVAL": "2",
+    "WITHDRAWAL_RETRY_INTERVAL": "2",
+    "WITHDRAWAL_RESOLVE_INTERVAL": "2",
+    "WITHDRAWAL_RETRY_BASE": "1",
+    "WITHDRAWAL_RETRY_CAP": "3",
+    "WITHDRAWAL_CHECK_BASE": "0.5",
+    "WITHDRAWAL_CHECK_CAP": "2",
+    "WITHDRAWAL_CONCURRENCY": "8",
+    "THIRD_PARTY_CONNECT_TIMEOUT": "0.5",
+    "THIRD_PARTY_DEADLINE": "1.5",
+    "WITHDRAWAL_SOFT_TIME_LIMIT": "6",
+    "WITHDRAWAL_HARD_TIME_LIMIT": "7",
+    "WITHDRAWAL_LEASE": "8",
+    "WITHDRAWAL_QUIET_PERIOD": "12",
+    "THIRD_PARTY_BOOKING_TIME": "1",
+}
+# Settings of whoever starts a drill must not decide its outcome.
+_FOREIGN = ("DB_", "CELERY_", "THIRD_PARTY_", "WITHDRAWAL_", "BANK_", "DATABASE_URL")
+
+
+def environment(changes: Mapping[str, str]) -> dict[str, str]:
+    """The environment of every program: short times, and what is changed."""
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(_FOREIGN)
+    }
+    own = {"PYTHONUNBUFFERED": "1", "CELERY_RESULT_BACKEND": "cache+memory://"}
+    return inherited | own | SHORT_TIMES | dict(changes)
+
+
+def worker(
+    name: str, env: Mapping[str, str], folder: Path, *, app: str = "wallet"
+) -> Process:
+    """A Celery worker with two children."""
+    options = ["worker", "--loglevel", "INFO", "-n", f"{name}@%h", "-c", "2"]
+    return _celery(name, options, env, folder, app)
+
+
+def beat(name: str, env: Mapping[str, str], folder: Path) -> Process:
+    """A Celery Beat."""
+    options = ["beat", "--loglevel", "INFO", "--pidfile", ""]
+    return _celery(name, options, env, folder)
+
+
+def _celery(
+    name: str,
+    options: list[str],
+    env: Mapping[str, str],
+    folder: Path,
+    app: str = "wallet",
+) -> Process:
+    command = [sys.executable, "-m", "celery", "-A", app, *options]
+    return Process(name, command, env=env, log=folder / f"{name}.log")
+
+
+class Api(Process):
+    """The API under gunicorn, as it is served everywhere."""
+
+    def __init__(self, env: Mapping[str, str], folder: Path) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        command = [sys.executable, "-m", "gunicorn", "wallet.wsgi:application"]
+        super().__init__(
+            "api",
+            [*command, "--bind", f"127.0.0.1:{self.port}"],
+            env=env,
+            log=folder / "api.log",
+        )
+
+    def start(self) -> None:
+        super().start()
+        wait_until(self.answers, seconds=60, what="the API to answer")
+
+    def answers(self) -> bool:
+        """Whether it answers now."""
+        try:
+            urllib.request.urlopen(f"{self.url}/healthz", timeout=1).close()
+        except OSError:
+            return False
+        return True
+
+
+class Bank(Process):
+    """The bank simulator, whose list outlives it."""
+
+    def __init__(self, env: Mapping[str, str], folder: Path) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        settings = {
+            "BANK_PORT": str(self.port),
+            "BANK_DATA": str(folder / "bank.sqlite3"),
+        }
+        super().__init__(
+            "bank",
+            [sys.executable, "app.py"],
+            env={**env, **settings},
+            log=folder / "bank.log",
+            cwd=ROOT / "third-party",
+        )
+
+    def start(self) -> None:
+        super().start()
+        wait_until(
+            lambda: listens(self.port), seconds=30, what="the bank simulator to listen"
+        )
+
+    def payments(self) -> list[dict[str, Any]]:
+        """What it really paid."""
+        with urllib.request.urlopen(f"{self.url}/payments", timeout=30) as answer:
+            payments: list[dict[str, Any]] = json.load(answer)
+        return payments
+
+    def set_faults(self, **faults: Any) -> None:
+        """Have it fail in this way from now on."""
+        request = urllib.request.Request(
+            f"{self.url}/faults", json.dumps(faults).encode(), method="PUT"
+        )
+        urllib.request.urlopen(request, timeout=10).close()

@@ -1,0 +1,240 @@
+"""The faults that there are: of the bank, of each process, of broker and database.
+
+Each draws what it needs from the seed when the schedule is made, not when it happens.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Callable
+
+from django.db import connection, transaction
+
+from drills.broker import OwnRedis
+from drills.nemesis import Act, Fault, Kind, Nemesis
+from drills.process import Process, children_of, send
+
+BANK_MODES = (
+    "refuse",
+    "accept_hang",
+    "accept_close",
+    "accept_reset",
+    "accept_500",
+    "accept_503",
+    "drip",
+    "late_booking",
+    "garbage",
+    "truncated",
+    "duplicate_keys",
+    "wrong_amount",
+    "reset",
+    "error",
+    "redirect",
+    "html_404",
+)
+LOOKUP_MODES = ("not_found", "error", "hang", "reset", "garbage")
+
+
+class Trouble(Nemesis):
+    """Every kind of fault that this machine can provoke in a running system."""
+
+    def kinds(self) -> list[tuple[Kind, int]]:
+        kinds: list[tuple[Kind, int]] = [
+            (self._bank_mode, 8),
+            (self._look_up_mode, 3),
+            (self._bank_latency, 3),
+            (self._bank_restart, 2),
+            (self._kill_worker_child, 8),
+            (self._freeze_worker_child, 4),
+            (self._kill_worker, 4),
+            (self._end_worker, 2),
+            (self._freeze_worker, 4),
+            (self._kill_api_child, 4),
+            (self._freeze_api, 2),
+            (self._kill_beat, 2),
+            (self._freeze_beat, 2),
+            (self._database_trouble, 5),
+        ]
+        if self._system.redis:
+            kinds += [
+                (self._restart_broker, 4),
+                (self._freeze_broker, 3),
+                (self._flush_broker, 3),
+            ]
+        return kinds
+
+    def _bank_mode(self) -> Fault:
+        mode = self._random.choice(BANK_MODES)
+        times = self._random.randint(1, 8)
+        bank = self._system.bank
+        act = self._to_bank(lambda: bank.set_faults(mode=mode, times=times))
+        return f"bank {mode}", act
+
+    def _look_up_mode(self) -> Fault:
+        mode, seconds = self._random.choice(LOOKUP_MODES), self._random.uniform(1, 6)
+        return f"bank look-up {mode}", self._bank_for(
+            seconds, {"lookup_mode": mode}, {"lookup_mode": "normal"}
+        )
+
+    def _bank_latency(self) -> Fault:
+        latency, seconds = self._random.uniform(0.2, 1.4), self._random.uniform(1, 5)
+        return "bank latency", self._bank_for(
+            seconds, {"latency": latency}, {"latency": 0.02}
+        )
+
+    def _bank_for(
+        self, seconds: float, faults: dict[str, object], after: dict[str, object]
+    ) -> Act:
+        bank = self._system.bank
+        begin = self._to_bank(lambda: bank.set_faults(**faults))
+        end = self._to_bank(lambda: bank.set_faults(**after))
+
+        def act() -> object:
+            self._later(seconds, end)
+            return begin()
+
+        return act
+
+    def _to_bank(self, act: Act) -> Act:
+        """Tell the bank something, unless it is down."""
+
+        def tell() -> object:
+            if self._system.bank.name in self._hurt:
+                return False
+            with contextlib.suppress(OSError):
+                return act()
+            return False
+
+        return tell
+
+    def _bank_restart(self) -> Fault:
+        seconds = self._random.uniform(0.2, 2)
+        return "bank killed", lambda: self._restart(self._system.bank, seconds)
+
+    def _kill_worker_child(self) -> Fault:
+        worker = self._random.choice(self._system.workers)
+        return "worker child killed", self._to_child(worker, signal.SIGKILL)
+
+    def _kill_api_child(self) -> Fault:
+        return "API child killed", self._to_child(self._system.api, signal.SIGKILL)
+
+    def _freeze_worker_child(self) -> Fault:
+        worker = self._random.choice(self._system.workers)
+        seconds = self._random.uniform(1, 20)
+        freeze = self._to_child(
+            worker,
+            signal.SIGSTOP,
+            after=lambda pid: self._later(seconds, lambda: send(pid, signal.SIGCONT)),
+        )
+        return "worker child frozen", freeze
+
+    def _to_child(
+        self, parent: Process, signum: int, after: Callable[[int], None] | None = None
+    ) -> Act:
+        which = self._random.random()
+
+        def act() -> object:
+            # A worker that loses a child before it is ready takes it for broken.
+            starting = parent in self._system.workers and not parent.said("ready.")
+            if parent.name in self._hurt or starting:
+                return False
+            children = sorted(children_of(parent.pid))
+            if not children:
+                return False
+            pid = children[int(which * len(children))]
+            sent = send(pid, signum)
+            if sent and after:
+                after(pid)
+            return sent
+
+        return act
+
+    def _kill_worker(self) -> Fault:
+        worker = self._random.choice(self._system.workers)
+        seconds = self._random.uniform(0, 6)
+        return "worker killed", lambda: self._restart(worker, seconds)
+
+    def _end_worker(self) -> Fault:
+        worker = self._random.choice(self._system.workers)
+        signum = self._random.choice([signal.SIGTERM, signal.SIGQUIT])
+        name = "worker ended warm" if signum == signal.SIGTERM else "worker ended cold"
+        return name, lambda: self._hurt_for(
+            worker, 10, lambda: worker.signal(signum), worker.start
+        )
+
+    def _freeze_worker(self) -> Fault:
+        worker = self._random.choice(self._system.workers)
+        seconds = self._random.uniform(1, 20)
+        return "worker frozen", lambda: self._freeze(worker, seconds)
+
+    def _freeze_api(self) -> Fault:
+        seconds = self._random.uniform(0.5, 5)
+        return "API frozen", lambda: self._freeze(self._system.api, seconds)
+
+    def _kill_beat(self) -> Fault:
+        beat = self._random.choice(self._system.beats)
+        seconds = self._random.uniform(0, 6)
+        return "Beat killed", lambda: self._restart(beat, seconds)
+
+    def _freeze_beat(self) -> Fault:
+        beat = self._random.choice(self._system.beats)
+        seconds = self._random.uniform(1, 8)
+        return "Beat frozen", lambda: self._freeze(beat, seconds)
+
+    def _restart_broker(self) -> Fault:
+        seconds = self._random.uniform(0, 5)
+        return "broker killed", lambda: self._restart(self._redis(), seconds)
+
+    def _freeze_broker(self) -> Fault:
+        seconds = self._random.uniform(0.5, 8)
+        return "broker frozen", lambda: self._freeze(self._redis(), seconds)
+
+    def _flush_broker(self) -> Fault:
+        def flush() -> object:
+            if self._redis().name in self._hurt:
+                return False
+            self._redis().flush()
+            return True
+
+        return "broker flushed", flush
+
+    def _redis(self) -> OwnRedis:
+        if self._system.redis is None:
+            raise RuntimeError("the broker is not ours to hurt")
+        return self._system.redis
+
+    def _database_trouble(self) -> Fault:
+        if connection.vendor == "sqlite":
+            seconds = self._random.uniform(0.5, 3)
+            return "database locked", lambda: self._lock_sqlite(seconds)
+        return "database sessions killed", kill_sessions
+
+    def _lock_sqlite(self, seconds: float) -> bool:
+        if connection.in_atomic_block:
+            return False
+        block = transaction.atomic()
+        block.__enter__()
+        self._later(seconds, lambda: block.__exit__(None, None, None))
+        return True
+
+
+def kill_sessions() -> int:
+    """End every session of this database but our own; return how many there were."""
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+            return len(cursor.fetchall())
+        cursor.execute(
+            "SELECT id FROM information_schema.processlist"
+            " WHERE db = DATABASE() AND id <> CONNECTION_ID()"
+        )
+        ids = [row[0] for row in cursor.fetchall()]
+        for session in ids:
+            # It may have ended by itself since.
+            with contextlib.suppress(Exception):
+                cursor.execute(f"KILL {int(session)}")
+        return len(ids)

@@ -1,0 +1,97 @@
+"""How the API is served: by `make run`, in the container, and anywhere else.
+
+Threads wait for the database, processes use the cores. WEB_CONCURRENCY (processes) is
+gunicorn's own variable; WEB_THREADS is ours.
+"""
+
+import os
+import shutil
+import tempfile
+import time
+from typing import Any
+
+from wallet.logs import logging_config
+
+worker_class = "gthread"
+workers = int(os.environ.get("WEB_CONCURRENCY") or 2)
+threads = int(os.environ.get("WEB_THREADS") or 8)
+keepalive = 75
+
+# A request that began may end; what takes longer than this is cut off.
+graceful_timeout = 6
+timeout = 30
+# Memory that leaks anywhere is given back, not by all processes at once.
+max_requests = 100_000
+max_requests_jitter = 10_000
+
+# No socket in somebody's home directory; heartbeat files in memory, not on a disk.
+control_socket_disable = True
+worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108
+
+# A body has to arrive within this many seconds, however slowly it drips: time-outs of a
+# socket begin anew with every byte, and a thread waits for each of them. (Headers that
+# drip are for the proxy in front.)
+BODY_SECONDS = 5.0
+
+
+class Deadline:
+    """Stands in for an unreader's `chunk` while one request is read."""
+
+    def __init__(self, unreader):
+        self.unreader = unreader
+        self.ends = time.monotonic() + BODY_SECONDS
+        self.passed = False
+
+    def __call__(self, size_hint=None):
+        sock = self.unreader.sock
+        usual = sock.gettimeout()
+        sock.settimeout(max(self.ends - time.monotonic(), 0.001))
+        try:
+            return type(self.unreader).chunk(self.unreader, size_hint)
+        except TimeoutError:
+            self.passed = True
+            raise
+        finally:
+            sock.settimeout(usual)
+
+
+def pre_request(worker, req):
+    """Between the headers and the body: from here on the clock runs."""
+    req.unreader.chunk = Deadline(req.unreader)
+
+
+def post_request(worker, req, environ, resp):
+    """The next request on this connection has all its time; a dripping client has none."""
+    if not req.unreader.chunk.passed:
+        del req.unreader.chunk
+
+
+# The master's lines look like everybody else's; each request is logged by the service.
+logconfig_dict = logging_config(
+    level=os.environ.get("LOG_LEVEL") or "INFO",
+    as_json=os.environ.get("LOG_FORMAT") != "console",
+    service=os.environ.get("SERVICE_NAME") or "wallet",
+)
+
+
+def on_starting(server: Any) -> None:
+    """Give the processes a folder to count requests in together, an empty one each time."""
+    if os.environ.get("METRICS_ENABLED", "").lower() in ("true", "1", "yes", "on"):
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(
+            prefix="wallet-metrics-"
+        )
+
+
+def child_exit(server: Any, worker: Any) -> None:
+    """What a process that has ended was doing at the moment is no longer counted."""
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        from prometheus_client import multiprocess
+
+        multiprocess.mark_process_dead(worker.pid)
+
+
+def on_exit(server: Any) -> None:
+    """Leave nothing behind."""
+    folder = os.environ.pop("PROMETHEUS_MULTIPROC_DIR", "")
+    if folder:
+        shutil.rmtree(folder, ignore_errors=True)

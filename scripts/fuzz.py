@@ -1,0 +1,83 @@
+"""Lets Schemathesis test the API as it is served: gunicorn, and a database of its own.
+
+Every answer must be one that the OpenAPI document announces, and none a failure of ours.
+DATABASE_URL chooses another empty database; it is migrated.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from ops import ROOT, Trouble, services
+from ops.steps import dies_with_parent, main
+
+SECONDS_TO_START = 30
+# A minute on a machine of its own; on a busy one it may take longer.
+SECONDS_TO_TEST = 600
+
+
+def script() -> int:
+    with tempfile.TemporaryDirectory() as folder:
+        # Bells are courtesies: without a broker the API answers all the same.
+        own = {
+            "DATABASE_URL": f"sqlite:///{folder}/db.sqlite3",
+            "CELERY_BROKER_URL": "memory://",
+            "LOG_LEVEL": "ERROR",
+            "WEB_CONCURRENCY": "1",
+        }
+        env = own | dict(os.environ)
+        migrate = [sys.executable, "manage.py", "migrate", "-v0"]
+        subprocess.run(migrate, cwd=ROOT, env=env, check=True)
+        port = services.free_port()
+        with (Path(folder) / "server.log").open("w+b") as log:
+            serve = ["-m", "gunicorn", "wallet.wsgi", "-b", f"127.0.0.1:{port}"]
+            server = subprocess.Popen(
+                [sys.executable, *serve],
+                cwd=ROOT,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                preexec_fn=dies_with_parent(),
+            )
+            try:
+                _wait(server, port)
+                code = _test(port, folder)
+            finally:
+                server.terminate()
+                server.wait(timeout=20)
+            if code:
+                log.seek(0)
+                print(log.read().decode(errors="replace")[-4000:])
+        return code
+
+
+def _wait(server: subprocess.Popen[bytes], port: int) -> None:
+    for _ in range(SECONDS_TO_START * 10):
+        if services.answers(port):
+            return
+        if server.poll() is not None:
+            break
+        time.sleep(0.1)
+    raise Trouble("the API did not start")
+
+
+def _test(port: int, folder: str) -> int:
+    tool = str(Path(sys.executable).with_name("schemathesis"))
+    config = str(ROOT / "scripts" / "schemathesis.toml")
+    address = f"http://127.0.0.1:{port}/api/schema/"
+    command = [tool, "--config-file", config, "run", address]
+    # In the folder, for whatever the tool leaves behind.
+    done = subprocess.run(
+        command, cwd=folder, stdin=subprocess.DEVNULL, timeout=SECONDS_TO_TEST
+    )
+    return done.returncode
+
+
+if __name__ == "__main__":
+    main(script)

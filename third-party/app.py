@@ -1,0 +1,259 @@
+"""The bank simulator: pays, refuses, or fails in every way a real bank was seen to.
+
+Lives here: the HTTP face, the environment variables, the start.
+Must never happen here: an answer about money that is not in the data file yet.
+"""
+
+import json
+import os
+import signal
+import sqlite3
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NoReturn
+
+from flask import Flask, Response, abort, request
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from faults import LOOKUP_MODES, MODES, Answer, Decides, Faults, plain
+from server import Server, say
+from store import Order, Store
+
+MAX_AMOUNT = 2**63 - 1  # What the data file can hold.
+MAX_TEXT = 255
+MAX_BODY = 64_000
+UNDER_GUNICORN = __name__ != "__main__" and "gunicorn" in os.environ.get(
+    "SERVER_SOFTWARE", ""
+)
+
+
+# --- requests -----------------------------------------------------------------------
+
+
+def read_object(body: bytes) -> dict[str, Any]:
+    """Return the JSON object in the body; raises ``ValueError``."""
+
+    def without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        fields = dict(pairs)
+        if len(fields) < len(pairs):
+            raise ValueError("the body names a field twice")
+        return fields
+
+    try:
+        value = json.loads(body, object_pairs_hook=without_duplicates)
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
+        raise ValueError("the body must be JSON") from None
+    if not isinstance(value, dict):
+        raise ValueError("the body must be a JSON object")
+    return value
+
+
+def read_order(body: bytes, idempotency_key: str | None) -> Order:
+    """Return the payment order in the body; raises ``ValueError``."""
+    fields = read_object(body)
+    amount = fields.get("amount")
+    if type(amount) is not int or not 0 < amount <= MAX_AMOUNT:
+        raise ValueError(f"amount must be a whole number from 1 to {MAX_AMOUNT}")
+    wallet_uuid = _text("wallet_uuid", fields.get("wallet_uuid"))
+    reference = fields.get("reference")
+    if reference is not None:
+        reference = _text("reference", reference)
+    if idempotency_key is not None:
+        key = _text("Idempotency-Key", idempotency_key.strip().strip('"'))
+        if reference not in (None, key):
+            raise ValueError("reference and Idempotency-Key differ")
+        reference = key
+    return Order(wallet_uuid, amount, reference)
+
+
+def _text(name: str, value: Any) -> str:
+    if (
+        isinstance(value, str)
+        and 0 < len(value) <= MAX_TEXT
+        and value.isprintable()  # False for half a surrogate pair, too.
+    ):
+        return value
+    raise ValueError(f"{name} must be 1 to {MAX_TEXT} printable characters")
+
+
+# --- answers ------------------------------------------------------------------------
+
+
+def answer_to(order: Order, *, paid: bool) -> Answer:
+    """Return the answer's fields: the specification's two, and the echo."""
+    answer: Answer = {"data": "success" if paid else "failed"}
+    answer["status"] = 200 if paid else 503
+    if order.reference is not None:
+        answer |= {"reference": order.reference, "amount": order.amount}
+    return answer
+
+
+def problem(data: str, status: int, **details: Any) -> Response:
+    """Return an answer with an HTTP status of its own."""
+    return plain({"data": data, "status": status, **details}, status)
+
+
+# --- the HTTP face ------------------------------------------------------------------
+
+
+def create_app(store: Store) -> Flask:
+    """Return the WSGI application on this data file."""
+    app = Flask(__name__, static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
+
+    @app.errorhandler(RequestEntityTooLarge)
+    def too_large(error: RequestEntityTooLarge) -> Response:
+        return problem("invalid", 413, error=f"the body is over {MAX_BODY} bytes")
+
+    @app.post("/")
+    def pay() -> Response:
+        try:
+            order = read_order(
+                request.get_data(cache=False), request.headers.get("Idempotency-Key")
+            )
+        except ValueError as error:
+            return problem("invalid", 400, error=str(error))
+        faults, draw = store.take_faults()
+        decided = decide(order, faults, draw)
+        if faults.latency:
+            time.sleep(faults.latency)
+        if decided is None:
+            return problem("conflict", 409, reference=order.reference)
+        return MODES[faults.mode].reply(decided)
+
+    def decide(order: Order, faults: Faults, draw: float) -> Answer | None:
+        """Return the answer to give, or None if the reference means another order."""
+        mode = MODES[faults.mode]
+        paid = draw >= faults.failure_rate
+        if mode.decides is not Decides.BY_RATE:
+            paid = mode.decides is not Decides.REFUSES
+        if mode.decides is Decides.NOTHING:
+            return answer_to(order, paid=paid)
+        decision = store.decide(
+            order,
+            paid=paid,
+            bare=faults.bare or not faults.dedupes,
+            delay=faults.booking_delay if mode.late else 0.0,
+            copies=mode.copies,
+        )
+        # After this point the decision is in the file: whatever happens to the answer.
+        if decision.order != order:
+            return None
+        return answer_to(order, paid=decision.paid)
+
+    @app.get("/payments")
+    def payments() -> Response:
+        return Response(json.dumps(store.payments()), mimetype="application/json")
+
+    @app.get("/payments/<path:reference>")
+    def look_up(reference: str) -> Response:
+        faults = store.faults()
+        if faults.bare:
+            abort(404)
+        ill = LOOKUP_MODES[faults.lookup_mode]
+        if ill is not None:
+            return ill({})
+        decision = store.find(reference)
+        if decision is None or faults.lookup_mode == "not_found":
+            return problem("unknown", 404, reference=reference)
+        return plain(answer_to(decision.order, paid=decision.paid))
+
+    @app.get("/faults")
+    def get_faults() -> Response:
+        return plain(asdict(store.faults()))
+
+    @app.put("/faults")
+    def put_faults() -> Response:
+        try:
+            changes = read_object(request.get_data(cache=False))
+            return plain(asdict(store.change_faults(changes)))
+        except ValueError as error:
+            return problem("invalid", 400, error=str(error))
+
+    @app.route("/redirected", methods=["GET", "POST"])
+    def redirected() -> Response:
+        """Say "success" to a client that followed a redirect. Nothing is paid."""
+        answer: Answer = {"data": "success", "status": 200}
+        if "reference" in request.args:
+            answer["reference"] = request.args["reference"]
+            answer["amount"] = request.args.get("amount", type=int)
+        return plain(answer)
+
+    return app
+
+
+# --- the start ----------------------------------------------------------------------
+
+
+def environment_faults() -> dict[str, Any]:
+    """Return the fault settings that environment variables set explicitly."""
+    explicit: dict[str, Any] = {}
+    for field, kind in (("failure_rate", float), ("latency", float), ("seed", int)):
+        name = f"BANK_{field.upper()}"
+        text = os.environ.get(name)
+        if text:
+            try:
+                explicit[field] = kind(text)
+                Faults().changed({field: explicit[field]})
+            except ValueError as error:
+                stop(f"{name}={text}: {error}")
+    return explicit
+
+
+def server_run() -> str:
+    """Name this run of the server: gunicorn's workers share their parent's."""
+    pid = os.getppid() if UNDER_GUNICORN else os.getpid()
+    try:
+        # Its start time tells it from an earlier process with the same number.
+        status = Path(f"/proc/{pid}/stat").read_text()
+        return f"{pid}/{status.rpartition(')')[2].split()[19]}"
+    except OSError:
+        return str(pid)
+
+
+def open_store() -> Store:
+    """Open the data file, or end with one clear line."""
+    explicit = environment_faults()
+    default = Path(__file__).resolve().parent / "data" / "bank.sqlite3"
+    path = Path(os.environ.get("BANK_DATA") or default)
+    store = Store(path)
+    try:
+        store.start(server=server_run(), explicit=explicit)
+    except (OSError, sqlite3.Error, TypeError, ValueError) as error:
+        stop(f"BANK_DATA={path}: cannot be used as the data file: {error}")
+    return store
+
+
+def stop(reason: str) -> NoReturn:
+    """End with one clear line."""
+    say(reason)
+    # gunicorn starts a worker again and again unless it ends with this code.
+    sys.exit(4 if UNDER_GUNICORN else 2)
+
+
+def main() -> None:
+    """Serve until told to stop."""
+    host = os.environ.get("BANK_HOST") or "127.0.0.1"
+    port = os.environ.get("BANK_PORT") or "8010"
+    if not (port.isascii() and port.isdigit() and int(port) <= 65535):
+        stop(f"BANK_PORT={port}: must be a whole number from 0 to 65535")
+    try:
+        server = Server(host, int(port), app)
+    except OSError as error:
+        stop(f"cannot listen on {host}:{port}: {error.strerror or error}")
+    say(f"listening on http://{host}:{server.server_port}")
+    server.serve_forever()
+
+
+app = create_app(open_store())
+
+if UNDER_GUNICORN or __name__ == "__main__":
+    # Whoever hangs or waits is not waited for: what the bank decided is in the file,
+    # as it would be after kill -9. (SIGQUIT is what gunicorn makes of its Ctrl-C.)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, lambda *_: os._exit(0))
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,266 @@
+"""What the bank decided: one SQLite file that survives restarts and ``kill -9``.
+
+Lives here: the table of decisions (the rows with ``paid = 1`` are the ground truth of
+every fault test), and the settings of ``/faults``, so that all threads and processes
+of a server agree on both.
+Must never happen here: HTTP, and an answer: a decision is committed before it is told.
+"""
+
+import json
+import random
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta, timezone
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from faults import Faults
+
+# "once" is 1 where the bank honours the reference and NULL where it does not (bare
+# mode, its own double booking): UNIQUE counts NULLs as different from each other.
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS decisions (
+    id INTEGER PRIMARY KEY,
+    reference TEXT,
+    once INTEGER CHECK (once = 1),
+    wallet_uuid TEXT NOT NULL,
+    amount INTEGER NOT NULL CHECK (amount > 0),
+    paid INTEGER NOT NULL CHECK (paid IN (0, 1)),
+    decided_at TEXT NOT NULL,
+    CONSTRAINT one_decision_per_reference UNIQUE (reference, once)
+);
+CREATE TABLE IF NOT EXISTS faults (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    settings TEXT NOT NULL,
+    drawn INTEGER NOT NULL,
+    server TEXT NOT NULL
+);
+"""
+
+# One statement, so one transaction: it cannot be half done, and whoever comes second
+# with the same reference changes no row.
+INSERT_DECISION = """
+INSERT INTO decisions (reference, once, wallet_uuid, amount, paid, decided_at)
+SELECT ?, ?, ?, ?, ?, ?
+WHERE ? OR NOT EXISTS (SELECT 1 FROM decisions WHERE reference = ?)
+ON CONFLICT (reference, once) DO NOTHING
+"""
+
+# What a repeated order does to a late booking: it is booked by now.
+BOOK_NOW = "UPDATE decisions SET decided_at = ? WHERE reference = ? AND decided_at > ?"
+
+FOR_EVER = "9999"  # Sorts after every time of decision.
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a client asks the bank to pay."""
+
+    wallet_uuid: str
+    amount: int
+    reference: str | None
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the bank answered to an order, now or the first time."""
+
+    order: Order
+    paid: bool
+
+
+class Store:
+    """The data file. Threads share one connection and take turns.
+
+    SQLite has one writer at a time. Threads that queue at a lock of Python's wait
+    microseconds for their turn; at SQLite's own lock they would sleep and poll.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._opened: sqlite3.Connection | None = None
+
+    def start(self, *, server: str, explicit: dict[str, Any]) -> None:
+        """Create the file, or open it again; ``explicit`` settings win, once a server.
+
+        ``server`` names the server's run: a second worker process, or one started
+        again after a crash, must not undo what was set over HTTP in the meantime.
+        """
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._lock:
+            self._connection.executescript(SCHEMA)
+        with self._transaction() as connection:
+            row = connection.execute("SELECT * FROM faults").fetchone()
+            _, settings, drawn, last_server = row or (1, None, 0, None)
+            if last_server != server:
+                current = _parse_faults(settings) if settings else Faults()
+                settings = _dump_faults(current.changed(explicit))
+                drawn = 0 if "seed" in explicit else drawn
+                connection.execute(
+                    "INSERT OR REPLACE INTO faults VALUES (1, ?, ?, ?)",
+                    (settings, drawn, server),
+                )
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection; the next call opens another (in a forked child)."""
+        with self._lock:
+            if self._opened is not None:
+                self._opened.close()
+                self._opened = None
+
+    def decide(
+        self, order: Order, *, paid: bool, bare: bool, delay: float, copies: int
+    ) -> Decision:
+        """Record the decision, or return the one that this reference already has.
+
+        With ``delay`` the payment counts as made only that many seconds from now.
+        """
+        decided_at = _now(delay)
+        with self._lock:
+            if self._insert(order, paid, decided_at, bare=bare):
+                for _ in range(copies - 1):
+                    self._insert(order, paid, decided_at, bare=True)
+                return Decision(order, paid)
+            # An answer that says "success" must find its line in the list.
+            self._execute(BOOK_NOW, (decided_at, order.reference, decided_at))
+            decision = self._find(order.reference, booked_by=FOR_EVER)
+            if decision is None:
+                raise RuntimeError("the row that refused the insert has gone")
+            return decision
+
+    def find(self, reference: str) -> Decision | None:
+        """Return what was decided for this reference, once it is booked."""
+        with self._lock:
+            return self._find(reference, booked_by=_now())
+
+    def payments(self) -> list[dict[str, Any]]:
+        """Return what was really paid, oldest first."""
+        with self._lock:
+            rows = self._execute(
+                "SELECT reference, wallet_uuid, amount, decided_at FROM decisions"
+                " WHERE paid AND decided_at <= ? ORDER BY decided_at, id",
+                (_now(),),
+            ).fetchall()
+        names = ("reference", "wallet_uuid", "amount", "paid_at")
+        return [dict(zip(names, row, strict=True)) for row in rows]
+
+    def faults(self) -> Faults:
+        """Return the settings in force."""
+        with self._lock:
+            return self._read_faults()
+
+    def change_faults(self, changes: dict[str, Any]) -> Faults:
+        """Apply a partial update; raises ``ValueError`` and changes nothing if bad."""
+        with self._transaction() as connection:
+            faults = self._read_faults().changed(changes)
+            connection.execute(
+                "UPDATE faults SET settings = ?", (_dump_faults(faults),)
+            )
+            if "seed" in changes:
+                connection.execute("UPDATE faults SET drawn = 0")
+        return faults
+
+    def take_faults(self) -> tuple[Faults, float]:
+        """Return the settings for one more payment order, and its random draw.
+
+        Counts down ``times`` and, with a seed, counts the draws: in the file, so that
+        exactly so many orders are hit, and a run can be repeated, however many
+        threads and processes there are.
+        """
+        faults = self.faults()
+        if faults.times is None and faults.seed is None:
+            return faults, _draw()
+        with self._transaction() as connection:
+            faults = self._read_faults()
+            (drawn,) = connection.execute("SELECT drawn FROM faults").fetchone()
+            connection.execute(
+                "UPDATE faults SET settings = ?, drawn = drawn + 1",
+                (_dump_faults(_one_less(faults)),),
+            )
+        return faults, _draw(None if faults.seed is None else f"{faults.seed}/{drawn}")
+
+    def _insert(self, order: Order, paid: bool, decided_at: str, *, bare: bool) -> bool:
+        row = (order.wallet_uuid, order.amount, paid, decided_at)
+        once = None if bare else 1
+        cursor = self._execute(
+            INSERT_DECISION, (order.reference, once, *row, bare, order.reference)
+        )
+        return cursor.rowcount == 1
+
+    def _find(self, reference: str | None, *, booked_by: str) -> Decision | None:
+        # Bare mode leaves several rows for a reference: paid once is paid.
+        row = self._execute(
+            "SELECT wallet_uuid, amount, paid FROM decisions"
+            " WHERE reference = ? AND decided_at <= ? ORDER BY paid DESC, id LIMIT 1",
+            (reference, booked_by),
+        ).fetchone()
+        if row is None:
+            return None
+        return Decision(Order(row[0], row[1], reference), bool(row[2]))
+
+    def _read_faults(self) -> Faults:
+        (settings,) = self._execute("SELECT settings FROM faults").fetchone()
+        return _parse_faults(settings)
+
+    def _execute(self, sql: str, values: tuple[Any, ...] = ()) -> sqlite3.Cursor:
+        return self._connection.execute(sql, values)
+
+    @property
+    def _connection(self) -> sqlite3.Connection:
+        if self._opened is None:
+            # Every use is under the lock, so threads may share it.
+            self._opened = sqlite3.connect(
+                self._path, timeout=30, isolation_level=None, check_same_thread=False
+            )
+            self._opened.execute("PRAGMA journal_mode = WAL")
+            # A commit is in the operating system's hands before it returns, and
+            # outlives kill -9 of this process. Only a power cut could lose the last
+            # ones, which no test here provokes; FULL would cost an fsync a payment.
+            self._opened.execute("PRAGMA synchronous = NORMAL")
+        return self._opened
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            connection = self._connection
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+            connection.execute("COMMIT")
+
+
+def _now(delay: float = 0.0) -> str:
+    # Always six decimals and +00:00, so that text order is time order.
+    moment = datetime.now(timezone.utc) + timedelta(seconds=delay)
+    return moment.isoformat(timespec="microseconds")
+
+
+def _draw(key: str | None = None) -> float:
+    # Chance for a simulation, not for a secret.
+    return random.Random(key).random() if key else random.random()  # noqa: S311
+
+
+def _one_less(faults: Faults) -> Faults:
+    if faults.times is None:
+        return faults
+    if faults.times == 1:
+        return replace(faults, mode="normal", times=None)
+    return replace(faults, times=faults.times - 1)
+
+
+def _dump_faults(faults: Faults) -> str:
+    return json.dumps(asdict(faults))
+
+
+@lru_cache(maxsize=8)
+def _parse_faults(settings: str) -> Faults:
+    return Faults(**json.loads(settings))

@@ -1,0 +1,147 @@
+"""How a log line looks: one JSON object, or a readable line, and never a secret.
+
+Lines of every origin (ours, Django's, Celery's, gunicorn's) pass the same processors. An
+exception is told by its type and where it happened; its message may quote what somebody
+sent us, so it stays out unless that is asked for.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Any
+
+import structlog
+from structlog.typing import EventDict, Processor
+
+# What `extra={…}` of a standard logger may carry.
+EXTRA = ("withdrawal_id", "attempt", "state", "actor", "method", "path", "status", "ms")
+# Texts of exceptions, as some libraries hand them in.
+_TEXTS = ("error", "exception", "reason")
+MAX_FRAMES = 30
+# Shorter ones would be found inside ordinary words.
+MIN_SECRET = 6
+
+LOGGERS: dict[str, dict[str, Any]] = {
+    # They write arguments and exceptions into their messages; the lines about tasks come
+    # from django-structlog.
+    "celery.app.trace": {"level": "CRITICAL"},
+    "celery.worker.strategy": {"level": "WARNING"},
+    # Each request has a line of its own, with its id.
+    "django.request": {"level": "ERROR"},
+    **{
+        name: {"handlers": [], "propagate": True}
+        for name in ("django", "django.server", "gunicorn.error")
+    },
+}
+
+
+def logging_config(
+    *,
+    level: str,
+    as_json: bool,
+    service: str,
+    secrets: Iterable[str] = (),
+    with_messages: bool = False,
+) -> dict[str, Any]:
+    """Return the settings for `logging.config.dictConfig`, and set up structlog alike."""
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.ExtraAdder(allow=EXTRA),
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+        _Service(service),
+        _Exceptions(with_messages),
+    ]
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    last: Processor = structlog.processors.JSONRenderer(ensure_ascii=False)
+    if not as_json:
+        last = structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), timestamp_key="time"
+        )
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {
+            "line": {
+                "()": structlog.stdlib.ProcessorFormatter,
+                "foreign_pre_chain": shared,
+                "processors": [
+                    structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                    last,
+                    _Hide(secrets),
+                ],
+            }
+        },
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+        "root": {"handlers": ["stderr"], "level": level},
+        "loggers": LOGGERS,
+    }
+
+
+class _Service:
+    """Says which process a line comes from: api, worker, beat."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __call__(self, _logger: Any, _method: str, event: EventDict) -> EventDict:
+        event["service"] = self._name
+        return event
+
+
+class _Exceptions:
+    """Turns an exception into its type and its frames, without values of variables."""
+
+    def __init__(self, with_messages: bool) -> None:
+        self._with_messages = with_messages
+
+    def __call__(self, _logger: Any, _method: str, event: EventDict) -> EventDict:
+        for key in _TEXTS:
+            event.pop(key, None)
+        found = _exception_of(event.pop("exc_info", None))
+        if found is not None:
+            event["exception"] = type(found).__name__
+            if self._with_messages:
+                event["exception"] += f": {found}"
+            event["stack"] = _frames(found.__traceback__)
+            if found.__cause__ is not None:
+                event["cause"] = type(found.__cause__).__name__
+        return event
+
+
+def _exception_of(exc_info: Any) -> BaseException | None:
+    if isinstance(exc_info, BaseException):
+        return exc_info
+    if isinstance(exc_info, tuple):
+        return exc_info[1]
+    return sys.exc_info()[1] if exc_info else None
+
+
+def _frames(trace: TracebackType | None) -> list[str]:
+    frames = traceback.extract_tb(trace)[-MAX_FRAMES:]
+    return [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
+
+
+class _Hide:
+    """The last resort: a secret of the configuration never leaves in a line."""
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        self._secrets = [one for one in secrets if len(one) >= MIN_SECRET]
+
+    def __call__(self, _logger: Any, _method: str, line: str | bytes) -> str:
+        text = line if isinstance(line, str) else line.decode()
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        return text

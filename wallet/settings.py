@@ -1,0 +1,301 @@
+"""Configuration: every value comes from the environment, every default is safe.
+
+No logic lives here beyond reading. The order of the time limits is money safety and is
+asserted by a system check (`wallets.checks`) and a test.
+"""
+
+import logging
+import warnings
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+from wallet.brokers import broker_settings
+from wallet.databases import database_from_env
+from wallet.logs import logging_config
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+env = environ.Env()
+
+# --- Django -------------------------------------------------------------------------
+
+INSECURE_DEVELOPMENT_KEY = "insecure-development-key-for-loopback-only-0123456789"
+LOOPBACK_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
+
+DEBUG = env.bool("DEBUG", default=False)
+SECRET_KEY = env.str("SECRET_KEY", default=INSECURE_DEVELOPMENT_KEY)
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=LOOPBACK_HOSTS)
+if SECRET_KEY == INSECURE_DEVELOPMENT_KEY and set(ALLOWED_HOSTS) - set(LOOPBACK_HOSTS):
+    raise ImproperlyConfigured(
+        "ALLOWED_HOSTS names a host other than this machine, so set SECRET_KEY "
+        "to a long random value of your own."
+    )
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django_structlog",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "wallets",
+]
+
+# Both may be switched off: nothing else depends on them.
+ADMIN_ENABLED = env.bool("ADMIN_ENABLED", default=True)
+CONSOLE_ENABLED = env.bool("CONSOLE_ENABLED", default=True)
+if CONSOLE_ENABLED:
+    INSTALLED_APPS += ["django_htmx", "console"]
+
+MIDDLEWARE = [
+    "wallets.views.request_log.log_requests",
+    "wallets.views.middleware.without_body_for_head",
+    "wallets.views.security.security_headers",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+# GET /metrics for Prometheus; with a token only for who sends it as a bearer.
+METRICS_ENABLED = env.bool("METRICS_ENABLED", default=False)
+METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
+if METRICS_ENABLED:
+    MIDDLEWARE.insert(0, "wallets.views.metrics.count_requests")
+
+ROOT_URLCONF = "wallet.urls"
+WSGI_APPLICATION = "wallet.wsgi.application"
+# A redirect to the path with a slash would drop the body of a POST.
+APPEND_SLASH = False
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+DATABASES = {"default": database_from_env(env, BASE_DIR)}
+# MySQL and MariaDB have no partial indexes; the models carry full ones beside them.
+SILENCED_SYSTEM_CHECKS = ["models.W037"]
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+AUTHENTICATION_BACKENDS = ["wallets.utils.login_limit.LimitedBackend"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+
+LANGUAGE_CODE = "en-us"
+USE_I18N = False
+USE_TZ = True
+TIME_ZONE = "UTC"
+
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+# Served from where they are, too: a fresh clone needs no step before its first page.
+WHITENOISE_USE_FINDERS = True
+warnings.filterwarnings("ignore", message="No directory at", category=UserWarning)
+
+# Secure by default behind TLS; plain HTTP on loopback needs SECURE_COOKIES=false.
+SECURE_COOKIES = env.bool("SECURE_COOKIES", default=False)
+SESSION_COOKIE_SECURE = SECURE_COOKIES
+CSRF_COOKIE_SECURE = SECURE_COOKIES
+CSRF_COOKIE_HTTPONLY = True
+# An operator's working day.
+SESSION_COOKIE_AGE = env.int("SESSION_COOKIE_AGE", default=36000)
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+SECURE_SSL_REDIRECT = env.bool("SECURE_SSL_REDIRECT", default=False)
+SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", default=0)
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_SECONDS > 0
+SECURE_HSTS_PRELOAD = SECURE_HSTS_SECONDS > 0
+# Probes and scrapers ask the process itself, over plain HTTP.
+SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|metrics)$"]
+X_FRAME_OPTIONS = "DENY"
+
+# --- API ----------------------------------------------------------------------------
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [],
+    "DEFAULT_PERMISSION_CLASSES": [],
+    "DEFAULT_PARSER_CLASSES": ["wallets.views.parsers.StrictJSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_SCHEMA_CLASS": "wallets.views.schema.document.WalletSchema",
+    "EXCEPTION_HANDLER": "wallets.views.errors.handle",
+    "UNAUTHENTICATED_USER": None,
+    # `?format=` must not choose a renderer.
+    "URL_FORMAT_OVERRIDE": None,
+}
+# The OpenAPI document and its page.
+API_DOCS_ENABLED = env.bool("API_DOCS_ENABLED", default=True)
+# A money request is a few dozen bytes; the server refuses more before parsing.
+API_MAX_BODY_BYTES = 16 * 1024
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
+
+# --- Celery: bells, not truth -------------------------------------------------------
+
+CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="redis://localhost:6379/0")
+CELERY_RESULT_BACKEND = env.str(
+    "CELERY_RESULT_BACKEND", default="redis://localhost:6379/0"
+)
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_SERIALIZER = "json"
+CELERY_RESULT_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TIMEZONE = "UTC"
+CELERY_WORKER_CONCURRENCY = env.int("CELERY_WORKER_CONCURRENCY", default=4)
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+# A name of our own: another Celery project on this broker must not take our messages.
+CELERY_TASK_DEFAULT_QUEUE = env.str("CELERY_TASK_DEFAULT_QUEUE", default="wallet")
+globals().update(
+    {f"CELERY_{k}": v for k, v in broker_settings(CELERY_BROKER_URL).items()}
+)
+CELERY_BEAT_SCHEDULER = "wallets.utils.beat:BellScheduler"
+
+# --- Withdrawals: all times in seconds ----------------------------------------------
+
+# Nothing is sent to the bank while this is set: for the time after restoring a backup,
+# until `manage.py reconcile_bank` has compared the books with the bank's. Look-ups go on.
+WITHDRAWALS_PAUSED = env.bool("WITHDRAWALS_PAUSED", default=False)
+
+# How often Beat looks for work.
+WITHDRAWAL_DUE_INTERVAL = env.float("WITHDRAWAL_DUE_INTERVAL", default=10)
+WITHDRAWAL_RETRY_INTERVAL = env.float("WITHDRAWAL_RETRY_INTERVAL", default=60)
+WITHDRAWAL_RESOLVE_INTERVAL = env.float("WITHDRAWAL_RESOLVE_INTERVAL", default=10)
+
+# Retries after the first attempt, and the wait before each: base * 2**n, up to the cap,
+# give or take the jitter (a fraction).
+WITHDRAWAL_MAX_RETRIES = env.int("WITHDRAWAL_MAX_RETRIES", default=3)
+WITHDRAWAL_RETRY_BASE = env.float("WITHDRAWAL_RETRY_BASE", default=30)
+WITHDRAWAL_RETRY_CAP = env.float("WITHDRAWAL_RETRY_CAP", default=3600)
+WITHDRAWAL_RETRY_JITTER = env.float("WITHDRAWAL_RETRY_JITTER", default=0.2)
+
+# How far ahead a withdrawal may be scheduled.
+WITHDRAWAL_MAX_HORIZON_DAYS = env.int("WITHDRAWAL_MAX_HORIZON_DAYS", default=3660)
+
+# Calls in flight at once in one worker process, and rows claimed in one transaction.
+WITHDRAWAL_CONCURRENCY = env.int("WITHDRAWAL_CONCURRENCY", default=64)
+WITHDRAWAL_BATCH_SIZE = env.int("WITHDRAWAL_BATCH_SIZE", default=64)
+# How many workers one tick may ring for a backlog.
+WITHDRAWAL_MAX_BELLS = env.int("WITHDRAWAL_MAX_BELLS", default=4)
+# A waiting drain looks again this often for what was scheduled meanwhile.
+WITHDRAWAL_POLL = env.float("WITHDRAWAL_POLL", default=1)
+
+# The bank's longest call < a task's soft limit < its hard limit < the lease of an
+# attempt < the quiet period after which "not found" is believed. A worker that is killed
+# at its hard limit is dead before its lease ends; see Note [Quiet period] in
+# wallets/services/resolver.py.
+THIRD_PARTY_CONNECT_TIMEOUT = env.float("THIRD_PARTY_CONNECT_TIMEOUT", default=2)
+THIRD_PARTY_DEADLINE = env.float("THIRD_PARTY_DEADLINE", default=5)
+WITHDRAWAL_SOFT_TIME_LIMIT = env.float("WITHDRAWAL_SOFT_TIME_LIMIT", default=30)
+WITHDRAWAL_HARD_TIME_LIMIT = env.float("WITHDRAWAL_HARD_TIME_LIMIT", default=40)
+WITHDRAWAL_LEASE = env.float("WITHDRAWAL_LEASE", default=60)
+WITHDRAWAL_QUIET_PERIOD = env.float("WITHDRAWAL_QUIET_PERIOD", default=120)
+
+# Look-ups of an unknown outcome: the first wait, doubled each time up to the cap; after
+# so long without an answer an operator is called (look-ups go on).
+WITHDRAWAL_CHECK_BASE = env.float("WITHDRAWAL_CHECK_BASE", default=2)
+WITHDRAWAL_CHECK_CAP = env.float("WITHDRAWAL_CHECK_CAP", default=900)
+WITHDRAWAL_REVIEW_AFTER = env.float("WITHDRAWAL_REVIEW_AFTER", default=3600)
+
+# --- The bank: what it can do is declared, never guessed ----------------------------
+
+THIRD_PARTY_BASE_URL = env.str("THIRD_PARTY_BASE_URL", default="http://localhost:8010")
+# It pays one reference at most once, and remembers it this long.
+THIRD_PARTY_DEDUPES = env.bool("THIRD_PARTY_DEDUPES", default=False)
+THIRD_PARTY_DEDUPE_WINDOW = env.float("THIRD_PARTY_DEDUPE_WINDOW", default=86400)
+# It answers GET /payments/<reference>; a payment may take this long to show there.
+THIRD_PARTY_LOOKUP = env.bool("THIRD_PARTY_LOOKUP", default=False)
+THIRD_PARTY_BOOKING_TIME = env.float("THIRD_PARTY_BOOKING_TIME", default=30)
+
+CELERY_TASK_SOFT_TIME_LIMIT = WITHDRAWAL_SOFT_TIME_LIMIT
+CELERY_TASK_TIME_LIMIT = WITHDRAWAL_HARD_TIME_LIMIT
+CELERY_BEAT_SCHEDULE = {
+    name: {
+        "task": f"wallets.tasks.{name}",
+        "schedule": interval,
+        # A tick that nobody took before the next one came is of no use.
+        "options": {"expires": interval},
+    }
+    for name, interval in (
+        ("process_pending_withdrawals", WITHDRAWAL_DUE_INTERVAL),
+        ("retry_failed_withdrawals", WITHDRAWAL_RETRY_INTERVAL),
+        ("resolve_unknown_withdrawals", WITHDRAWAL_RESOLVE_INTERVAL),
+    )
+}
+
+# --- Logs ---------------------------------------------------------------------------
+
+# "json" for machines, "console" for people.
+LOG_FORMAT = env.str("LOG_FORMAT", default="json")
+LOG_LEVEL = env.str("LOG_LEVEL", default="INFO")
+# Messages of exceptions may quote what somebody sent: only for looking into a trouble.
+LOG_EXCEPTION_MESSAGES = env.bool("LOG_EXCEPTION_MESSAGES", default=False)
+# Which process this is, in each line: api, worker, beat.
+SERVICE_NAME = env.str("SERVICE_NAME", default="wallet")
+LOGGING = logging_config(
+    level=LOG_LEVEL,
+    as_json=LOG_FORMAT != "console",
+    service=SERVICE_NAME,
+    secrets=[
+        SECRET_KEY,
+        METRICS_TOKEN,
+        str(DATABASES["default"].get("PASSWORD") or ""),
+        urlsplit(CELERY_BROKER_URL).password or "",
+        urlsplit(CELERY_RESULT_BACKEND).password or "",
+    ],
+    with_messages=LOG_EXCEPTION_MESSAGES,
+)
+DJANGO_STRUCTLOG_CELERY_ENABLED = True
+DJANGO_STRUCTLOG_CELERY_TASK_START_LOG_LEVEL = logging.DEBUG
+
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Wallet Service",
+    "DESCRIPTION": (
+        "Deposits at once; withdrawals at a future time, each paid out by a bank exactly "
+        "once. Amounts are integers in the smallest currency unit. Every refusal is "
+        "`application/problem+json` (RFC 9457) with a stable `code`; its `type` is a "
+        "page. Unknown fields and parameters are refused, not ignored."
+    ),
+    "VERSION": "1.0.0",
+    "OAS_VERSION": "3.1.0",
+    "SERVERS": [{"url": "/", "description": "This server"}],
+    "TAGS": [
+        {"name": name}
+        for name in ("Wallets", "Money", "Transactions", "Statement", "Health")
+    ],
+    "POSTPROCESSING_HOOKS": ["wallets.views.schema.document.add_components"],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SWAGGER_UI_SETTINGS": {
+        "deepLinking": True,
+        "defaultModelsExpandDepth": 0,
+        "displayRequestDuration": True,
+        # The default shows a badge that another server makes.
+        "validatorUrl": None,
+    },
+}

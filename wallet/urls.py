@@ -1,0 +1,21 @@
+"""Root URL configuration."""
+
+from django.conf import settings
+from django.contrib import admin
+from django.urls import URLPattern, URLResolver, include, path
+
+from wallets.views.metrics import metrics
+
+urlpatterns: list[URLPattern | URLResolver] = [path("", include("wallets.urls"))]
+if settings.ADMIN_ENABLED:
+    urlpatterns += [path("admin/", admin.site.urls)]
+if settings.METRICS_ENABLED:
+    urlpatterns += [path("metrics", metrics, name="metrics")]
+if settings.CONSOLE_ENABLED:
+    urlpatterns += [path("console/", include("console.urls"))]
+
+# What Django refuses itself is answered like every other problem.
+handler400 = "wallets.views.errors.bad_request"
+handler403 = "wallets.views.errors.permission_denied"
+handler404 = "wallets.views.errors.page_not_found"
+handler500 = "wallets.views.errors.server_error"

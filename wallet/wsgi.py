@@ -1,0 +1,12 @@
+"""WSGI entry point: `gunicorn wallet.wsgi`."""
+
+import os
+
+import django
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "wallet.settings")
+django.setup(set_prefix=False)
+
+from wallets.views.wsgi import Handler  # noqa: E402 (needs the settings)
+
+application = Handler()

@@ -1,0 +1,1 @@
+"""The wallet: ledger, withdrawals and the bank."""

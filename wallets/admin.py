@@ -1,0 +1,291 @@
+"""The admin: find anything, change nothing that the ledger owns.
+
+Two things can be done here, each one service call with the user as actor: resolve a
+withdrawal that waits for a review, and acknowledge an alarm. Nothing is edited, added or
+deleted; the database would refuse most of it anyway.
+"""
+
+from __future__ import annotations
+
+import uuid
+from contextlib import suppress
+from typing import Any, ClassVar
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+
+from wallets.errors import IllegalTransition, InvalidInput
+from wallets.models.alarm import Alarm
+from wallets.models.attempt import Attempt
+from wallets.models.heartbeat import Heartbeat
+from wallets.models.ledger import Movement
+from wallets.models.tally import Tally
+from wallets.models.transaction import Transaction
+from wallets.models.transition import Transition
+from wallets.models.wallet import Wallet
+from wallets.services import alarm as alarm_service
+from wallets.services import review
+
+# What a column of ids can hold; SQLite's driver raises on more.
+MAX_ID = 2**63 - 1
+
+
+class LookOnly(admin.ModelAdmin):
+    """Shows rows and finds them by id or UUID; never writes one."""
+
+    id_fields: ClassVar[list[str]] = ["pk"]
+    uuid_fields: ClassVar[list[str]] = []
+    show_full_result_count = False
+    list_per_page = 50
+    # Turns the search box on; what it finds is decided below.
+    search_fields: ClassVar[list[str]] = ["pk"]
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Find by exact id or UUID: each is an index, no table is read through."""
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        fields: list[str] = []
+        value: int | uuid.UUID = 0
+        if term.isascii() and term.isdigit():
+            value = int(term[:30])
+            fields = self.id_fields if value <= MAX_ID else []
+        else:
+            with suppress(ValueError):
+                fields, value = self.uuid_fields, uuid.UUID(term)
+        if not fields:
+            return queryset.none(), False
+        found = Q.create([(field, value) for field in fields], connector=Q.OR)
+        return queryset.filter(found).distinct(), False
+
+    @property
+    def search_help_text(self) -> str:  # type: ignore[override]
+        """Say what the box takes."""
+        names = [
+            name.replace("__", " ") for name in (*self.id_fields, *self.uuid_fields)
+        ]
+        return f"Exact {', '.join(names)}"
+
+
+def actor_of(request: HttpRequest) -> str:
+    """Who acts, for the transition rows."""
+    return f"operator {request.user.get_username()}"
+
+
+@admin.register(Wallet)
+class WalletAdmin(LookOnly):
+    list_display = ("uuid", "balance", "held", "movement_count", "created_at")
+    uuid_fields: ClassVar[list[str]] = ["uuid"]
+    ordering = ("-pk",)
+
+
+class ResolveForm(forms.Form):
+    """What an operator knows about a withdrawal in review."""
+
+    outcome = forms.ChoiceField(
+        choices=[
+            ("paid", "The bank has paid: settle it"),
+            ("not_paid", "The bank has not paid and never will: give the money back"),
+        ],
+        widget=forms.RadioSelect,
+    )
+    evidence = forms.CharField(
+        max_length=review.MAX_EVIDENCE, widget=forms.Textarea(attrs={"rows": 4})
+    )
+
+
+@admin.register(Transaction)
+class TransactionAdmin(LookOnly):
+    list_display = (
+        "pk",
+        "transaction_type",
+        "status",
+        "needs_review",
+        "amount",
+        "wallet",
+        "scheduled_for",
+        "executed_at",
+        "retry_count",
+    )
+    list_filter = ("needs_review", "status", "transaction_type", "final")
+    list_select_related = ("wallet",)
+    uuid_fields: ClassVar[list[str]] = [
+        "wallet__uuid",
+        "idempotency_key",
+        "attempts__reference",
+    ]
+    ordering = ("-pk",)
+    change_form_template = "admin/wallets/transaction/view.html"
+
+    def get_urls(self) -> list[URLPattern]:
+        resolve = path(
+            "<int:pk>/resolve/",
+            self.admin_site.admin_view(self.resolve_view),
+            name="wallets_transaction_resolve",
+        )
+        return [resolve, *super().get_urls()]
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        context = {**(extra_context or {}), "may_resolve": _may_resolve(request)}
+        return super().changeform_view(request, object_id, form_url, context)
+
+    def resolve_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Ask for the outcome and the evidence, then resolve."""
+        if not _may_resolve(request):
+            raise PermissionDenied
+        withdrawal = get_object_or_404(review.waiting(), pk=pk)
+        form = ResolveForm(request.POST if request.method == "POST" else None)
+        if form.is_valid():
+            return self._resolve(request, withdrawal.pk, form.cleaned_data)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": f"Resolve withdrawal {withdrawal.pk}",
+            "withdrawal": withdrawal,
+            "attempt": withdrawal.attempts.last(),
+            "form": form,
+            "opts": self.opts,
+        }
+        return TemplateResponse(
+            request, "admin/wallets/transaction/resolve.html", context
+        )
+
+    def _resolve(
+        self, request: HttpRequest, pk: int, values: dict[str, str]
+    ) -> HttpResponse:
+        try:
+            done = review.resolve(
+                pk,
+                paid=values["outcome"] == "paid",
+                evidence=values["evidence"],
+                actor=actor_of(request),
+            )
+        except (IllegalTransition, InvalidInput) as error:
+            self.message_user(request, f"Not resolved: {error}", messages.ERROR)
+        else:
+            self.message_user(request, f"Withdrawal {pk} is {done.status}.")
+        return HttpResponseRedirect(
+            reverse("admin:wallets_transaction_change", args=[pk])
+        )
+
+
+def _may_resolve(request: HttpRequest) -> bool:
+    return request.user.has_perm("wallets.change_transaction")
+
+
+class OfTransaction(LookOnly):
+    """Rows that belong to a transaction."""
+
+    id_fields: ClassVar[list[str]] = ["transaction_id"]
+    list_select_related: ClassVar[tuple[str, ...]] = ("transaction",)
+    ordering = ("-pk",)
+
+
+@admin.register(Movement)
+class MovementAdmin(OfTransaction):
+    list_display = (
+        "pk",
+        "kind",
+        "amount",
+        "wallet",
+        "sequence",
+        "balance_after",
+        "transaction",
+        "attempt_number",
+        "created_at",
+    )
+    list_filter = ("kind",)
+    list_select_related = ("wallet", "transaction")
+    uuid_fields: ClassVar[list[str]] = ["wallet__uuid"]
+
+
+@admin.register(Attempt)
+class AttemptAdmin(OfTransaction):
+    list_display = (
+        "transaction",
+        "number",
+        "reference",
+        "outcome",
+        "open",
+        "sends",
+        "checks",
+        "started_at",
+        "closed_at",
+    )
+    list_filter = ("outcome", "open")
+    uuid_fields: ClassVar[list[str]] = ["reference"]
+
+
+@admin.register(Transition)
+class TransitionAdmin(OfTransaction):
+    list_display = (
+        "transaction",
+        "sequence",
+        "event",
+        "from_state",
+        "to_state",
+        "actor",
+        "created_at",
+    )
+    list_filter = ("event", "to_state")
+
+
+@admin.register(Alarm)
+class AlarmAdmin(OfTransaction):
+    list_display = (
+        "pk",
+        "kind",
+        "transaction",
+        "attempt_number",
+        "created_at",
+        "acknowledged_at",
+        "acknowledged_by",
+    )
+    list_filter = ("kind", ("acknowledged_at", admin.EmptyFieldListFilter))
+    actions = ("acknowledge",)
+
+    def has_acknowledge_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("wallets.change_alarm")
+
+    @admin.action(
+        description="Acknowledge the selected alarms", permissions=["acknowledge"]
+    )
+    def acknowledge(self, request: HttpRequest, queryset: QuerySet[Alarm]) -> None:
+        """Note that the user has seen them."""
+        for alarm in queryset:
+            alarm_service.acknowledge(alarm.pk, actor=actor_of(request))
+        self.message_user(request, "Acknowledged.")
+
+
+@admin.register(Heartbeat)
+class HeartbeatAdmin(LookOnly):
+    list_display = ("name", "ran_at", "by")
+    search_fields: ClassVar[list[str]] = []
+
+
+@admin.register(Tally)
+class TallyAdmin(LookOnly):
+    list_display = ("name", "upto")
+    search_fields: ClassVar[list[str]] = []

@@ -1,0 +1,107 @@
+"""System checks: what must be true of the configuration before money moves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Tags, register
+from django.db import connections
+
+
+@register()
+def limits_are_in_order(**_kwargs: Any) -> list[CheckMessage]:
+    """The bank's deadline < soft < hard limit < lease < quiet period."""
+    limits = [
+        ("THIRD_PARTY_DEADLINE", settings.THIRD_PARTY_DEADLINE),
+        (
+            "WITHDRAWAL_DUE_INTERVAL + 2 * THIRD_PARTY_DEADLINE",
+            # What a sweep claims last waits for one call before its own begins.
+            settings.WITHDRAWAL_DUE_INTERVAL + 2 * settings.THIRD_PARTY_DEADLINE,
+        ),
+        ("WITHDRAWAL_SOFT_TIME_LIMIT", settings.WITHDRAWAL_SOFT_TIME_LIMIT),
+        ("WITHDRAWAL_HARD_TIME_LIMIT", settings.WITHDRAWAL_HARD_TIME_LIMIT),
+        ("WITHDRAWAL_LEASE", settings.WITHDRAWAL_LEASE),
+        ("WITHDRAWAL_QUIET_PERIOD", settings.WITHDRAWAL_QUIET_PERIOD),
+    ]
+    return [
+        Error(
+            f"{small} ({low:g} s) must be less than {large} ({high:g} s).",
+            hint="A sender must be dead before anybody concludes that it did not pay.",
+            id="wallets.E001",
+        )
+        for (small, low), (large, high) in pairwise(limits)
+        if low >= high
+    ]
+
+
+@register(Tags.security, deploy=True)
+def secret_key_is_own(**_kwargs: Any) -> list[CheckMessage]:
+    """The development key signs nothing in production."""
+    if settings.SECRET_KEY != settings.INSECURE_DEVELOPMENT_KEY:
+        return []
+    return [
+        Error(
+            "SECRET_KEY is the development key.",
+            hint="Set the environment variable SECRET_KEY to a long random value.",
+            id="wallets.E002",
+        )
+    ]
+
+
+# What each engine must say of the session that we opened, and why.
+_SESSION_RULES = {
+    "postgresql": [
+        ("SHOW transaction_isolation", "read committed", "E003"),
+    ],
+    "mysql": [
+        ("SELECT @@session.sql_mode", "strict_all_tables", "E004"),
+        ("SELECT @@session.{isolation}", "read-committed", "E003"),
+    ],
+    "sqlite": [
+        ("PRAGMA journal_mode", "wal", "E005"),
+        ("PRAGMA synchronous", "2", "E005"),
+        ("PRAGMA foreign_keys", "1", "E005"),
+    ],
+}
+
+
+@register(Tags.database)
+def sessions_are_safe(
+    databases: Sequence[str] | None = None, **_kwargs: Any
+) -> list[CheckMessage]:
+    """Isolation is READ COMMITTED, input is not bent to fit, a commit is on the disk."""
+    messages: list[CheckMessage] = []
+    for alias in databases or []:
+        connection = connections[alias]
+        if connection.vendor == "sqlite":
+            connection.ensure_connection()
+            if getattr(connection, "transaction_mode", None) != "IMMEDIATE":
+                messages.append(_unsafe(alias, "IMMEDIATE", "transaction mode", "E005"))
+        for query, expected, code in _SESSION_RULES.get(connection.vendor, []):
+            found = _ask(connection, query)
+            if expected not in found.lower():
+                messages.append(_unsafe(alias, expected, f"{query}: {found}", code))
+    return messages
+
+
+def _ask(connection: Any, query: str) -> str:
+    if "{isolation}" in query:
+        # MariaDB learned MySQL's new name for it only in 11.1.
+        old = connection.mysql_is_mariadb and connection.mysql_version < (11, 1)
+        name = "tx_isolation" if old else "transaction_isolation"
+        query = query.format(isolation=name)
+    with connection.cursor() as cursor:
+        cursor.execute(query)
+        (found,) = cursor.fetchone()
+    return str(found)
+
+
+def _unsafe(alias: str, expected: str, found: str, code: str) -> Error:
+    return Error(
+        f"The database {alias!r} must have {expected} ({found}).",
+        hint="wallet/databases.py sets it; look for OPTIONS or a server that overrides.",
+        id=f"wallets.{code}",
+    )

@@ -1,0 +1,54 @@
+"""`manage.py alarms`: what the service noticed and left to people."""
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from wallets.errors import InvalidInput
+from wallets.management.arguments import row_id
+from wallets.models.alarm import Alarm
+from wallets.services import alarm as alarm_service
+
+
+class Command(BaseCommand):
+    help = (
+        "List the alarms that nobody has acknowledged, or acknowledge one: "
+        "alarms acknowledge ID --by NAME"
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        verbs = parser.add_subparsers(dest="verb")
+        verbs.add_parser("list", help="what is new, the newest first (the default)")
+        acknowledge = verbs.add_parser(
+            "acknowledge", help="note that you have seen one"
+        )
+        acknowledge.add_argument("id", type=row_id)
+        acknowledge.add_argument("--by", required=True, help="who you are")
+
+    def handle(self, *args: Any, verb: str | None, **options: Any) -> None:
+        if verb == "acknowledge":
+            self._acknowledge(options["id"], options["by"])
+            return
+        count = 0
+        for alarm in alarm_service.unacknowledged().iterator(chunk_size=500):
+            count += 1
+            self.stdout.write(
+                f"{alarm.pk}  {alarm.kind}  {alarm.created_at:%Y-%m-%dT%H:%M:%SZ}"
+                f"  withdrawal {alarm.transaction_id} attempt {alarm.attempt_number}"
+                f"  {' '.join(alarm.detail.split())[:200]!a}"
+            )
+        self.stdout.write(f"{count} not acknowledged")
+
+    def _acknowledge(self, alarm_id: int, actor: str) -> None:
+        try:
+            alarm = alarm_service.acknowledge(alarm_id, actor=actor)
+        except Alarm.DoesNotExist:
+            raise CommandError(f"No alarm {alarm_id}.") from None
+        except InvalidInput as error:
+            raise CommandError(f"Not acknowledged: {error}") from None
+        self.stdout.write(
+            self.style.SUCCESS(
+                f"alarm {alarm.pk}: acknowledged by {alarm.acknowledged_by}"
+            )
+        )

@@ -1,0 +1,101 @@
+"""`manage.py demo`: a day of believable movements, to see the console and its plots."""
+
+from __future__ import annotations
+
+import logging
+from argparse import ArgumentParser
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+from wallets.management.demo_day import DemoDay
+from wallets.models.transaction import Transaction
+from wallets.models.wallet import Wallet
+from wallets.services import readiness
+from wallets.utils.db import database_now
+
+BAR_WIDTH = 40
+# This machine, and the simulator in the compose file.
+TEST_BANKS = {"localhost", "127.0.0.1", "::1", "third-party"}
+
+
+class Command(BaseCommand):
+    help = "Fill a fresh system with wallets and a day of movements."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--wallets", type=int, default=40)
+        parser.add_argument("--withdrawals", type=int, default=1500)
+        parser.add_argument("--seed", type=int, default=1)
+
+    def handle(
+        self,
+        *args: Any,
+        wallets: int,
+        withdrawals: int,
+        seed: int,
+        **options: Any,
+    ) -> None:
+        if not (1 <= wallets <= 10_000 and 0 <= withdrawals <= 100_000):
+            raise CommandError("At most 10000 wallets and 100000 withdrawals.")
+        self._refuse_where_it_could_hurt()
+        day = DemoDay(
+            end=database_now(), wallets=wallets, withdrawals=withdrawals, seed=seed
+        )
+        # A line for each withdrawal would drown the bar.
+        logging.disable(logging.ERROR)
+        try:
+            day.live(self._bar())
+        finally:
+            logging.disable(logging.NOTSET)
+        self.stdout.write(
+            self.style.SUCCESS(
+                f"{Wallet.objects.count()} wallets, "
+                f"{Transaction.objects.count()} transactions. Now start the worker and "
+                "beat, and open the console."
+            )
+        )
+
+    def _refuse_where_it_could_hurt(self) -> None:
+        """Demo data beside real data, or paid by a real bank, would be a disaster."""
+        if Transaction.objects.exists():
+            raise CommandError(
+                "This system holds transactions. Demo data goes into an empty one only."
+            )
+        if urlsplit(settings.THIRD_PARTY_BASE_URL).hostname not in TEST_BANKS:
+            raise CommandError(
+                "THIRD_PARTY_BASE_URL is not this machine's simulator: a worker would "
+                "have the demo's scheduled withdrawals paid there."
+            )
+        if not all(sweep.silent for sweep in readiness.sweeps(database_now())):
+            raise CommandError(
+                "Workers are running: they would pay the demo's past at once. Stop "
+                "them (Ctrl-C in `make run`), wait two minutes, and try again."
+            )
+        if settings.WITHDRAWALS_PAUSED:
+            raise CommandError("WITHDRAWALS_PAUSED is set: nothing could be paid.")
+
+    def _bar(self) -> Any:
+        """A bar on a terminal; a line at each quarter elsewhere."""
+        shown = -1
+
+        def show(share: float) -> None:
+            nonlocal shown
+            terminal = self.stderr.isatty()
+            step = int(share * (200 if terminal else 4))
+            if step == shown:
+                return
+            shown = step
+            percent = f"{share:4.0%}"
+            if not terminal:
+                self.stderr.write(f"a day of movements: {percent}")
+                return
+            filled = int(BAR_WIDTH * share)
+            bar = "#" * filled + "." * (BAR_WIDTH - filled)
+            self.stderr.write(f"\r[{bar}] {percent} of a day", ending="")
+            if share >= 1:
+                self.stderr.write("")
+            self.stderr.flush()
+
+        return show

@@ -1,0 +1,39 @@
+"""`manage.py run_sweeps`: pay withdrawals with neither broker nor worker nor Beat."""
+
+import signal
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError, InterfaceError
+
+from wallets.services import sweeper
+from wallets.utils import stopping
+
+
+class Command(BaseCommand):
+    help = (
+        "Run the sweeps (pending, retry, resolve) at their intervals, without a broker. "
+        "SIGTERM and Ctrl-C end it when the payments in hand are recorded."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        duration = parser.add_mutually_exclusive_group()
+        duration.add_argument(
+            "--once", action="store_true", help="one round of each sweep, then end"
+        )
+        duration.add_argument(
+            "--seconds", type=float, default=float("inf"), help="end after so long"
+        )
+
+    def handle(self, *args: Any, once: bool, seconds: float, **options: Any) -> None:
+        if once:
+            try:
+                counts = sweeper.run_once()
+            except (DatabaseError, InterfaceError) as error:
+                raise CommandError(f"The database: {error}") from None
+            self.stdout.write(", ".join(f"{k} {v}" for k, v in counts.items()))
+            return
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(signum, lambda *_: stopping.announce())
+        sweeper.run(seconds=seconds)

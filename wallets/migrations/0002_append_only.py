@@ -1,0 +1,19 @@
+"""Movements and transitions can be written, never changed: the database refuses it."""
+
+from django.db import migrations
+
+from wallets.utils import append_only
+
+
+def forwards(apps, schema_editor):
+    append_only.install(schema_editor.connection)
+
+
+def backwards(apps, schema_editor):
+    append_only.remove(schema_editor.connection)
+
+
+class Migration(migrations.Migration):
+    dependencies = [("wallets", "0001_initial")]
+
+    operations = [migrations.RunPython(forwards, backwards)]

@@ -1,0 +1,21 @@
+"""The models, for Django's discovery. Inside the project import from the defining module."""
+
+from wallets.models.alarm import Alarm
+from wallets.models.attempt import Attempt
+from wallets.models.heartbeat import Heartbeat
+from wallets.models.ledger import Movement
+from wallets.models.tally import Tally
+from wallets.models.transaction import Transaction
+from wallets.models.transition import Transition
+from wallets.models.wallet import Wallet
+
+__all__ = [
+    "Alarm",
+    "Attempt",
+    "Heartbeat",
+    "Movement",
+    "Tally",
+    "Transaction",
+    "Transition",
+    "Wallet",
+]

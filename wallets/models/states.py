@@ -1,0 +1,110 @@
+"""The states of a withdrawal and every event that may happen to it: one table.
+
+`TRANSITIONS` is the whole truth; what it does not list is refused. The diagram in
+ARCHITECTURE.md is kept equal to it by a test. No database access here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class State(Enum):
+    """Where a withdrawal stands. Finer than the public status."""
+
+    PENDING = "pending"  # waits for its time; no money is held
+    SENDING = "sending"  # money held; a sender with a lease talks to the bank
+    UNKNOWN = "unknown"  # money held; nobody knows yet whether the bank paid
+    NEEDS_REVIEW = "needs_review"  # money held; only a person can find out
+    COMPLETED = "completed"  # the bank paid, the hold is settled
+    FAILED_RETRYABLE = "failed_retryable"  # not paid, released, tried again later
+    FAILED_FINAL = "failed_final"  # not paid, released, over
+    CANCELLED = "cancelled"  # the client took it back before execution
+
+    @property
+    def status(self) -> str:
+        """The public status of the specification."""
+        return _STATUS[self]
+
+
+_STATUS = {
+    State.PENDING: "PENDING",
+    State.SENDING: "PROCESSING",
+    State.UNKNOWN: "PROCESSING",
+    State.NEEDS_REVIEW: "PROCESSING",
+    State.COMPLETED: "COMPLETED",
+    State.FAILED_RETRYABLE: "FAILED",
+    State.FAILED_FINAL: "FAILED",
+    State.CANCELLED: "CANCELLED",
+}
+
+
+class Event(Enum):
+    """What can happen to a withdrawal, with its evidence."""
+
+    CANCEL = "cancel"  # the client asks
+    CLAIM = "claim"  # due, balance sufficient; attempt and lease committed
+    INSUFFICIENT = "insufficient"  # due, balance too small; the bank is not called
+    ACCEPTED = "accepted"  # the bank says it paid
+    REJECTED = "rejected"  # the bank says it did not and will not pay
+    NOT_SENT = "not_sent"  # no byte of the request left this machine
+    UNKNOWN = "unknown"  # anything else, or the lease ran out
+    RESEND = "resend"  # same reference again, to a bank that dedupes
+    FOUND_PAID = "found_paid"  # look-up: paid
+    FOUND_REJECTED = "found_rejected"  # look-up: refused
+    FOUND_NOTHING = "found_nothing"  # look-up: not found, twice, after the quiet period
+    ASK_REVIEW = "ask_review"  # no means left but a person
+    RETRY_NOW = "retry_now"  # operator: do not wait for the planned time
+    RESOLVE_PAID = "resolve_paid"  # operator, with evidence
+    RESOLVE_NOT_PAID = "resolve_not_paid"  # operator, with evidence
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Where an event leads, and which movement of money belongs to it."""
+
+    to: State
+    money: str | None = None  # "hold", "settle" or "release"
+
+
+_HOLD, _SETTLE, _RELEASE = "hold", "settle", "release"
+_RETRYABLE = Rule(State.FAILED_RETRYABLE, _RELEASE)
+_PAID = Rule(State.COMPLETED, _SETTLE)
+
+# FAILED_RETRYABLE becomes FAILED_FINAL where no retry is left (`last_retry` below).
+TRANSITIONS: dict[tuple[State, Event], Rule] = {
+    (State.PENDING, Event.CANCEL): Rule(State.CANCELLED),
+    (State.PENDING, Event.CLAIM): Rule(State.SENDING, _HOLD),
+    (State.PENDING, Event.INSUFFICIENT): Rule(State.FAILED_FINAL),
+    (State.SENDING, Event.ACCEPTED): _PAID,
+    (State.SENDING, Event.REJECTED): _RETRYABLE,
+    (State.SENDING, Event.NOT_SENT): _RETRYABLE,
+    (State.SENDING, Event.UNKNOWN): Rule(State.UNKNOWN),
+    (State.UNKNOWN, Event.ACCEPTED): _PAID,
+    (State.UNKNOWN, Event.REJECTED): _RETRYABLE,
+    (State.UNKNOWN, Event.NOT_SENT): _RETRYABLE,
+    (State.UNKNOWN, Event.FOUND_PAID): _PAID,
+    (State.UNKNOWN, Event.FOUND_REJECTED): _RETRYABLE,
+    (State.UNKNOWN, Event.FOUND_NOTHING): _RETRYABLE,
+    (State.UNKNOWN, Event.RESEND): Rule(State.SENDING),
+    (State.UNKNOWN, Event.ASK_REVIEW): Rule(State.NEEDS_REVIEW),
+    (State.NEEDS_REVIEW, Event.ACCEPTED): _PAID,
+    (State.NEEDS_REVIEW, Event.FOUND_PAID): _PAID,
+    (State.NEEDS_REVIEW, Event.RESOLVE_PAID): _PAID,
+    (State.NEEDS_REVIEW, Event.RESOLVE_NOT_PAID): Rule(State.FAILED_FINAL, _RELEASE),
+    (State.FAILED_RETRYABLE, Event.CLAIM): Rule(State.SENDING, _HOLD),
+    (State.FAILED_RETRYABLE, Event.INSUFFICIENT): Rule(State.FAILED_FINAL),
+    (State.FAILED_RETRYABLE, Event.RETRY_NOW): Rule(State.FAILED_RETRYABLE),
+}
+
+
+def rule_for(state: State, event: Event, *, last_retry: bool = False) -> Rule | None:
+    """Return the rule of an event in a state, or None where the table has none.
+
+    `last_retry` says that no retry is left: a failure is final then.
+    """
+    rule = TRANSITIONS.get((state, event))
+    if rule is not None and rule.to is State.FAILED_RETRYABLE and last_retry:
+        return Rule(State.FAILED_FINAL, rule.money)
+    return rule

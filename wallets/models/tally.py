@@ -1,0 +1,14 @@
+"""What /metrics has counted so far, so that a scrape counts only what is new."""
+
+from django.db import models
+
+
+class Tally(models.Model):
+    """The totals over the rows of one append-only table, up to and including id `upto`."""
+
+    name = models.CharField(max_length=32, primary_key=True)
+    upto = models.PositiveBigIntegerField(default=0)
+    totals = models.JSONField(default=dict)
+
+    def __str__(self) -> str:
+        return f"{self.name} up to {self.upto}"

@@ -1,0 +1,203 @@
+"""The transaction: what the customer sees of a deposit or a withdrawal."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+
+from wallets.models.base import MAX_MONEY, BaseModel
+from wallets.models.states import State
+from wallets.models.wallet import Wallet
+
+
+class Transaction(BaseModel):
+    """A deposit, complete when written, or a withdrawal on its way through its states.
+
+    Only `services.transition` changes a withdrawal's status, by guarded UPDATE on
+    `version`. The idempotency key is the client's or, without one, our own: so a writer
+    that lost the reply to its COMMIT recognises its own row.
+    """
+
+    class TransactionType(models.TextChoices):
+        DEPOSIT = "DEPOSIT"
+        WITHDRAWAL = "WITHDRAWAL"
+
+    class Status(models.TextChoices):
+        PENDING = "PENDING"
+        PROCESSING = "PROCESSING"
+        COMPLETED = "COMPLETED"
+        FAILED = "FAILED"
+        CANCELLED = "CANCELLED"
+
+    class FailureCode(models.TextChoices):
+        NONE = ""
+        INSUFFICIENT_BALANCE = "insufficient_balance"
+        REJECTED = "rejected_by_bank"
+        NOT_SENT = "bank_unreachable"
+        NOT_FOUND = "not_found_at_bank"
+        NOT_PAID = "resolved_not_paid"
+
+    # The indexes below begin with the wallet: none for it alone.
+    wallet = models.ForeignKey(
+        Wallet, on_delete=models.PROTECT, related_name="transactions", db_index=False
+    )
+    transaction_type = models.CharField(max_length=10, choices=TransactionType.choices)
+    amount = models.PositiveBigIntegerField()
+    status = models.CharField(
+        max_length=10, choices=Status.choices, default=Status.PENDING
+    )
+    idempotency_key = models.UUIDField(default=uuid.uuid4, editable=False)
+    scheduled_for = models.DateTimeField(null=True, blank=True)
+    # When the money began to move: a deposit's time, or the start of the paid attempt.
+    executed_at = models.DateTimeField(null=True, blank=True)
+    retry_count = models.PositiveSmallIntegerField(default=0)
+    next_attempt_at = models.DateTimeField(null=True, blank=True)
+    # A failure that will not be tried again.
+    final = models.BooleanField(default=False)
+    # Since when nobody knows whether the bank paid; empty while a sender is at work.
+    unknown_since = models.DateTimeField(null=True, blank=True)
+    needs_review = models.BooleanField(default=False)
+    failure_code = models.CharField(
+        max_length=24, choices=FailureCode.choices, default="", blank=True
+    )
+    third_party_response = models.TextField(default="", blank=True)
+    version = models.PositiveIntegerField(default=0, editable=False)
+
+    # Set on an instance that a service answers with; not columns.
+    replayed = False
+    balance_after: int | None = None
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [
+            models.Index(fields=["wallet", "-id"], name="transaction_by_wallet"),
+            models.Index(fields=["wallet", "created_at"], name="transaction_by_time"),
+            models.Index(
+                fields=["scheduled_for", "id"],
+                name="transaction_due",
+                condition=Q(status="PENDING"),
+            ),
+            models.Index(
+                fields=["next_attempt_at", "id"],
+                name="transaction_retryable",
+                condition=Q(status="FAILED", final=False),
+            ),
+            # For engines without partial indexes.
+            models.Index(
+                fields=["status", "final", "next_attempt_at"],
+                name="transaction_status_next",
+            ),
+            models.Index(
+                fields=["status", "scheduled_for"], name="transaction_status_due"
+            ),
+        ]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["idempotency_key"], name="transaction_idempotency_key_unique"
+            ),
+            models.CheckConstraint(
+                condition=Q(amount__gte=1) & Q(amount__lte=MAX_MONEY),
+                name="transaction_amount_within_limits",
+            ),
+            models.CheckConstraint(
+                condition=Q(transaction_type="DEPOSIT", scheduled_for__isnull=True)
+                | Q(transaction_type="WITHDRAWAL", scheduled_for__isnull=False),
+                name="transaction_schedule_matches_type",
+            ),
+            models.CheckConstraint(
+                condition=Q(transaction_type="WITHDRAWAL") | Q(status="COMPLETED"),
+                name="transaction_deposit_is_completed",
+            ),
+            models.CheckConstraint(
+                condition=Q(
+                    status__in=[
+                        "PENDING",
+                        "PROCESSING",
+                        "COMPLETED",
+                        "FAILED",
+                        "CANCELLED",
+                    ]
+                ),
+                name="transaction_status_known",
+            ),
+            models.CheckConstraint(
+                condition=~Q(status="COMPLETED") | Q(executed_at__isnull=False),
+                name="transaction_completed_has_executed_at",
+            ),
+            models.CheckConstraint(
+                condition=Q(unknown_since__isnull=True) | Q(status="PROCESSING"),
+                name="transaction_unknown_is_processing",
+            ),
+            models.CheckConstraint(
+                condition=Q(needs_review=False) | Q(unknown_since__isnull=False),
+                name="transaction_review_is_unknown",
+            ),
+            models.CheckConstraint(
+                condition=Q(final=False) | Q(status="FAILED"),
+                name="transaction_final_is_failed",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.transaction_type} {self.pk} {self.status}"
+
+    @property
+    def state(self) -> State:
+        """Where a withdrawal stands, finer than its status."""
+        if self.status == self.Status.PROCESSING:
+            if self.needs_review:
+                return State.NEEDS_REVIEW
+            return State.UNKNOWN if self.unknown_since else State.SENDING
+        if self.status == self.Status.FAILED:
+            return State.FAILED_FINAL if self.final else State.FAILED_RETRYABLE
+        return State[self.status]
+
+    @property
+    def cancelable(self) -> bool:
+        """Whether the client may still take it back: a withdrawal not yet begun."""
+        return (
+            self.transaction_type == self.TransactionType.WITHDRAWAL
+            and self.status == self.Status.PENDING
+        )
+
+    @classmethod
+    def is_due(cls, now: datetime) -> Q:
+        """The condition of a withdrawal whose time has come."""
+        return Q(
+            transaction_type=cls.TransactionType.WITHDRAWAL,
+            status=cls.Status.PENDING,
+            scheduled_for__lte=now,
+        )
+
+    @classmethod
+    def is_retryable(cls, now: datetime, max_retries: int) -> Q:
+        """The condition of a failed withdrawal whose next attempt is due."""
+        return Q(
+            transaction_type=cls.TransactionType.WITHDRAWAL,
+            status=cls.Status.FAILED,
+            final=False,
+            retry_count__lt=max_retries,
+        ) & (Q(next_attempt_at__isnull=True) | Q(next_attempt_at__lte=now))
+
+    @classmethod
+    def get_due_pending_withdrawals(
+        cls, now: datetime | None = None
+    ) -> QuerySet[Transaction]:
+        """Withdrawals whose time has come, earliest first."""
+        due = cls.is_due(now or timezone.now())
+        return cls.objects.filter(due).order_by("scheduled_for", "id")
+
+    @classmethod
+    def get_failed_retryable_withdrawals(
+        cls, max_retries: int | None = None, now: datetime | None = None
+    ) -> QuerySet[Transaction]:
+        """Failed withdrawals whose next attempt is due, with retries left."""
+        if max_retries is None:
+            max_retries = settings.WITHDRAWAL_MAX_RETRIES
+        due = cls.is_retryable(now or timezone.now(), max_retries)
+        return cls.objects.filter(due).order_by("next_attempt_at", "id")

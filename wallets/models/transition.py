@@ -1,0 +1,39 @@
+"""The life of a withdrawal: one append-only row for each event."""
+
+from django.db import models
+from django.utils import timezone
+
+from wallets.models.transaction import Transaction
+
+
+class Transition(models.Model):
+    """That a withdrawal went from one state to another, why, by whom, on what evidence.
+
+    `sequence` is the withdrawal's version after it: two writers cannot both have moved it.
+    """
+
+    transaction = models.ForeignKey(
+        Transaction, on_delete=models.PROTECT, related_name="transitions"
+    )
+    sequence = models.PositiveIntegerField()
+    event = models.CharField(max_length=24)
+    from_state = models.CharField(max_length=24, blank=True)
+    to_state = models.CharField(max_length=24)
+    attempt_number = models.PositiveSmallIntegerField(null=True, blank=True)
+    actor = models.CharField(max_length=150)
+    evidence = models.TextField(default="", blank=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        ordering = ["transaction", "sequence"]
+        # What happened lately: asked by the console and by /metrics. Rows are never
+        # changed, so keeping it costs one entry at its right edge.
+        indexes = [models.Index(fields=["created_at"], name="transition_by_time")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["transaction", "sequence"], name="transition_sequence_unique"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.transaction_id}: {self.from_state} → {self.to_state}"

@@ -1,0 +1,57 @@
+"""Alarms: what a person must look at. Raising one changes nothing else."""
+
+from __future__ import annotations
+
+import logging
+
+from django.db.models import QuerySet
+
+from wallets.errors import InvalidInput
+from wallets.models.alarm import Alarm
+from wallets.models.transaction import Transaction
+from wallets.utils.db import database_now
+
+logger = logging.getLogger(__name__)
+
+
+def raise_alarm(
+    kind: Alarm.Kind, withdrawal: Transaction, *, attempt_number: int, detail: str
+) -> None:
+    """Write an alarm, once for each attempt and kind.
+
+    Call inside a transaction that holds the withdrawal's lock: so nobody else writes the
+    same alarm at the same time.
+    """
+    known = {
+        "kind": kind,
+        "transaction_id": withdrawal.pk,
+        "attempt_number": attempt_number,
+    }
+    if Alarm.objects.filter(**known).exists():
+        return
+    Alarm.objects.create(**known, detail=detail)
+    logger.error("alarm: %s", kind.value, extra={"withdrawal_id": withdrawal.pk})
+
+
+def unacknowledged() -> QuerySet[Alarm]:
+    """Alarms that nobody has taken note of, the newest first."""
+    return Alarm.objects.filter(acknowledged_at=None).select_related(
+        "transaction__wallet"
+    )
+
+
+def acknowledge(alarm_id: int, *, actor: str) -> Alarm:
+    """Note who has seen an alarm. The first one counts; again changes nothing.
+
+    One guarded UPDATE, no transaction needed.
+
+    :raises InvalidInput: no actor was given.
+    :raises Alarm.DoesNotExist: no such alarm.
+    """
+    if not actor.strip():
+        raise InvalidInput("Say who acknowledges it.", field="actor")
+    now = database_now()
+    Alarm.objects.filter(pk=alarm_id, acknowledged_at=None).update(
+        acknowledged_at=now, acknowledged_by=actor, updated_at=now
+    )
+    return Alarm.objects.get(pk=alarm_id)

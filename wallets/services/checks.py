@@ -1,0 +1,71 @@
+"""What a service checks of its arguments, whoever calls it."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.utils import timezone
+
+from wallets.errors import InvalidAmount, InvalidSchedule
+from wallets.models.base import MAX_MONEY
+from wallets.models.wallet import Wallet
+
+
+def checked_amount(amount: object) -> int:
+    """Return the amount: an integer of minor units, 1 to 10**15.
+
+    :raises InvalidAmount: for anything else; a boolean or a float is no integer.
+    """
+    if type(amount) is not int:
+        raise InvalidAmount("The amount must be an integer.", field="amount")
+    if amount < 1:
+        raise InvalidAmount("The amount must be positive.", field="amount")
+    if amount > MAX_MONEY:
+        raise InvalidAmount(
+            f"The amount must be at most {MAX_MONEY}.",
+            field="amount",
+            code="amount_too_large",
+        )
+    return amount
+
+
+def checked_schedule(scheduled_for: object, *, now: datetime) -> datetime:
+    """Return the time: an instant after `now`, within the horizon.
+
+    :raises InvalidSchedule: for a naive, past or too distant time.
+    """
+    if not isinstance(scheduled_for, datetime) or timezone.is_naive(scheduled_for):
+        raise InvalidSchedule(
+            "The time must have a date, a time and an offset.", field="scheduled_for"
+        )
+    if scheduled_for <= now:
+        raise InvalidSchedule(
+            "The time must be in the future.",
+            field="scheduled_for",
+            code="scheduled_for_in_the_past",
+        )
+    horizon = timedelta(days=settings.WITHDRAWAL_MAX_HORIZON_DAYS)
+    if scheduled_for - now > horizon:
+        raise InvalidSchedule(
+            f"The time must be within {horizon.days} days from now.",
+            field="scheduled_for",
+            code="scheduled_for_too_far",
+        )
+    return scheduled_for
+
+
+def checked_uuid(wallet_uuid: uuid.UUID | str) -> uuid.UUID:
+    """Return the wallet's UUID.
+
+    :raises Wallet.DoesNotExist: for what is no UUID: no wallet can have it.
+    """
+    try:
+        return (
+            wallet_uuid
+            if isinstance(wallet_uuid, uuid.UUID)
+            else uuid.UUID(wallet_uuid)
+        )
+    except (ValueError, AttributeError, TypeError):
+        raise Wallet.DoesNotExist(f"no wallet {wallet_uuid!r}") from None

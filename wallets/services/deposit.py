@@ -1,0 +1,198 @@
+"""Deposits: many in one transaction, each with an answer of its own.
+
+A deposit that comes alone, those of many threads and those of one bulk request are all
+written here. A refused one never keeps the others from being done.
+"""
+
+from __future__ import annotations
+
+import copy
+import uuid
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.utils import timezone
+
+from wallets.errors import IdempotencyKeyReused, Refusal
+from wallets.models.ledger import Movement
+from wallets.models.transaction import Transaction
+from wallets.models.wallet import Wallet
+from wallets.services import idempotency, ledger
+from wallets.services.ledger import Entry
+from wallets.utils.batch import insert_rows
+from wallets.utils.db import CLIENT_PATIENCE_SECONDS, run_in_transaction
+from wallets.utils.group_commit import GroupCommit
+
+# As many as a group of threads may write at once.
+MAX_GROUP = 64
+# Groups of those who wait for wallets that others hold; a wallet has its own group among
+# them, so that one wallet's trouble is not everybody's.
+PATIENT_GROUPS = 16
+
+_DEPOSIT = Transaction.TransactionType.DEPOSIT
+
+
+@dataclass(frozen=True)
+class DepositRequest:
+    """What to deposit. The values are checked already."""
+
+    wallet_uuid: uuid.UUID
+    amount: int
+    key: uuid.UUID
+
+
+class WalletBusy(Exception):
+    """Another transaction holds the wallet, or there is none: ask again, and wait."""
+
+
+# The transaction, with `balance_after`; or why there is none.
+Answer = Transaction | Refusal | Wallet.DoesNotExist | WalletBusy
+
+
+def deposit_together(request: DepositRequest) -> Transaction:
+    """Deposit, in one transaction with whoever deposits at the same moment.
+
+    Opens its own transaction; locks the wallets by id. A group does not wait for a wallet
+    that somebody else holds: those who need it go to a group that does.
+
+    :raises Refusal: the deposit is refused; see `WalletService.deposit`.
+    :raises Wallet.DoesNotExist: no such wallet.
+    """
+    answer = _group.run(request)
+    if isinstance(answer, WalletBusy):
+        patient = _patient_groups[request.wallet_uuid.int % PATIENT_GROUPS]
+        answer = patient.run(request)
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+def deposit_many(
+    requests: Sequence[DepositRequest],
+    *,
+    now: datetime | None = None,
+    wait: bool = True,
+) -> list[Answer]:
+    """Deposit what can be deposited; answer each request, in order.
+
+    Opens its own transaction; locks the wallets by id. Unless it may `wait`, the answer
+    for a wallet that is locked (or does not exist) is `WalletBusy`.
+    """
+    return run_in_transaction(
+        lambda: _deposit_many(requests, now, wait), patience=CLIENT_PATIENCE_SECONDS
+    )
+
+
+def _deposit_in_group(requests: Sequence[DepositRequest]) -> list[Answer]:
+    # Who is alone holds nobody up by waiting.
+    return deposit_many(requests, wait=len(requests) == 1)
+
+
+_group: GroupCommit[DepositRequest, Answer] = GroupCommit(
+    _deposit_in_group, most=MAX_GROUP
+)
+_patient_groups: list[GroupCommit[DepositRequest, Answer]] = [
+    GroupCommit(deposit_many, most=MAX_GROUP) for _ in range(PATIENT_GROUPS)
+]
+
+
+def _deposit_many(
+    requests: Sequence[DepositRequest], now: datetime | None, wait: bool
+) -> list[Answer]:
+    uuids = {request.wallet_uuid for request in requests}
+    wallets = ledger.lock_wallets_by_uuid(uuids, wait=wait)
+    # With the locks held, so that the same request, made at the same time, is seen before
+    # what it did to the balance is: it may have taken the last room.
+    batch = _Batch(
+        wallets,
+        made=idempotency.find_made([request.key for request in requests]),
+        now=now or timezone.now(),
+        wait=wait,
+    )
+    answers = [batch.judge(request) for request in requests]
+
+    # After this point the deposits must succeed.
+    batch.write()
+    return [
+        batch.repeat(request) if answer is None else answer
+        for request, answer in zip(requests, answers, strict=True)
+    ]
+
+
+class _Batch:
+    """The deposits of one transaction: judged one after the other, then written."""
+
+    def __init__(
+        self,
+        wallets: dict[uuid.UUID, Wallet],
+        *,
+        made: dict[uuid.UUID, Transaction],
+        now: datetime,
+        wait: bool,
+    ) -> None:
+        self._wallets = wallets
+        self._made = made
+        self._now = now
+        self._wait = wait
+        self._new: dict[uuid.UUID, Transaction] = {}
+        self._added: dict[int, int] = defaultdict(int)
+
+    def judge(self, request: DepositRequest) -> Answer | None:
+        """Plan the deposit, replay it, or refuse it. None: it repeats one of this batch."""
+        wallet = self._wallets.get(request.wallet_uuid)
+        try:
+            if request.key in self._made:
+                return _replay(self._made[request.key], request)
+            if wallet is None and not self._wait:
+                return WalletBusy()
+            if request.key in self._new:
+                return None
+            if wallet is None:
+                return Wallet.DoesNotExist(f"no wallet {request.wallet_uuid}")
+            added = self._added[wallet.pk] + request.amount
+            ledger.check_deposit(wallet, added)
+        except Refusal as refusal:
+            return refusal
+        self._added[wallet.pk] = added
+        deposit = Transaction(
+            wallet=copy.copy(wallet),
+            transaction_type=_DEPOSIT,
+            amount=request.amount,
+            status=Transaction.Status.COMPLETED,
+            executed_at=self._now,
+            created_at=self._now,
+            idempotency_key=request.key,
+        )
+        self._new[request.key] = deposit
+        return deposit
+
+    def write(self) -> None:
+        """Write the planned deposits; each learns its id and the balance after it."""
+        deposits = list(self._new.values())
+        insert_rows(Transaction, deposits, known_by="idempotency_key")
+        movements = ledger.post(
+            [Entry(Movement.Kind.DEPOSIT, deposit) for deposit in deposits],
+            {wallet.pk: wallet for wallet in self._wallets.values()},
+            now=self._now,
+        )
+        for deposit, movement in zip(deposits, movements, strict=True):
+            deposit.balance_after = movement.balance_after
+            deposit.wallet.balance = movement.balance_after
+
+    def repeat(self, request: DepositRequest) -> Answer:
+        """Answer a request whose key made a deposit earlier in this batch."""
+        try:
+            return _replay(copy.copy(self._new[request.key]), request)
+        except IdempotencyKeyReused as refusal:
+            return refusal
+
+
+def _replay(made: Transaction, request: DepositRequest) -> Transaction:
+    return idempotency.replay(
+        made,
+        transaction_type=_DEPOSIT,
+        wallet_uuid=request.wallet_uuid,
+        amount=request.amount,
+    )

@@ -1,0 +1,146 @@
+"""Sweeps over due withdrawals: claim in batches, call many at once, record in batches.
+
+The database is the queue. However often and wherever a drain runs, each withdrawal is
+claimed once; whoever is not rung for is found by the next sweep.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import datetime
+from queue import Empty, SimpleQueue
+
+from django.conf import settings
+from django.db.models import Min, QuerySet
+
+from wallets.models.transaction import Transaction
+from wallets.services import payout
+from wallets.services.payout import Sending
+from wallets.utils import clock, stopping
+from wallets.utils.bank import Answer, Bank
+from wallets.utils.db import database_now, refuse_inside_transaction
+
+FindDue = Callable[[datetime], QuerySet[Transaction]]
+
+
+@functools.cache
+def _callers(_pid: int, size: int) -> ThreadPoolExecutor:
+    """This process's threads for calls to the bank; threads do not survive a fork."""
+    return ThreadPoolExecutor(size, thread_name_prefix="bank")
+
+
+def find_due(now: datetime) -> QuerySet[Transaction]:
+    """Withdrawals whose time has come."""
+    return Transaction.get_due_pending_withdrawals(now)
+
+
+def find_retryable(now: datetime) -> QuerySet[Transaction]:
+    """Failed withdrawals whose next attempt is due."""
+    return Transaction.get_failed_retryable_withdrawals(now=now)
+
+
+class Drain:
+    """One sweep: pays what is due, and what becomes due within `seconds`, at its time.
+
+    Opens its own transactions. `now` is the clock that decides what is due. Claims run
+    ahead of the calls, so that no caller waits for a claim; answers are recorded as
+    many at once as have come in meanwhile.
+    """
+
+    def __init__(
+        self,
+        find: FindDue,
+        *,
+        bank: Bank,
+        seconds: float,
+        now: Callable[[], datetime] = database_now,
+    ) -> None:
+        self._find = find
+        # A bank that can have many calls under way by itself needs no threads.
+        pool = _callers(os.getpid(), settings.WITHDRAWAL_CONCURRENCY)
+        self._pay: Callable[..., Future[Answer]] = getattr(
+            bank,
+            "pay_later",
+            lambda payment, **options: pool.submit(bank.pay, payment, **options),
+        )
+        self._now = now
+        self._ends = clock.elapsed() + seconds
+        self._looks_at = clock.elapsed()  # when to look for what is due
+        self._flying: dict[Future[Answer], Sending] = {}
+        self._answered: SimpleQueue[Future[Answer]] = SimpleQueue()
+        # As many again as can be called at once: one waits for one call at most.
+        self._limit = 2 * settings.WITHDRAWAL_CONCURRENCY
+        self._batch = min(settings.WITHDRAWAL_BATCH_SIZE, self._limit)
+
+    def run(self) -> int:
+        """Sweep until nothing more is due in time; return how many were claimed."""
+        refuse_inside_transaction("a drain was run")
+        if settings.WITHDRAWALS_PAUSED:
+            return 0
+        claimed = 0
+        while True:
+            over = clock.elapsed() >= self._ends or stopping.wait(0)
+            if not over and self._has_room() and clock.elapsed() >= self._looks_at:
+                claimed += self._claim()
+            if self._flying:
+                self._record(self._wait_for_answers(over))
+            elif over or not self._sleep():
+                return claimed
+
+    def _has_room(self) -> bool:
+        """Whether enough is free to make a claim worth its transaction."""
+        return self._limit - len(self._flying) >= max(1, self._batch // 2)
+
+    def _claim(self) -> int:
+        """Claim what is due and hand it to the callers; plan when to look again."""
+        now = self._now()
+        limit = min(self._batch, self._limit - len(self._flying))
+        claim = payout.claim(self._find(now), limit=limit, now=now)
+        for sending in claim.sendings:
+            future = self._pay(sending.payment, send_before=sending.send_before)
+            self._flying[future] = sending
+            future.add_done_callback(self._answered.put)
+        if len(claim) < limit:
+            self._looks_at = clock.elapsed() + self._until_due()
+        return len(claim)
+
+    def _wait_for_answers(self, over: bool) -> list[Future[Answer]]:
+        """Wait for an answer; return all that are there. None when it is time to claim."""
+        wait = None
+        if not over and self._has_room() and self._looks_at <= self._ends:
+            wait = max(0.0, self._looks_at - clock.elapsed())
+        try:
+            done = [self._answered.get(timeout=wait)]
+        except Empty:
+            return []
+        with contextlib.suppress(Empty):
+            while len(done) < self._batch:
+                done.append(self._answered.get_nowait())
+        return done
+
+    def _record(self, done: list[Future[Answer]]) -> None:
+        payout.record([(self._flying.pop(future), future.result()) for future in done])
+
+    def _sleep(self) -> bool:
+        """Sleep towards what is due next; False when that is after this sweep's end."""
+        if self._looks_at > self._ends:
+            return False
+        return not stopping.wait(self._looks_at - clock.elapsed())
+
+    def _until_due(self) -> float:
+        """Seconds until it is worth looking again: what is due next, or was scheduled."""
+        if self._find is not find_due:
+            return float("inf")  # retries are swept by their own, slower tick
+        pending = Transaction.objects.filter(status=Transaction.Status.PENDING)
+        due = pending.aggregate(due=Min("scheduled_for"))["due"]
+        if due is None:
+            return float("inf")
+        wait = (due - self._now()).total_seconds()
+        if clock.elapsed() + wait > self._ends:
+            return float("inf")
+        # What is due and was not claimed is being claimed by somebody else.
+        return min(max(0.01, wait), settings.WITHDRAWAL_POLL)

@@ -1,0 +1,117 @@
+"""Idempotency keys: the same request twice has one effect and one answer.
+
+The key is a unique column of the transaction it made, so key and effect commit together
+and are kept as long as the money.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from datetime import datetime
+
+from wallets.errors import IdempotencyKeyReused, InvalidIdempotencyKey
+from wallets.models.ledger import Movement
+from wallets.models.transaction import Transaction
+
+
+def parse_key(key: uuid.UUID | str | None) -> uuid.UUID:
+    """Return the client's key, or a new one of our own where the client sent none.
+
+    :raises InvalidIdempotencyKey: when it is not a UUID.
+    """
+    if key is None:
+        return uuid.uuid4()
+    if isinstance(key, uuid.UUID):
+        return key
+    try:
+        return uuid.UUID(key)
+    except (ValueError, AttributeError, TypeError):
+        raise InvalidIdempotencyKey(
+            "The idempotency key must be a UUID.", field="Idempotency-Key"
+        ) from None
+
+
+def find_made(keys: Sequence[uuid.UUID]) -> dict[uuid.UUID, Transaction]:
+    """Return what these keys have made, each with its wallet; deposits know the balance
+    after them."""
+    rows = Transaction.objects.select_related("wallet")
+    made = {row.idempotency_key: row for row in rows.filter(idempotency_key__in=keys)}
+    deposits = {
+        row.pk: row
+        for row in made.values()
+        if row.transaction_type == Transaction.TransactionType.DEPOSIT
+    }
+    if deposits:
+        movements = Movement.objects.filter(transaction__in=deposits)
+        for pk, balance in movements.values_list("transaction_id", "balance_after"):
+            deposits[pk].balance_after = balance
+    return made
+
+
+def find_replay(
+    key: uuid.UUID,
+    *,
+    transaction_type: str,
+    wallet_uuid: uuid.UUID,
+    amount: int,
+    scheduled_for: datetime | None = None,
+) -> Transaction | None:
+    """Return the transaction that this request has made before, as it was made.
+
+    :raises IdempotencyKeyReused: when the key made something else.
+    """
+    made = find_made([key]).get(key)
+    if made is None:
+        return None
+    return replay(
+        made,
+        transaction_type=transaction_type,
+        wallet_uuid=wallet_uuid,
+        amount=amount,
+        scheduled_for=scheduled_for,
+    )
+
+
+def replay(
+    made: Transaction,
+    *,
+    transaction_type: str,
+    wallet_uuid: uuid.UUID,
+    amount: int,
+    scheduled_for: datetime | None = None,
+) -> Transaction:
+    """Return `made` as it was made, for a request that repeats it.
+
+    :raises IdempotencyKeyReused: when the request is another one.
+    """
+    same = (
+        made.transaction_type == transaction_type
+        and made.wallet.uuid == wallet_uuid
+        and made.amount == amount
+        and made.scheduled_for == scheduled_for
+    )
+    if not same:
+        raise IdempotencyKeyReused(
+            "This idempotency key was used for another request before."
+        )
+    return _as_made(made)
+
+
+def _as_made(made: Transaction) -> Transaction:
+    """Turn a transaction back into what the first answer showed of it."""
+    made.replayed = True
+    if made.balance_after is not None:
+        made.wallet.balance = made.balance_after
+        return made
+    fresh = Transaction(
+        pk=made.pk,
+        wallet=made.wallet,
+        transaction_type=made.transaction_type,
+        amount=made.amount,
+        scheduled_for=made.scheduled_for,
+        idempotency_key=made.idempotency_key,
+        created_at=made.created_at,
+    )
+    fresh.replayed = True
+    return fresh

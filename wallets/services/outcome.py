@@ -1,0 +1,165 @@
+"""What became of an attempt: state, money and attempt change together or not at all.
+
+Every end of an attempt goes through `conclude`, whoever brought the evidence: the sender,
+a look-up, or an operator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+
+from wallets.models.attempt import Attempt
+from wallets.models.ledger import Movement
+from wallets.models.states import Event, Rule, State
+from wallets.models.transaction import Transaction
+from wallets.models.wallet import Wallet
+from wallets.services import ledger, transition
+from wallets.services.backoff import check_delay, retry_delay
+from wallets.services.ledger import Entry
+from wallets.services.transition import Move
+from wallets.utils.batch import GuardedUpdate, guarded_updates
+from wallets.utils.db import lock_rows
+
+_ATTEMPT_OUTCOME = {
+    Event.ACCEPTED: Attempt.Outcome.ACCEPTED,
+    Event.FOUND_PAID: Attempt.Outcome.ACCEPTED,
+    Event.RESOLVE_PAID: Attempt.Outcome.ACCEPTED,
+    Event.REJECTED: Attempt.Outcome.REJECTED,
+    Event.FOUND_REJECTED: Attempt.Outcome.REJECTED,
+    Event.NOT_SENT: Attempt.Outcome.NOT_SENT,
+    Event.FOUND_NOTHING: Attempt.Outcome.NOT_FOUND,
+    Event.RESOLVE_NOT_PAID: Attempt.Outcome.NOT_FOUND,
+}
+_FAILURE = {
+    Event.REJECTED: Transaction.FailureCode.REJECTED,
+    Event.FOUND_REJECTED: Transaction.FailureCode.REJECTED,
+    Event.NOT_SENT: Transaction.FailureCode.NOT_SENT,
+    Event.FOUND_NOTHING: Transaction.FailureCode.NOT_FOUND,
+    Event.RESOLVE_NOT_PAID: Transaction.FailureCode.NOT_PAID,
+}
+
+
+@dataclass(frozen=True)
+class Conclusion:
+    """An event of an attempt, with its evidence."""
+
+    transaction: Transaction
+    attempt: Attempt
+    event: Event
+    evidence: str
+    http_status: int | None = None
+
+
+@dataclass(frozen=True)
+class Locked:
+    """The rows of some attempts, locked: wallets by id, then transactions by id."""
+
+    wallets: dict[int, Wallet]
+    transactions: dict[int, Transaction]
+    attempts: dict[tuple[int, int], Attempt]
+
+
+def lock(attempts: Iterable[Attempt]) -> Locked:
+    """Lock what belongs to the attempts and read it afresh. Call inside a transaction."""
+    known = list(attempts)
+    wallets = ledger.lock_wallets(attempt.transaction.wallet_id for attempt in known)
+    ids = {attempt.transaction_id for attempt in known}
+    rows = lock_rows(
+        Transaction.objects.filter(pk__in=ids).order_by("pk").select_related(None)
+    )
+    fresh = Attempt.objects.filter(transaction_id__in=ids)
+    return Locked(
+        wallets=wallets,
+        transactions={row.pk: row for row in rows},
+        attempts={(row.transaction_id, row.number): row for row in fresh},
+    )
+
+
+def conclude(
+    conclusions: Sequence[Conclusion],
+    wallets: dict[int, Wallet],
+    *,
+    actor: str,
+    now: datetime,
+) -> None:
+    """Apply the events: states, movements and attempts, all or none.
+
+    Call inside a transaction, with the rows locked by `lock`.
+
+    :raises IllegalTransition: before anything is written.
+    :raises LostRace: somebody else concluded one of the attempts.
+    """
+    moves = [_move(conclusion, now) for conclusion in conclusions]
+    rules = [move.rule() for move in moves]
+    pairs = list(zip(conclusions, rules, strict=True))
+    entries = [
+        Entry(Movement.Kind(rule.money), done.transaction, done.attempt.number)
+        for done, rule in pairs
+        if rule.money
+    ]
+
+    # After this point the outcome must be written.
+    transition.apply(moves, actor=actor, now=now)
+    ledger.post(entries, wallets, now=now)
+    guarded_updates(Attempt, [_attempt_update(done, rule, now) for done, rule in pairs])
+
+
+def _move(done: Conclusion, now: datetime) -> Move:
+    withdrawal = done.transaction
+    last = withdrawal.retry_count >= settings.WITHDRAWAL_MAX_RETRIES
+    move = Move(
+        withdrawal,
+        done.event,
+        evidence=done.evidence,
+        attempt_number=done.attempt.number,
+        last_retry=last,
+    )
+    to = move.rule().to
+    if done.evidence:
+        move.changes["third_party_response"] = done.evidence
+    if to is State.COMPLETED:
+        move.changes |= {
+            "executed_at": done.attempt.started_at,
+            "failure_code": "",
+            "next_attempt_at": None,
+        }
+    elif to in (State.FAILED_RETRYABLE, State.FAILED_FINAL):
+        move.changes["failure_code"] = _FAILURE[done.event]
+        move.changes["next_attempt_at"] = (
+            now + retry_delay(withdrawal.retry_count)
+            if to is State.FAILED_RETRYABLE
+            else None
+        )
+    return move
+
+
+def _attempt_update(done: Conclusion, rule: Rule, now: datetime) -> GuardedUpdate:
+    return GuardedUpdate(
+        {"pk": done.attempt.pk, "open": True, "sends": done.attempt.sends},
+        {"updated_at": now, **_attempt_columns(done, rule, now)},
+    )
+
+
+def _attempt_columns(done: Conclusion, rule: Rule, now: datetime) -> dict[str, Any]:
+    columns: dict[str, Any] = {
+        "answer": done.evidence,
+        "http_status": done.http_status,
+    }
+    if rule.to is State.UNKNOWN:
+        return columns | {
+            "outcome": Attempt.Outcome.UNKNOWN,
+            "next_check_at": now + check_delay(done.attempt.checks),
+        }
+    if rule.to is State.NEEDS_REVIEW:
+        return columns
+    return columns | {
+        "outcome": _ATTEMPT_OUTCOME[done.event],
+        "open": None,
+        "closed_at": now,
+        "next_check_at": None,
+    }

@@ -1,0 +1,161 @@
+"""Verifies the books: reads everything, changes nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from django.db.models import Exists, F, OuterRef, Q, Sum
+
+from wallets.models.attempt import Attempt
+from wallets.models.ledger import Account, Movement
+from wallets.models.transaction import Transaction
+from wallets.models.wallet import Wallet
+from wallets.services.ledger import effect
+
+CHUNK = 2000
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One row that is wrong, named so that it can be found."""
+
+    check: str
+    row: str
+    detail: str
+
+
+def verify(progress: Callable[[int], None] = lambda done: None) -> Iterator[Finding]:
+    """Yield all that is wrong with the books; nothing when they are right.
+
+    Reads wallet by wallet, in bounded memory, and calls `progress` with the number of
+    wallets done. Call inside `utils.db.read_snapshot`: money moves while it reads.
+    """
+    wallets = Wallet.objects.order_by("pk").iterator(chunk_size=CHUNK)
+    for done, wallet in enumerate(wallets, start=1):
+        yield from _verify_wallet(wallet)
+        progress(done)
+    yield from _verify_in_flight()
+    yield from _verify_attempts()
+    yield from _verify_transactions()
+
+
+def _verify_wallet(wallet: Wallet) -> Iterator[Finding]:
+    """Replay the wallet's statement: no gap, each balance right, the last one stored."""
+    balance = held = count = 0
+    name = f"wallet {wallet.uuid}"
+    rows = wallet.movements.order_by("sequence").values_list(
+        "pk", "kind", "amount", "sequence", "balance_after"
+    )
+    for pk, kind, amount, sequence, balance_after in rows.iterator(chunk_size=CHUNK):
+        count += 1
+        balance += effect(Account.WALLET, kind, amount)
+        held += effect(Account.IN_FLIGHT, kind, amount)
+        if sequence != count:
+            detail = f"{name}: expected number {count}, found {sequence}"
+            yield Finding("statement_gap", f"movement {pk}", detail)
+            count = sequence
+        if balance_after != balance:
+            detail = f"{name}: expected {balance} after it, found {balance_after}"
+            yield Finding("running_balance", f"movement {pk}", detail)
+            balance = balance_after
+    for check, stored, expected in (
+        ("stored_balance", wallet.balance, balance),
+        ("stored_held", wallet.held, held),
+        ("movement_count", wallet.movement_count, count),
+    ):
+        if stored != expected:
+            yield Finding(check, name, f"stored {stored}, movements say {expected}")
+
+
+def _verify_in_flight() -> Iterator[Finding]:
+    """What is in flight belongs to withdrawals that are being processed."""
+    total = Sum("amount")
+    into = Movement.objects.filter(to_account=Account.IN_FLIGHT).aggregate(t=total)["t"]
+    out = Movement.objects.filter(from_account=Account.IN_FLIGHT).aggregate(t=total)
+    processing = Transaction.objects.filter(
+        status=Transaction.Status.PROCESSING
+    ).aggregate(t=total)["t"]
+    in_flight = (into or 0) - (out["t"] or 0)
+    if in_flight != (processing or 0):
+        detail = f"movements say {in_flight}, PROCESSING withdrawals {processing or 0}"
+        yield Finding("in_flight", "in flight", detail)
+
+
+def _verify_attempts() -> Iterator[Finding]:
+    """Each attempt has one hold; a closed one has one end, the right one; an open none."""
+    expected_end = {
+        Attempt.Outcome.ACCEPTED.value: Movement.Kind.SETTLE.value,
+        Attempt.Outcome.NONE.value: None,
+        Attempt.Outcome.UNKNOWN.value: None,
+    }
+    rows = Attempt.objects.order_by("pk").select_related("transaction")
+    for attempts in _chunks(rows.iterator(chunk_size=CHUNK)):
+        ids = {attempt.transaction_id for attempt in attempts}
+        kinds: dict[tuple[int, int], Counter[str]] = {}
+        movements = Movement.objects.filter(
+            transaction_id__in=ids, attempt_number__gte=1
+        )
+        for tx, number, kind in movements.values_list(
+            "transaction_id", "attempt_number", "kind"
+        ):
+            kinds.setdefault((tx, number), Counter())[kind] += 1
+        for attempt in attempts:
+            end = expected_end.get(attempt.outcome, Movement.Kind.RELEASE.value)
+            expected = Counter({Movement.Kind.HOLD.value: 1})
+            if end:
+                expected[end] += 1
+            found = kinds.get((attempt.transaction_id, attempt.number), Counter())
+            if found != expected:
+                detail = f"movements {dict(found)}, expected {dict(expected)}"
+                yield Finding("attempt_movements", f"attempt {attempt}", detail)
+
+
+def _chunks(rows: Iterator[Attempt]) -> Iterator[list[Attempt]]:
+    chunk: list[Attempt] = []
+    for row in rows:
+        chunk.append(row)
+        if len(chunk) == CHUNK:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+def _verify_transactions() -> Iterator[Finding]:
+    """Status and money agree: deposits, amounts, open attempts, paid withdrawals."""
+    wrong_amount = Movement.objects.exclude(amount=F("transaction__amount"))
+    foreign = Movement.objects.exclude(wallet=F("transaction__wallet"))
+    for name, strays in (("amount", wrong_amount), ("wallet", foreign)):
+        for pk in strays.values_list("pk", flat=True):
+            yield Finding(f"movement_{name}", f"movement {pk}", "not the transaction's")
+    attempt = Attempt.objects.filter(
+        transaction=OuterRef("transaction"), number=OuterRef("attempt_number")
+    )
+    orphans = Movement.objects.filter(~Exists(attempt), attempt_number__gte=1)
+    for pk in orphans.values_list("pk", flat=True):
+        yield Finding("movement_attempt", f"movement {pk}", "of no attempt")
+    deposits = Transaction.objects.filter(
+        transaction_type=Transaction.TransactionType.DEPOSIT, movements__isnull=True
+    )
+    for pk in deposits.values_list("pk", flat=True):
+        yield Finding("deposit_movement", f"transaction {pk}", "deposit without money")
+    processing = Q(status=Transaction.Status.PROCESSING)
+    homeless = Transaction.objects.filter(processing).exclude(attempts__open=True)
+    stray = Transaction.objects.filter(attempts__open=True).exclude(processing)
+    for rows in (homeless, stray):
+        for pk, status in rows.values_list("pk", "status"):
+            detail = f"{status} and its open attempt do not agree"
+            yield Finding("open_attempt", f"transaction {pk}", detail)
+    unpaid = Transaction.objects.filter(
+        transaction_type=Transaction.TransactionType.WITHDRAWAL,
+        status=Transaction.Status.COMPLETED,
+    ).exclude(attempts__outcome=Attempt.Outcome.ACCEPTED)
+    paid = Transaction.objects.filter(
+        attempts__outcome=Attempt.Outcome.ACCEPTED
+    ).exclude(status=Transaction.Status.COMPLETED)
+    for rows in (unpaid, paid):
+        for pk, status in rows.values_list("pk", "status"):
+            detail = f"{status} does not agree with its attempts"
+            yield Finding("completed_is_paid", f"transaction {pk}", detail)

@@ -1,0 +1,102 @@
+"""The way out for people: withdrawals that only an operator can conclude."""
+
+from __future__ import annotations
+
+from django.db.models import QuerySet
+
+from wallets.errors import IllegalTransition, InvalidInput
+from wallets.models.alarm import Alarm
+from wallets.models.attempt import Attempt
+from wallets.models.states import Event, State
+from wallets.models.transaction import Transaction
+from wallets.services import outcome
+from wallets.services.alarm import raise_alarm
+from wallets.services.outcome import Conclusion
+from wallets.utils.db import database_now, run_in_transaction
+
+MAX_EVIDENCE = 2000
+
+
+def waiting() -> QuerySet[Transaction]:
+    """Withdrawals that wait for an operator, the longest waiting first."""
+    return (
+        # The status is implied; it is what the index is on.
+        Transaction.objects.filter(
+            status=Transaction.Status.PROCESSING, needs_review=True
+        )
+        .select_related("wallet")
+        .order_by("unknown_since", "pk")
+    )
+
+
+def resolve(
+    transaction_id: int, *, paid: bool, evidence: str, actor: str
+) -> Transaction:
+    """Conclude a withdrawal in review: the operator knows whether the bank paid.
+
+    Opens its own transaction. "Paid" settles the hold, "not paid" releases it, finally.
+    "Paid" for one whose money went back changes nothing and raises an alarm.
+
+    :raises InvalidInput: no evidence or no actor was given, or too much text.
+    :raises IllegalTransition: the withdrawal does not wait for a review.
+    :raises Transaction.DoesNotExist: no such withdrawal, or never sent to the bank.
+    """
+    _check_words(evidence, actor)
+    event = Event.RESOLVE_PAID if paid else Event.RESOLVE_NOT_PAID
+    refused: list[IllegalTransition] = []
+
+    def work() -> Transaction:
+        refused.clear()
+        attempt = (
+            Attempt.objects.select_related("transaction")
+            .filter(transaction_id=transaction_id)
+            .last()
+        )
+        if attempt is None:
+            raise Transaction.DoesNotExist(f"nothing was sent for {transaction_id}")
+        locked = outcome.lock([attempt])
+        withdrawal = locked.transactions[transaction_id]
+        if withdrawal.state is not State.NEEDS_REVIEW:
+            # The alarm must be committed, so the refusal is raised outside.
+            _alarm_if_released(withdrawal, attempt.number, paid, evidence, actor)
+            refused.append(IllegalTransition(withdrawal.state.value, event.value))
+            return withdrawal
+        attempt = locked.attempts[(transaction_id, attempt.number)]
+        outcome.conclude(
+            [Conclusion(withdrawal, attempt, event, evidence.strip())],
+            locked.wallets,
+            actor=actor,
+            now=database_now(),
+        )
+        return withdrawal
+
+    withdrawal = run_in_transaction(work)
+    if refused:
+        raise refused[0]
+    return withdrawal
+
+
+def _check_words(evidence: str, actor: str) -> None:
+    if not evidence.strip() or len(evidence) > MAX_EVIDENCE:
+        raise InvalidInput(
+            f"Say on what evidence, in 1 to {MAX_EVIDENCE} characters.",
+            field="evidence",
+        )
+    if not actor.strip():
+        raise InvalidInput("Say who resolves it.", field="actor")
+
+
+def _alarm_if_released(
+    withdrawal: Transaction, number: int, paid: bool, evidence: str, actor: str
+) -> None:
+    released = withdrawal.status in (
+        Transaction.Status.FAILED,
+        Transaction.Status.CANCELLED,
+    )
+    if paid and released:
+        raise_alarm(
+            Alarm.Kind.PAID_AFTER_RELEASE,
+            withdrawal,
+            attempt_number=number,
+            detail=f"{actor}: {evidence}",
+        )

@@ -1,0 +1,94 @@
+"""The past of a wallet, read from its movements: balance at a moment, statement.
+
+Nothing is written here. The movements of a wallet are numbered without gaps, in the order
+of their commits, and never go back in time; so what was read up to one number stays as it
+is, and a page is a range of numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db.models import QuerySet
+
+from wallets.models.ledger import Movement
+from wallets.models.wallet import Wallet
+
+# Rows of one query while a whole statement is written out.
+BATCH = 1000
+
+
+@dataclass(frozen=True)
+class Point:
+    """A wallet after the movement with this number; number 0 is before the first."""
+
+    sequence: int
+    balance: int
+
+
+@dataclass(frozen=True)
+class Statement:
+    """The movements after `opening`, up to and with `closing`."""
+
+    wallet_id: int
+    opening: Point
+    closing: Point
+
+    def page(self, after: int, limit: int) -> Sequence[Movement]:
+        """At most so many movements, in their order, after this number. One query."""
+        rows = Movement.objects.filter(
+            wallet_id=self.wallet_id,
+            sequence__gt=after,
+            sequence__lte=self.closing.sequence,
+        )
+        return list(rows.order_by("sequence")[:limit])
+
+    def movements(self) -> Iterator[Movement]:
+        """All of them, in bounded memory. Each batch is one query."""
+        after = self.opening.sequence
+        while after < self.closing.sequence:
+            page = self.page(after, BATCH)
+            yield from page
+            after = page[-1].sequence
+
+
+def balance_at(wallet: Wallet, at: datetime | None = None) -> Point:
+    """What the wallet held once all that happened up to `at` had happened.
+
+    Without `at`: what it holds now. Before its first movement a wallet holds nothing,
+    before it was opened too. One query of one row.
+    """
+    rows = Movement.objects.filter(wallet=wallet)
+    if at is not None:
+        rows = rows.filter(created_at__lte=at)
+    return _last(rows)
+
+
+def statement_of(
+    wallet: Wallet, start: datetime | None = None, end: datetime | None = None
+) -> Statement:
+    """The movements from `start` on and before `end`; without them, all there are.
+
+    So the closing balance of one day is the opening balance of the next. A movement that
+    commits while this runs is left out, and stays out on every page.
+    """
+    rows = Movement.objects.filter(wallet=wallet)
+    # The end first: what is numbered below it can no longer change.
+    closing = _last(rows if end is None else rows.filter(created_at__lt=end))
+    opening = Point(0, 0)
+    if start is not None:
+        known = rows.filter(sequence__lte=closing.sequence)
+        opening = _last(known.filter(created_at__lt=start))
+    return Statement(wallet.pk, opening, closing)
+
+
+def _last(rows: QuerySet[Movement]) -> Point:
+    # By time, then number: the order of the index, and the same as by number alone.
+    row = (
+        rows.order_by("-created_at", "-sequence")
+        .values_list("sequence", "balance_after")
+        .first()
+    )
+    return Point(*row) if row else Point(0, 0)

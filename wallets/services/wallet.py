@@ -1,0 +1,55 @@
+"""Wallets and deposits."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+
+from django.utils import timezone
+
+from wallets.models.transaction import Transaction
+from wallets.models.wallet import Wallet
+from wallets.services import idempotency
+from wallets.services.checks import checked_amount, checked_uuid
+from wallets.services.deposit import DepositRequest, deposit_many, deposit_together
+
+
+class WalletService:
+    """What a customer does with a wallet at once."""
+
+    @staticmethod
+    def create(*, now: datetime | None = None) -> Wallet:
+        """Open an empty wallet. One INSERT, a transaction of its own."""
+        return Wallet.objects.create(created_at=now or timezone.now())
+
+    @staticmethod
+    def deposit(
+        wallet_uuid: uuid.UUID | str,
+        amount: int,
+        idempotency_key: uuid.UUID | str | None = None,
+        *,
+        now: datetime | None = None,
+    ) -> Transaction:
+        """Add money (minor units) to a wallet, at once.
+
+        In a transaction of its own or of all who deposit at the same moment; on return it
+        is committed. Locks the wallet. The transaction returned carries
+        `balance_after` and its `wallet` with that balance; `replayed` says that the same
+        key made it before.
+
+        :raises InvalidAmount: (a `ValueError`) not an integer from 1 to 10**15.
+        :raises InvalidIdempotencyKey: (a `ValueError`) not a UUID.
+        :raises IdempotencyKeyReused: the key stands for another request.
+        :raises BalanceLimit: the wallet has no room for it.
+        :raises Wallet.DoesNotExist: no such wallet.
+        """
+        amount = checked_amount(amount)
+        key = idempotency.parse_key(idempotency_key)
+        target = checked_uuid(wallet_uuid)
+        request = DepositRequest(target, amount, key)
+        if now is None:
+            return deposit_together(request)
+        (answer,) = deposit_many([request], now=now)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer

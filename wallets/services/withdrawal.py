@@ -1,0 +1,238 @@
+"""Withdrawals as the client knows them: schedule, cancel, execute, refund."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+
+from django.conf import settings
+from django.db import transaction as db_transaction
+from django.utils import timezone
+
+from wallets.errors import InvalidInput, NotCancelable, UnknownIsNotFailed
+from wallets.models.attempt import Attempt
+from wallets.models.states import Event, State
+from wallets.models.transaction import Transaction
+from wallets.models.wallet import Wallet
+from wallets.services import dispatch, idempotency, outcome, payout, transition
+from wallets.services.checks import checked_amount, checked_schedule, checked_uuid
+from wallets.services.outcome import Conclusion
+from wallets.services.transition import Move
+from wallets.utils.bank import Answer, Bank
+from wallets.utils.db import (
+    CLIENT_PATIENCE_SECONDS,
+    database_now,
+    lock_rows,
+    run_in_transaction,
+)
+from wallets.utils.third_party import get_bank
+
+_WITHDRAWAL = Transaction.TransactionType.WITHDRAWAL
+
+
+class WithdrawalService:
+    """The life of one withdrawal. Sweeps over many are in `services.drain`."""
+
+    @staticmethod
+    def schedule(
+        wallet_uuid: uuid.UUID | str,
+        amount: int,
+        scheduled_for: datetime,
+        idempotency_key: uuid.UUID | str | None = None,
+        *,
+        actor: str = "client",
+        now: datetime | None = None,
+    ) -> Transaction:
+        """Plan a withdrawal of `amount` (minor units) for a future instant.
+
+        Opens its own transaction; locks nothing. The balance is not looked at: it is
+        judged when the time has come. A repeated key gives the first answer again, also
+        when the time has passed since.
+
+        :raises InvalidAmount: (a `ValueError`) not an integer from 1 to 10**15.
+        :raises InvalidSchedule: (a `ValueError`) naive, not in the future, or too far.
+        :raises InvalidIdempotencyKey: (a `ValueError`) not a UUID.
+        :raises IdempotencyKeyReused: the key stands for another request.
+        :raises Wallet.DoesNotExist: no such wallet.
+        """
+        amount = checked_amount(amount)
+        key = idempotency.parse_key(idempotency_key)
+        target = checked_uuid(wallet_uuid)
+
+        def work() -> Transaction:
+            return _schedule(
+                target, amount, scheduled_for, key, actor, now or timezone.now()
+            )
+
+        return run_in_transaction(work, patience=CLIENT_PATIENCE_SECONDS)
+
+    @staticmethod
+    def cancel(
+        transaction_id: int, *, actor: str = "client", now: datetime | None = None
+    ) -> Transaction:
+        """Take back a withdrawal whose execution has not begun. Twice is as good as once.
+
+        Opens its own transaction; locks the withdrawal.
+
+        :raises NotCancelable: execution has begun, or it has ended otherwise.
+        :raises Transaction.DoesNotExist: no such withdrawal.
+        """
+
+        def work() -> Transaction:
+            withdrawal = _locked(transaction_id)
+            if withdrawal.state is State.CANCELLED:
+                return withdrawal
+            if withdrawal.state is not State.PENDING:
+                raise NotCancelable(withdrawal.state.value, Event.CANCEL.value)
+            # After this point the cancellation must succeed.
+            move = Move(withdrawal, Event.CANCEL)
+            transition.apply([move], actor=actor, now=now or timezone.now())
+            return withdrawal
+
+        return run_in_transaction(work, patience=CLIENT_PATIENCE_SECONDS)
+
+    @staticmethod
+    def retry_now(transaction_id: int, *, actor: str) -> Transaction:
+        """Make a failed withdrawal's next attempt due now, whatever its planned time.
+
+        Opens its own transaction; locks the withdrawal. Only the waiting ends: retries
+        are counted and the balance is judged as ever.
+
+        :raises InvalidInput: no actor was given.
+        :raises IllegalTransition: it did not fail, or it failed finally.
+        :raises Transaction.DoesNotExist: no such withdrawal.
+        """
+        if not actor.strip():
+            raise InvalidInput("Say who retries it.", field="actor")
+
+        def work() -> Transaction:
+            withdrawal = _locked(transaction_id)
+            now = database_now()
+            move = Move(withdrawal, Event.RETRY_NOW, changes={"next_attempt_at": now})
+            transition.apply([move], actor=actor, now=now)
+            db_transaction.on_commit(
+                lambda: dispatch.hand_over(withdrawal.pk, now, now=now), robust=True
+            )
+            return withdrawal
+
+        return run_in_transaction(work, patience=CLIENT_PATIENCE_SECONDS)
+
+    @staticmethod
+    def execute(
+        transaction_id: int, *, bank: Bank | None = None, now: datetime | None = None
+    ) -> Transaction:
+        """Pay out one withdrawal that is due: claim, call the bank, record.
+
+        Opens its own transactions; must not be called inside one. `now` stands for the
+        database's clock. Without enough balance the withdrawal fails, finally, with
+        "Insufficient balance", and the bank is not called.
+
+        :raises Transaction.DoesNotExist: nothing to execute: unknown, not due yet, begun
+            by somebody else, or ended.
+        """
+        moment = now or database_now()
+        # Conditions on the row itself: PostgreSQL judges them again when it had to wait
+        # for the row, which it does not do for a subquery.
+        executable = Transaction.is_due(moment) | Transaction.is_retryable(
+            moment, settings.WITHDRAWAL_MAX_RETRIES
+        )
+        candidates = Transaction.objects.filter(executable, pk=transaction_id)
+        claim = payout.claim(candidates, limit=1, now=moment)
+        if not claim:
+            raise Transaction.DoesNotExist(f"nothing to execute: {transaction_id}")
+        for sending in claim.sendings:
+            answer = (bank or get_bank()).pay(
+                sending.payment, send_before=sending.send_before
+            )
+            payout.record([(sending, answer)], now=now)
+        return Transaction.objects.select_related("wallet").get(pk=transaction_id)
+
+    @staticmethod
+    def refund(transaction_id: int, answer: Answer) -> Transaction:
+        """Give held money back because `answer` proves that the bank did not pay.
+
+        Opens its own transaction. A withdrawal that has been refunded stays as it is.
+
+        :raises UnknownIsNotFailed: the answer proves no such thing, or another sender may
+            still be paid under the same reference.
+        :raises IllegalTransition: the money is not held.
+        :raises Transaction.DoesNotExist: no such withdrawal.
+        """
+
+        def work() -> Transaction:
+            attempt = (
+                Attempt.objects.select_related("transaction")
+                .filter(transaction_id=transaction_id)
+                .last()
+            )
+            if attempt is None:
+                raise Transaction.DoesNotExist(
+                    f"no attempt to refund: {transaction_id}"
+                )
+            locked = outcome.lock([attempt])
+            withdrawal = locked.transactions[transaction_id]
+            attempt = locked.attempts[(transaction_id, attempt.number)]
+            if withdrawal.status == Transaction.Status.FAILED:
+                return withdrawal
+            event = payout.event_of(answer, attempt)
+            if event not in (Event.REJECTED, Event.NOT_SENT):
+                raise UnknownIsNotFailed(
+                    "only proof that the bank did not pay gives held money back"
+                )
+            outcome.conclude(
+                [
+                    Conclusion(
+                        withdrawal, attempt, event, answer.reason, answer.http_status
+                    )
+                ],
+                locked.wallets,
+                actor=payout.actor_name(),
+                now=database_now(),
+            )
+            return withdrawal
+
+        return run_in_transaction(work)
+
+
+def _schedule(
+    wallet_uuid: uuid.UUID,
+    amount: int,
+    scheduled_for: datetime,
+    key: uuid.UUID,
+    actor: str,
+    now: datetime,
+) -> Transaction:
+    made = idempotency.find_replay(
+        key,
+        transaction_type=_WITHDRAWAL,
+        wallet_uuid=wallet_uuid,
+        amount=amount,
+        scheduled_for=scheduled_for,
+    )
+    if made is not None:
+        return made
+    when = checked_schedule(scheduled_for, now=now)
+    wallet = Wallet.objects.get(uuid=wallet_uuid)
+
+    # After this point the withdrawal must be planned.
+    withdrawal = Transaction.objects.create(
+        wallet=wallet,
+        transaction_type=_WITHDRAWAL,
+        amount=amount,
+        scheduled_for=when,
+        idempotency_key=key,
+        created_at=now,
+    )
+    transition.record_scheduled(withdrawal, actor=actor, now=now)
+    db_transaction.on_commit(
+        lambda: dispatch.hand_over(withdrawal.pk, when, now=now), robust=True
+    )
+    return withdrawal
+
+
+def _locked(transaction_id: int) -> Transaction:
+    rows = Transaction.objects.filter(pk=transaction_id, transaction_type=_WITHDRAWAL)
+    locked = lock_rows(rows)
+    if not locked:
+        raise Transaction.DoesNotExist(f"no withdrawal {transaction_id}")
+    return locked[0]

@@ -1,0 +1,46 @@
+"""Celery tasks: ids in, one service call each. The names are the specification's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import shared_task
+
+from wallets.services import dispatch, sweeps
+
+
+@shared_task
+def process_pending_withdrawals() -> dict[str, int]:
+    """Beat, every 10 s: ring for what is due now or before the next tick."""
+    return {"dispatched": dispatch.ring_for_pending()}
+
+
+@shared_task
+def retry_failed_withdrawals() -> dict[str, int]:
+    """Beat, every 60 s: ring for failed withdrawals whose next attempt is due."""
+    return {"dispatched": dispatch.ring_for_retries()}
+
+
+@shared_task
+def resolve_unknown_withdrawals() -> dict[str, int]:
+    """Beat, every 10 s: find out what became of unknown outcomes."""
+    return {"checked": sweeps.resolve_unknown()}
+
+
+@shared_task
+def drain_pending_withdrawals() -> dict[str, int]:
+    """Pay what is due, and what becomes due within one tick, at its time."""
+    return {"claimed": sweeps.pay_pending()}
+
+
+@shared_task
+def drain_retryable_withdrawals() -> dict[str, int]:
+    """Try again what failed and is due for it."""
+    return {"claimed": sweeps.pay_retries()}
+
+
+@shared_task
+def process_single_withdrawal(transaction_id: int) -> dict[str, Any]:
+    """Pay one withdrawal at its time, handed over by name."""
+    status = sweeps.execute_single(transaction_id)
+    return {"transaction_id": transaction_id, "status": status}

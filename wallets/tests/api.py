@@ -1,0 +1,123 @@
+"""What the API's tests share: a client as users have one, and what a refusal must be."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.apps import apps
+from django.conf import settings
+from django.db import connection
+from django.test import Client
+
+from wallets.tests.conformance import assert_documented
+from wallets.views.catalogue import PROBLEMS
+
+FUTURE = "2030-01-31T12:00:00Z"
+# The test client's responses have more than `HttpResponse` has, by monkey patch.
+Answer = Any
+# What no answer may show: stacks, SQL, names of tables and modules, secrets.
+LEAKS = ("Traceback", 'File "', "SELECT ", "INSERT ", "wallets_", "django", "psycopg")
+
+
+class Api:
+    """Calls the API with exact bytes. Mixed into the test cases of `base`."""
+
+    def setUp(self) -> None:
+        super().setUp()  # type: ignore[misc]
+        self.http = Client(raise_request_exception=False)
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: bytes | str | dict[str, Any] = b"",
+        *,
+        content_type: str = "application/json",
+        key: str | uuid.UUID | None = None,
+        **headers: str,
+    ) -> Answer:
+        if isinstance(body, dict):
+            body = json.dumps(body)
+        if isinstance(body, str):
+            body = body.encode()
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        if key is not None:
+            named["Idempotency-Key"] = str(key)
+        response = self.http.generic(
+            method, path, body, content_type=content_type, headers=named
+        )
+        assert_documented(method, path, response)
+        return response
+
+    def get(self, path: str, **headers: str) -> Answer:
+        return self.call("GET", path, **headers)
+
+    def post(self, path: str, body: Any = b"", **options: Any) -> Answer:
+        return self.call("POST", path, body, **options)
+
+    def path(self, *parts: Any, wallet: Any = None) -> str:
+        """A path below alice's wallet, or another's; ends as the last part does."""
+        wallet = wallet or self.alice  # type: ignore[attr-defined]
+        return f"/wallets/{wallet.uuid}/" + "/".join(str(part) for part in parts)
+
+    def assert_problem(
+        self, response: Answer, status: int, code: str, field: str | None = None
+    ) -> dict[str, Any]:
+        """The response is this problem, whole and without leaks; return its members."""
+        text = response.content.decode()
+        assert response.status_code == status, (response.status_code, text)
+        assert response.headers["Content-Type"] == "application/problem+json"
+        problem = json.loads(text)
+        assert list(problem)[:6] == [
+            "type",
+            "title",
+            "status",
+            "code",
+            "detail",
+            "errors",
+        ], problem
+        assert problem["code"] == code, problem
+        assert problem["status"] == status == PROBLEMS[code].status
+        assert problem["type"] == f"/problems/{code}"
+        fields = [error["field"] for error in problem["errors"]]
+        assert field is None or field in fields, problem
+        for leak in (*LEAKS, settings.SECRET_KEY):
+            assert leak not in text, (leak, text)
+        return problem
+
+
+@contextmanager
+def nothing_written() -> Iterator[None]:
+    """Fail when any row of any table of ours was added, changed or removed."""
+    before = _all_rows()
+    yield
+    assert _all_rows() == before
+
+
+def _all_rows() -> dict[str, list[Any]]:
+    return {
+        model.__name__: list(model._default_manager.order_by("pk").values_list())
+        for model in apps.get_app_config("wallets").get_models()
+    }
+
+
+@contextmanager
+def database_out_of_reach() -> Iterator[None]:
+    """Let every new connection fail, as when the server is gone."""
+    connection.close()
+    saved = dict(connection.settings_dict)
+    nowhere = {"NAME": "/nonexistent/database"} if _is_sqlite() else {"PORT": "1"}
+    connection.settings_dict.update(nowhere)
+    try:
+        yield
+    finally:
+        connection.close()
+        connection.settings_dict.update(saved)
+
+
+def _is_sqlite() -> bool:
+    return connection.vendor == "sqlite"

@@ -1,0 +1,89 @@
+"""Test cases with a cast: alice owns a wallet, bob is a stranger, oscar an operator.
+
+The books are verified after every test. Tests never ring a real broker.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from datetime import timezone as dt_timezone
+
+from celery import current_app
+from django.db import connection, connections
+from django.test import TestCase, TransactionTestCase
+
+from wallets.models.transaction import Transaction
+from wallets.models.wallet import Wallet
+from wallets.services import reconciliation
+from wallets.services.wallet import WalletService
+from wallets.tests import builders
+from wallets.tests.fakes import FakeBank
+from wallets.utils import append_only
+from wallets.utils.db import database_now
+
+current_app.conf.broker_url = "memory://"
+
+OSCAR = "operator oscar"
+
+
+class Cast:
+    """What every test has at hand. Mixed into Django's two kinds of test case."""
+
+    # A test that damages the books on purpose says so.
+    books_must_be_right = True
+
+    def setUp(self) -> None:
+        super().setUp()  # type: ignore[misc]
+        self.alice = WalletService.create()
+        self.bob = WalletService.create()
+        self.bank = FakeBank()
+        self.now = database_now()
+
+    def tearDown(self) -> None:
+        if self.books_must_be_right:
+            findings = list(reconciliation.verify())
+            assert not findings, findings
+        super().tearDown()  # type: ignore[misc]
+
+    def after(self, seconds: float) -> datetime:
+        """A moment so many seconds after the test began."""
+        return self.now + timedelta(seconds=seconds)
+
+    def deposit(self, amount: int, wallet: Wallet | None = None) -> Transaction:
+        return builders.deposit(wallet or self.alice, amount)
+
+    def due_withdrawal(self, amount: int, wallet: Wallet | None = None) -> Transaction:
+        """A withdrawal that is due when the test begins."""
+        return builders.due_withdrawal(wallet or self.alice, amount, due=self.now)
+
+    def assert_money(self, wallet: Wallet, *, balance: int, held: int = 0) -> None:
+        """The wallet, read afresh, has this balance and this much in flight."""
+        wallet.refresh_from_db()
+        found = {"balance": wallet.balance, "held": wallet.held}
+        assert found == {"balance": balance, "held": held}, found
+
+
+class WalletTestCase(Cast, TestCase):
+    """For what one connection can show. Fast: rolled back after each test."""
+
+
+class CommittingTestCase(Cast, TransactionTestCase):
+    """For what needs real commits: threads, races, constraints, on_commit."""
+
+    def _fixture_teardown(self) -> None:
+        # The tables are emptied between tests, which append-only tables refuse.
+        append_only.remove(connection)
+        try:
+            super()._fixture_teardown()
+        finally:
+            append_only.install(connection)
+
+
+def close_connections() -> None:
+    """Close this thread's connections: call it at the end of each test thread."""
+    connections.close_all()
+
+
+def utc(*parts: int) -> datetime:
+    """A moment in UTC."""
+    return datetime(*parts, tzinfo=dt_timezone.utc)  # type: ignore[misc,arg-type]

@@ -1,0 +1,94 @@
+"""Brokers for tests: a Redis server of the test's own, or a queue on the shared RabbitMQ."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import kombu
+from celery import current_app
+
+from drills.broker import OwnRedis
+from drills.proxy import Proxy
+from wallet.brokers import broker_settings
+from wallets.utils import broker
+
+RABBITMQ_URL = os.environ.get("TEST_RABBITMQ_URL", "")
+
+
+def at_port(url: str, port: int) -> str:
+    """The same broker's address, seen through a proxy at this port."""
+    parts = urlsplit(url)
+    user = f"{parts.username}:{parts.password}@" if parts.username else ""
+    return urlunsplit(parts._replace(netloc=f"{user}127.0.0.1:{port}"))
+
+
+@contextmanager
+def publishing_to(url: str, queue: str = "wallet") -> Iterator[None]:
+    """Have this process publish there, with the settings for that kind of broker."""
+    settings = {key.lower(): value for key, value in broker_settings(url).items()}
+    conf = current_app.conf
+    changes = {**settings, "broker_url": url, "task_default_queue": queue}
+    before = {key: conf.get(key) for key in changes}
+    conf.update(changes)
+    # Celery keeps the queues it has worked out.
+    amqp = current_app.__dict__.pop("amqp", None)
+    ringer, broker._ringer = broker._ringer, broker.Ringer()
+    try:
+        yield
+    finally:
+        broker._ringer = ringer
+        conf.update(before)
+        current_app.__dict__.pop("amqp", None)
+        if amqp is not None:
+            current_app.__dict__["amqp"] = amqp
+
+
+class RedisBehindProxy:
+    """A Redis server of our own, reached through a proxy of our own."""
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory()
+        self.server = OwnRedis(Path(self._folder.name))
+        self.server.start()
+        self.proxy = Proxy(self.server.port)
+        self.url = at_port(self.server.url, self.proxy.port)
+        self.queue = "wallet"
+
+    def waiting(self) -> int:
+        """How many messages wait in the queue, asked past the proxy."""
+        with self.server.client() as client:
+            return int(client.llen(self.queue))
+
+    def close(self) -> None:
+        self.proxy.close()
+        self.server.thaw()
+        self.server.kill()
+        self._folder.cleanup()
+
+
+class RabbitMQBehindProxy:
+    """The shared RabbitMQ with a queue of our own, reached through a proxy of our own."""
+
+    def __init__(self) -> None:
+        self.proxy = Proxy(urlsplit(RABBITMQ_URL).port or 5672)
+        self.url = at_port(RABBITMQ_URL, self.proxy.port)
+        self.queue = f"wallet-test-{uuid.uuid4()}"
+
+    def waiting(self) -> int:
+        """How many messages wait in the queue, asked past the proxy."""
+        with kombu.Connection(RABBITMQ_URL) as connection:
+            channel = connection.default_channel
+            _, count, _ = channel.queue_declare(self.queue, passive=True)
+            return int(count)
+
+    def close(self) -> None:
+        self.proxy.close()
+        with kombu.Connection(RABBITMQ_URL) as connection:
+            connection.default_channel.queue_delete(self.queue)
+            connection.default_channel.exchange_delete(self.queue)

@@ -1,0 +1,110 @@
+"""A bank to test with: a full implementation of `Bank`, without HTTP.
+
+`paid` is what it really paid, whatever it answered: the truth to compare the books with.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from enum import Enum, auto
+from uuid import UUID
+
+from wallets.utils import clock
+from wallets.utils.bank import Abilities, Answer, Outcome, Payment
+from wallets.utils.db import refuse_inside_transaction
+
+# Everything a bank can do, and nothing: the specification's.
+ABLE = Abilities(dedupes=True, dedupe_window=86400, looks_up=True, booking_time=1)
+DEDUPES_ONLY = Abilities(dedupes=True, dedupe_window=86400)
+LOOKS_UP_ONLY = Abilities(looks_up=True, booking_time=1)
+BARE = Abilities()
+
+
+class Does(Enum):
+    """What the bank does with one request."""
+
+    PAY = auto()  # pays and says so
+    REFUSE = auto()  # does not pay and says so
+    UNREACHABLE = auto()  # nothing was sent
+    PAY_SILENTLY = auto()  # pays, the answer is lost
+    LOSE = auto()  # the request is lost; nothing is paid, nothing answered
+    BOOK_LATE = auto()  # takes the request, answers nothing, pays at `book()`
+
+
+_PAID = Answer(Outcome.ACCEPTED, '{"data": "success", "status": 200}', 200)
+_REFUSED = Answer(Outcome.REJECTED, '{"data": "failed", "status": 503}', 200)
+_LOST = Answer(Outcome.UNKNOWN, "ReadTimeoutError")
+_UNREACHABLE = Answer(Outcome.NOT_SENT, "ConnectionRefusedError")
+
+
+class FakeBank:
+    """Does what its script says, one entry a request, then pays. Safe between threads."""
+
+    def __init__(self, abilities: Abilities = ABLE, script: tuple[Does, ...] = ()):
+        self._abilities = abilities
+        self.script = deque(script)
+        self.paid: list[Payment] = []
+        self.requests: list[Payment] = []
+        # Called before a request is dealt with, as what happens on the way there.
+        self.on_the_way: Callable[[Payment], None] = lambda payment: None
+        # Answers of the next look-ups, before those that the books give.
+        self.look_up_script: deque[Answer] = deque()
+        self._remembered: dict[UUID, Answer] = {}
+        self._booking: list[Payment] = []
+        self._lock = threading.Lock()
+
+    @property
+    def abilities(self) -> Abilities:
+        return self._abilities
+
+    def pay(self, payment: Payment, *, send_before: float = float("inf")) -> Answer:
+        refuse_inside_transaction("the bank was called")
+        if clock.elapsed() >= send_before:
+            return Answer(Outcome.NOT_SENT, "the sender came too late for its lease")
+        self.on_the_way(payment)
+        with self._lock:
+            return self._deal_with(payment)
+
+    def look_up(self, payment: Payment) -> Answer:
+        refuse_inside_transaction("the bank was called")
+        with self._lock:
+            if not self._abilities.looks_up:
+                return Answer(Outcome.UNKNOWN, "<h1>Not Found</h1>", 404)
+            if self.look_up_script:
+                return self.look_up_script.popleft()
+            nothing = Answer(Outcome.NOT_FOUND, '{"data": "unknown"}', 404)
+            return self._remembered.get(payment.reference, nothing)
+
+    def book(self) -> None:
+        """Pay now what was taken to be paid late."""
+        with self._lock:
+            for payment in self._booking:
+                self._pay(payment)
+            self._booking.clear()
+
+    def paid_references(self) -> list[UUID]:
+        return [payment.reference for payment in self.paid]
+
+    def _deal_with(self, payment: Payment) -> Answer:
+        does = self.script.popleft() if self.script else Does.PAY
+        if does is Does.UNREACHABLE:
+            return _UNREACHABLE
+        self.requests.append(payment)
+        if self._abilities.dedupes and payment.reference in self._remembered:
+            return self._remembered[payment.reference]
+        if does is Does.REFUSE:
+            self._remembered[payment.reference] = _REFUSED
+            return _REFUSED
+        if does is Does.BOOK_LATE:
+            self._booking.append(payment)
+            return _LOST
+        if does is Does.LOSE:
+            return _LOST
+        self._pay(payment)
+        return _PAID if does is Does.PAY else _LOST
+
+    def _pay(self, payment: Payment) -> None:
+        self.paid.append(payment)
+        self._remembered[payment.reference] = _PAID

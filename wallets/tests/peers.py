@@ -1,0 +1,128 @@
+"""Servers on loopback that misbehave on the wire, to test the bank's client against."""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Any
+
+Script = Callable[["Line"], None]
+
+
+class Line:
+    """One connection to a peer. `number` counts connections from 1."""
+
+    def __init__(self, sock: socket.socket, number: int, ended: threading.Event):
+        self.sock = sock
+        self.number = number
+        self.ended = ended
+        self._rest = b""
+
+    def read_request(self) -> bytes:
+        """The next request, head and body; empty when the client has left."""
+        data = self._rest
+        while b"\r\n\r\n" not in data:
+            more = self.sock.recv(65536)
+            if not more:
+                return b""
+            data += more
+        head, _, body = data.partition(b"\r\n\r\n")
+        length = 0
+        for line in head.split(b"\r\n")[1:]:
+            name, _, value = line.partition(b":")
+            if name.lower() == b"content-length":
+                length = int(value)
+        while len(body) < length:
+            body += self.sock.recv(65536)
+        self._rest = body[length:]
+        return head + b"\r\n\r\n" + body[:length]
+
+    def send(self, data: bytes) -> None:
+        self.sock.sendall(data)
+
+    def drip(self, data: Iterable[int], pause: float = 0.05) -> None:
+        """Send byte by byte, until the client has had enough."""
+        for byte in data:
+            if self.ended.wait(pause):
+                return
+            self.sock.sendall(bytes([byte]))
+
+    def hang(self) -> None:
+        """Say nothing until the client leaves or the test ends."""
+        self.sock.settimeout(0.05)
+        while not self.ended.is_set():
+            with suppress(TimeoutError):
+                if not self.sock.recv(65536):
+                    return
+
+    def reset(self) -> None:
+        """Close with RST: what was sent may be lost on the way."""
+        linger = struct.pack("ii", 1, 0)
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        self.sock.close()
+
+
+class Peer:
+    """A server that treats each connection as its script says, in threads of its own."""
+
+    def __init__(self, script: Script) -> None:
+        self._script = script
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._ended = threading.Event()
+        self.connections = 0
+        self._closed = threading.Semaphore(0)
+        self.requests: list[bytes] = []
+        self.port: int = self._listener.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def stop(self) -> None:
+        self._ended.set()
+        # Wakes the thread in accept(), which close() alone does not.
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                sock, _ = self._listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            line = Line(sock, self.connections, self._ended)
+            threading.Thread(target=self._serve, args=[line], daemon=True).start()
+
+    def _serve(self, line: Line) -> None:
+        # An OSError is a client that has left.
+        with line.sock, suppress(OSError):
+            self._script(line)
+        self._closed.release()
+
+    def wait_for_close(self) -> None:
+        """Until the peer has closed one more of its connections."""
+        assert self._closed.acquire(timeout=10)
+
+
+def response(
+    body: bytes | dict[str, Any],
+    *,
+    status: str = "200 OK",
+    headers: dict[str, str] | None = None,
+) -> bytes:
+    """The bytes of an HTTP answer with its length."""
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    fields = {
+        "Content-Type": "application/json",
+        "Content-Length": str(len(content)),
+    } | (headers or {})
+    lines = [f"HTTP/1.1 {status}", *(f"{k}: {v}" for k, v in fields.items())]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + content
+
+
+PAID = {"data": "success", "status": 200}
+REFUSED = {"data": "failed", "status": 503}

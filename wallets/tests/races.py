@@ -1,0 +1,83 @@
+"""Lets several callers begin at the same moment, each on a connection of its own."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from wallets.tests.base import close_connections
+
+# How often a race is run: more by hand than in the suite.
+ROUNDS = int(os.environ.get("WALLET_RACE_ROUNDS", "100"))
+PATIENCE = 60
+
+
+def race(*works: Callable[[], Any]) -> list[Any]:
+    """Call all at once; return what each returned, or the exception that it raised."""
+    barrier = threading.Barrier(len(works))
+    results: list[Any] = [None] * len(works)
+
+    def run(place: int) -> None:
+        try:
+            barrier.wait(PATIENCE)
+            results[place] = works[place]()
+        except Exception as error:  # noqa: BLE001 (it is the result)
+            results[place] = error
+        finally:
+            close_connections()
+
+    threads = [threading.Thread(target=run, args=[n]) for n in range(len(works))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+        assert not thread.is_alive(), "a racer hangs"
+    return results
+
+
+def rounds(
+    count: int,
+    prepare: Callable[[int], Any],
+    runners: Sequence[Callable[[Any], Any]],
+    judge: Callable[[Any, list[Any]], None],
+) -> None:
+    """Many races of the same runners, each keeping its thread and connection.
+
+    `prepare` makes what they fight about, `judge` sees it with their results.
+    """
+    size = len(runners)
+    start, finish = threading.Barrier(size + 1), threading.Barrier(size + 1)
+    matter: Any = None
+    over = False
+    results: list[Any] = [None] * size
+
+    def run(place: int) -> None:
+        try:
+            while True:
+                start.wait(PATIENCE)
+                if over:
+                    return
+                try:
+                    results[place] = runners[place](matter)
+                except Exception as error:  # noqa: BLE001 (it is the result)
+                    results[place] = error
+                finish.wait(PATIENCE)
+        finally:
+            close_connections()
+
+    threads = [threading.Thread(target=run, args=[n], daemon=True) for n in range(size)]
+    for thread in threads:
+        thread.start()
+    try:
+        for number in range(count):
+            matter = prepare(number)
+            start.wait(PATIENCE)
+            finish.wait(PATIENCE)
+            judge(matter, list(results))
+    finally:
+        over = True
+        start.wait(PATIENCE)
+        for thread in threads:
+            thread.join(PATIENCE)

@@ -1,0 +1,91 @@
+"""The bank simulator as a process of its own, with its own port and data file."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+APP = Path(__file__).resolve().parents[2] / "third-party" / "app.py"
+LISTENING = re.compile(r"listening on (http://\S+)")
+PATIENCE = 30
+
+
+class Simulator:
+    """Started when made, ended by `stop`. Talks to it past the product's own client."""
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory()
+        environment = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith("BANK_")
+        }
+        self._process = subprocess.Popen(
+            [sys.executable, "-u", str(APP)],
+            cwd=APP.parent,
+            env=environment
+            | {
+                "BANK_PORT": "0",
+                "BANK_DATA": str(Path(self._folder.name) / "bank.sqlite3"),
+                "BANK_FAILURE_RATE": "0",
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.url = self._wait_until_it_listens()
+
+    def stop(self) -> None:
+        self._process.terminate()
+        self._process.wait(PATIENCE)
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+        self._folder.cleanup()
+
+    def change(self, **faults: Any) -> None:
+        """Switch faults; see third-party/README.md."""
+        self._request("PUT", "/faults", faults)
+
+    def payments(self) -> list[dict[str, Any]]:
+        """What it really paid."""
+        return self._request("GET", "/payments")
+
+    def _request(self, method: str, path: str, body: Any = None) -> Any:
+        request = urllib.request.Request(
+            self.url + path,
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(request, timeout=PATIENCE) as response:
+            return json.load(response)
+
+    def _wait_until_it_listens(self) -> str:
+        timer = threading.Timer(PATIENCE, self._process.kill)
+        timer.start()
+        try:
+            seen = []
+            assert self._process.stdout is not None
+            for line in self._process.stdout:
+                seen.append(line)
+                if found := LISTENING.search(line):
+                    # What it says later must not fill the pipe.
+                    threading.Thread(target=self._drain, daemon=True).start()
+                    return found[1]
+            raise AssertionError(f"the simulator did not start: {''.join(seen)}")
+        finally:
+            timer.cancel()
+
+    def _drain(self) -> None:
+        assert self._process.stdout is not None
+        for _ in self._process.stdout:
+            continue

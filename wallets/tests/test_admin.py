@@ -1,0 +1,197 @@
+"""The admin shows everything and writes nothing but what a service does."""
+
+from __future__ import annotations
+
+from unittest import skipUnless
+
+from django.apps import apps
+from django.conf import settings
+from django.contrib import admin
+from django.contrib.auth.models import Permission, User
+
+from wallets.models.alarm import Alarm
+from wallets.models.transaction import Transaction
+from wallets.services import resolver
+from wallets.services.withdrawal import WithdrawalService
+from wallets.tests.base import WalletTestCase
+from wallets.tests.fakes import BARE, Does, FakeBank
+
+
+@skipUnless(settings.ADMIN_ENABLED, "the admin is switched off")
+class AdminTest(WalletTestCase):
+    """Oscar may do everything a superuser may; olga may only look."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.oscar = User.objects.create_superuser("oscar")
+        self.olga = User.objects.create_user("olga", is_staff=True)
+        self.olga.user_permissions.set(
+            Permission.objects.filter(
+                content_type__app_label="wallets", codename__startswith="view_"
+            )
+        )
+        self.client.force_login(self.oscar)
+        self.deposit(1000)
+        self.withdrawal = self.in_review()
+
+    def in_review(self) -> Transaction:
+        withdrawal = self.due_withdrawal(60)
+        bank = FakeBank(BARE, script=(Does.PAY_SILENTLY,))
+        WithdrawalService.execute(withdrawal.pk, bank=bank, now=self.now)
+        resolver.resolve_due(bank=bank, limit=10, now=self.after(600))
+        withdrawal.refresh_from_db()
+        return withdrawal
+
+    def url(self, model: str, tail: str = "") -> str:
+        return f"/admin/wallets/{model}/{tail}"
+
+    def models(self) -> list[str]:
+        return [
+            model._meta.model_name
+            for model in apps.get_app_config("wallets").get_models()
+        ]
+
+    def test_shows_every_model(self) -> None:
+        for model in apps.get_app_config("wallets").get_models():
+            with self.subTest(model=model.__name__):
+                self.assertIn(model, admin.site._registry)
+                name = model._meta.model_name
+                self.assertEqual(self.client.get(self.url(name)).status_code, 200)
+                row = model.objects.first()
+                if row is not None:
+                    page = self.client.get(self.url(name, f"{row.pk}/change/"))
+                    self.assertEqual(page.status_code, 200)
+                    self.assertNotContains(page, 'name="_save"')
+
+    def test_adds_changes_and_deletes_nothing(self) -> None:
+        before = self.withdrawal.transitions.count(), self.alice.movements.count()
+        for name in self.models():
+            model = apps.get_model("wallets", name)
+            row = model.objects.first()
+            tails = ["add/"]
+            if row is not None:
+                tails += [f"{row.pk}/change/", f"{row.pk}/delete/"]
+            for tail in tails:
+                with self.subTest(model=name, tail=tail):
+                    answer = self.client.post(
+                        self.url(name, tail), {"amount": 1, "post": "yes"}
+                    )
+                    self.assertEqual(answer.status_code, 403)
+            rows = {"action": "delete_selected", "_selected_action": "1", "post": "yes"}
+            self.client.post(self.url(name), rows)
+        self.assertEqual(
+            before, (self.withdrawal.transitions.count(), self.alice.movements.count())
+        )
+
+    def test_finds_by_exact_id_and_uuid(self) -> None:
+        attempt = self.withdrawal.attempts.get()
+        for term in (
+            self.withdrawal.pk,
+            attempt.reference,
+            self.withdrawal.idempotency_key,
+            self.alice.uuid,
+        ):
+            with self.subTest(term=term):
+                page = self.client.get(self.url("transaction"), {"q": str(term)})
+                self.assertContains(page, f"/transaction/{self.withdrawal.pk}/change/")
+
+    def test_finds_nothing_for_nonsense(self) -> None:
+        for model in self.models():
+            for term in ("x", "9" * 40, "-1", "٣", "%", "a" * 500):
+                with self.subTest(model=model, term=term):
+                    page = self.client.get(self.url(model), {"q": term})
+                    self.assertEqual(page.status_code, 200)
+                    if model not in ("heartbeat", "tally"):
+                        self.assertNotContains(
+                            page, f"/{model}/{self.withdrawal.pk}/change/"
+                        )
+
+    def test_survives_what_no_column_can_hold(self) -> None:
+        for model in self.models():
+            for tail in (f"{'9' * 40}/change/", "x/change/", "?q=%00"):
+                with self.subTest(model=model, tail=tail):
+                    answer = self.client.get(self.url(model, tail))
+                    self.assertLess(answer.status_code, 500)
+        answer = self.client.get(self.url("transaction", f"{'9' * 40}/resolve/"))
+        self.assertEqual(answer.status_code, 404)
+
+    def test_filters_what_needs_a_review(self) -> None:
+        other = self.due_withdrawal(5)
+        page = self.client.get(self.url("transaction"), {"needs_review__exact": "1"})
+        self.assertContains(page, f"/transaction/{self.withdrawal.pk}/change/")
+        self.assertNotContains(page, f"/transaction/{other.pk}/change/")
+
+    def resolve(self, **values: str):
+        return self.client.post(
+            self.url("transaction", f"{self.withdrawal.pk}/resolve/"), values
+        )
+
+    def test_leads_from_the_withdrawal_to_its_resolution(self) -> None:
+        page = self.client.get(self.url("transaction", f"{self.withdrawal.pk}/change/"))
+        link = self.url("transaction", f"{self.withdrawal.pk}/resolve/")
+        self.assertContains(page, link)
+        self.assertContains(
+            self.client.get(link), str(self.withdrawal.attempts.get().reference)
+        )
+
+    def test_resolves_as_paid_with_evidence_and_actor(self) -> None:
+        self.resolve(outcome="paid", evidence="statement 7")
+        self.withdrawal.refresh_from_db()
+        self.assertEqual(self.withdrawal.status, "COMPLETED")
+        last = self.withdrawal.transitions.last()
+        self.assertEqual((last.actor, last.evidence), ("operator oscar", "statement 7"))
+        self.assert_money(self.alice, balance=940)
+
+    def test_resolves_as_not_paid(self) -> None:
+        self.resolve(outcome="not_paid", evidence="the bank's letter")
+        self.assert_money(self.alice, balance=1000)
+
+    def test_resolves_nothing_without_evidence_or_outcome(self) -> None:
+        for values in (
+            {},
+            {"outcome": "paid"},
+            {"outcome": "paid", "evidence": " "},
+            {"outcome": "maybe", "evidence": "x"},
+            {"outcome": "paid", "evidence": "x" * 2001},
+        ):
+            with self.subTest(values=values):
+                self.assertEqual(self.resolve(**values).status_code, 200)
+        self.withdrawal.refresh_from_db()
+        self.assertTrue(self.withdrawal.needs_review)
+
+    def test_resolves_once_only(self) -> None:
+        self.resolve(outcome="paid", evidence="statement 7")
+        self.assertEqual(
+            self.resolve(outcome="not_paid", evidence="x").status_code, 404
+        )
+        self.assert_money(self.alice, balance=940)
+
+    def test_lets_nobody_resolve_who_may_only_look(self) -> None:
+        self.client.force_login(self.olga)
+        change = self.client.get(
+            self.url("transaction", f"{self.withdrawal.pk}/change/")
+        )
+        self.assertNotContains(change, "/resolve/")
+        self.assertEqual(self.resolve(outcome="paid", evidence="x").status_code, 403)
+
+    def acknowledge(self) -> None:
+        alarm = Alarm.objects.get()
+        self.client.post(
+            self.url("alarm"), {"action": "acknowledge", "_selected_action": alarm.pk}
+        )
+
+    def test_acknowledges_alarms(self) -> None:
+        self.acknowledge()
+        self.assertEqual(Alarm.objects.get().acknowledged_by, "operator oscar")
+
+    def test_lets_nobody_acknowledge_who_may_only_look(self) -> None:
+        self.client.force_login(self.olga)
+        self.acknowledge()
+        self.assertIsNone(Alarm.objects.get().acknowledged_at)
+
+    def test_is_closed_to_strangers(self) -> None:
+        self.client.logout()
+        for tail in ("", f"{self.withdrawal.pk}/resolve/"):
+            self.assertEqual(
+                self.client.get(self.url("transaction", tail)).status_code, 302
+            )

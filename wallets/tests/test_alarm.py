@@ -1,0 +1,35 @@
+"""Alarms are raised once and acknowledged by a person."""
+
+from wallets.errors import InvalidInput
+from wallets.models.alarm import Alarm
+from wallets.services import alarm
+from wallets.tests.base import OSCAR, WalletTestCase
+
+
+class AlarmTest(WalletTestCase):
+    def setUp(self):
+        super().setUp()
+        self.withdrawal = self.due_withdrawal(400)
+        for _ in range(2):
+            alarm.raise_alarm(
+                Alarm.Kind.PAID_TWICE, self.withdrawal, attempt_number=1, detail="x"
+            )
+
+    def test_is_raised_once_for_each_attempt_and_kind(self):
+        self.assertEqual(alarm.unacknowledged().count(), 1)
+
+    def test_is_acknowledged_by_the_first_who_does(self):
+        raised = alarm.unacknowledged().get()
+        first = alarm.acknowledge(raised.pk, actor=OSCAR)
+        second = alarm.acknowledge(raised.pk, actor="operator olga")
+
+        self.assertEqual(first.acknowledged_by, OSCAR)
+        self.assertEqual(second.acknowledged_by, OSCAR)
+        self.assertEqual(second.acknowledged_at, first.acknowledged_at)
+        self.assertFalse(alarm.unacknowledged().exists())
+
+    def test_refuses_a_nobody_and_an_unknown_alarm(self):
+        with self.assertRaises(InvalidInput):
+            alarm.acknowledge(alarm.unacknowledged().get().pk, actor="")
+        with self.assertRaises(Alarm.DoesNotExist):
+            alarm.acknowledge(0, actor=OSCAR)

@@ -1,0 +1,288 @@
+"""What the API says of itself: the document, its page, the problems, the examples."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import uuid
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import yaml
+from django.conf import settings
+from django.core.management import call_command
+from django.test import SimpleTestCase, override_settings
+from django.urls import get_resolver
+
+from wallets.services.withdrawal import WithdrawalService
+from wallets.tests.api import Answer, Api
+from wallets.tests.base import WalletTestCase
+from wallets.tests.conformance import as_published, operations
+from wallets.views.catalogue import PROBLEMS
+from wallets.views.schema import document as document_module
+from wallets.views.schema.files import openapi_yaml, problems_markdown
+from wallets.views.schema.operations import OPERATIONS
+
+ROOT = Path(settings.BASE_DIR)
+EXAMPLES = Path(document_module.__file__).with_name("examples.json")
+# Answered outside the API's own endpoints, or kept for services without one.
+NOT_OF_AN_ENDPOINT = {
+    "forbidden",
+    "illegal_transition",
+    "insufficient_balance",
+    "invalid",
+    "refused",
+    "unknown_is_not_failed",
+}
+
+
+class GeneratedTest(SimpleTestCase):
+    """What is generated is what is committed: `make docs`."""
+
+    def test_the_document_is_committed_as_it_is(self) -> None:
+        committed = (ROOT / "docs/openapi.yaml").read_bytes()
+        self.assertEqual(committed, openapi_yaml(), "run `make docs`")
+        self.assertLess(len(committed), 300_000)
+
+    def test_the_page_of_problems_is_committed_as_it_is(self) -> None:
+        committed = (ROOT / "docs/problems.md").read_text(encoding="utf-8")
+        self.assertEqual(committed, problems_markdown(), "run `make docs`")
+
+    def test_the_document_is_valid_without_a_warning(self) -> None:
+        call_command("spectacular", validate=True, fail_on_warn=True, stdout=StringIO())
+
+
+class DocumentTest(SimpleTestCase):
+    def test_has_every_endpoint(self) -> None:
+        patterns = get_resolver("wallets.urls").url_patterns
+        views = {
+            pattern.callback.cls
+            for pattern in patterns
+            if pattern.callback.cls.schema is not None
+        }
+        self.assertEqual(views, set(OPERATIONS))
+        self.assertEqual(len(operations()), sum(map(len, OPERATIONS.values())))
+
+    def test_has_every_parameter_that_an_endpoint_knows(self) -> None:
+        for view, methods in OPERATIONS.items():
+            for operation in methods.values():
+                known = set(view.known_parameters)
+                self.assertEqual(set(operation.query), known, operation.id)
+
+    def test_has_every_problem(self) -> None:
+        documented = {
+            code
+            for methods in OPERATIONS.values()
+            for operation in methods.values()
+            for code in operation.codes
+        }
+        self.assertEqual(documented, set(PROBLEMS) - NOT_OF_AN_ENDPOINT)
+
+    def test_refers_to_what_is_there_and_has_nothing_that_nobody_refers_to(
+        self,
+    ) -> None:
+        text = json.dumps(as_published())
+        referred = set(re.findall(r"#/components/schemas/(\w+)", text))
+        self.assertEqual(referred, set(as_published()["components"]["schemas"]))
+        ids = {operation["operationId"] for operation in operations().values()}
+        self.assertEqual(len(ids), len(operations()))
+        linked = {
+            link["operationId"]
+            for operation in operations().values()
+            for response in operation["responses"].values()
+            for link in response.get("links", {}).values()
+        }
+        self.assertLessEqual(linked, ids)
+        self.assertGreater(len(linked), 5)
+
+    def test_closes_every_object_of_ours(self) -> None:
+        for name, schema in as_published()["components"]["schemas"].items():
+            if schema.get("type") == "object":
+                self.assertIs(schema["additionalProperties"], False, name)
+
+
+class PagesTest(Api, WalletTestCase):
+    def test_serve_the_document_in_json_and_yaml(self) -> None:
+        as_json = self.get("/api/schema/")
+        self.assertEqual(as_json.headers["Content-Type"], "application/json")
+        self.assertEqual(as_json.json(), as_published())
+        self.assertEqual(as_json.json()["openapi"], "3.1.0")
+        for accept in ("application/yaml", "application/vnd.oai.openapi"):
+            as_yaml = self.get("/api/schema/", Accept=accept)
+            self.assertEqual(as_yaml.headers["Content-Type"].partition(";")[0], accept)
+            self.assertEqual(yaml.safe_load(as_yaml.content), as_published())
+        response = self.get("/api/schema/", Accept="image/png")
+        self.assert_problem(response, 406, "not_acceptable")
+
+    def test_show_the_document_without_a_word_to_other_servers(self) -> None:
+        page = self.get("/api/docs/", Accept="text/html,*/*;q=0.8")
+        self.assertEqual(page.status_code, 200)
+        text = page.content.decode()
+        self.assertIn("swagger-ui", text)
+        self.assertNotIn("://", text)
+        policy = page.headers["Content-Security-Policy"]
+        self.assertIn("default-src 'none'", policy)
+        self.assertIn("script-src 'self';", policy)
+        script = self.get("/api/docs/?script=")
+        self.assertIn("/api/schema/", script.content.decode())
+        self.assertIn('"validatorUrl": null', script.content.decode())
+
+    @override_settings(ROOT_URLCONF="wallets.tests.urls_without_docs")
+    def test_can_be_switched_off(self) -> None:
+        for path in ("/api/schema/", "/api/docs/"):
+            self.assert_problem(self.get(path), 404, "not_found")
+        self.assertEqual(self.get(self.path()).status_code, 200)
+
+    def test_say_of_each_problem_what_it_is(self) -> None:
+        for code, problem in PROBLEMS.items():
+            with self.subTest(code=code):
+                told = self.get(f"/problems/{code}").json()
+                self.assertEqual(told["type"], f"/problems/{code}")
+                self.assertEqual(told["status"], problem.status)
+                self.assertEqual(told["explanation"], problem.explanation)
+                page = self.get(f"/problems/{code}", Accept="text/html,*/*;q=0.8")
+                self.assertEqual(
+                    page.headers["Content-Type"], "text/html; charset=utf-8"
+                )
+                self.assertContains(page, problem.title, html=False)
+                self.assertNotIn("://", page.content.decode())
+        every = self.get("/problems/").json()
+        self.assertEqual([told["code"] for told in every], list(PROBLEMS))
+        page = self.get("/problems/", Accept="text/html")
+        self.assertEqual(page.content.count(b"<section"), len(PROBLEMS))
+
+    def test_know_no_problem_that_is_none(self) -> None:
+        for code in ("nope", "NOT_FOUND", "not-found", "not_found/", "x" * 3000):
+            response = self.get(f"/problems/{code}", Accept="*/*")
+            self.assert_problem(response, 404, "not_found")
+
+    def test_resolve_the_type_of_a_problem(self) -> None:
+        problem = self.get(f"/wallets/{uuid.uuid4()}/").json()
+        self.assertEqual(self.get(problem["type"]).json()["code"], problem["code"])
+
+
+class Recorder:
+    """Turns what differs from run to run into what the examples have."""
+
+    uuids = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+    times = re.compile(r"20(?!30|26-02-17T12)\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z")
+
+    def __init__(self, key: str) -> None:
+        self.known = {key: key}
+        self.ids: dict[int, int] = {}
+
+    def normal(self, text: str) -> str:
+        for found in self.uuids.findall(text):
+            name = f"wallet.example/{len(self.known)}"
+            example = str(uuid.uuid5(uuid.NAMESPACE_DNS, name))
+            self.known.setdefault(found, example)
+        text = self.uuids.sub(lambda match: self.known[match[0]], text)
+        return self.times.sub("2026-02-17T10:00:00.250000Z", text)
+
+    def body(self, value: Any) -> Any:
+        return self._ids(json.loads(self.normal(json.dumps(value))))
+
+    def _ids(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return [self._ids(each) for each in value]
+        if not isinstance(value, dict):
+            return value
+        return {
+            name: (
+                self.ids.setdefault(each, len(self.ids) + 1)
+                if name in ("id", "transaction") and isinstance(each, int)
+                else self._ids(each)
+            )
+            for name, each in value.items()
+        }
+
+
+class ExamplesTest(Api, WalletTestCase):
+    """Makes every request of the examples again. WRITE_EXAMPLES=1 writes them down."""
+
+    key = "550e8400-e29b-41d4-a716-446655440000"
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.recorder = Recorder(self.key)
+        self.examples: dict[str, dict[str, Any]] = {}
+
+    def test_are_what_happens(self) -> None:
+        self.make_all()
+        if os.environ.get("WRITE_EXAMPLES"):
+            EXAMPLES.write_text(json.dumps(self.examples, indent=1) + "\n")
+        recorded = json.loads(EXAMPLES.read_text(encoding="utf-8"))
+        self.assertEqual(recorded, self.examples, "WRITE_EXAMPLES=1, then `make docs`")
+
+    def test_are_there_for_every_operation(self) -> None:
+        recorded = json.loads(EXAMPLES.read_text(encoding="utf-8"))
+        ids = {operation["operationId"] for operation in operations().values()}
+        self.assertEqual(set(recorded), ids)
+
+    def make_all(self) -> None:
+        opened = self.take("create_wallet", self.post("/wallets/"))
+        base = f"/wallets/{opened['uuid']}/"
+        deposit, withdraw = {"amount": 10000}, {"amount": 4000}
+        withdraw |= {"scheduled_for": "2030-02-17T12:00:00Z"}
+        answer = self.post(f"{base}deposit", deposit, key=self.key)
+        made = self.take("deposit", answer, deposit)
+        one = f"{base}transactions/{made['transaction']['id']}/"
+        answer = self.post(f"{base}withdraw", withdraw)
+        planned = self.take("withdraw", answer, withdraw)
+        due = f"{base}transactions/{planned['id']}/"
+        self.take("get_wallet", self.get(base))
+        self.take("get_transaction", self.get(one))
+        self.take("list_transactions", self.get(f"{base}transactions/"))
+        self.take("cancel", self.post(f"{due}cancel"))
+        self.take("get_balance", self.get(f"{base}balance/"))
+        self.take("get_statement", self.get(f"{base}statement/"))
+        table = self.get(f"{base}statement/", Accept="text/csv")
+        text = b"".join(table.streaming_content).decode()
+        ids = {str(here): str(there) for here, there in self.recorder.ids.items()}
+        lines = [line.split(",") for line in self.recorder.normal(text).splitlines()]
+        lines = [[*line[:3], ids.get(line[3], line[3]), *line[4:]] for line in lines]
+        text = "".join(",".join(line) + "\n" for line in lines)
+        self.examples["get_statement"]["csv"] = text
+        self.take("alive", self.get("/healthz"))
+        self.examples["ready"] = {}
+
+        self.refused("deposit", self.post(f"{base}deposit", {"amount": "100"}))
+        self.refused("deposit", self.post(f"{base}deposit", {"amonut": 1, "amount": 1}))
+        other = self.post(f"{base}deposit", {"amount": 1}, key=self.key)
+        self.refused("deposit", other)
+        past = {"amount": 1, "scheduled_for": "2020-01-01T00:00:00Z"}
+        self.refused("withdraw", self.post(f"{base}withdraw", past))
+        naive = {"amount": 1, "scheduled_for": "2030-01-01T00:00:00"}
+        self.refused("withdraw", self.post(f"{base}withdraw", naive))
+        self.refused("cancel", self.post(f"{one}cancel"))
+        self.refused("get_wallet", self.get(f"/wallets/{uuid.uuid4()}/"))
+        self.refused("get_transaction", self.get(f"{base}transactions/{10**15}/"))
+        self.refused("list_transactions", self.get(f"{base}transactions/?limit=1000"))
+        naive_range = self.get(f"{base}statement/?from=2026-02-17T00:00:00")
+        self.refused("get_statement", naive_range)
+
+    def take(self, name: str, response: Answer, request: Any = None) -> Any:
+        self.assertLess(response.status_code, 300, response.content)
+        example = self.examples[name] = {} if request is None else {"request": request}
+        example["answer"] = self.recorder.body(response.json())
+        return response.json()
+
+    def refused(self, name: str, response: Answer) -> None:
+        problem = self.recorder.body(response.json())
+        problems = self.examples[name].setdefault("problems", {})
+        problems[problem["code"]] = problem
+
+
+class WithdrawalLifeTest(Api, WalletTestCase):
+    """Every state that a withdrawal can be in is answered as documented."""
+
+    def test_is_documented_in_each_state(self) -> None:
+        self.deposit(10)
+        for amount in (3, 99):
+            withdrawal = self.due_withdrawal(amount)
+            path = self.path("transactions", withdrawal.pk, "")
+            self.assertEqual(self.get(path).json()["status"], "PENDING")
+            WithdrawalService.execute(withdrawal.pk, bank=self.bank)
+            self.assertIn(self.get(path).json()["status"], ("COMPLETED", "FAILED"))

@@ -1,0 +1,83 @@
+"""Health over HTTP: alive touches nothing, ready names what is ill."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from celery import current_app
+from django.db import connection
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.recorder import MigrationRecorder
+
+from wallets.models.heartbeat import Heartbeat
+from wallets.tests.api import Api, database_out_of_reach
+from wallets.tests.base import CommittingTestCase, WalletTestCase
+
+SWEEPS = ("pending", "retry", "resolve")
+
+
+class AliveTest(Api, WalletTestCase):
+    def test_answers_without_touching_the_database(self) -> None:
+        with self.assertNumQueries(0):
+            response = self.get("/healthz")
+        self.assertEqual(response.status_code, 200)
+        self.assertEqual(response.json(), {"status": "ok"})
+
+
+class ReadyTest(Api, WalletTestCase):
+    def beat(self, *names: str, seconds_ago: float = 0) -> None:
+        for name in names:
+            ran_at = self.now - timedelta(seconds=seconds_ago)
+            Heartbeat.objects.create(name=name, ran_at=ran_at, by="test")
+
+    def test_is_ok_when_everything_answers(self) -> None:
+        self.beat(*SWEEPS)
+        response = self.get("/readyz")
+        self.assertEqual(response.status_code, 200)
+        answer = response.json()
+        self.assertEqual(answer["status"], "ok")
+        self.assertEqual(
+            answer["checks"],
+            {name: "ok" for name in ("database", "migrations", "sweeps", "broker")},
+        )
+        self.assertEqual(set(answer["sweep_age_seconds"]), set(SWEEPS))
+
+    def test_is_degraded_and_in_service_without_the_broker(self) -> None:
+        self.beat(*SWEEPS)
+        usual = current_app.conf.broker_url
+        current_app.conf.broker_url = "redis://127.0.0.1:1"
+        self.addCleanup(setattr, current_app.conf, "broker_url", usual)
+        response = self.get("/readyz")
+        self.assertEqual(response.status_code, 200)
+        self.assertEqual(response.json()["status"], "degraded")
+        self.assertEqual(response.json()["checks"]["broker"], "not answering")
+
+    def test_is_degraded_when_a_sweep_is_silent(self) -> None:
+        self.beat("pending", seconds_ago=600)
+        self.beat("retry")
+        answer = self.get("/readyz").json()
+        self.assertEqual(answer["status"], "degraded")
+        self.assertEqual(answer["checks"]["sweeps"], "silent: pending, resolve")
+        self.assertGreaterEqual(answer["sweep_age_seconds"]["pending"], 600)
+        self.assertIsNone(answer["sweep_age_seconds"]["resolve"])
+
+    def test_is_not_ready_with_a_migration_missing(self) -> None:
+        (newest,) = MigrationLoader(connection).graph.leaf_nodes("wallets")
+        MigrationRecorder(connection).record_unapplied(*newest)
+        response = self.get("/readyz")
+        problem = self.assert_problem(response, 503, "service_unavailable")
+        self.assertEqual(problem["checks"]["migrations"], "1 not applied")
+        self.assertEqual(problem["detail"], "Not ready: migrations.")
+
+
+class DatabaseReadyTest(Api, CommittingTestCase):
+    def test_is_not_ready_without_the_database(self) -> None:
+        with database_out_of_reach():
+            response = self.get("/readyz")
+            alive = self.get("/healthz")
+        problem = self.assert_problem(response, 503, "service_unavailable")
+        self.assertEqual(
+            problem["checks"]["database"], "not answering (OperationalError)"
+        )
+        self.assertEqual(response.headers["Retry-After"], "5")
+        self.assertEqual(alive.status_code, 200)

@@ -1,0 +1,242 @@
+"""What the API makes of a request as a WSGI server hands it over.
+
+Django's test client builds requests of its own; here the environment is a server's.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import runpy
+import socket
+import time
+from types import SimpleNamespace
+from typing import Any
+from wsgiref.util import setup_testing_defaults
+
+from django.conf import settings
+from django.core.servers.basehttp import get_internal_wsgi_application
+from django.core.signals import request_started
+from django.db import close_old_connections
+from django.test import SimpleTestCase
+from gunicorn.http.unreader import SocketUnreader
+
+from wallets.tests.api import Api, nothing_written
+from wallets.tests.base import WalletTestCase
+
+
+class ServerTest(Api, WalletTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        # A new request closes old connections; the test's transaction is on this one.
+        request_started.disconnect(close_old_connections)
+        self.addCleanup(request_started.connect, close_old_connections)
+
+    def send(
+        self,
+        path: str = "",
+        body: bytes = b"",
+        wsgi_input: io.BytesIO | None = None,
+        **environ: Any,
+    ) -> tuple[str, dict[str, str], Any]:
+        """Call the application; return the status line, the headers and the JSON."""
+        path = path or self.path("deposit")
+        path, _, query = path.partition("?")
+        environ = {
+            "REQUEST_METHOD": "POST",
+            "HTTP_HOST": "testserver",
+            "PATH_INFO": path,
+            "QUERY_STRING": query,
+            "CONTENT_TYPE": "application/json",
+            "CONTENT_LENGTH": str(len(body)),
+            "wsgi.input": wsgi_input or io.BytesIO(body),
+            **environ,
+        }
+        environ = {k: v for k, v in environ.items() if v is not None}
+        setup_testing_defaults(environ)
+        started: list[Any] = []
+        application = get_internal_wsgi_application()  # as settings and servers name it
+        response = application(environ, lambda *args: started.extend(args))
+        text = b"".join(response)
+        return started[0], dict(started[1]), json.loads(text) if text else None
+
+    def chunked(self, stream: io.BytesIO, **environ: Any) -> tuple[str, str]:
+        options = {
+            "CONTENT_LENGTH": None,
+            "HTTP_TRANSFER_ENCODING": "chunked",
+            "wsgi.input_terminated": True,
+        }
+        status, _, answer = self.send(wsgi_input=stream, **(options | environ))
+        return status[:3], answer.get("code", "")
+
+    def test_takes_a_chunked_body(self) -> None:
+        stream = io.BytesIO(b'{"amount": 5}')
+        self.assertEqual(self.chunked(stream), ("200", ""))
+        self.assert_money(self.alice, balance=5)
+
+    def test_reads_no_more_of_a_chunked_body_than_it_takes(self) -> None:
+        """Row 26 of the bad inputs: a body without end."""
+
+        class Endless(io.BytesIO):
+            read_so_far = 0
+
+            def read(self, size: int | None = -1) -> bytes:
+                self.read_so_far += size or 0
+                return b" " * (size or 0)
+
+        stream = Endless()
+        with nothing_written():
+            found = self.chunked(stream)
+        self.assertEqual(found, ("413", "content_too_large"))
+        self.assertEqual(stream.read_so_far, settings.API_MAX_BODY_BYTES + 1)
+
+    def test_reads_nothing_of_a_body_announced_too_large(self) -> None:
+        class Unread(io.BytesIO):
+            def read(self, size: int | None = -1) -> bytes:
+                raise AssertionError("the body was read")
+
+        for length in (settings.API_MAX_BODY_BYTES + 1, 2**30, 10**17):
+            with nothing_written():
+                status, _, answer = self.send(
+                    wsgi_input=Unread(), CONTENT_LENGTH=str(length)
+                )
+            self.assertEqual((status[:3], answer["code"]), ("413", "content_too_large"))
+
+    def test_refuses_chunks_that_the_server_does_not_decode(self) -> None:
+        found = self.chunked(io.BytesIO(b""), **{"wsgi.input_terminated": False})
+        self.assertEqual(found, ("411", "length_required"))
+
+    def test_refuses_encoded_chunks(self) -> None:
+        for coding in ("gzip, chunked", "gzip", "identity", ""):
+            with self.subTest(coding=coding), nothing_written():
+                found = self.chunked(
+                    io.BytesIO(b'{"amount": 5}'), HTTP_TRANSFER_ENCODING=coding
+                )
+                self.assertEqual(found, ("415", "unsupported_media_type"))
+
+    def test_refuses_a_body_that_breaks_off(self) -> None:
+        """Row 74: what was whole JSON until then must not count either."""
+
+        class Broken(io.BytesIO):
+            def read(self, size: int | None = -1) -> bytes:
+                raise OSError("connection reset")
+
+        with nothing_written():
+            status, _, answer = self.send(body=b'{"amount": 5}', CONTENT_LENGTH="14")
+            self.assertEqual((status[:3], answer["code"]), ("400", "body_incomplete"))
+            self.assertEqual(self.chunked(Broken()), ("400", "body_incomplete"))
+            status, _, answer = self.send(wsgi_input=Broken(), CONTENT_LENGTH="5")
+            self.assertEqual((status[:3], answer["code"]), ("400", "body_incomplete"))
+
+    def test_refuses_a_length_that_is_no_number(self) -> None:
+        for length in ("-5", "+5", "5.0", "abc", "\uff15", "9" * 5000, " 5"):
+            with self.subTest(length=length[:20]), nothing_written():
+                status, _, answer = self.send(CONTENT_LENGTH=length)
+                self.assertEqual((status[:3], answer["code"]), ("400", "bad_request"))
+
+    def test_refuses_charsets_that_django_stumbles_over(self) -> None:
+        """Row 19: each of these ended outside Django's own error handling."""
+        for parameter in (
+            "charset=zlib",
+            "charset=hex",
+            "charset=rot13",
+            "charset=idna",
+            "charset=unknown",
+            "charset=\xe9",
+            "charset*=bogus''utf-8",
+            "x*=bogus''y",
+            "charset=" + "x" * 5000,
+        ):
+            content_type = f"application/json; {parameter}"
+            with self.subTest(parameter=parameter[:20]), nothing_written():
+                status, _, answer = self.send(
+                    self.path("deposit?format=%31"),
+                    b'{"amount": 5}',
+                    CONTENT_TYPE=content_type,
+                )
+                self.assertEqual(
+                    (status[:3], answer["code"]), ("415", "unsupported_media_type")
+                )
+            status, _, answer = self.send(
+                self.path("transactions/?limit=%31"),
+                CONTENT_TYPE=content_type,
+                REQUEST_METHOD="GET",
+            )
+            self.assertEqual((status[:3], answer), ("200", []))
+
+    def test_refuses_a_thousand_parameters_with_a_charset(self) -> None:
+        status, _, answer = self.send(
+            self.path("deposit?" + "a&" * 1001),
+            CONTENT_TYPE="application/json; charset=utf-8",
+        )
+        self.assertEqual((status[:3], answer["code"]), ("400", "bad_request"))
+
+    def test_takes_an_encoded_slash_for_no_slash(self) -> None:
+        """Row 70 of the bad inputs."""
+        for raw in (
+            "/wallets%2F",
+            f"/wallets/{self.alice.uuid}%2fdeposit",
+            f"/wallets/{self.alice.uuid}/deposit%2F?a=1",
+        ):
+            with self.subTest(raw=raw), nothing_written():
+                path = raw.replace("%2F", "/").replace("%2f", "/")
+                status, _, answer = self.send(path, b'{"amount": 1}', RAW_URI=raw)
+                self.assertEqual((status[:3], answer["code"]), ("404", "not_found"))
+
+    def test_answers_head_as_get_without_the_body(self) -> None:
+        """Django's test client drops the body itself."""
+        get = self.send(self.path(), REQUEST_METHOD="GET")
+        head = self.send(self.path(), REQUEST_METHOD="HEAD")
+        self.assertEqual((get[0], head[0]), ("200 OK", "200 OK"))
+        self.assertIsNone(head[2])
+        self.assertEqual(head[1]["Content-Length"], get[1]["Content-Length"])
+        self.assertGreater(int(head[1]["Content-Length"]), 50)
+
+    def test_answers_a_path_that_is_not_utf_8(self) -> None:
+        for path in ("/wallets/\xff\xfe/", "/\xff", "/wallets/\xed\xa0\x80/"):
+            with self.subTest(path=path):
+                status, _, answer = self.send(path)
+                self.assertEqual((status[:3], answer["code"]), ("404", "not_found"))
+
+
+class SlowBodyTest(SimpleTestCase):
+    """What gunicorn.conf.py adds to gunicorn: an end to a body that drips (row 26)."""
+
+    def setUp(self) -> None:
+        self.conf = runpy.run_path(str(settings.BASE_DIR / "gunicorn.conf.py"))
+        server, self.client_end = socket.socketpair()
+        self.addCleanup(server.close)
+        self.addCleanup(self.client_end.close)
+        self.request = SimpleNamespace(unreader=SocketUnreader(server))
+
+    def begin(self, *, seconds_left: float) -> None:
+        self.conf["pre_request"](None, self.request)
+        self.request.unreader.chunk.ends = time.monotonic() + seconds_left
+
+    def end(self) -> None:
+        self.conf["post_request"](None, self.request, {}, None)
+
+    def test_is_read_as_long_as_there_is_time(self) -> None:
+        self.begin(seconds_left=60)
+        self.client_end.sendall(b"body")
+        self.assertEqual(self.request.unreader.read(4), b"body")
+        self.end()
+        self.assertNotIn("chunk", vars(self.request.unreader))
+
+    def test_is_given_up_when_the_time_is_over(self) -> None:
+        self.begin(seconds_left=0)
+        with self.assertRaises(TimeoutError):
+            self.request.unreader.read(4)
+        # Nor does the server go on reading what the client still drips.
+        self.end()
+        with self.assertRaises(TimeoutError):
+            self.request.unreader.read(4)
+
+    def test_leaves_the_time_of_the_next_request_alone(self) -> None:
+        self.begin(seconds_left=60)
+        self.client_end.sendall(b"body")
+        self.request.unreader.read(4)
+        self.request.unreader.chunk.ends = 0  # the answer took long
+        self.end()
+        self.client_end.sendall(b"next")
+        self.assertEqual(self.request.unreader.read(4), b"next")

@@ -1,0 +1,391 @@
+"""One contract for every bank: the fake of the tests, and our client with the simulator.
+
+What holds for both is what the services may rely on; so a test with the fake says
+something about the real one.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import threading
+import uuid
+from typing import Protocol
+from unittest import mock
+
+from django.db import transaction
+from django.test import SimpleTestCase
+
+from wallets.errors import InsideTransaction
+from wallets.services import resolver, sweeps
+from wallets.services.withdrawal import WithdrawalService
+from wallets.tests import fakes
+from wallets.tests.base import CommittingTestCase
+from wallets.tests.fakes import Does, FakeBank
+from wallets.tests.simulator import APP, Simulator
+from wallets.utils import clock
+from wallets.utils.bank import Abilities, Answer, Bank, Outcome, Payment
+from wallets.utils.third_party import HttpBank
+
+NEVER = float("inf")
+DEADLINE = 1.0
+WALLET = uuid.UUID("aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee")
+
+
+def a_payment(amount: int = 400) -> Payment:
+    return Payment(uuid.uuid4(), WALLET, amount)
+
+
+class Teller(Protocol):
+    """Makes a bank do things, and tells what it really paid."""
+
+    def next(self, does: Does) -> None:
+        """The next request is treated so."""
+
+    def paid(self) -> list[uuid.UUID]: ...
+
+    def book(self) -> None:
+        """What was taken to be paid late is paid by now."""
+
+
+class FakeTeller:
+    def __init__(self, bank: FakeBank) -> None:
+        self._bank = bank
+
+    def next(self, does: Does) -> None:
+        self._bank.script.append(does)
+
+    def paid(self) -> list[uuid.UUID]:
+        return self._bank.paid_references()
+
+    def book(self) -> None:
+        self._bank.book()
+
+
+class SimulatorTeller:
+    MODES = {
+        Does.REFUSE: "refuse",
+        Does.PAY_SILENTLY: "accept_reset",
+        Does.LOSE: "reset",
+        Does.BOOK_LATE: "late_booking",
+    }
+    BOOKED_AFTER = 0.3
+
+    def __init__(self, simulator: Simulator) -> None:
+        self._simulator = simulator
+        simulator.change(mode="normal", bare=False, lookup_mode="normal")
+        simulator.change(failure_rate=0, latency=0, booking_delay=self.BOOKED_AFTER)
+        self._before = len(simulator.payments())
+
+    def next(self, does: Does) -> None:
+        self._simulator.change(mode=self.MODES[does], times=1)
+
+    def paid(self) -> list[uuid.UUID]:
+        lines = self._simulator.payments()[self._before :]
+        return [uuid.UUID(line["reference"]) for line in lines]
+
+    def book(self) -> None:
+        threading.Event().wait(2 * self.BOOKED_AFTER)
+
+
+class Contract:
+    """Mixed into a test case that has `able` and `bare` banks and a teller for each."""
+
+    able: Bank
+    bare: Bank
+    teller: Teller
+
+    def pay(self, payment: Payment, bank: Bank | None = None) -> Outcome:
+        return (bank or self.able).pay(payment, send_before=NEVER).outcome
+
+    def look_up(self, payment: Payment, bank: Bank | None = None) -> Outcome:
+        return (bank or self.able).look_up(payment).outcome
+
+    def test_pays_and_says_so(self):
+        payment = a_payment()
+        answer = self.able.pay(payment, send_before=NEVER)
+        self.assertEqual((answer.outcome, answer.http_status), (Outcome.ACCEPTED, 200))
+        self.assertIn("success", answer.reason)
+        self.assertEqual(self.teller.paid(), [payment.reference])
+
+    def test_refuses_and_says_so(self):
+        self.teller.next(Does.REFUSE)
+        payment = a_payment()
+        self.assertEqual(self.pay(payment), Outcome.REJECTED)
+        self.assertEqual(self.look_up(payment), Outcome.REJECTED)
+        self.assertEqual(self.teller.paid(), [])
+
+    def test_pays_one_reference_once_and_gives_the_same_answer_again(self):
+        payment = a_payment()
+        self.assertEqual([self.pay(payment) for _ in range(3)], [Outcome.ACCEPTED] * 3)
+        self.assertEqual(self.teller.paid(), [payment.reference])
+
+    def test_remembers_a_refusal(self):
+        self.teller.next(Does.REFUSE)
+        payment = a_payment()
+        self.assertEqual([self.pay(payment) for _ in range(2)], [Outcome.REJECTED] * 2)
+        self.assertEqual(self.teller.paid(), [])
+
+    def test_leaves_unknown_what_it_did_not_answer(self):
+        for does in (Does.PAY_SILENTLY, Does.LOSE):
+            self.teller.next(does)
+            with self.subTest(does):
+                self.assertEqual(self.pay(a_payment()), Outcome.UNKNOWN)
+        self.assertEqual(len(self.teller.paid()), 1)
+
+    def test_knows_a_payment_whose_answer_was_lost(self):
+        self.teller.next(Does.PAY_SILENTLY)
+        payment = a_payment()
+        self.pay(payment)
+        self.assertEqual(self.look_up(payment), Outcome.ACCEPTED)
+        self.assertEqual(self.pay(payment), Outcome.ACCEPTED)
+        self.assertEqual(self.teller.paid(), [payment.reference])
+
+    def test_does_not_know_what_never_arrived(self):
+        self.teller.next(Does.LOSE)
+        payment = a_payment()
+        self.pay(payment)
+        self.assertEqual(self.look_up(payment), Outcome.NOT_FOUND)
+        self.assertEqual(self.look_up(a_payment()), Outcome.NOT_FOUND)
+        self.assertEqual(self.teller.paid(), [])
+
+    def test_does_not_know_at_once_what_it_books_late(self):
+        self.teller.next(Does.BOOK_LATE)
+        payment = a_payment()
+        self.assertEqual(self.pay(payment), Outcome.UNKNOWN)
+        self.assertEqual(self.look_up(payment), Outcome.NOT_FOUND)
+        self.teller.book()
+        self.assertEqual(self.look_up(payment), Outcome.ACCEPTED)
+        self.assertEqual(self.teller.paid(), [payment.reference])
+
+    def test_sends_nothing_too_late(self):
+        answer = self.able.pay(a_payment(), send_before=clock.elapsed())
+        self.assertEqual(answer.outcome, Outcome.NOT_SENT)
+        self.assertEqual(self.teller.paid(), [])
+
+    def test_without_abilities_cannot_be_asked(self):
+        payment = a_payment()
+        self.assertEqual(self.pay(payment, self.bare), Outcome.ACCEPTED)
+        self.assertEqual(self.look_up(payment, self.bare), Outcome.UNKNOWN)
+
+    def test_without_abilities_pays_one_reference_twice(self):
+        payment = a_payment()
+        for _ in range(2):
+            self.assertEqual(self.pay(payment, self.bare), Outcome.ACCEPTED)
+        self.assertEqual(self.bare_teller.paid(), [payment.reference] * 2)
+
+    def test_pays_many_at_once(self):
+        payments = [a_payment(n) for n in range(1, 17)]
+        answers: dict[uuid.UUID, Answer] = {}
+
+        def call(payment: Payment) -> None:
+            answers[payment.reference] = self.able.pay(payment, send_before=NEVER)
+
+        threads = [threading.Thread(target=call, args=[p]) for p in payments * 2]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+        self.assertEqual(
+            {answer.outcome for answer in answers.values()}, {Outcome.ACCEPTED}
+        )
+        self.assertCountEqual(self.teller.paid(), [p.reference for p in payments])
+
+    def test_refuses_to_be_called_inside_a_transaction(self):
+        for call in (self.pay, self.look_up):
+            with self.assertRaises(InsideTransaction), transaction.atomic():
+                call(a_payment())
+        self.assertEqual(self.teller.paid(), [])
+
+
+class FakeBankTest(Contract, SimpleTestCase):
+    databases = {"default"}
+
+    def setUp(self) -> None:
+        self.able, self.bare = FakeBank(fakes.ABLE), FakeBank(fakes.BARE)
+        self.teller, self.bare_teller = FakeTeller(self.able), FakeTeller(self.bare)
+
+
+class SimulatorTestCase:
+    """One simulator for a class; each test begins with its faults off."""
+
+    simulator: Simulator
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        super().setUpClass()  # type: ignore[misc]
+        cls.simulator = Simulator()
+        cls.addClassCleanup(cls.simulator.stop)  # type: ignore[attr-defined]
+
+    def bank_with(self, abilities: Abilities) -> HttpBank:
+        return HttpBank(
+            self.simulator.url,
+            abilities=abilities,
+            deadline=DEADLINE,
+            connect_timeout=DEADLINE,
+            connections=8,
+        )
+
+
+class BareSimulator:
+    """The client of a simulator that forgets: switched over for each call."""
+
+    def __init__(self, simulator: Simulator, bank: Bank) -> None:
+        self._simulator, self._bank = simulator, bank
+
+    @property
+    def abilities(self) -> Abilities:
+        return self._bank.abilities
+
+    def pay(self, payment: Payment, *, send_before: float) -> Answer:
+        self._simulator.change(bare=True)
+        return self._bank.pay(payment, send_before=send_before)
+
+    def look_up(self, payment: Payment) -> Answer:
+        self._simulator.change(bare=True)
+        return self._bank.look_up(payment)
+
+
+class HttpBankTest(SimulatorTestCase, Contract, SimpleTestCase):
+    databases = {"default"}
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.teller = self.bare_teller = SimulatorTeller(self.simulator)
+        self.able = self.bank_with(fakes.ABLE)
+        self.bare = BareSimulator(self.simulator, self.bank_with(fakes.BARE))
+
+
+class SimulatorModeTest(SimulatorTestCase, SimpleTestCase):
+    """Every fault that the simulator knows: what the client makes of it."""
+
+    PAID_UNKNOWN = (
+        "accept_hang",
+        "accept_reset",
+        "accept_close",
+        "accept_500",
+        "accept_502",
+        "accept_503",
+        "accept_504",
+        "drip",
+        "drip_headers",
+        "late_booking",
+        "garbage",
+        "empty",
+        "null",
+        "list",
+        "other_object",
+        "wrong_type",
+        "truncated",
+        "huge",
+        "duplicate_keys",
+        "wrong_reference",
+        "wrong_amount",
+    )
+    LOST_UNKNOWN = (
+        "reset",
+        "error",
+        *(f"html_{status}" for status in (403, 404, 407, 413, 429)),
+        "redirect",
+        *(f"redirect_{status}" for status in (301, 303, 307, 308)),
+    )
+    ANSWERED = {
+        "normal": Outcome.ACCEPTED,
+        "no_echo": Outcome.ACCEPTED,
+        "pay_twice": Outcome.ACCEPTED,
+        "refuse": Outcome.REJECTED,
+    }
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.teller = SimulatorTeller(self.simulator)
+
+    def outcome(self, mode: str) -> Outcome:
+        self.simulator.change(mode=mode, times=1)
+        return self.bank_with(fakes.ABLE).pay(a_payment(), send_before=NEVER).outcome
+
+    def test_is_unknown_when_it_paid_and_cannot_be_believed(self):
+        for mode in self.PAID_UNKNOWN:
+            with self.subTest(mode):
+                self.assertEqual(self.outcome(mode), Outcome.UNKNOWN)
+        self.teller.book()
+        self.assertEqual(len(self.teller.paid()), len(self.PAID_UNKNOWN))
+
+    def test_is_unknown_when_somebody_else_answered(self):
+        for mode in self.LOST_UNKNOWN:
+            with self.subTest(mode):
+                self.assertEqual(self.outcome(mode), Outcome.UNKNOWN)
+        self.assertEqual(self.teller.paid(), [])
+
+    def test_is_known_when_it_answered(self):
+        for mode, expected in self.ANSWERED.items():
+            with self.subTest(mode):
+                self.assertEqual(self.outcome(mode), expected)
+
+    def test_is_covered_whatever_the_simulator_learns(self):
+        spec = importlib.util.spec_from_file_location(
+            "simulator_faults", APP.parent / "faults.py"
+        )
+        faults = importlib.util.module_from_spec(spec)
+        # Dataclasses look their module up by name.
+        with mock.patch.dict(sys.modules, {spec.name: faults}):
+            spec.loader.exec_module(faults)
+        known = {*self.PAID_UNKNOWN, *self.LOST_UNKNOWN, *self.ANSWERED}
+        self.assertEqual(set(faults.MODES), known, "add the mode to a list above")
+
+    def test_of_a_look_up_is_unknown(self):
+        bank = self.bank_with(fakes.ABLE)
+        payment = a_payment()
+        bank.pay(payment, send_before=NEVER)
+        for mode in ("error", "hang", "reset", "garbage"):
+            self.simulator.change(lookup_mode=mode)
+            with self.subTest(mode):
+                self.assertEqual(bank.look_up(payment).outcome, Outcome.UNKNOWN)
+        self.simulator.change(lookup_mode="not_found")
+        self.assertEqual(bank.look_up(payment).outcome, Outcome.NOT_FOUND)
+
+
+class WholeWayTest(SimulatorTestCase, CommittingTestCase):
+    """The services with the real client and the real simulator: paid exactly once."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.teller = SimulatorTeller(self.simulator)
+        self.deposit(1000)
+
+    def test_pays_what_is_due(self):
+        rows = [self.due_withdrawal(100) for _ in range(5)]
+        claimed = sweeps.pay_pending(bank=self.bank_with(fakes.ABLE), seconds=1)
+        self.assertEqual(claimed, 5)
+        for row in rows:
+            row.refresh_from_db()
+            self.assertEqual(row.status, "COMPLETED")
+        self.assertEqual(len(set(self.teller.paid())), 5)
+        self.assert_money(self.alice, balance=500)
+
+    def test_finds_out_a_lost_answer(self):
+        for abilities in (fakes.LOOKS_UP_ONLY, fakes.DEDUPES_ONLY):
+            bank = self.bank_with(abilities)
+            row = self.due_withdrawal(100)
+            self.teller.next(Does.PAY_SILENTLY)
+            done = WithdrawalService.execute(row.pk, bank=bank, now=self.now)
+            self.assertEqual(done.status, "PROCESSING")
+            resolver.resolve_due(bank=bank, limit=9, now=self.after(60))
+            row.refresh_from_db()
+            with self.subTest(abilities):
+                self.assertEqual(row.status, "COMPLETED")
+        self.assertEqual(len(set(self.teller.paid())), 2)
+        self.assertEqual(len(self.teller.paid()), 2)
+
+    def test_leaves_to_an_operator_what_a_bare_bank_cannot_say(self):
+        self.simulator.change(bare=True)
+        bank = self.bank_with(fakes.BARE)
+        row = self.due_withdrawal(100)
+        self.teller.next(Does.PAY_SILENTLY)
+        WithdrawalService.execute(row.pk, bank=bank, now=self.now)
+        for minutes in range(1, 200, 20):
+            resolver.resolve_due(bank=bank, limit=9, now=self.after(60 * minutes))
+        row.refresh_from_db()
+        self.assertEqual((row.status, row.needs_review), ("PROCESSING", True))
+        self.assertEqual(len(self.teller.paid()), 1)
+        self.assert_money(self.alice, balance=900, held=100)

@@ -1,0 +1,64 @@
+"""The system checks: a configuration that could lose money does not start."""
+
+from django.conf import settings
+from django.core.checks import Error, run_checks
+from django.db import connection
+from django.test import SimpleTestCase, override_settings
+
+from wallets import checks
+from wallets.tests.base import CommittingTestCase
+
+
+def ids(messages):
+    return [message.id for message in messages]
+
+
+class LimitsTest(SimpleTestCase):
+    def test_are_in_order_as_shipped(self):
+        self.assertEqual(checks.limits_are_in_order(), [])
+
+    def test_are_refused_in_any_other_order(self):
+        names = (
+            "WITHDRAWAL_SOFT_TIME_LIMIT",
+            "WITHDRAWAL_HARD_TIME_LIMIT",
+            "WITHDRAWAL_LEASE",
+            "WITHDRAWAL_QUIET_PERIOD",
+        )
+        for name in names:
+            with self.subTest(name), override_settings(**{name: 1}):
+                self.assertIn("wallets.E001", ids(checks.limits_are_in_order()))
+        too_long = settings.WITHDRAWAL_SOFT_TIME_LIMIT
+        with override_settings(THIRD_PARTY_DEADLINE=too_long):
+            self.assertEqual(ids(checks.limits_are_in_order()), ["wallets.E001"])
+
+    def test_are_checked_with_everything_else(self):
+        with override_settings(WITHDRAWAL_LEASE=1):
+            self.assertIn("wallets.E001", ids(run_checks()))
+
+
+class SecretKeyTest(SimpleTestCase):
+    def test_is_refused_when_it_is_the_development_key(self):
+        with override_settings(SECRET_KEY=settings.INSECURE_DEVELOPMENT_KEY):
+            self.assertEqual(ids(checks.secret_key_is_own()), ["wallets.E002"])
+
+    def test_is_taken_when_it_is_our_own(self):
+        with override_settings(SECRET_KEY="x" * 60):
+            self.assertEqual(checks.secret_key_is_own(), [])
+
+
+class SessionTest(CommittingTestCase):
+    bend = {
+        "sqlite": "PRAGMA synchronous=OFF",
+        "postgresql": "SET default_transaction_isolation = 'serializable'",
+        "mysql": "SET SESSION sql_mode = ''",
+    }
+
+    def test_is_safe_as_we_open_it(self):
+        self.assertEqual(checks.sessions_are_safe(databases=["default"]), [])
+
+    def test_is_refused_when_something_bends_it(self):
+        self.addCleanup(connection.close)  # the next test opens it as it should be
+        with connection.cursor() as cursor:
+            cursor.execute(self.bend[connection.vendor])
+        found = checks.sessions_are_safe(databases=["default"])
+        self.assertEqual([type(message) for message in found], [Error])

@@ -1,0 +1,596 @@
+"""Every rule that the database itself keeps, hit by raw SQL, past every service.
+
+The books are damaged on purpose here, or nearly: each write is refused by the database
+under the name of the rule. SQLite names a unique constraint by its columns.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from unittest import skipIf, skipUnless
+
+from django.apps import apps
+from django.db import DatabaseError, IntegrityError, connection, transaction
+from django.db.models import Model, UniqueConstraint
+from django.test import TestCase
+
+from wallets.models.alarm import Alarm
+from wallets.models.attempt import Attempt
+from wallets.models.base import MAX_MONEY
+from wallets.models.ledger import Movement
+from wallets.models.transaction import Transaction
+from wallets.models.transition import Transition
+from wallets.models.wallet import Wallet
+from wallets.tests.base import CommittingTestCase, WalletTestCase, utc
+from wallets.tests.raw import Columns, execute, insert, prepared, update
+
+NOON = utc(2026, 1, 1, 12)
+# Stands for the withdrawal that has one of everything already.
+SAME = object()
+
+# What no money can be. Positive-integer columns are unsigned or checked besides, so
+# "below zero" is refused before the named constraint is asked.
+TOO_MUCH = MAX_MONEY + 1
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A write that breaks one constraint: a valid row but for these columns.
+
+    `also` names constraints that forbid the same rows, where one rule is a case of
+    another: an engine reports the one that it happens to check first.
+    """
+
+    model: type[Model]
+    constraint: str
+    columns: Columns
+    also: tuple[str, ...] = ()
+
+
+HITS = (
+    Hit(Wallet, "wallet_balance_within_limits", {"balance": TOO_MUCH}),
+    Hit(Wallet, "wallet_held_has_room_to_return", {"balance": MAX_MONEY, "held": 1}),
+    Hit(Wallet, "wallet_held_has_room_to_return", {"held": TOO_MUCH}),
+    Hit(
+        Transaction,
+        "transaction_idempotency_key_unique",
+        {"idempotency_key": uuid.UUID(int=1)},
+    ),
+    Hit(Transaction, "transaction_amount_within_limits", {"amount": 0}),
+    Hit(Transaction, "transaction_amount_within_limits", {"amount": TOO_MUCH}),
+    Hit(Transaction, "transaction_schedule_matches_type", {"scheduled_for": None}),
+    Hit(
+        Transaction,
+        "transaction_schedule_matches_type",
+        {
+            "transaction_type": "DEPOSIT",
+            "status": "COMPLETED",
+            "executed_at": NOON,
+        },
+    ),
+    Hit(
+        Transaction,
+        "transaction_deposit_is_completed",
+        {"transaction_type": "DEPOSIT", "scheduled_for": None},
+    ),
+    Hit(Transaction, "transaction_status_known", {"status": "PAID"}),
+    Hit(Transaction, "transaction_status_known", {"status": ""}),
+    Hit(Transaction, "transaction_completed_has_executed_at", {"status": "COMPLETED"}),
+    Hit(Transaction, "transaction_unknown_is_processing", {"unknown_since": NOON}),
+    Hit(Transaction, "transaction_review_is_unknown", {"needs_review": True}),
+    Hit(Transaction, "transaction_final_is_failed", {"final": True}),
+    Hit(Movement, "movement_sequence_unique", {"sequence": 1}),
+    Hit(Movement, "movement_one_per_leg", {"attempt_number": 1}),
+    Hit(Movement, "movement_amount_within_limits", {"amount": 0}),
+    Hit(Movement, "movement_amount_within_limits", {"amount": TOO_MUCH}),
+    Hit(Movement, "movement_balance_within_limits", {"balance_after": TOO_MUCH}),
+    Hit(Movement, "movement_sequence_positive", {"sequence": 0}),
+    Hit(
+        Movement,
+        "movement_between_two_accounts",
+        {"from_account": "wallet", "to_account": "wallet"},
+        also=("movement_accounts_match_kind",),
+    ),
+    # Each kind with the leg, the accounts or the attempt of another.
+    Hit(Movement, "movement_accounts_match_kind", {"kind": "deposit"}),
+    Hit(Movement, "movement_accounts_match_kind", {"kind": "settle"}),
+    Hit(Movement, "movement_accounts_match_kind", {"kind": "release"}),
+    Hit(Movement, "movement_accounts_match_kind", {"kind": "gift"}),
+    Hit(Movement, "movement_accounts_match_kind", {"leg": "close"}),
+    Hit(Movement, "movement_accounts_match_kind", {"from_account": "outside"}),
+    Hit(Movement, "movement_accounts_match_kind", {"to_account": "outside"}),
+    Hit(Movement, "movement_accounts_match_kind", {"attempt_number": 0}),
+    Hit(Attempt, "attempt_number_unique", {"transaction": SAME, "number": 1}),
+    Hit(Attempt, "attempt_reference_unique", {"reference": uuid.UUID(int=2)}),
+    Hit(
+        Attempt,
+        "attempt_one_open",
+        {"transaction": SAME, "open": True, "outcome": "", "closed_at": None},
+    ),
+    Hit(Attempt, "attempt_open_or_closed", {"closed_at": None}),
+    Hit(Attempt, "attempt_open_or_closed", {"open": True, "outcome": "unknown"}),
+    Hit(Attempt, "attempt_open_or_closed", {"open": False, "outcome": ""}),
+    Hit(
+        Attempt,
+        "attempt_open_or_closed",
+        {"open": False, "outcome": "", "closed_at": None},
+    ),
+    Hit(Attempt, "attempt_open_has_no_outcome", {"open": True, "closed_at": None}),
+    Hit(Attempt, "attempt_closed_has_outcome", {"outcome": ""}),
+    Hit(Attempt, "attempt_closed_has_outcome", {"outcome": "unknown"}),
+    Hit(Attempt, "attempt_closed_has_outcome", {"outcome": "perhaps"}),
+    Hit(Attempt, "attempt_number_positive", {"number": 0}),
+    Hit(Transition, "transition_sequence_unique", {"sequence": 0}),
+    Hit(Alarm, "alarm_once_per_attempt", {"attempt_number": 1}),
+)
+
+
+@contextmanager
+def undone() -> Iterator[None]:
+    """Roll back what is written inside."""
+    with transaction.atomic():
+        yield
+        transaction.set_rollback(True)
+
+
+def constraints_of(model: type[Model]) -> dict[str, Any]:
+    return {constraint.name: constraint for constraint in model._meta.constraints}
+
+
+class ConstraintTestCase(WalletTestCase):
+    """A wallet with one of everything; new rows are valid beside it."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.full = insert(
+            Transaction, self.a_withdrawal(idempotency_key=uuid.UUID(int=1))
+        )
+        self.empty = insert(Transaction, self.a_withdrawal())
+        insert(
+            Attempt,
+            self.an_attempt(
+                transaction=self.full, number=1, reference=uuid.UUID(int=2)
+            ),
+        )
+        insert(
+            Attempt,
+            self.an_attempt(
+                transaction=self.full, number=2, open=True, outcome="", closed_at=None
+            ),
+        )
+        insert(Movement, self.a_hold(attempt_number=1, sequence=1))
+        insert(Transition, self.a_transition(sequence=0))
+        insert(Alarm, self.an_alarm(attempt_number=1))
+
+    # What stands here is no history that a service wrote.
+    books_must_be_right = False
+
+    def valid(self, model: type[Model]) -> Columns:
+        """A row that every constraint allows."""
+        builders: dict[type[Model], Callable[..., Columns]] = {
+            Wallet: self.a_wallet,
+            Transaction: self.a_withdrawal,
+            Movement: self.a_hold,
+            Attempt: self.an_attempt,
+            Transition: self.a_transition,
+            Alarm: self.an_alarm,
+        }
+        return builders[model]()
+
+    def a_wallet(self) -> Columns:
+        return {
+            "uuid": uuid.uuid4(),
+            "balance": 0,
+            "held": 0,
+            "movement_count": 0,
+            "created_at": NOON,
+            "updated_at": NOON,
+        }
+
+    def a_withdrawal(self, **changes: Any) -> Columns:
+        return {
+            "wallet": self.alice.pk,
+            "transaction_type": "WITHDRAWAL",
+            "amount": 5,
+            "status": "PENDING",
+            "idempotency_key": uuid.uuid4(),
+            "scheduled_for": NOON,
+            "executed_at": None,
+            "retry_count": 0,
+            "next_attempt_at": None,
+            "final": False,
+            "unknown_since": None,
+            "needs_review": False,
+            "failure_code": "",
+            "third_party_response": "",
+            "version": 0,
+            "created_at": NOON,
+            "updated_at": NOON,
+        } | changes
+
+    def an_attempt(self, **changes: Any) -> Columns:
+        return {
+            "transaction": self.empty,
+            "number": 9,
+            "reference": uuid.uuid4(),
+            "open": None,
+            "outcome": "rejected",
+            "claim_token": uuid.uuid4(),
+            "sends": 1,
+            "started_at": NOON,
+            "last_sent_at": NOON,
+            "lease_expires_at": NOON,
+            "closed_at": NOON,
+            "next_check_at": None,
+            "checks": 0,
+            "not_found_count": 0,
+            "http_status": None,
+            "answer": "",
+            "created_at": NOON,
+            "updated_at": NOON,
+        } | changes
+
+    def a_hold(self, **changes: Any) -> Columns:
+        return {
+            "wallet": self.alice.pk,
+            "transaction": self.full,
+            "attempt_number": 9,
+            "kind": "hold",
+            "leg": "open",
+            "from_account": "wallet",
+            "to_account": "in_flight",
+            "amount": 5,
+            "sequence": 9,
+            "balance_after": 0,
+            "created_at": NOON,
+        } | changes
+
+    def a_transition(self, **changes: Any) -> Columns:
+        return {
+            "transaction": self.full,
+            "sequence": 9,
+            "event": "schedule",
+            "from_state": "",
+            "to_state": "pending",
+            "attempt_number": None,
+            "actor": "client",
+            "evidence": "",
+            "created_at": NOON,
+        } | changes
+
+    def an_alarm(self, **changes: Any) -> Columns:
+        return {
+            "kind": "needs_review",
+            "transaction": self.full,
+            "attempt_number": 9,
+            "detail": "",
+            "acknowledged_at": None,
+            "acknowledged_by": "",
+            "created_at": NOON,
+            "updated_at": NOON,
+        } | changes
+
+    def columns_of(self, hit: Hit) -> Columns:
+        return {
+            name: self.full if value is SAME else value
+            for name, value in hit.columns.items()
+        }
+
+    def assert_refused(self, hit: Hit, write: Callable[[], object]) -> None:
+        """The database refuses it, and says by which of its rules."""
+        with self.assertRaises(DatabaseError) as got, transaction.atomic():
+            write()
+        message = str(got.exception)
+        names = [hit.constraint, *hit.also]
+        constraint = constraints_of(hit.model)[hit.constraint]
+        if connection.vendor == "sqlite" and isinstance(constraint, UniqueConstraint):
+            columns = (
+                hit.model._meta.get_field(name).column for name in constraint.fields
+            )
+            table = hit.model._meta.db_table
+            names.append(", ".join(f"{table}.{column}" for column in columns))
+        self.assertTrue(
+            any(name in message for name in names),
+            f"{hit.constraint} should have refused it, but: {message}",
+        )
+
+
+class ConstraintTest(ConstraintTestCase):
+    def test_every_constraint_of_every_model_is_hit(self):
+        declared = {
+            name
+            for model in apps.get_app_config("wallets").get_models()
+            for name in constraints_of(model)
+        }
+        hit = {each.constraint for each in HITS}
+        self.assertEqual(
+            declared - hit,
+            set(),
+            "add a Hit for each of these to HITS in wallets/tests/test_constraints.py",
+        )
+        self.assertEqual(hit - declared, set(), "these constraints are gone: drop them")
+
+    def test_every_constraint_stands_in_the_database(self):
+        for model in apps.get_app_config("wallets").get_models():
+            with connection.cursor() as cursor:
+                found = connection.introspection.get_constraints(
+                    cursor, model._meta.db_table
+                )
+            missing = set(constraints_of(model)) - set(found)
+            self.assertEqual(missing, set(), f"{model.__name__}: add a migration")
+
+    def test_a_row_that_breaks_nothing_is_taken(self):
+        for model in dict.fromkeys(hit.model for hit in HITS):
+            with self.subTest(model.__name__), undone():
+                insert(model, self.valid(model))
+
+    def test_refuses_the_insert_of_a_row_that_breaks_it(self):
+        for hit in HITS:
+            with self.subTest(hit.constraint, **hit.columns), undone():
+                row = self.valid(hit.model) | self.columns_of(hit)
+                self.assert_refused(
+                    hit, lambda hit=hit, row=row: insert(hit.model, row)
+                )
+
+    def test_refuses_the_update_of_a_row_that_would_break_it(self):
+        for hit in HITS:
+            if hit.model in (Movement, Transition):
+                continue  # append-only: see AppendOnlyTest
+            with self.subTest(hit.constraint, **hit.columns), undone():
+                pk = insert(hit.model, self.valid(hit.model))
+                columns = self.columns_of(hit)
+                self.assert_refused(
+                    hit,
+                    lambda hit=hit, pk=pk, new=columns: update(hit.model, pk, new),
+                )
+
+    def test_refuses_a_balance_below_zero(self):
+        for model, column in (
+            (Wallet, "balance"),
+            (Wallet, "held"),
+            (Movement, "balance_after"),
+            (Movement, "amount"),
+            (Transaction, "amount"),
+        ):
+            row = self.valid(model) | {column: -1}
+            with (
+                self.subTest(column, model=model.__name__),
+                self.assertRaises(DatabaseError),
+                transaction.atomic(),
+            ):
+                insert(model, row)
+
+    def test_refuses_a_second_wallet_of_the_same_uuid(self):
+        row = self.a_wallet() | {"uuid": self.alice.uuid}
+        with self.assertRaises(IntegrityError), transaction.atomic():
+            insert(Wallet, row)
+
+
+class OverflowTest(ConstraintTestCase):
+    """2**63: SQLite goes on in floating point, silently, unless a rule stops it."""
+
+    def test_refuses_a_number_that_the_column_cannot_hold(self):
+        for model, column in (
+            (Wallet, "balance"),
+            (Wallet, "held"),
+            (Transaction, "amount"),
+            (Movement, "amount"),
+            (Movement, "balance_after"),
+        ):
+            for text in ("9223372036854775808", "1e22", "1e400"):
+                row = self.valid(model)
+                names, values = prepared(model, row)
+                places = [
+                    text if key == column else "%s" for key in row
+                ]  # a literal: drivers refuse such a parameter themselves
+                values = [
+                    value
+                    for key, value in zip(row, values, strict=True)
+                    if key != column
+                ]
+                sql = (
+                    f"INSERT INTO {model._meta.db_table} ({', '.join(names)})"
+                    f" VALUES ({', '.join(places)})"
+                )
+                with (
+                    self.subTest(column, model=model.__name__, text=text),
+                    self.assertRaises(DatabaseError),
+                    transaction.atomic(),
+                    connection.cursor() as cursor,
+                ):
+                    cursor.execute(sql, values)
+
+    def test_refuses_a_sum_that_overflows(self):
+        update(Wallet, self.alice.pk, {"balance": MAX_MONEY})
+        for change in ("balance + 9223372036854775807", "balance * balance"):
+            with (
+                self.subTest(change),
+                self.assertRaises(DatabaseError),
+                transaction.atomic(),
+            ):
+                execute(
+                    f"UPDATE wallets_wallet SET balance = {change}"
+                    f" WHERE id = {self.alice.pk}"
+                )
+        self.alice.refresh_from_db()
+        self.assertEqual(self.alice.balance, MAX_MONEY)
+        self.assertIs(type(self.alice.balance), int)
+
+
+class AppendOnlyTest(ConstraintTestCase):
+    """History is written, never changed, whoever asks."""
+
+    tables = ("wallets_movement", "wallets_transition")
+
+    def refuse(self, sql: str) -> None:
+        with self.assertRaises(DatabaseError) as got, transaction.atomic():
+            execute(sql)
+        self.assertIn("is append-only", str(got.exception))
+
+    def test_refuses_an_update(self):
+        for table in self.tables:
+            with self.subTest(table):
+                self.refuse(f"UPDATE {table} SET created_at = created_at")
+
+    def test_refuses_a_delete(self):
+        for table in self.tables:
+            with self.subTest(table):
+                self.refuse(f"DELETE FROM {table}")
+
+    @skipUnless(connection.vendor == "postgresql", "no trigger stops it elsewhere")
+    def test_refuses_a_truncate(self):
+        execute("SET CONSTRAINTS ALL IMMEDIATE")
+        for table in self.tables:
+            with self.subTest(table):
+                self.refuse(f"TRUNCATE {table}")
+
+    @skipUnless(connection.vendor == "sqlite", "REPLACE is SQLite's short cut")
+    def test_refuses_to_replace_a_row(self):
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT id FROM wallets_movement")
+            ((pk,),) = cursor.fetchall()
+        names, values = prepared(Movement, self.a_hold(amount=1))
+        places = ", ".join(["%s"] * len(values))
+        sql = (
+            f"INSERT OR REPLACE INTO wallets_movement (id, {', '.join(names)})"
+            f" VALUES ({pk}, {places})"
+        )
+        with (
+            self.assertRaises(DatabaseError),
+            transaction.atomic(),
+            connection.cursor() as cursor,
+        ):
+            cursor.execute(sql, values)
+
+    @skipUnless(connection.vendor == "mysql", "REPLACE is MySQL's short cut")
+    def test_refuses_to_replace_a_row_by_its_unique_key(self):
+        names, values = prepared(Movement, self.a_hold(attempt_number=1, sequence=1))
+        places = ", ".join(["%s"] * len(values))
+        for tail in ("REPLACE INTO", "INSERT INTO"):
+            sql = f"{tail} wallets_movement ({', '.join(names)}) VALUES ({places})" + (
+                " ON DUPLICATE KEY UPDATE amount = 1" if tail[0] == "I" else ""
+            )
+            with (
+                self.subTest(tail),
+                self.assertRaises(DatabaseError) as got,
+                transaction.atomic(),
+                connection.cursor() as cursor,
+            ):
+                cursor.execute(sql, values)
+            self.assertIn("is append-only", str(got.exception))
+
+
+@skipIf(connection.vendor == "sqlite", "it cannot drop a constraint")
+class CaseOfAnotherRuleTest(CommittingTestCase):
+    """A constraint that another one implies is still enforced by itself."""
+
+    def tearDown(self) -> None:
+        execute("DROP TABLE IF EXISTS scratch")
+        super().tearDown()
+
+    def test_refuses_a_movement_from_an_account_to_itself(self):
+        like = (
+            "(LIKE wallets_movement INCLUDING CONSTRAINTS)"
+            if connection.vendor == "postgresql"
+            else "LIKE wallets_movement"
+        )
+        execute(f"CREATE TABLE scratch {like}")
+        execute("ALTER TABLE scratch DROP CONSTRAINT movement_accounts_match_kind")
+        columns = (
+            "id, wallet_id, transaction_id, attempt_number, kind, leg, from_account,"
+            " to_account, amount, sequence, balance_after, created_at"
+        )
+        values = "1, 1, {}, 1, 'hold', 'open', 'wallet', '{}', 1, 1, 1, '2026-01-01'"
+        execute(f"INSERT INTO scratch ({columns}) VALUES ({values.format(1, 'x')})")
+        with self.assertRaises(DatabaseError) as got:
+            execute(
+                f"INSERT INTO scratch ({columns}) VALUES ({values.format(2, 'wallet')})"
+            )
+        self.assertIn("movement_between_two_accounts", str(got.exception))
+
+
+class ProtectTest(CommittingTestCase):
+    """What history refers to cannot be deleted, also not by hand."""
+
+    def test_refuses_to_delete_what_other_rows_refer_to(self):
+        self.deposit(1000)
+        withdrawal = self.due_withdrawal(400)
+        for table, pk in (
+            ("wallets_wallet", self.alice.pk),
+            ("wallets_transaction", withdrawal.pk),
+        ):
+            with self.subTest(table), self.assertRaises(IntegrityError):
+                # A deferred foreign key is judged at COMMIT.
+                execute(f"DELETE FROM {table} WHERE id = {pk}")
+        self.assertTrue(Wallet.objects.filter(pk=self.alice.pk).exists())
+        self.assertTrue(Transaction.objects.filter(pk=withdrawal.pk).exists())
+
+    def test_refuses_a_row_that_refers_to_nothing(self):
+        withdrawal = self.due_withdrawal(400)
+        with self.assertRaises(IntegrityError):
+            execute(
+                "UPDATE wallets_transaction SET wallet_id = 999999999"
+                f" WHERE id = {withdrawal.pk}"
+            )
+
+
+@skipUnless(connection.vendor == "mysql", "MySQL and MariaDB only")
+class StrictModeTest(ConstraintTestCase):
+    """Without strict mode these engines shorten, round and clip in silence."""
+
+    def test_refuses_what_it_would_have_to_change(self):
+        for model, columns in (
+            (Wallet, {"balance": -1}),
+            (Transaction, {"status": "P" * 11}),
+            (Transaction, {"failure_code": "x" * 25}),
+        ):
+            row = self.valid(model) | columns
+            with (
+                self.subTest(**columns),
+                self.assertRaises(DatabaseError),
+                transaction.atomic(),
+            ):
+                insert(model, row)
+
+    def test_refuses_text_where_a_number_belongs(self):
+        with self.assertRaises(DatabaseError), transaction.atomic():
+            execute("UPDATE wallets_wallet SET balance = '12 coins'")
+
+    def test_keeps_its_session_settings(self):
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT @@sql_mode, @@time_zone, @@innodb_lock_wait_timeout")
+            mode, zone, wait = cursor.fetchone()
+        self.assertIn("STRICT_ALL_TABLES", mode)
+        self.assertEqual((zone, wait), ("+00:00", 5))
+
+
+@skipUnless(connection.vendor == "sqlite", "SQLite only")
+class SQLiteSettingsTest(TestCase):
+    def test_is_durable_and_checks_foreign_keys(self):
+        found = {}
+        with connection.cursor() as cursor:
+            for name in ("journal_mode", "synchronous", "foreign_keys"):
+                cursor.execute(f"PRAGMA {name}")
+                (found[name],) = cursor.fetchone()
+        # synchronous: 2 is FULL.
+        self.assertEqual(
+            found, {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
+        )
+
+
+class MicrosecondTest(WalletTestCase):
+    def test_keeps_a_moment_to_the_microsecond(self):
+        when = self.now + timedelta(seconds=60, microseconds=1)
+        withdrawal = Transaction.objects.create(
+            wallet=self.alice,
+            transaction_type="WITHDRAWAL",
+            amount=1,
+            scheduled_for=when,
+        )
+        withdrawal.refresh_from_db()
+        self.assertEqual(withdrawal.scheduled_for, when)

@@ -1,0 +1,604 @@
+"""The database fails in every way it can: nothing half, nothing twice, and on it goes.
+
+Servers that others use are never stopped here: what only a stopped server shows is shown
+with a proxy that loses its answers, a session ended by an administrator, or the driver's
+own error raised at the same place.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from typing import Any
+from unittest import skipUnless
+
+from django.db import DatabaseError, InternalError, OperationalError, connection
+
+from wallets.models.attempt import Attempt
+from wallets.models.ledger import Movement
+from wallets.models.transaction import Transaction
+from wallets.models.wallet import Wallet
+from wallets.services import payout
+from wallets.services.deposit import DepositRequest, _deposit_many
+from wallets.services.drain import find_due
+from wallets.services.ledger import lock_wallets
+from wallets.services.wallet import WalletService
+from wallets.services.withdrawal import WithdrawalService
+from wallets.tests.base import CommittingTestCase, close_connections
+from wallets.utils.db import MAX_RUNS, run_in_transaction
+
+Status = Transaction.Status
+VENDOR = connection.vendor
+on_a_server = skipUnless(VENDOR != "sqlite", "SQLite has no server")
+on_sqlite = skipUnless(VENDOR == "sqlite", "SQLite's own troubles")
+
+
+def driver_errors() -> dict[str, Exception]:
+    """What the driver raises for each trouble that a whole new run cures."""
+    if VENDOR == "postgresql":
+        from psycopg import errors
+
+        return {
+            "deadlock": errors.DeadlockDetected("deadlock detected"),
+            "lock time-out": errors.LockNotAvailable("canceling statement"),
+            "serialization": errors.SerializationFailure("could not serialize"),
+            "session ended": errors.AdminShutdown("terminating connection"),
+            "connection lost": errors.OperationalError("server closed the connection"),
+        }
+    if VENDOR == "mysql":
+        from MySQLdb import OperationalError as MySQLError
+
+        codes = {
+            "deadlock": 1213,
+            "lock time-out": 1205,
+            "serialization": 1020,
+            "connection lost": 2013,
+        }
+        return {name: MySQLError(code, name) for name, code in codes.items()}
+    import sqlite3
+
+    return {"busy": sqlite3.OperationalError("database is locked")}
+
+
+class TroubleTestCase(CommittingTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.deposit(1000)
+        self.withdrawal = self.due_withdrawal(400)
+
+    def pay(self) -> Transaction:
+        return WithdrawalService.execute(
+            self.withdrawal.pk, bank=self.bank, now=self.now
+        )
+
+    def assert_paid_once(self) -> None:
+        self.withdrawal.refresh_from_db()
+        self.assertEqual(self.withdrawal.status, Status.COMPLETED)
+        self.assertEqual([payment.amount for payment in self.bank.paid], [400])
+        self.assertEqual(self.withdrawal.attempts.count(), 1)
+
+    def statements_of(self, work: Callable[[], object]) -> int:
+        """How many statements the work takes when nothing fails."""
+        count = 0
+
+        def counting(execute: Any, *args: Any) -> Any:
+            nonlocal count
+            count += 1
+            return execute(*args)
+
+        with connection.execute_wrapper(counting):
+            work()
+        return count
+
+    @contextmanager
+    def trouble_at(self, number: int, trouble: Callable[[], None]) -> Iterator[None]:
+        """At the N-th statement from now, once, this happens before it."""
+        count = 0
+
+        def counting(execute: Any, *args: Any) -> Any:
+            nonlocal count
+            count += 1
+            if count == number:
+                trouble()
+            return execute(*args)
+
+        with connection.execute_wrapper(counting):
+            yield
+
+
+class DriverErrorTest(TroubleTestCase):
+    """Each error of the driver, at each statement: the whole transaction runs again."""
+
+    def test_is_cured_by_running_the_whole_deposit_again(self):
+        def work() -> Transaction:
+            return WalletService.deposit(self.bob.uuid, 7)
+
+        self.assert_cured(work)
+        done = Movement.objects.filter(wallet=self.bob).count()
+        self.assert_money(self.bob, balance=7 * done)
+
+    def test_is_cured_by_running_the_whole_cancellation_again(self):
+        def work() -> None:
+            withdrawal = WithdrawalService.schedule(
+                self.alice.uuid, 1, self.after(60), now=self.now
+            )
+            WithdrawalService.cancel(withdrawal.pk)
+            withdrawal.refresh_from_db()
+            self.assertEqual(withdrawal.status, Status.CANCELLED)
+
+        self.assert_cured(work, last=1)
+
+    def test_is_cured_when_it_strikes_a_claim_or_the_recording(self):
+        def work() -> None:
+            withdrawal = self.due_withdrawal(1)
+            done = WithdrawalService.execute(
+                withdrawal.pk, bank=self.bank, now=self.now
+            )
+            self.assertEqual(done.status, Status.COMPLETED)
+
+        # What comes first and last are reads outside a transaction.
+        self.assert_cured(work, first=7, last=1)
+        self.assertEqual(len(self.bank.paid), len(set(self.bank.paid_references())))
+
+    def test_ends_after_a_bounded_number_of_runs(self):
+        error = next(iter(driver_errors().values()))
+        runs = []
+
+        def work() -> None:
+            runs.append(1)
+            with connection.wrap_database_errors:
+                raise error
+
+        with self.assertRaises(DatabaseError):
+            run_in_transaction(work)
+        self.assertEqual(len(runs), MAX_RUNS)
+
+    def assert_cured(
+        self, work: Callable[[], object], *, first: int = 1, last: int = 0
+    ) -> None:
+        count = self.statements_of(work)
+        for name, error in driver_errors().items():
+            for number in range(first, count + 1 - last):
+                with self.subTest(name, statement=f"{number} of {count}"):
+
+                    def trouble(error: Exception = error) -> None:
+                        with connection.wrap_database_errors:
+                            raise error
+
+                    with self.trouble_at(number, trouble):
+                        work()
+
+
+@on_a_server
+class DeadlockTest(TroubleTestCase):
+    """Real locks, two real sessions."""
+
+    def test_commits_no_half_when_two_transactions_wait_for_each_other(self):
+        # On MariaDB a deadlock has rolled back what came before it: code that caught the
+        # error and went on would commit the second deposit without the first.
+        both_hold_one = threading.Barrier(2, timeout=10)
+        runs: list[str] = []
+
+        def transfer(name: str, first: Wallet, second: Wallet) -> None:
+            def work() -> None:
+                runs.append(name)
+                put_in(first)
+                if runs.count(name) == 1:
+                    both_hold_one.wait()
+                put_in(second)
+
+            run_in_transaction(work)
+
+        self.in_threads(
+            lambda: transfer("one", self.alice, self.bob),
+            lambda: transfer("two", self.bob, self.alice),
+        )
+        self.assertGreater(len(runs), 2, "there was no deadlock")
+        self.assert_money(self.alice, balance=1020)
+        self.assert_money(self.bob, balance=20)
+
+    def test_waits_for_a_lock_that_somebody_holds_too_long(self):
+        held, released = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            def work() -> None:
+                lock_wallets([self.alice.pk])
+                held.set()
+                released.wait(20)
+
+            run_in_transaction(work)
+
+        failed = []
+
+        def deposit() -> None:
+            held.wait(10)
+            set_lock_timeout()
+
+            def notice(execute: Any, *args: Any) -> Any:
+                try:
+                    return execute(*args)
+                except OperationalError as error:
+                    failed.append(error)
+                    released.set()
+                    raise
+
+            with connection.execute_wrapper(notice):
+                WalletService.deposit(self.alice.uuid, 5)
+
+        self.in_threads(hold, deposit)
+        self.assertTrue(failed, "there was no lock time-out")
+        self.assert_money(self.alice, balance=1005)
+
+    def in_threads(self, *works: Callable[[], None]) -> None:
+        errors: list[BaseException] = []
+
+        def run(work: Callable[[], None]) -> None:
+            try:
+                work()
+            except Exception as error:  # noqa: BLE001 (whatever it is, it is told)
+                errors.append(error)
+            finally:
+                close_connections()
+
+        threads = [threading.Thread(target=run, args=(work,)) for work in works]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+        self.assertEqual(errors, [])
+
+
+def put_in(wallet: Wallet) -> None:
+    """Deposit ten. Call inside a transaction: what may deadlock is on the way there."""
+    _deposit_many([DepositRequest(wallet.uuid, 10, uuid.uuid4())], None, True)
+
+
+def set_lock_timeout() -> None:
+    """Have this session wait a second at most for a lock."""
+    with connection.cursor() as cursor:
+        if VENDOR == "postgresql":
+            cursor.execute("SET lock_timeout = '300ms'")
+        else:
+            cursor.execute("SET innodb_lock_wait_timeout = 1")
+
+
+@on_a_server
+class EndedSessionTest(TroubleTestCase):
+    """An administrator ends our session, as a server that restarts does to all."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.admin = connection.copy()
+        self.addCleanup(self.admin.close)
+
+    def end_session(self) -> None:
+        """End the session that this connection had, if it has one."""
+        if connection.connection is None:
+            return
+        with self.admin.cursor() as cursor:
+            if VENDOR == "postgresql":
+                pid = connection.connection.info.backend_pid
+                cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+            else:
+                cursor.execute("KILL %s", [connection.connection.thread_id()])
+
+    def test_between_two_deposits_is_not_noticed(self):
+        for _ in range(2):
+            WalletService.deposit(self.alice.uuid, 1)
+            self.end_session()
+        WalletService.deposit(self.alice.uuid, 1)
+        self.assert_money(self.alice, balance=1003)
+
+    def test_at_any_statement_of_a_deposit_makes_one_deposit(self):
+        def work() -> Transaction:
+            return WalletService.deposit(self.bob.uuid, 7)
+
+        count = self.statements_of(work)
+        for number in range(1, count + 1):
+            with (
+                self.subTest(statement=f"{number} of {count}"),
+                self.trouble_at(number, self.end_session),
+            ):
+                work()
+        self.assert_money(self.bob, balance=7 * (count + 1))
+
+    def test_at_any_statement_of_a_claim_or_a_recording_pays_once(self):
+        work = self.pay
+        count = self.statements_of(work)
+        for number in range(1, count + 1):
+            self.withdrawal = self.due_withdrawal(1)
+            self.bank.paid.clear()
+            with self.subTest(statement=f"{number} of {count}"):
+                try:
+                    with self.trouble_at(number, self.end_session):
+                        work()
+                except (DatabaseError, OperationalError):
+                    # A read outside a transaction: the task fails, the next sweep comes.
+                    connection.close()
+                    if self.withdrawal.attempts.count() == 0:
+                        work()
+                self.withdrawal.refresh_from_db()
+                self.assertEqual(self.withdrawal.status, Status.COMPLETED)
+                self.assertEqual(len(self.bank.paid), 1)
+
+
+class LosingProxy:
+    """Passes everything between a client and a server, but for one COMMIT.
+
+    `lose_answer()`: the next COMMIT is done, and the connection ends before the server's
+    answer. `lose_request()`: it ends before the COMMIT.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        self._target = (host, port)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])
+        self._lose = ""
+        self.lost = 0
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def lose_answer(self) -> None:
+        self._lose = "answer"
+
+    def lose_request(self) -> None:
+        self._lose = "request"
+
+    def close(self) -> None:
+        self._listener.close()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            server = socket.create_connection(self._target)
+            threading.Thread(
+                target=self._requests, args=(client, server), daemon=True
+            ).start()
+            threading.Thread(
+                target=self._pass, args=(server, client), daemon=True
+            ).start()
+
+    def _requests(self, client: socket.socket, server: socket.socket) -> None:
+        while data := _receive(client):
+            if self._lose and b"COMMIT" in data.upper():
+                self._lose_commit(client, server, data)
+                return
+            server.sendall(data)
+        _end(server)
+
+    def _lose_commit(
+        self, client: socket.socket, server: socket.socket, data: bytes
+    ) -> None:
+        lose, self._lose = self._lose, ""
+        self.lost += 1
+        # From now on the client hears nothing more.
+        client.shutdown(socket.SHUT_WR)
+        if lose == "answer":
+            server.sendall(data)
+            server.shutdown(socket.SHUT_WR)  # the server ends after its answer
+        else:
+            _end(server)
+
+    @staticmethod
+    def _pass(source: socket.socket, target: socket.socket) -> None:
+        while data := _receive(source):
+            try:
+                target.sendall(data)
+            except OSError:
+                continue  # whoever should hear it is cut off; the server is heard out
+        target.close()
+
+
+def _end(sock: socket.socket) -> None:
+    # Closing alone would wait for the thread that reads from it.
+    with suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)
+    sock.close()
+
+
+def _receive(source: socket.socket) -> bytes:
+    try:
+        return source.recv(65536)
+    except OSError:
+        return b""
+
+
+@on_a_server
+class LostCommitTest(TroubleTestCase):
+    """COMMIT's answer is lost: it happened or not, and nobody was told."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        ours = connection.settings_dict
+        port = ours["PORT"] or (5432 if VENDOR == "postgresql" else 3306)
+        self.proxy = LosingProxy(ours["HOST"] or "127.0.0.1", int(port))
+        self.before = {**ours, "OPTIONS": dict(ours["OPTIONS"])}
+        ours["HOST"], ours["PORT"] = "127.0.0.1", str(self.proxy.port)
+        # The proxy reads along.
+        if VENDOR == "postgresql":
+            ours["OPTIONS"]["sslmode"] = "disable"
+        else:
+            ours["OPTIONS"]["ssl_disabled"] = True
+        connection.close()
+
+    def tearDown(self) -> None:
+        connection.close()
+        connection.settings_dict.update(self.before)
+        self.proxy.close()
+        super().tearDown()
+
+    def losses(self) -> Iterator[str]:
+        """Each kind of loss, armed for the next COMMIT; it must have come to pass."""
+        for name in ("lose_answer", "lose_request"):
+            WalletService.deposit(self.bob.uuid, 1)  # the connection stands
+            before = self.proxy.lost
+            getattr(self.proxy, name)()
+            with self.subTest(name):
+                yield name
+            self.assertEqual(self.proxy.lost, before + 1, name)
+
+    def test_leaves_one_deposit(self):
+        for number, _ in enumerate(self.losses(), start=1):
+            made = WalletService.deposit(self.alice.uuid, 5)
+            self.assertEqual(made.balance_after, 1000 + 5 * number)
+        self.assert_money(self.alice, balance=1010)
+
+    def test_leaves_one_withdrawal_scheduled(self):
+        for number, _ in enumerate(self.losses(), start=2):
+            WithdrawalService.schedule(self.alice.uuid, 5, self.after(600))
+            withdrawals = self.alice.transactions.exclude(scheduled_for=None)
+            self.assertEqual(withdrawals.count(), number)
+
+    def test_leaves_one_cancellation(self):
+        for _ in self.losses():
+            withdrawal = WithdrawalService.schedule(self.bob.uuid, 1, self.after(600))
+            # The losing COMMIT was that of `schedule`; lose this one as well.
+            self.proxy.lose_answer()
+            cancelled = WithdrawalService.cancel(withdrawal.pk)
+            self.assertEqual(cancelled.status, Status.CANCELLED)
+            self.assertEqual(withdrawal.transitions.count(), 2)
+            self.proxy.lost -= 1
+
+    def test_of_a_claim_is_recognised_by_the_claimer(self):
+        for _ in self.losses():
+            withdrawal = self.withdrawal
+            claim = payout.claim(find_due(self.now), limit=1, now=self.now)
+            attempt = Attempt.objects.get(transaction=withdrawal)
+            (sending,) = claim.sendings
+            self.assertEqual(sending.payment.reference, attempt.reference)
+            self.assertEqual(sending.send_number, 1)
+            answer = self.bank.pay(sending.payment, send_before=sending.send_before)
+            payout.record([(sending, answer)], now=self.now)
+            self.assert_paid_once()
+            self.bank.paid.clear()
+            self.withdrawal = self.due_withdrawal(400)
+
+    def test_of_a_recording_settles_once(self):
+        for _ in self.losses():
+            self.proxy._lose, lose = "", self.proxy._lose
+            claim = payout.claim(find_due(self.now), limit=1, now=self.now)
+            (sending,) = claim.sendings
+            answer = self.bank.pay(sending.payment, send_before=sending.send_before)
+            self.proxy._lose = lose
+            payout.record([(sending, answer)], now=self.now)
+            self.assert_paid_once()
+            self.bank.paid.clear()
+            self.withdrawal = self.due_withdrawal(400)
+
+
+class UnwritableTest(TroubleTestCase):
+    """The database takes no more: a clear error, nothing half, and on it goes after."""
+
+    def test_by_mistake_read_only_refuses_and_writes_nothing(self):
+        self.set_read_only(True)
+        try:
+            for work in (self.pay, lambda: WalletService.deposit(self.alice.uuid, 5)):
+                with self.assertRaises((OperationalError, InternalError)):
+                    work()
+        finally:
+            self.set_read_only(False)
+        self.assertEqual(self.bank.requests, [])
+        self.assert_money(self.alice, balance=1000)
+        self.pay()
+        self.assert_paid_once()
+
+    @staticmethod
+    def set_read_only(on: bool) -> None:
+        sql = {
+            "sqlite": f"PRAGMA query_only = {int(on)}",
+            "postgresql": f"SET default_transaction_read_only = {'on' if on else 'off'}",
+            "mysql": f"SET SESSION TRANSACTION {'READ ONLY' if on else 'READ WRITE'}",
+        }
+        with connection.cursor() as cursor:
+            cursor.execute(sql[VENDOR])
+
+    @on_sqlite
+    def test_when_full_refuses_and_resumes_when_space_returns(self):
+        self.give_free_pages_back()
+        self.set_pages(self.pages())
+        deposits = 0
+        with self.assertRaisesMessage(OperationalError, "full"):
+            for _ in range(500):
+                WalletService.deposit(self.alice.uuid, 1)
+                deposits += 1
+        with self.assertRaisesMessage(OperationalError, "full"):
+            for _ in range(500):
+                self.due_withdrawal(1)
+        self.set_pages(2**30)
+        self.assert_money(self.alice, balance=1000 + deposits)
+        self.pay()
+        self.assert_paid_once()
+
+    @staticmethod
+    def give_free_pages_back() -> None:
+        """Without it, the pages that earlier tests emptied would take the writes."""
+        with connection.cursor() as cursor:
+            cursor.execute("VACUUM")
+
+    @staticmethod
+    def pages() -> int:
+        with connection.cursor() as cursor:
+            cursor.execute("PRAGMA page_count")
+            return int(cursor.fetchone()[0])
+
+    @staticmethod
+    def set_pages(limit: int) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(f"PRAGMA max_page_count = {limit}")
+
+    @on_sqlite
+    def test_when_busy_for_longer_than_the_time_out_writes_nothing(self):
+        other = connection.copy()
+        self.addCleanup(other.close)
+        with connection.cursor() as cursor:
+            cursor.execute("PRAGMA busy_timeout = 20")
+        with other.cursor() as cursor:
+            cursor.execute("BEGIN IMMEDIATE")
+            with self.assertRaisesMessage(OperationalError, "locked"):
+                WalletService.deposit(self.alice.uuid, 5)
+            cursor.execute("ROLLBACK")
+        WalletService.deposit(self.alice.uuid, 5)
+        self.assert_money(self.alice, balance=1005)
+
+    @on_sqlite
+    def test_when_busy_for_a_moment_waits(self):
+        other = connection.copy()
+        self.addCleanup(other.close)
+        with connection.cursor() as cursor:
+            cursor.execute("PRAGMA busy_timeout = 20")
+
+        def release(execute: Any, *args: Any) -> Any:
+            try:
+                return execute(*args)
+            except OperationalError:
+                other.rollback()
+                raise
+
+        with other.cursor() as cursor:
+            cursor.execute("BEGIN IMMEDIATE")
+        with connection.execute_wrapper(release):
+            WalletService.deposit(self.alice.uuid, 5)
+        self.assert_money(self.alice, balance=1005)
+
+
+class LaterTest(TroubleTestCase):
+    def test_a_withdrawal_whose_claim_failed_is_paid_by_the_next_sweep(self):
+        def fail() -> None:
+            with connection.wrap_database_errors:
+                raise next(iter(driver_errors().values()))
+
+        def always(execute: Any, *args: Any) -> Any:
+            fail()
+
+        with connection.execute_wrapper(always), self.assertRaises(DatabaseError):
+            self.pay()
+        self.assertEqual(self.bank.requests, [])
+        self.now += timedelta(seconds=10)
+        self.pay()
+        self.assert_paid_once()

@@ -1,0 +1,291 @@
+"""Many deposits in one transaction: each has an answer of its own."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from django.db import IntegrityError, connection, transaction
+from django.test import SimpleTestCase, skipUnlessDBFeature
+from django.test.utils import CaptureQueriesContext
+
+from wallets.errors import BalanceLimit, IdempotencyKeyReused
+from wallets.models.base import MAX_MONEY
+from wallets.models.ledger import Movement
+from wallets.models.transaction import Transaction
+from wallets.models.wallet import Wallet
+from wallets.services import deposit
+from wallets.services.deposit import DepositRequest, deposit_many, deposit_together
+from wallets.services.wallet import WalletService
+from wallets.tests.base import CommittingTestCase, WalletTestCase, close_connections
+from wallets.utils.db import lock_rows
+from wallets.utils.group_commit import GroupCommit
+
+
+def asked(wallet: Wallet, amount: int, key: uuid.UUID | None = None) -> DepositRequest:
+    return DepositRequest(wallet.uuid, amount, key or uuid.uuid4())
+
+
+class DepositManyTest(WalletTestCase):
+    def test_does_all_in_order(self) -> None:
+        requests = [
+            asked(wallet, n)
+            for n, wallet in enumerate([self.alice, self.bob, self.alice] * 5, start=1)
+        ]
+        answers = deposit_many(requests)
+
+        self.assertEqual([a.amount for a in answers], list(range(1, 16)))
+        balance = {self.alice.uuid: 0, self.bob.uuid: 0}
+        for answer, request in zip(answers, requests, strict=True):
+            balance[request.wallet_uuid] += request.amount
+            self.assertEqual(answer.wallet.uuid, request.wallet_uuid)
+            self.assertEqual(answer.balance_after, balance[request.wallet_uuid])
+            self.assertEqual(answer.wallet.balance, answer.balance_after)
+            self.assertEqual(
+                Transaction.objects.get(pk=answer.pk).amount, answer.amount
+            )
+        self.assertEqual([a.pk for a in answers], sorted(a.pk for a in answers))
+
+    def test_writes_nothing_for_nothing(self) -> None:
+        self.assertEqual(deposit_many([]), [])
+
+    def test_does_the_good_ones_beside_the_refused(self) -> None:
+        used = self.deposit(5).idempotency_key
+        self.deposit(MAX_MONEY - 10, self.bob)
+        answers = deposit_many(
+            [
+                asked(self.alice, 1),
+                asked(Wallet(uuid=uuid.uuid4()), 2),
+                asked(self.alice, 3, used),
+                asked(self.bob, 8),
+                asked(self.bob, 3),  # no room: 8 of 10 are taken
+                asked(self.bob, 2),
+                asked(self.alice, 4),
+            ]
+        )
+        self.assertEqual(
+            [type(answer) for answer in answers],
+            [
+                Transaction,
+                Wallet.DoesNotExist,
+                IdempotencyKeyReused,
+                Transaction,
+                BalanceLimit,
+                Transaction,
+                Transaction,
+            ],
+        )
+        self.assert_money(self.alice, balance=10)
+        self.assert_money(self.bob, balance=MAX_MONEY)
+
+    def test_replays_what_was_made_before(self) -> None:
+        made = self.deposit(5)
+        self.deposit(7)
+        (again,) = deposit_many([asked(self.alice, 5, made.idempotency_key)])
+        self.assertTrue(again.replayed)
+        self.assertEqual((again.pk, again.balance_after), (made.pk, 5))
+        self.assert_money(self.alice, balance=12)
+
+    def test_sees_a_key_twice_in_one_batch(self) -> None:
+        key = uuid.uuid4()
+        first, again, other = deposit_many(
+            [
+                asked(self.alice, 5, key),
+                asked(self.alice, 5, key),
+                asked(self.alice, 6, key),
+            ]
+        )
+        self.assertEqual((first.replayed, again.replayed), (False, True))
+        self.assertEqual((again.pk, again.balance_after), (first.pk, 5))
+        self.assertIsInstance(other, IdempotencyKeyReused)
+        self.assert_money(self.alice, balance=5)
+
+    def test_does_not_consume_a_refused_ones_key(self) -> None:
+        key = uuid.uuid4()
+        refused, done = deposit_many(
+            [asked(Wallet(uuid=uuid.uuid4()), 5, key), asked(self.alice, 5, key)]
+        )
+        self.assertIsInstance(refused, Wallet.DoesNotExist)
+        self.assertEqual((done.amount, done.replayed), (5, False))
+
+    def test_does_a_thousand_in_few_statements(self) -> None:
+        requests = [asked((self.alice, self.bob)[n % 2], 1) for n in range(1000)]
+        with CaptureQueriesContext(connection) as queries:
+            answers = deposit_many(requests)
+        if connection.vendor == "postgresql":
+            # Two savepoint statements are the test case's.
+            self.assertLessEqual(len(queries), 7, queries.captured_queries)
+        self.assertEqual(len({answer.pk for answer in answers}), 1000)
+        self.assertEqual(Movement.objects.filter(wallet=self.alice).count(), 500)
+        self.assert_money(self.bob, balance=500)
+
+
+class ConcurrentDepositTest(CommittingTestCase):
+    def in_threads(self, *works: Callable[[], Any]) -> list[Any]:
+        """Run the works at once; return what they return or raise, in order."""
+        results: list[Any] = [None] * len(works)
+        start = threading.Barrier(len(works))
+
+        def run(number: int) -> None:
+            try:
+                start.wait(30)
+                results[number] = works[number]()
+            except Exception as error:  # noqa: BLE001 (it is what came of it)
+                results[number] = error
+            finally:
+                close_connections()
+
+        threads = [threading.Thread(target=run, args=[n]) for n in range(len(works))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        return results
+
+    def test_is_made_once_for_one_key(self) -> None:
+        key = uuid.uuid4()
+        made = self.in_threads(
+            *[lambda: WalletService.deposit(self.alice.uuid, 5, key) for _ in range(10)]
+        )
+        self.assertEqual(len({answer.pk for answer in made}), 1)
+        self.assertEqual([answer.replayed for answer in made].count(False), 1)
+        self.assert_money(self.alice, balance=5)
+
+    def test_gives_each_thread_its_own_answer(self) -> None:
+        def work(amount: int) -> Callable[[], Transaction]:
+            wallet = self.bob if amount % 3 == 0 else self.alice
+            return lambda: WalletService.deposit(wallet.uuid, amount)
+
+        unknown = asked(Wallet(uuid=uuid.uuid4()), 1)
+        answers = self.in_threads(
+            *[work(amount) for amount in range(1, 12)],
+            lambda: deposit_together(unknown),
+        )
+        self.assertEqual([a.amount for a in answers[:-1]], list(range(1, 12)))
+        self.assertIsInstance(answers[-1], Wallet.DoesNotExist)
+        self.assert_money(self.alice, balance=66 - 18)
+        self.assert_money(self.bob, balance=18)
+
+    def test_does_not_deadlock_with_bulk_in_another_order(self) -> None:
+        wallets = [self.alice, self.bob, *(WalletService.create() for _ in range(3))]
+
+        def bulk(order: list[Wallet]) -> Callable[[], list[Any]]:
+            return lambda: [
+                deposit_many([asked(wallet, 1) for wallet in order]) for _ in range(5)
+            ]
+
+        answers = self.in_threads(
+            bulk(wallets),
+            bulk(wallets[::-1]),
+            *[
+                lambda wallet=wallet: [
+                    WalletService.deposit(wallet.uuid, 1) for _ in range(5)
+                ]
+                for wallet in wallets
+            ],
+        )
+        self.assertEqual([len(answer) for answer in answers], [5] * 7, answers)
+        for wallet in wallets:
+            self.assert_money(wallet, balance=15)
+
+    @skipUnlessDBFeature("has_select_for_update_skip_locked")
+    def test_does_not_wait_for_a_wallet_that_somebody_holds(self) -> None:
+        """Alice's wallet is held; a group deposits to bob, and says that she is busy."""
+        with transaction.atomic():
+            lock_rows(Wallet.objects.filter(pk=self.alice.pk))
+            (answers,) = self.in_threads(
+                lambda: deposit_many(
+                    [asked(self.alice, 1), asked(self.bob, 2)], wait=False
+                )
+            )
+        self.assertIsInstance(answers[0], deposit.WalletBusy)
+        self.assertEqual(answers[1].balance_after, 2)
+        self.assert_money(self.alice, balance=0)
+
+
+class Worker:
+    """A `work` that says what it was asked, and waits to be let go on."""
+
+    def __init__(self) -> None:
+        self.groups: list[list[int]] = []
+        self.began = threading.Semaphore(0)
+        self.may_end = threading.Semaphore(0)
+        self.raises: dict[int, Exception] = {}
+
+    def __call__(self, requests: Any) -> list[int]:
+        self.groups.append(list(requests))
+        self.began.release()
+        self.may_end.acquire(timeout=30)
+        for request in requests:
+            if request in self.raises:
+                raise self.raises[request]
+        return [request * 10 for request in requests]
+
+
+class GroupCommitTest(SimpleTestCase):
+    def setUp(self) -> None:
+        self.worker = Worker()
+        self.group: GroupCommit[int, int] = GroupCommit(self.worker, most=3)
+        self.results: dict[int, Any] = {}
+        self.threads: list[threading.Thread] = []
+
+    def ask(self, request: int) -> None:
+        """Ask in a thread of its own, and go on when it is at work or in line."""
+
+        def run() -> None:
+            try:
+                self.results[request] = self.group.run(request)
+            except Exception as error:  # noqa: BLE001 (it is what came of it)
+                self.results[request] = error
+
+        in_line = len(self.group._line)
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        self.threads.append(thread)
+        if len(self.threads) == 1:
+            self.assertTrue(self.worker.began.acquire(timeout=30))
+            return
+        while len(self.group._line) == in_line:
+            thread.join(0.001)
+
+    def finish(self) -> dict[int, Any]:
+        for _ in range(20):
+            self.worker.may_end.release()
+        for thread in self.threads:
+            thread.join(30)
+        self.assertFalse(self.group._busy)
+        return self.results
+
+    def test_does_one_alone_at_once(self) -> None:
+        self.ask(1)
+        self.assertEqual(self.finish(), {1: 10})
+
+    def test_does_together_who_came_meanwhile(self) -> None:
+        for request in (1, 2, 3):
+            self.ask(request)
+        self.assertEqual(self.finish(), {1: 10, 2: 20, 3: 30})
+        self.assertEqual(self.worker.groups, [[1], [2, 3]])
+
+    def test_does_not_do_more_at_once_than_it_may(self) -> None:
+        for request in range(1, 7):
+            self.ask(request)
+        self.assertEqual(self.finish(), {n: 10 * n for n in range(1, 7)})
+        self.assertEqual(self.worker.groups, [[1], [2, 3, 4], [5, 6]])
+
+    def test_lets_each_ask_alone_after_an_error(self) -> None:
+        self.worker.raises[3] = IntegrityError("of the third")
+        for request in (1, 2, 3, 4):
+            self.ask(request)
+        results = self.finish()
+        self.assertEqual({n: results[n] for n in (1, 2, 4)}, {1: 10, 2: 20, 4: 40})
+        self.assertIs(results[3], self.worker.raises[3])
+
+    def test_goes_on_after_an_error_of_one_alone(self) -> None:
+        self.worker.raises[1] = IntegrityError("of the first")
+        self.ask(1)
+        self.ask(2)
+        results = self.finish()
+        self.assertIs(results[1], self.worker.raises[1])
+        self.assertEqual(results[2], 20)

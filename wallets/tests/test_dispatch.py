@@ -1,0 +1,213 @@
+"""Hand-overs are a courtesy: with any broker trouble requests answer and money is paid."""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from datetime import datetime, timedelta
+from unittest import mock
+
+from celery import current_app
+from django.conf import settings
+from django.test import Client, override_settings
+from django.utils import timezone
+
+from wallets.models.transaction import Transaction
+from wallets.services import dispatch, sweeps
+from wallets.services.withdrawal import WithdrawalService
+from wallets.tests import builders
+from wallets.tests.base import CommittingTestCase, WalletTestCase, close_connections
+from wallets.tests.brokers import RedisBehindProxy, publishing_to
+from wallets.utils import broker
+from wallets.utils.beat import BellScheduler
+
+# About a second is promised, with or without a broker; a busy machine gets more.
+ANSWER_SECONDS = 3.0
+
+
+class HandOverTest(WalletTestCase):
+    """What is handed over, and when."""
+
+    def rung(self, when: datetime) -> list[mock._Call]:
+        with mock.patch.object(broker, "ring") as ring:
+            dispatch.hand_over(7, when, now=self.now)
+        return ring.call_args_list
+
+    def test_is_for_the_exact_time(self) -> None:
+        (call,) = self.rung(self.after(3))
+        self.assertEqual(call.kwargs["eta"], self.after(3))
+        self.assertEqual(call.kwargs["args"], [7])
+
+    def test_expires_when_the_sweeps_have_found_it_anyway(self) -> None:
+        (call,) = self.rung(self.after(3))
+        interval = settings.WITHDRAWAL_DUE_INTERVAL
+        self.assertEqual(call.kwargs["expires"], self.after(3 + interval))
+
+    def test_leaves_what_is_later_than_the_next_tick_to_that_tick(self) -> None:
+        self.assertEqual(
+            self.rung(self.after(settings.WITHDRAWAL_DUE_INTERVAL + 1)), []
+        )
+
+
+class SchedulingWithoutBrokerTest(CommittingTestCase):
+    """Against a real Redis of our own, down or frozen or out of reach."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.redis = RedisBehindProxy()
+        self.addCleanup(self.redis.close)
+        context = publishing_to(self.redis.url)
+        context.__enter__()
+        self.addCleanup(context.__exit__, None, None, None)
+        self.deposit(1000)
+        Client().get("/healthz")  # the first request of a process loads the code
+
+    def schedule(self) -> None:
+        """Schedule over HTTP, for the current interval."""
+        due = timezone.now() + timedelta(seconds=ANSWER_SECONDS)
+        began = time.monotonic()
+        answer = Client().post(
+            f"/wallets/{self.alice.uuid}/withdraw",
+            {"amount": 10, "scheduled_for": due.isoformat()},
+            content_type="application/json",
+            headers={"Idempotency-Key": str(uuid.uuid4())},
+        )
+        self.assertEqual(answer.status_code, 201, answer.content)
+        self.assertLess(time.monotonic() - began, ANSWER_SECONDS)
+
+    def assert_all_are_paid_once(self, count: int) -> None:
+        """The next sweep pays everything, at its time."""
+        sweeps.pay_pending(bank=self.bank, seconds=10)
+        self.assertEqual(len(self.bank.paid), count)
+        self.assertEqual(len(set(self.bank.paid_references())), count)
+        unpaid = Transaction.objects.exclude(status=Transaction.Status.COMPLETED)
+        self.assertFalse(unpaid.exists())
+
+    def check(self) -> None:
+        """The first request and those that follow are answered, and paid."""
+        for _ in range(3):
+            self.schedule()
+        self.assertTrue(broker.flush(3))
+        self.assert_all_are_paid_once(3)
+
+    def test_answers_in_time_while_the_broker_is_down(self) -> None:
+        self.redis.server.kill()
+        self.check()
+
+    def test_answers_in_time_while_the_broker_is_frozen(self) -> None:
+        self.redis.server.freeze()
+        self.check()
+
+    def test_answers_in_time_while_the_broker_is_out_of_reach(self) -> None:
+        self.redis.proxy.black_hole()
+        self.check()
+
+    def test_answers_in_time_when_an_open_connection_falls_silent(self) -> None:
+        self.schedule()
+        broker.flush(3)
+        self.redis.proxy.black_hole()
+        for _ in range(2):
+            self.schedule()
+        self.assert_all_are_paid_once(3)
+
+    @override_settings(WITHDRAWAL_BATCH_SIZE=20)
+    def test_pays_everything_once_after_a_flush_of_a_thousand_messages(self) -> None:
+        withdrawals = [self.due_withdrawal(10) for _ in range(50)]
+        for withdrawal in withdrawals:
+            for _ in range(20):
+                dispatch.hand_over(withdrawal.pk, self.now, now=self.now)
+        self.assertTrue(broker.flush(20))
+        self.assertEqual(self.redis.waiting(), 1000)
+        self.redis.server.flush()
+        self.assert_all_are_paid_once(50)
+
+
+class BeatTest(CommittingTestCase):
+    """Two Beats, ten ticks at once, or none for an hour: harmless."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.deposit(1000)
+
+    def test_pays_once_when_ten_ticks_come_at_once(self) -> None:
+        for _ in range(30):
+            self.due_withdrawal(1)
+        together = threading.Barrier(10)
+
+        def tick() -> None:
+            together.wait()
+            dispatch.ring_for_pending()
+            sweeps.pay_pending(bank=self.bank, seconds=2)
+            close_connections()
+
+        threads = [threading.Thread(target=tick) for _ in range(10)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        references = self.bank.paid_references()
+        self.assertEqual((len(references), len(set(references))), (30, 30))
+
+    @override_settings(WITHDRAWAL_BATCH_SIZE=1, WITHDRAWAL_CONCURRENCY=1)
+    def test_pays_a_backlog_in_the_order_in_which_it_was_due(self) -> None:
+        for minutes in (40, 5, 59, 20, 1):
+            due = self.now - timedelta(minutes=minutes)
+            builders.due_withdrawal(self.alice, minutes, due=due)
+        sweeps.pay_pending(bank=self.bank, seconds=3)
+        paid = [payment.amount for payment in self.bank.paid]
+        self.assertEqual(paid, [59, 40, 20, 5, 1])
+
+    def test_lets_ticks_expire_that_nobody_took_before_the_next(self) -> None:
+        for name, entry in settings.CELERY_BEAT_SCHEDULE.items():
+            with self.subTest(name=name):
+                self.assertEqual(entry["options"]["expires"], entry["schedule"])
+
+    def test_publishes_without_a_connection_of_its_own(self) -> None:
+        beat = BellScheduler(current_app)
+        entry = beat.schedule["process_pending_withdrawals"]
+        with mock.patch.object(broker, "ring") as ring:
+            beat.apply_entry(entry, producer=beat.producer)
+        self.assertIsNone(beat.producer)
+        ring.assert_called_once_with(
+            "wallets.tasks.process_pending_withdrawals",
+            args=entry.args,
+            kwargs=entry.kwargs,
+            **entry.options,
+        )
+
+
+class LateMessageTest(WalletTestCase):
+    """A message proves nothing: the row decides."""
+
+    def test_pays_once_however_often_and_late_it_arrives(self) -> None:
+        self.deposit(100)
+        withdrawal = self.due_withdrawal(60)
+        statuses = [
+            sweeps.execute_single(withdrawal.pk, bank=self.bank) for _ in range(5)
+        ]
+        self.assertEqual(statuses, ["COMPLETED"] * 5)
+        self.assertEqual(len(self.bank.paid), 1)
+        self.assert_money(self.alice, balance=40)
+
+    def test_does_nothing_for_what_was_cancelled_meanwhile(self) -> None:
+        self.deposit(100)
+        withdrawal = self.due_withdrawal(60)
+        WithdrawalService.cancel(withdrawal.pk)
+        status = sweeps.execute_single(withdrawal.pk, bank=self.bank)
+        self.assertEqual((status, self.bank.requests), ("CANCELLED", []))
+
+    def test_does_nothing_for_an_unknown_withdrawal(self) -> None:
+        for unknown in (0, -1, 10**9, 2**62):
+            with self.subTest(unknown=unknown):
+                self.assertIsNone(sweeps.execute_single(unknown, bank=self.bank))
+
+    def test_does_nothing_for_a_deposit(self) -> None:
+        deposit = self.deposit(100)
+        self.assertIsNone(sweeps.execute_single(deposit.pk, bank=self.bank))
+
+    def test_leaves_what_comes_much_too_early_to_the_sweep(self) -> None:
+        self.deposit(100)
+        withdrawal = WithdrawalService.schedule(self.alice.uuid, 60, self.after(3600))
+        status = sweeps.execute_single(withdrawal.pk, bank=self.bank)
+        self.assertEqual((status, self.bank.requests), ("PENDING", []))

@@ -1,0 +1,270 @@
+"""Sweeps: on time, many at once, without turning in circles, and with an end."""
+
+from __future__ import annotations
+
+import threading
+import time
+from datetime import timedelta
+from unittest import mock, skipIf
+
+from django.db import connection, transaction
+from django.test import override_settings
+
+from wallets.errors import InsideTransaction
+from wallets.models.heartbeat import Heartbeat
+from wallets.models.transaction import Transaction
+from wallets.services import drain, payout, sweeps
+from wallets.services.drain import Drain, find_due, find_retryable
+from wallets.services.withdrawal import WithdrawalService
+from wallets.tests import builders
+from wallets.tests.base import CommittingTestCase, WalletTestCase, close_connections
+from wallets.tests.fakes import Does
+from wallets.utils.bank import Payment
+from wallets.utils.db import database_now, lock_rows
+
+NO_TIME = 0.0
+
+
+class DrainTestCase(WalletTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.deposit(1000)
+
+    def drain(self, seconds: float = NO_TIME, find=find_due) -> int:
+        return Drain(find, bank=self.bank, seconds=seconds).run()
+
+    def statuses(self) -> list[str]:
+        rows = Transaction.objects.filter(transaction_type="WITHDRAWAL")
+        return list(rows.order_by("pk").values_list("status", flat=True))
+
+    def soon(self, seconds: float) -> Transaction:
+        """A withdrawal that becomes due so much later, by the real clock."""
+        when = database_now() + timedelta(seconds=seconds)
+        return WithdrawalService.schedule(self.alice.uuid, 1, when)
+
+
+class DrainTest(DrainTestCase):
+    def test_pays_all_that_is_due(self):
+        for _ in range(5):
+            self.due_withdrawal(10)
+        self.assertEqual(self.drain(1), 5)
+        self.assertEqual(self.statuses(), ["COMPLETED"] * 5)
+        self.assertEqual(len(self.bank.paid), 5)
+
+    def test_goes_through_more_than_a_batch(self):
+        with override_settings(WITHDRAWAL_BATCH_SIZE=3, WITHDRAWAL_CONCURRENCY=2):
+            for _ in range(10):
+                self.due_withdrawal(10)
+            self.assertEqual(self.drain(30), 10)
+        self.assertEqual(len(set(self.bank.paid_references())), 10)
+
+    def test_is_not_stopped_by_those_without_money(self):
+        rows = [self.due_withdrawal(amount) for amount in (10**9, 10, 10**9, 10)]
+        self.assertEqual(self.drain(1), len(rows))
+        self.assertEqual(self.statuses(), ["FAILED", "COMPLETED"] * 2)
+
+    def test_records_each_by_its_own_answer(self):
+        for _ in range(4):
+            self.due_withdrawal(10)
+        does = [Does.PAY, Does.REFUSE, Does.LOSE, Does.UNREACHABLE]
+        self.bank.script.extend(does)
+        self.drain(1)
+        self.assertEqual(
+            sorted(self.statuses()), ["COMPLETED", "FAILED", "FAILED", "PROCESSING"]
+        )
+
+    def test_pays_at_its_time_what_becomes_due_meanwhile(self):
+        withdrawal = self.soon(0.6)
+        self.assertEqual(self.drain(5), 1)
+        withdrawal.refresh_from_db()
+        late = withdrawal.executed_at - withdrawal.scheduled_for
+        self.assertGreaterEqual(late, timedelta(0))
+        self.assertLess(late, timedelta(seconds=1))
+
+    def test_ends_at_once_when_nothing_becomes_due_in_its_time(self):
+        self.soon(60)
+        began = time.monotonic()
+        self.assertEqual(self.drain(10), 0)
+        self.assertLess(time.monotonic() - began, 5)
+        self.assertEqual(self.statuses(), ["PENDING"])
+
+    def test_claims_nothing_after_its_time(self):
+        self.due_withdrawal(10)
+        self.assertEqual(self.drain(NO_TIME), 0)
+
+    def test_takes_retries_only_from_its_own_sweep(self):
+        failed = self.due_withdrawal(10)
+        self.bank.script.append(Does.REFUSE)
+        self.drain(1)
+        Transaction.objects.filter(pk=failed.pk).update(next_attempt_at=self.now)
+        self.due_withdrawal(10)
+        self.assertEqual(self.drain(1, find=find_retryable), 1)
+        self.assertEqual(self.statuses(), ["COMPLETED", "PENDING"])
+        self.assertEqual(self.drain(1), 1)
+
+    @override_settings(WITHDRAWALS_PAUSED=True)
+    def test_does_nothing_while_paused(self):
+        self.due_withdrawal(10)
+        self.assertEqual(self.drain(1), 0)
+
+    def test_refuses_to_run_inside_a_transaction(self):
+        with self.assertRaises(InsideTransaction), transaction.atomic():
+            self.drain(1)
+
+    def test_ends_when_the_worker_is_stopped_with_its_calls_recorded(self):
+        self.due_withdrawal(10)
+        self.soon(5)
+        asked: list[float] = []
+
+        def stopped(seconds: float) -> bool:
+            asked.append(seconds)
+            return len(self.bank.paid) > 0
+
+        with mock.patch.object(drain.stopping, "wait", stopped):
+            began = time.monotonic()
+            self.assertEqual(self.drain(10), 1)
+        self.assertLess(time.monotonic() - began, 4)
+        self.assertEqual(self.statuses(), ["COMPLETED", "PENDING"])
+
+
+class ConcurrencyTest(DrainTestCase):
+    def crowd(self, payment: Payment) -> None:
+        with self.lock:
+            self.inside += 1
+            self.most = max(self.most, self.inside)
+        time.sleep(0.05)
+        with self.lock:
+            self.inside -= 1
+
+    def test_calls_many_at_once_and_no_more_than_allowed(self):
+        self.lock, self.inside, self.most = threading.Lock(), 0, 0
+        self.bank.on_the_way = self.crowd
+        for _ in range(40):
+            self.due_withdrawal(1)
+        with override_settings(WITHDRAWAL_CONCURRENCY=8):
+            self.assertEqual(self.drain(30), 40)
+        self.assertLessEqual(self.most, 8)
+        self.assertGreater(self.most, 4)
+
+    def test_does_not_wait_for_the_slowest_before_it_takes_more(self):
+        """One call hangs; nine others go on through it."""
+        self.let_go = threading.Event()
+        paid_meanwhile = []
+
+        def on_the_way(payment: Payment) -> None:
+            if payment.amount == 2:
+                paid_meanwhile.append(self.let_go.wait(20))
+            elif len(self.bank.paid) >= 8:
+                self.let_go.set()
+
+        self.bank.on_the_way = on_the_way
+        self.due_withdrawal(2)
+        for _ in range(9):
+            self.due_withdrawal(1)
+        with override_settings(WITHDRAWAL_CONCURRENCY=2, WITHDRAWAL_BATCH_SIZE=2):
+            self.assertEqual(self.drain(30), 10)
+        self.assertEqual(paid_meanwhile, [True])
+
+
+class NoCirclesTest(DrainTestCase):
+    """A loop that waits for others must not eat the machine meanwhile."""
+
+    def test_waits_for_its_last_answer_without_asking_all_the_time(self):
+        """Its time is over, a call is under way, and more has become due."""
+        called = threading.Event()
+
+        def on_the_way(payment: Payment) -> None:
+            called.set()
+            time.sleep(1.2)
+
+        self.bank.on_the_way = on_the_way
+        self.due_withdrawal(1)
+        sweep = Drain(find_due, bank=self.bank, seconds=0.3)
+        self.soon(0.4)
+        with mock.patch.object(Drain, "_until_due", wraps=sweep._until_due) as asked:
+            self.assertEqual(sweep.run(), 1)
+        self.assertLess(asked.call_count, 10)
+
+
+@skipIf(connection.vendor == "sqlite", "no row locks: the transaction is the lock")
+class LockedRowsTest(CommittingTestCase):
+    def test_are_left_to_who_holds_them_without_asking_all_the_time(self):
+        """Another worker is in the middle of its claim, frozen."""
+        self.deposit(1000)
+        withdrawal = self.due_withdrawal(10)
+        builders.due_withdrawal(self.alice, 20, due=self.now)
+        locked, let_go = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            with transaction.atomic():
+                lock_rows(Transaction.objects.filter(pk=withdrawal.pk))
+                locked.set()
+                let_go.wait(20)
+            close_connections()
+
+        holder = threading.Thread(target=hold)
+        holder.start()
+        self.assertTrue(locked.wait(10))
+        with mock.patch.object(drain.payout, "claim", wraps=payout.claim) as claim:
+            began = time.monotonic()
+            claimed = Drain(find_due, bank=self.bank, seconds=1).run()
+            took = time.monotonic() - began
+        let_go.set()
+        holder.join(10)
+        self.assertEqual(claimed, 1)
+        self.assertEqual([payment.amount for payment in self.bank.paid], [20])
+        self.assertLess(took, 5)
+        self.assertLess(claim.call_count, 120)
+
+
+class SweepsTest(DrainTestCase):
+    def test_leave_a_heartbeat(self):
+        for name, sweep in (
+            ("pending", sweeps.pay_pending),
+            ("retry", sweeps.pay_retries),
+            ("resolve", sweeps.resolve_unknown),
+        ):
+            with self.subTest(name):
+                sweep(bank=self.bank)
+                beat = Heartbeat.objects.get(name=name)
+                self.assertLess(abs(beat.ran_at - database_now()), timedelta(seconds=9))
+                self.assertIn("worker", beat.by)
+
+    def test_resolve_all_that_is_due_in_batches(self):
+        for _ in range(5):
+            self.due_withdrawal(1)
+        self.bank.script.extend([Does.PAY_SILENTLY] * 5)
+        self.drain(1)
+        from wallets.models.attempt import Attempt
+
+        Attempt.objects.update(next_check_at=self.now)
+        with override_settings(WITHDRAWAL_BATCH_SIZE=2):
+            self.assertEqual(sweeps.resolve_unknown(bank=self.bank), 5)
+        self.assertEqual(self.statuses(), ["COMPLETED"] * 5)
+
+
+class ExecuteSingleTest(DrainTestCase):
+    def execute(self, pk: int) -> str | None:
+        return sweeps.execute_single(pk, bank=self.bank)
+
+    def test_pays_what_is_due(self):
+        self.assertEqual(self.execute(self.due_withdrawal(1).pk), "COMPLETED")
+
+    def test_waits_for_one_that_is_due_in_a_moment(self):
+        withdrawal = self.soon(0.3)
+        self.assertEqual(self.execute(withdrawal.pk), "COMPLETED")
+        withdrawal.refresh_from_db()
+        self.assertGreaterEqual(withdrawal.executed_at, withdrawal.scheduled_for)
+
+    def test_leaves_what_is_much_too_early(self):
+        self.assertEqual(self.execute(self.soon(60).pk), "PENDING")
+
+    def test_says_how_it_stands_when_there_is_nothing_to_do(self):
+        withdrawal = self.due_withdrawal(1)
+        self.execute(withdrawal.pk)
+        self.assertEqual(self.execute(withdrawal.pk), "COMPLETED")
+        self.assertEqual(len(self.bank.paid), 1)
+        cancelled = WithdrawalService.cancel(self.due_withdrawal(1).pk)
+        self.assertEqual(self.execute(cancelled.pk), "CANCELLED")
+        self.assertIsNone(self.execute(10**9))
+        self.assertIsNone(self.execute(self.deposit(1).pk))

@@ -1,0 +1,83 @@
+"""Faults of real processes, a sample of each: killed, frozen, cut off, over their time.
+
+The whole sweep is `make crash-sweep`; this is its short form, on the engine that the
+suite runs on, in databases of its own on the same server.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import quote
+
+from django.db import connection
+from django.test import SimpleTestCase
+
+from wallets.tests import marks
+
+ROOT = Path(__file__).resolve().parents[2]
+WITHIN_SECONDS = 280
+
+
+@marks.slow
+@marks.timeout(300)
+class CrashSweepTest(SimpleTestCase):
+    def test_ends_well_wherever_a_process_is_killed(self):
+        self.assert_ends_well(
+            *("--action", "kill", "--sample", "4"),
+            *(
+                "--fault",
+                "normal",
+                "--fault",
+                "accept_close",
+                "--fault",
+                "late_booking",
+            ),
+            points=40,
+        )
+
+    def test_ends_well_with_lost_commits_soft_limits_and_frozen_senders(self):
+        self.assert_ends_well(
+            *("--action", "error", "--action", "soft-limit", "--action", "freeze"),
+            *("--fault", "accept_close", "--bank", "able", "--bank", "bare"),
+            *("--sample", "5"),
+            points=25,
+        )
+
+    def test_finds_out_a_service_that_refunds_what_it_does_not_know(self):
+        done = self.sweep(
+            *("--action", "kill", "--sample", "3", "--broken", "refund-on-unknown"),
+            *("--fault", "accept_close", "--bank", "able"),
+        )
+        self.assertEqual(done.returncode, 1, done.stdout)
+        self.assertIn("paid 2 times", done.stdout)
+
+    def assert_ends_well(self, *arguments, points):
+        done = self.sweep(*arguments)
+        self.assertEqual(done.returncode, 0, done.stdout)
+        struck = int(done.stdout.splitlines()[-1].split()[-2])
+        self.assertGreaterEqual(struck, points, done.stdout)
+
+    def sweep(self, *arguments):
+        command = [sys.executable, "-m", "drills.crash_sweep", "--slots", "6"]
+        return subprocess.run(
+            [*command, "--database", address_of_our_own(), *arguments],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=WITHIN_SECONDS,
+        )
+
+
+def address_of_our_own() -> str:
+    """The address of databases that only this process uses, on the suite's server."""
+    if connection.vendor == "sqlite":
+        return "sqlite"
+    its = connection.settings_dict
+    schemes = {"postgresql": "postgres", "mysql": "mysql"}
+    user, password = quote(its["USER"]), quote(its["PASSWORD"])
+    name = f"{its['NAME']}_crash_{os.getpid()}"
+    query = "?ssl_disabled=true" if connection.vendor == "mysql" else ""
+    host = f"{its['HOST'] or '127.0.0.1'}:{its['PORT']}".rstrip(":")
+    return f"{schemes[connection.vendor]}://{user}:{password}@{host}/{name}{query}"

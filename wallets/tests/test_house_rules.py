@@ -1,0 +1,359 @@
+"""The house rules that a machine can check. Each message names the file and the rule."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+from django.test import SimpleTestCase
+
+ROOT = Path(__file__).resolve().parents[2]
+PRODUCT = ("wallet", "wallets", "console")
+MAX_FUNCTION, MAX_MODULE = 50, 300
+DATABASE_ERRORS = {
+    "DatabaseError",
+    "DataError",
+    "Error",
+    "IntegrityError",
+    "InterfaceError",
+    "InternalError",
+    "NotSupportedError",
+    "OperationalError",
+    "ProgrammingError",
+}
+HTTP_CLIENTS = {"requests", "httpx", "aiohttp", "urllib3", "http.client"}
+HTTP_CLIENTS |= {"urllib.request", "http.server"}
+MONEY = {"balance", "held", "movement_count"}
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+@cache
+def sources() -> dict[str, str]:
+    """The product's own modules by their path, without tests and migrations."""
+    return {
+        str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
+        for package in PRODUCT
+        for path in sorted((ROOT / package).rglob("*.py"))
+        if not {"tests", "migrations"} & set(path.relative_to(ROOT).parts)
+    }
+
+
+@cache
+def trees() -> dict[str, ast.Module]:
+    return {path: ast.parse(source) for path, source in sources().items()}
+
+
+def nodes(*kinds: type[ast.AST], under: str = "") -> Iterator[tuple[str, ast.AST]]:
+    """Every node of these kinds, with the path of its module."""
+    for path, tree in trees().items():
+        if path.startswith(under):
+            for node in ast.walk(tree):
+                if isinstance(node, kinds):
+                    yield path, node
+
+
+def name_of(node: ast.AST) -> str:
+    """The last part of a dotted name; empty for anything else."""
+    if isinstance(node, ast.Attribute):
+        return node.attr
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def owner_of(call: ast.Call) -> str:
+    """`Movement` of `Movement.objects.create(…)`; empty for a plain function."""
+    node = call.func
+    while isinstance(node, ast.Attribute):
+        node = node.value
+    return name_of(node) if node is not call.func else ""
+
+
+class HouseRule(SimpleTestCase):
+    def assert_none(self, found: list[str], rule: str) -> None:
+        self.assertEqual(found, [], f"{rule}\n  " + "\n  ".join(found))
+
+
+class SizeTest(HouseRule):
+    # Tables, one entry after the other: a second file would only be looked for.
+    TABLES = {"wallet/settings.py": 350, "wallets/views/schema/operations.py": 350}
+
+    def test_of_a_function_is_a_screen(self):
+        found = [
+            f"{path}:{node.lineno} {node.name}: {length} lines"
+            for path, node in nodes(ast.FunctionDef, ast.AsyncFunctionDef)
+            if (length := node.end_lineno - node.lineno + 1) > MAX_FUNCTION
+        ]
+        self.assert_none(
+            found, f"A function has at most {MAX_FUNCTION} lines: split it"
+        )
+
+    def test_of_a_module_is_one_sitting(self):
+        found = [
+            f"{path}: {length} lines"
+            for path, source in sources().items()
+            if (length := source.count("\n")) > self.TABLES.get(path, MAX_MODULE)
+        ]
+        self.assert_none(found, f"A module has at most {MAX_MODULE} lines: split it")
+
+    def test_is_measured_on_the_whole_product(self):
+        self.assertGreater(len(sources()), 60)
+        self.assertIn("wallets/services/ledger.py", sources())
+
+
+class DocstringTest(HouseRule):
+    LAYERS = ("wallets/services/", "wallets/models/", "wallets/utils/")
+
+    def test_opens_every_module(self):
+        found = [
+            path
+            for path, tree in trees().items()
+            if sources()[path].strip() and not ast.get_docstring(tree)
+        ]
+        self.assert_none(found, "A module's docstring says what lives in it: write one")
+
+    def test_is_on_everything_public_of_services_models_and_utils(self):
+        found = [
+            f"{path}:{node.lineno} {node.name}"
+            for path, tree in trees().items()
+            if path.startswith(self.LAYERS)
+            for node in self.public(tree)
+            if not ast.get_docstring(node)
+        ]
+        self.assert_none(found, "What is public says what it does: write a docstring")
+
+    def public(self, tree: ast.Module) -> Iterator[Function | ast.ClassDef]:
+        """Top-level functions and classes, and the methods of those classes."""
+        for node in tree.body:
+            if not isinstance(node, (Function, ast.ClassDef)) or node.name[0] == "_":
+                continue
+            yield node
+            if isinstance(node, ast.ClassDef):
+                yield from (
+                    method
+                    for method in node.body
+                    if isinstance(method, Function)
+                    and method.name[0] != "_"
+                    and not self.is_plain(method)
+                )
+
+    def is_plain(self, method: Function) -> bool:
+        """A property of one line says what it is; so does an empty protocol's."""
+        return len(method.body) == 1 and any(
+            name_of(decorator) == "property" for decorator in method.decorator_list
+        )
+
+
+class WriterTest(HouseRule):
+    """Money and status have one writer each."""
+
+    def test_of_movements_is_the_ledger(self):
+        found = [
+            f"{path}:{node.lineno}"
+            for path, node in nodes(ast.Call)
+            if path != "wallets/services/ledger.py"
+            and (
+                name_of(node.func) == "Movement"
+                or (
+                    owner_of(node) == "Movement"
+                    and re.search("create|update|delete|save", name_of(node.func))
+                )
+            )
+        ]
+        self.assert_none(found, "Only services/ledger.py writes movements")
+
+    def test_of_balances_is_the_ledger(self):
+        found = [
+            f"{path}:{node.lineno}"
+            for path, node in nodes(ast.Call)
+            if path != "wallets/services/ledger.py"
+            and re.search("update|create", name_of(node.func))
+            and MONEY & {keyword.arg for keyword in node.keywords}
+        ]
+        self.assert_none(found, "Only services/ledger.py writes balances")
+
+    def test_of_a_status_is_the_transition(self):
+        found = [
+            f"{path}:{node.lineno}"
+            for path, node in nodes(ast.Call)
+            if path != "wallets/services/transition.py"
+            and "update" in name_of(node.func)
+            and "status" in {keyword.arg for keyword in node.keywords}
+        ]
+        self.assert_none(found, "Only services/transition.py moves a status")
+
+    def test_never_saves_an_instance(self):
+        """`save()` writes every column, also those that somebody else has changed."""
+        found = [
+            f"{path}:{node.lineno}"
+            for path, node in nodes(ast.Call, under="wallets/")
+            if name_of(node.func) in ("save", "bulk_update")
+            and isinstance(node.func, ast.Attribute)
+        ]
+        self.assert_none(found, "Change rows by guarded UPDATE, never by save()")
+
+
+class TransactionTest(HouseRule):
+    # `db` runs the whole transaction again, from outside; the others have none open.
+    MAY_CATCH = {
+        "wallets/utils/db.py": "runs whole transactions again",
+        "wallets/management/commands/wait_for_db.py": "waits for the database",
+        "wallets/management/commands/run_sweeps.py": "says so and ends",
+        "wallets/services/sweeper.py": "goes on with the next sweep, on a new connection",
+        "wallets/services/readiness.py": "says whether the database answers",
+    }
+
+    def caught(self, handler: ast.ExceptHandler) -> set[str]:
+        kinds = handler.type
+        names = kinds.elts if isinstance(kinds, ast.Tuple) else [kinds]
+        return {name_of(name) for name in names if name is not None}
+
+    def test_is_not_gone_on_with_after_a_database_error(self):
+        found = [
+            f"{path}:{node.lineno}"
+            for path, node in nodes(ast.ExceptHandler)
+            if self.caught(node) & DATABASE_ERRORS and path not in self.MAY_CATCH
+        ]
+        self.assert_none(
+            found,
+            "A database error is caught by utils/db.py only: on MariaDB a deadlock has "
+            "rolled back half, and going on commits the other (views answer, they do "
+            "not go on: name them in TransactionTest.MAY_CATCH with the reason)",
+        )
+
+    def test_has_no_except_inside(self):
+        found = [
+            f"{path}:{inner.lineno}"
+            for path, node in nodes(ast.With)
+            if any(
+                isinstance(item.context_expr, ast.Call)
+                and name_of(item.context_expr.func) == "atomic"
+                for item in node.items
+            )
+            for inner in ast.walk(node)
+            if isinstance(inner, ast.Try) and inner.handlers
+        ]
+        self.assert_none(found, "No except inside atomic(): let it roll back whole")
+
+    def test_is_opened_in_one_module(self):
+        found = [
+            f"{path}:{node.lineno}"
+            for path, node in nodes(ast.Attribute, ast.Name, under="wallets/")
+            if name_of(node) in ("atomic", "set_autocommit", "savepoint")
+            and path != "wallets/utils/db.py"
+        ]
+        self.assert_none(found, "Open transactions by utils.db.run_in_transaction")
+
+    def test_locks_rows_in_one_module(self):
+        found = [
+            f"{path}:{node.lineno}"
+            for path, node in nodes(ast.Attribute)
+            if node.attr == "select_for_update" and path != "wallets/utils/db.py"
+        ]
+        self.assert_none(found, "Lock rows by utils.db.lock_rows, in one order")
+
+
+class OutsideWorldTest(HouseRule):
+    def imported(self, node: ast.AST) -> set[str]:
+        if isinstance(node, ast.Import):
+            return {alias.name for alias in node.names}
+        assert isinstance(node, ast.ImportFrom)
+        module = node.module or ""
+        return {module, *(f"{module}.{alias.name}" for alias in node.names)}
+
+    def test_is_spoken_to_from_utils_only(self):
+        found = [
+            f"{path}:{node.lineno} {', '.join(sorted(names))}"
+            for path, node in nodes(ast.Import, ast.ImportFrom)
+            if not path.startswith("wallets/utils/")
+            and (
+                names := {
+                    name
+                    for name in self.imported(node)
+                    if name in HTTP_CLIENTS or name.split(".")[0] in HTTP_CLIENTS
+                }
+            )
+        ]
+        self.assert_none(found, "HTTP to others lives in wallets/utils/")
+
+    def test_does_not_reach_into_the_tests(self):
+        found = [
+            f"{path}:{node.lineno}"
+            for path, node in nodes(ast.Import, ast.ImportFrom)
+            if any(
+                ".tests" in name or name == "unittest" for name in self.imported(node)
+            )
+        ]
+        self.assert_none(found, "The product knows nothing of its tests")
+
+
+class SQLTest(HouseRule):
+    # Trigger bodies with the names of our own tables; no value from anywhere.
+    MAY_FORMAT = {"wallets/utils/append_only.py"}
+
+    def is_built(self, node: ast.AST) -> bool:
+        """Whether the text is put together here: f-string, +, % or format()."""
+        if isinstance(node, ast.JoinedStr):
+            return any(isinstance(part, ast.FormattedValue) for part in node.values)
+        if isinstance(node, ast.BinOp):
+            return True
+        return isinstance(node, ast.Call) and name_of(node.func) == "format"
+
+    def test_takes_values_as_parameters(self):
+        found = [
+            f"{path}:{node.lineno}"
+            for path, node in nodes(ast.Call)
+            if name_of(node.func)
+            in ("execute", "executemany", "raw", "RawSQL", "extra")
+            and path not in self.MAY_FORMAT
+            and node.args
+            and self.is_built(node.args[0])
+        ]
+        self.assert_none(found, "SQL is a constant; values are its parameters")
+
+
+class TidinessTest(HouseRule):
+    UNFINISHED = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
+
+    def test_leaves_nothing_for_later(self):
+        found = [
+            f"{path}:{number}"
+            for path, source in sources().items()
+            for number, line in enumerate(source.splitlines(), start=1)
+            if self.UNFINISHED.search(line)
+        ]
+        self.assert_none(found, "Finish it, or file it: no TODO in the code")
+
+    def test_uses_no_signals_of_models(self):
+        found = [
+            f"{path}:{node.lineno}"
+            for path, node in nodes(ast.ImportFrom)
+            if node.module and node.module.startswith("django.db.models.signals")
+        ]
+        self.assert_none(found, "No model signals: bulk writes pass them by")
+
+    def test_opens_no_transaction_around_requests(self):
+        self.assertNotIn("ATOMIC_REQUESTS", "".join(sources().values()))
+
+    def test_gives_each_test_a_sentence(self):
+        """A name finishes its class's sentence: words, not a number."""
+        path = ROOT / "wallets" / "tests"
+        found = []
+        for file in sorted(path.glob("test_*.py")):
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+                if isinstance(node, Function) and node.name.startswith("test_"):
+                    words = node.name.split("_")[1:]
+                    if all(word.isdigit() for word in words):
+                        found.append(f"{file.name}:{node.lineno} {node.name}")
+        self.assert_none(found, "A test's name is a sentence")
+
+    def test_makes_each_migration_say_its_rule(self):
+        names = re.compile(r"00\d\d_[a-z0-9_]+\.py")
+        found = [
+            path.name
+            for path in (ROOT / "wallets" / "migrations").glob("0*.py")
+            if not names.fullmatch(path.name) or "auto" in path.name
+        ]
+        self.assert_none(found, "A migration's name says what it does")

@@ -1,0 +1,172 @@
+"""Log lines: one JSON object each, with ids, and nothing that was entrusted to us."""
+
+import io
+import json
+import logging
+from unittest import mock
+
+import structlog
+from celery import shared_task
+from django.conf import settings
+from django.test import Client
+from django_structlog.celery.receivers import CeleryReceiver
+
+from wallets.services import resolver
+from wallets.services.wallet import WalletService
+from wallets.services.withdrawal import WithdrawalService
+from wallets.tests.base import CommittingTestCase
+from wallets.tests.fakes import FakeBank
+from wallets.utils.bank import Answer, Outcome
+
+CANARY = "canary-7f3a"
+KEY = "ca0a21ca-0a21-4a21-8a21-ca0a21ca0a21"
+
+
+class TalkativeBank(FakeBank):
+    """Says things in its answers that are nobody else's business."""
+
+    answers = [
+        Answer(Outcome.ACCEPTED, f"{CANARY} accepted", 200),
+        Answer(Outcome.REJECTED, f"{CANARY} rejected", 200),
+        Answer(Outcome.UNKNOWN, f"{CANARY} unknown", 500),
+    ]
+
+    def pay(self, payment, *, send_before=float("inf")):
+        return self.answers.pop() if self.answers else Answer(Outcome.UNKNOWN, CANARY)
+
+
+@shared_task
+def fails_with_a_secret():
+    raise RuntimeError(CANARY)
+
+
+class LogTestCase(CommittingTestCase):
+    """Captures every line as production writes it."""
+
+    def setUp(self):
+        super().setUp()
+        self.stream = io.StringIO()
+        handler = logging.StreamHandler(self.stream)
+        config = settings.LOGGING["formatters"]["line"]
+        handler.setFormatter(
+            config["()"](**{k: v for k, v in config.items() if k != "()"})
+        )
+        root = logging.getLogger()
+        level = root.level
+        root.addHandler(handler)
+        root.setLevel(logging.DEBUG)
+        self.addCleanup(root.setLevel, level)
+        self.addCleanup(root.removeHandler, handler)
+
+    def lines(self):
+        return [json.loads(line) for line in self.stream.getvalue().splitlines()]
+
+    def text(self):
+        return self.stream.getvalue()
+
+
+class LogTest(LogTestCase):
+    def post(self, path, data, **headers):
+        client = Client(raise_request_exception=False)
+        return client.post(path, data, content_type="application/json", headers=headers)
+
+    def test_tells_each_request_with_its_id(self):
+        self.post("/wallets/", "", **{"X-Request-ID": "0123456789abcdef"})
+        (line,) = [line for line in self.lines() if line["event"] == "request"]
+        self.assertEqual(
+            (line["method"], line["path"], line["status"], line["request_id"]),
+            ("POST", "/wallets/", 201, "0123456789abcdef"),
+        )
+        self.assertEqual(line["service"], settings.SERVICE_NAME)
+        self.assertRegex(line["time"], r"^\d{4}-.*Z$")
+
+    def test_ties_a_withdrawal_to_its_request(self):
+        due = self.after(3600).isoformat()
+        path = f"/wallets/{self.alice.uuid}/withdraw"
+        made = self.post(path, json.dumps({"amount": 5, "scheduled_for": due}))
+        (line,) = [line for line in self.lines() if "withdrawal_id" in line]
+        self.assertEqual(line["withdrawal_id"], made.json()["id"])
+        self.assertEqual(line["request_id"], made.headers["X-Request-ID"])
+
+    def test_tells_what_becomes_of_a_withdrawal(self):
+        self.deposit(100)
+        withdrawal = self.due_withdrawal(10)
+        WithdrawalService.execute(withdrawal.pk, bank=self.bank, now=self.now)
+        events = [
+            (line["event"], line["state"])
+            for line in self.lines()
+            if line.get("withdrawal_id") == withdrawal.pk
+        ]
+        self.assertEqual(
+            events,
+            [
+                ("withdrawal: schedule", "pending"),
+                ("withdrawal: claim", "sending"),
+                ("withdrawal: accepted", "completed"),
+            ],
+        )
+
+    def test_never_tells_what_a_client_sends(self):
+        path = f"/wallets/{self.alice.uuid}/deposit"
+        headers = {
+            "Idempotency-Key": KEY,
+            "Authorization": f"Bearer {CANARY}",
+            "Cookie": f"session={CANARY}",
+            "User-Agent": CANARY,
+            "Referer": f"https://{CANARY}/",
+            "X-Request-ID": f"{CANARY} {CANARY}",
+        }
+        for body in (
+            json.dumps({"amount": 10, "note": CANARY}),
+            json.dumps({"amount": CANARY}),
+            f"{{{CANARY}",
+            json.dumps({"amount": 10}),
+            json.dumps({"amount": 11}),  # the same key for something else
+        ):
+            self.post(f"{path}?note={CANARY}", body, **headers)
+            self.post(path, body, **headers)
+        with mock.patch.object(
+            WalletService, "deposit", side_effect=RuntimeError(CANARY)
+        ):
+            self.assertEqual(
+                self.post(path, json.dumps({"amount": 10}), **headers).status_code, 500
+            )
+        self.assert_silent()
+        self.assertIn("RuntimeError", self.text())
+        self.assertGreater(len(self.lines()), 8)
+
+    def test_never_tells_what_the_bank_answers(self):
+        self.deposit(100)
+        bank = TalkativeBank()
+        for _ in range(3):
+            withdrawal = self.due_withdrawal(10)
+            WithdrawalService.execute(withdrawal.pk, bank=bank, now=self.now)
+        resolver.resolve_due(bank=bank, limit=10, now=self.after(120))
+        self.assert_silent()
+        for state in ("completed", "failed_retryable", "unknown"):
+            self.assertIn(state, self.text())
+
+    def test_never_tells_what_a_failed_task_says(self):
+        receiver = CeleryReceiver()
+        receiver.connect_worker_signals()
+        result = fails_with_a_secret.apply(throw=False)
+        (line,) = [line for line in self.lines() if line["event"] == "task_failed"]
+        self.assertEqual(line["task_id"], result.id)
+        self.assertEqual(line["exception"], "RuntimeError")
+        self.assert_silent()
+
+    def test_never_tells_a_secret_of_the_configuration(self):
+        logging.getLogger("a.library").error(
+            "cannot reach x:%s@db", settings.SECRET_KEY
+        )
+        self.assertNotIn(settings.SECRET_KEY, self.text())
+        self.assertIn("x:***@db", self.text())
+
+    def assert_silent(self):
+        for planted in (CANARY, KEY):
+            found = [line for line in self.text().splitlines() if planted in line]
+            self.assertEqual(found, [])
+
+    def tearDown(self):
+        structlog.contextvars.clear_contextvars()
+        super().tearDown()

@@ -1,0 +1,192 @@
+"""/metrics: read with Prometheus' own parser, and equal to what has happened."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from unittest import mock
+
+from django.conf import settings
+from django.http import HttpResponse
+from django.test import RequestFactory, SimpleTestCase, override_settings
+from django.urls import path
+from prometheus_client.parser import text_string_to_metric_families
+
+from wallets.models.tally import Tally
+from wallets.services import heartbeat, metrics, resolver
+from wallets.services.withdrawal import WithdrawalService
+from wallets.tests.base import WalletTestCase
+from wallets.tests.fakes import BARE, Does, FakeBank
+from wallets.utils import request_metrics
+from wallets.views import metrics as views
+from wallets.views.metrics import count_requests
+
+urlpatterns = [path("metrics", views.metrics)]
+
+
+def parse(text):
+    """Every sample: its value by its name and labels."""
+    return {
+        (sample.name, *sorted(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+@override_settings(ROOT_URLCONF=__name__)
+class ScrapeTest(WalletTestCase):
+    def scrape(self, **headers):
+        answer = self.client.get("/metrics", headers=headers)
+        self.assertEqual(answer.status_code, 200, answer.content)
+        return parse(answer.content.decode())
+
+    def execute(self, amount, *does, late=0):
+        self.bank.script.extend(does)
+        withdrawal = self.due_withdrawal(amount)
+        return WithdrawalService.execute(
+            withdrawal.pk, bank=self.bank, now=self.after(late)
+        )
+
+    def test_tells_what_has_happened(self):
+        self.deposit(1000)
+        self.execute(100)
+        self.execute(50, late=3)
+        self.execute(5000)  # more than there is
+        WithdrawalService.cancel(self.due_withdrawal(1).pk)
+
+        found = self.scrape()
+
+        for name, value in (
+            (("wallet_deposits_total",), 1),
+            (("wallet_deposits_amount_total",), 1000),
+            (("wallet_payouts_amount_total",), 150),
+            (("wallet_withdrawals_total", ("outcome", "paid")), 2),
+            (("wallet_withdrawals_total", ("outcome", "failed")), 1),
+            (("wallet_withdrawals_total", ("outcome", "cancelled")), 1),
+            (("wallet_withdrawal_events_total", ("event", "accepted")), 2),
+            (("wallet_withdrawal_lateness_seconds_bucket", ("le", "0.1")), 1),
+            (("wallet_withdrawal_lateness_seconds_bucket", ("le", "5")), 2),
+            (("wallet_withdrawal_lateness_seconds_count",), 2),
+            (("wallet_withdrawal_lateness_seconds_sum",), 3),
+        ):
+            with self.subTest(name=name):
+                self.assertEqual(found[name], value)
+
+    def test_tells_how_things_stand(self):
+        self.deposit(1000)
+        self.execute(100, Does.LOSE)
+        self.due_withdrawal(7)
+        resolver.resolve_due(bank=FakeBank(BARE), limit=5, now=self.after(60))
+        heartbeat.beat("pending")
+
+        found = self.scrape()
+
+        for name, value in (
+            (("wallet_in_flight_amount",), 100),
+            (("wallet_in_flight",), 1),
+            (("wallet_unknown",), 1),
+            (("wallet_needs_review",), 1),
+            (("wallet_due",), 1),
+            (("wallet_alarms_open", ("kind", "needs_review")), 1),
+            (("wallet_sweep_age_seconds", ("sweep", "retry")), float("inf")),
+        ):
+            with self.subTest(name=name):
+                self.assertEqual(found[name], value)
+        age = found[("wallet_sweep_age_seconds", ("sweep", "pending"))]
+        self.assertLess(age, 60)
+
+    @override_settings(METRICS_TOKEN="long enough a token")
+    def test_wants_the_token_where_one_is_set(self):
+        for sent in ("", "Bearer", "Bearer wrong", "long enough a token"):
+            with self.subTest(sent=sent):
+                answer = self.client.get("/metrics", headers={"Authorization": sent})
+                self.assertEqual(answer.status_code, 403)
+        self.scrape(Authorization="Bearer long enough a token")
+
+
+class CountingTest(WalletTestCase):
+    def count(self, minutes):
+        """What is counted when the clock shows so many minutes from now."""
+        with mock.patch.object(
+            metrics, "database_now", return_value=self.after(60 * minutes)
+        ):
+            return metrics.figures().totals
+
+    def test_counts_what_is_settled_only_once(self):
+        self.deposit(10)
+        first = self.count(2)
+        tally = Tally.objects.get(name="movement")
+        self.assertEqual((tally.upto > 0, tally.totals["count:deposit"]), (True, 1))
+
+        self.deposit(20)
+        second = self.count(2)
+
+        self.assertEqual((first["amount:deposit"], second["amount:deposit"]), (10, 30))
+
+    def test_keeps_nothing_that_may_still_be_joined_by_others(self):
+        self.deposit(10)
+        self.assertEqual(self.count(0.5)["count:deposit"], 1)
+        tally = Tally.objects.get(name="movement")
+        self.assertLess(tally.upto, self.alice.movements.get().pk)
+        self.assertEqual(tally.totals, {})
+
+    def test_agrees_with_itself_however_it_is_cut(self):
+        self.deposit(1000)
+        for amount in (1, 2, 3):
+            withdrawal = self.due_withdrawal(amount)
+            WithdrawalService.execute(withdrawal.pk, bank=self.bank, now=self.now)
+        whole = self.count(0)
+        with mock.patch.object(metrics, "BATCH", 2):
+            for _ in range(12):
+                last = self.count(5)
+        self.assertEqual(last, whole)
+
+    def test_does_not_count_twice_when_two_count_at_once(self):
+        self.deposit(10)
+        stale = Tally.objects.get_or_create(name="movement")[0]
+        self.count(2)
+        metrics._keep(stale, 10**6, metrics.Counter({"count:deposit": 99}))
+        self.assertEqual(self.count(2)["count:deposit"], 1)
+
+
+class RequestsTest(SimpleTestCase):
+    def test_are_counted_by_route_never_by_path(self):
+        for path_, method in (("/wallets/1", "GET"), ("/wallets/2", "BREW")):
+            request = RequestFactory().generic(method, path_)
+            request.resolver_match = mock.Mock(route="wallets/<id>")
+            count_requests(lambda _request: HttpResponse(status=204))(request)
+        found = parse(_text())
+        for method in ("GET", "other"):
+            labels = [("method", method), ("route", "wallets/<id>"), ("status", "204")]
+            self.assertEqual(found[("wallet_http_requests_total", *labels)], 1)
+            count = "wallet_http_request_seconds_count"
+            self.assertIn((count, *labels[:2]), found)
+
+    def test_of_several_processes_are_added(self):
+        script = (
+            "from wallets.utils import request_metrics as r;"
+            "r.REQUESTS.labels('GET', 'x', '200').inc()"
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            env = os.environ | {"PROMETHEUS_MULTIPROC_DIR": folder}
+            for _ in range(2):
+                subprocess.run(
+                    [sys.executable, "-c", script],
+                    env=env,
+                    cwd=settings.BASE_DIR,
+                    check=True,
+                )
+            with mock.patch.dict(os.environ, env):
+                found = parse(_text())
+        labels = (("method", "GET"), ("route", "x"), ("status", "200"))
+        self.assertEqual(found[("wallet_http_requests_total", *labels)], 2)
+
+    def test_are_counted_only_where_it_is_switched_on(self):
+        self.assertEqual(self.client.get("/metrics").status_code, 404)
+        self.assertNotIn("wallets.views.metrics.count_requests", settings.MIDDLEWARE)
+
+
+def _text():
+    from prometheus_client import generate_latest
+
+    return generate_latest(request_metrics.registry()).decode()

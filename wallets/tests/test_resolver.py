@@ -1,0 +1,554 @@
+"""Unknown is not failed: how the resolver finds out, and when it may believe what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from unittest import mock
+
+from django.conf import settings
+from django.test import override_settings
+
+from wallets.models.alarm import Alarm
+from wallets.models.attempt import Attempt
+from wallets.models.states import State
+from wallets.models.transaction import Transaction
+from wallets.services import payout, resolver
+from wallets.services.payout import Sending
+from wallets.services.withdrawal import WithdrawalService
+from wallets.tests.base import WalletTestCase
+from wallets.tests.fakes import (
+    ABLE,
+    BARE,
+    DEDUPES_ONLY,
+    LOOKS_UP_ONLY,
+    Does,
+    FakeBank,
+)
+from wallets.utils import clock
+from wallets.utils.bank import Abilities, Answer, Outcome
+
+LEASE = settings.WITHDRAWAL_LEASE
+QUIET = settings.WITHDRAWAL_QUIET_PERIOD
+NOT_FOUND = Answer(Outcome.NOT_FOUND, "not found", 404)
+PAID = Answer(Outcome.ACCEPTED, "paid", 200)
+REFUSED = Answer(Outcome.REJECTED, "refused", 200)
+TROUBLE = Answer(Outcome.UNKNOWN, "<h1>Error</h1>", 500)
+
+
+class InThisThread:
+    """Runs calls at once: what they do sees the test's own transaction."""
+
+    def __init__(self, size: int) -> None: ...
+
+    def __enter__(self) -> InThisThread:
+        return self
+
+    def __exit__(self, *exc: object) -> None: ...
+
+    map = staticmethod(lambda call, items: [call(item) for item in items])
+
+
+class ResolverTestCase(WalletTestCase):
+    abilities = LOOKS_UP_ONLY
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.bank = FakeBank(self.abilities)
+        self.deposit(1000)
+        patch = mock.patch.object(resolver, "ThreadPoolExecutor", InThisThread)
+        patch.start()
+        self.addCleanup(patch.stop)
+
+    def unknown(self, does: Does = Does.LOSE) -> Transaction:
+        """A withdrawal whose sender got no answer."""
+        withdrawal = self.due_withdrawal(100)
+        self.bank.script.append(does)
+        WithdrawalService.execute(withdrawal.pk, bank=self.bank, now=self.now)
+        return withdrawal
+
+    def crashed(self) -> tuple[Transaction, Sending]:
+        """A withdrawal that was claimed and nothing heard of since."""
+        withdrawal = self.due_withdrawal(100)
+        rows = Transaction.objects.filter(pk=withdrawal.pk)
+        (sending,) = payout.claim(rows, limit=1, now=self.now).sendings
+        return withdrawal, sending
+
+    def resolve(self, at: float, *answers: Answer) -> int:
+        """One sweep at that moment; the bank gives these answers to look-ups."""
+        self.bank.look_up_script.extend(answers)
+        return resolver.resolve_due(bank=self.bank, limit=100, now=self.after(at))
+
+    def sweep_until(self, end: float, step: float = 5) -> None:
+        """Sweeps as Beat would have them, up to that moment."""
+        at = 0.0
+        while at <= end:
+            self.resolve(at)
+            at += step
+
+    def assert_state(self, withdrawal: Transaction, state: State) -> None:
+        withdrawal.refresh_from_db()
+        self.assertIs(withdrawal.state, state)
+
+    def assert_held(self, amount: int = 100) -> None:
+        self.assert_money(self.alice, balance=1000 - amount, held=amount)
+
+
+class LookUpTest(ResolverTestCase):
+    def test_settles_what_was_paid(self):
+        withdrawal = self.unknown(Does.PAY_SILENTLY)
+        self.resolve(LEASE)
+        self.assert_state(withdrawal, State.COMPLETED)
+        self.assertEqual(withdrawal.executed_at, self.now)
+        self.assertEqual(len(self.bank.paid), 1)
+        self.assert_money(self.alice, balance=900)
+
+    def test_releases_at_once_what_was_refused(self):
+        withdrawal = self.unknown()
+        self.resolve(LEASE, REFUSED)
+        self.assert_state(withdrawal, State.FAILED_RETRYABLE)
+        self.assert_money(self.alice, balance=1000)
+
+    def test_does_not_believe_not_found_before_the_quiet_period_is_over(self):
+        withdrawal = self.unknown()
+        self.sweep_until(QUIET - 1)
+        self.assert_state(withdrawal, State.UNKNOWN)
+        self.assertEqual(withdrawal.attempts.get().not_found_count, 0)
+        self.assertGreater(withdrawal.attempts.get().checks, 3)
+        self.assert_held()
+
+    def test_does_not_believe_not_found_once(self):
+        withdrawal = self.unknown()
+        self.resolve(QUIET)
+        self.assert_state(withdrawal, State.UNKNOWN)
+        self.assertEqual(withdrawal.attempts.get().not_found_count, 1)
+        self.assert_held()
+
+    def test_believes_not_found_twice_after_the_quiet_period(self):
+        withdrawal = self.unknown()
+        self.resolve(QUIET)
+        self.resolve(QUIET + 60)
+        self.assert_state(withdrawal, State.FAILED_RETRYABLE)
+        self.assertEqual(withdrawal.failure_code, "not_found_at_bank")
+        self.assertEqual(withdrawal.attempts.get().outcome, "not_found")
+        self.assert_money(self.alice, balance=1000)
+
+    def test_pays_once_what_the_bank_booked_late(self):
+        """Measured on a toy: a look-up at once says not found, 0.8 s later it is booked."""
+        withdrawal = self.unknown(Does.BOOK_LATE)
+        self.resolve(LEASE)
+        self.resolve(QUIET - 1)
+        self.bank.book()
+        self.sweep_until(2 * QUIET)
+        self.assert_state(withdrawal, State.COMPLETED)
+        self.assertEqual(len(self.bank.paid), 1)
+
+    def test_starts_to_count_anew_after_any_other_answer(self):
+        """Flapping: not found, an error, not found."""
+        withdrawal = self.unknown()
+        at = QUIET
+        for answer in (NOT_FOUND, TROUBLE, NOT_FOUND, TROUBLE, NOT_FOUND):
+            self.assertEqual(self.resolve(at, answer), 1)
+            self.assert_state(withdrawal, State.UNKNOWN)
+            at += 600
+        self.assert_held()
+        self.resolve(at, NOT_FOUND)
+        self.assert_state(withdrawal, State.FAILED_RETRYABLE)
+
+    def test_believes_found_after_not_found(self):
+        withdrawal = self.unknown()
+        self.resolve(QUIET, NOT_FOUND)
+        self.resolve(QUIET + 60, PAID)
+        self.assert_state(withdrawal, State.COMPLETED)
+
+    def test_does_not_count_an_answer_that_was_asked_for_before_the_quiet_period(self):
+        """The resolver is frozen between asking and recording."""
+        withdrawal = self.unknown()
+        asked, recorded = self.after(LEASE), self.after(QUIET + 60)
+        with mock.patch.object(
+            resolver, "database_now", side_effect=[asked, recorded, recorded]
+        ):
+            resolver.resolve_due(bank=self.bank, limit=10)
+        self.assertEqual(withdrawal.attempts.get().checks, 1)
+        self.assertEqual(withdrawal.attempts.get().not_found_count, 0)
+
+    def test_waits_longer_each_time_and_never_gives_up(self):
+        withdrawal = self.unknown()
+        at, waits = LEASE, []
+        for _ in range(14):
+            self.resolve(at, TROUBLE)
+            attempt = withdrawal.attempts.get()
+            next_at = (attempt.next_check_at - self.now).total_seconds()
+            waits.append(next_at - at)
+            at = next_at
+        cap = settings.WITHDRAWAL_CHECK_CAP
+        self.assertLess(waits[0], 10)
+        self.assertGreater(waits[-1], cap * 0.7)
+        self.assertLessEqual(max(waits), cap * 1.3)
+        self.assert_held()
+
+    def test_calls_an_operator_after_an_hour_and_goes_on_looking(self):
+        withdrawal = self.unknown()
+        patience = settings.WITHDRAWAL_REVIEW_AFTER
+        self.resolve(LEASE, TROUBLE)
+        self.resolve(patience - 1, TROUBLE)
+        self.assert_state(withdrawal, State.UNKNOWN)
+        self.resolve(patience + 1000, TROUBLE)
+        self.assert_state(withdrawal, State.NEEDS_REVIEW)
+        self.assertEqual(withdrawal.alarms.get().kind, Alarm.Kind.NEEDS_REVIEW)
+        self.resolve(patience + 5000, PAID)
+        self.assert_state(withdrawal, State.COMPLETED)
+
+    def test_never_releases_by_itself_what_an_operator_looks_at(self):
+        withdrawal = self.unknown()
+        self.resolve(settings.WITHDRAWAL_REVIEW_AFTER + 1, TROUBLE)
+        for hours in range(1, 5):
+            at = settings.WITHDRAWAL_REVIEW_AFTER + 3600 * hours
+            self.resolve(at, NOT_FOUND if hours % 2 else REFUSED)
+        self.assert_state(withdrawal, State.NEEDS_REVIEW)
+        self.assertEqual(withdrawal.alarms.count(), 1)
+        self.assert_held()
+
+    def test_counts_look_ups_not_as_retries(self):
+        withdrawal = self.unknown()
+        self.sweep_until(QUIET - 1)
+        withdrawal.refresh_from_db()
+        self.assertEqual(withdrawal.retry_count, 0)
+
+
+class QuietPeriodTest(ResolverTestCase):
+    def believable(self, abilities: Abilities) -> float:
+        attempt = Attempt(last_sent_at=self.now)
+        moment = resolver.believable_at(attempt, abilities)
+        return (moment - self.now).total_seconds()
+
+    def test_covers_lease_longest_call_and_booking_time(self):
+        self.assertEqual(self.believable(Abilities(looks_up=True)), QUIET)
+        slow = Abilities(looks_up=True, booking_time=86400)
+        longest = LEASE + settings.THIRD_PARTY_DEADLINE
+        self.assertEqual(self.believable(slow), 86400 + longest)
+        with override_settings(WITHDRAWAL_QUIET_PERIOD=1):
+            self.assertEqual(self.believable(Abilities(looks_up=True)), longest)
+
+    def test_begins_with_the_last_send(self):
+        attempt = Attempt(started_at=self.now, last_sent_at=self.after(500))
+        self.assertEqual(
+            resolver.believable_at(attempt, Abilities()), self.after(500 + QUIET)
+        )
+
+
+class LeaseTest(ResolverTestCase):
+    def test_protects_a_sender_that_is_at_work(self):
+        withdrawal, _ = self.crashed()
+        self.assertEqual(self.resolve(LEASE - 1), 0)
+        self.assert_state(withdrawal, State.SENDING)
+
+    def test_ends_in_unknown(self):
+        withdrawal, _ = self.crashed()
+        self.assertEqual(self.resolve(LEASE), 1)
+        self.assert_state(withdrawal, State.UNKNOWN)
+        self.assertEqual(withdrawal.unknown_since, self.after(LEASE))
+        row = withdrawal.transitions.get(event="unknown")
+        self.assertEqual(row.evidence, resolver.LEASE_EXPIRED)
+        self.assert_held()
+
+    def test_is_recovered_whether_the_bank_was_reached_or_not(self):
+        """Killed before the call: not found. Killed after it: found. Each paid once."""
+        never, _ = self.crashed()
+        paid, sending = self.crashed()
+        self.bank.pay(sending.payment)
+        self.sweep_until(2 * QUIET, step=10)
+        self.assert_state(never, State.FAILED_RETRYABLE)
+        self.assert_state(paid, State.COMPLETED)
+        self.assertEqual(len(self.bank.paid), 1)
+        self.assert_money(self.alice, balance=900)
+
+
+class ZombieTest(ResolverTestCase):
+    """A sender that was frozen and comes back when others have gone on."""
+
+    def test_sends_nothing_after_its_lease(self):
+        _, sending = self.crashed()
+        self.sweep_until(2 * QUIET, step=10)
+        with mock.patch.object(clock, "elapsed", return_value=sending.send_before):
+            answer = self.bank.pay(sending.payment, send_before=sending.send_before)
+        self.assertEqual(answer.outcome, Outcome.NOT_SENT)
+        payout.record([(sending, answer)], now=self.after(3 * QUIET))
+        self.assertEqual(self.bank.requests, [])
+        self.assertEqual(Alarm.objects.count(), 0)
+
+    def test_is_believed_while_the_outcome_is_unknown(self):
+        for answer, state in (
+            (PAID, State.COMPLETED),
+            (REFUSED, State.FAILED_RETRYABLE),
+            (Answer(Outcome.NOT_SENT), State.FAILED_RETRYABLE),
+        ):
+            withdrawal, sending = self.crashed()
+            self.resolve(LEASE)
+            payout.record([(sending, answer)], now=self.after(LEASE + 1))
+            with self.subTest(answer.outcome):
+                self.assert_state(withdrawal, state)
+
+    def test_loses_against_a_look_up_that_was_faster(self):
+        withdrawal, sending = self.crashed()
+        self.bank.pay(sending.payment)
+        self.resolve(LEASE)
+        payout.record([(sending, PAID)], now=self.after(LEASE + 1))
+        self.assert_state(withdrawal, State.COMPLETED)
+        self.assertEqual(withdrawal.movements.filter(kind="settle").count(), 1)
+        self.assertEqual(withdrawal.alarms.count(), 0)
+
+    def test_raises_an_alarm_when_its_payment_was_released(self):
+        withdrawal, sending = self.crashed()
+        self.resolve(QUIET, NOT_FOUND)
+        self.resolve(QUIET + 60, NOT_FOUND)
+        payout.record([(sending, PAID)], now=self.after(QUIET + 61))
+        self.assert_state(withdrawal, State.FAILED_RETRYABLE)
+        self.assertEqual(withdrawal.alarms.get().kind, Alarm.Kind.PAID_AFTER_RELEASE)
+        self.assert_money(self.alice, balance=1000)
+
+
+class TwoResolversTest(ResolverTestCase):
+    def test_take_each_attempt_once(self):
+        self.unknown()
+        asked = []
+        look_up = self.bank.look_up
+
+        def look_up_and_sweep(payment):
+            asked.append(payment)
+            if len(asked) == 1:
+                self.assertEqual(self.resolve(LEASE + 1), 0, "taken by both")
+            return look_up(payment)
+
+        with mock.patch.object(self.bank, "look_up", look_up_and_sweep):
+            self.resolve(LEASE)
+        self.assertEqual(len(asked), 1)
+
+    def test_do_not_record_an_answer_that_a_later_one_has_overtaken(self):
+        """The first is frozen in its call; the second asks after its take has lapsed."""
+        withdrawal = self.unknown()
+        overtaken = self.during_look_up(
+            QUIET, NOT_FOUND, lambda: self.resolve(QUIET + LEASE, TROUBLE)
+        )
+        self.assertTrue(overtaken)
+        attempt = withdrawal.attempts.get()
+        self.assertEqual((attempt.checks, attempt.not_found_count), (2, 0))
+        self.assertEqual(attempt.answer, TROUBLE.reason)
+
+    def test_do_not_both_end_an_attempt(self):
+        withdrawal = self.unknown(Does.PAY_SILENTLY)
+        self.during_look_up(LEASE, PAID, lambda: self.resolve(2 * LEASE, PAID))
+        self.assert_state(withdrawal, State.COMPLETED)
+        self.assertEqual(withdrawal.movements.filter(kind="settle").count(), 1)
+
+    def test_raise_an_alarm_when_they_were_told_opposite_things(self):
+        withdrawal = self.unknown()
+        self.during_look_up(LEASE, PAID, lambda: self.resolve(2 * LEASE, REFUSED))
+        self.assert_state(withdrawal, State.FAILED_RETRYABLE)
+        self.assertEqual(withdrawal.alarms.get().kind, Alarm.Kind.PAID_AFTER_RELEASE)
+
+    def during_look_up(
+        self, at: float, answer: Answer, other: Callable[[], object]
+    ) -> bool:
+        """A sweep whose look-up is answered so, after something else happened."""
+        look_up = self.bank.look_up
+        happened = []
+
+        def interrupted(payment):
+            if happened:
+                return look_up(payment)
+            happened.append(True)
+            other()
+            return answer
+
+        with mock.patch.object(self.bank, "look_up", interrupted):
+            self.resolve(at)
+        return bool(happened)
+
+
+class ResendTest(ResolverTestCase):
+    abilities = DEDUPES_ONLY
+
+    def test_sends_the_same_reference_again(self):
+        for does in (Does.LOSE, Does.PAY_SILENTLY):
+            withdrawal = self.unknown(does)
+            with self.subTest(does):
+                self.resolve(LEASE)
+                self.assert_state(withdrawal, State.COMPLETED)
+                self.assertEqual(withdrawal.attempts.get().sends, 2)
+                self.assertEqual(withdrawal.retry_count, 0)
+        first, again, *_ = self.bank.requests
+        self.assertEqual(first, again)
+        self.assertEqual(len(self.bank.paid), 2)
+        self.assert_money(self.alice, balance=800)
+
+    def test_has_a_lease_of_its_own(self):
+        withdrawal = self.unknown()
+        self.bank.script.append(Does.LOSE)
+        seen: list[Attempt] = []
+        self.bank.on_the_way = lambda payment: seen.append(
+            Attempt.objects.select_related("transaction").get()
+        )
+        self.resolve(LEASE)
+        (attempt,) = seen
+        self.assertEqual(attempt.last_sent_at, self.after(LEASE))
+        self.assertEqual(attempt.lease_expires_at, self.after(2 * LEASE))
+        self.assertIs(attempt.transaction.state, State.SENDING)
+        self.assert_state(withdrawal, State.UNKNOWN)
+
+    def test_does_not_release_on_a_refusal(self):
+        """The first request is still on its way at the bank, which pays it later."""
+        withdrawal = self.unknown(Does.BOOK_LATE)
+        self.bank.script.append(Does.REFUSE)
+        self.resolve(LEASE)
+        self.assert_state(withdrawal, State.UNKNOWN)
+        self.bank.book()
+        self.sweep_until(3600, step=60)
+        self.assert_state(withdrawal, State.COMPLETED)
+        self.assertEqual(len(self.bank.paid), 1)
+        self.assertEqual(Alarm.objects.count(), 0)
+
+    def test_does_not_release_when_it_could_not_be_sent(self):
+        withdrawal = self.unknown(Does.PAY_SILENTLY)
+        self.bank.script.append(Does.UNREACHABLE)
+        self.resolve(LEASE)
+        self.assert_state(withdrawal, State.UNKNOWN)
+        self.assert_held()
+
+    def test_ends_with_the_banks_memory(self):
+        """Once it may have forgotten the reference, the same request would pay again."""
+        withdrawal = self.unknown()
+        window = DEDUPES_ONLY.dedupe_window
+        self.bank.script.extend([Does.LOSE] * 3)
+        self.resolve(LEASE)
+        self.resolve(window - LEASE - 1)
+        self.assertEqual(len(self.bank.requests), 3)
+        self.resolve(window)
+        self.assertEqual(len(self.bank.requests), 3)
+        self.assert_state(withdrawal, State.NEEDS_REVIEW)
+        self.assertEqual(withdrawal.alarms.get().kind, Alarm.Kind.NEEDS_REVIEW)
+        self.assert_held()
+
+    def test_is_not_made_while_an_operator_looks_at_it(self):
+        """A bank that could look up, then only dedupes: settings were changed."""
+        withdrawal = self.unknown()
+        self.bank._abilities = LOOKS_UP_ONLY
+        self.resolve(settings.WITHDRAWAL_REVIEW_AFTER + 1, TROUBLE)
+        self.assert_state(withdrawal, State.NEEDS_REVIEW)
+        self.bank._abilities = DEDUPES_ONLY
+        before = len(self.bank.requests)
+        for hours in (2, 3, 4):
+            self.resolve(3600 * hours)
+        self.assertEqual(len(self.bank.requests), before)
+        self.assertEqual(withdrawal.attempts.get().sends, 1)
+
+    @override_settings(WITHDRAWALS_PAUSED=True)
+    def test_is_not_made_while_paused(self):
+        with override_settings(WITHDRAWALS_PAUSED=False):
+            withdrawal = self.unknown()
+        self.resolve(LEASE)
+        self.assertEqual(len(self.bank.requests), 1)
+        self.assert_state(withdrawal, State.UNKNOWN)
+
+    def test_zombie_of_the_first_send_changes_nothing_but_by_a_payment(self):
+        for answer, state in (
+            (REFUSED, State.SENDING),
+            (Answer(Outcome.NOT_SENT), State.SENDING),
+            (TROUBLE, State.SENDING),
+            (PAID, State.COMPLETED),
+        ):
+            withdrawal, zombie = self.crashed()
+            with self.subTest(answer.outcome):
+                met = self.meet_on_the_way(withdrawal, zombie, answer)
+                self.assertIs(met, state)
+                self.assert_state(withdrawal, State.COMPLETED)
+                self.assertEqual(withdrawal.alarms.count(), 0)
+
+    def meet_on_the_way(
+        self, withdrawal: Transaction, zombie: Sending, answer: Answer
+    ) -> State:
+        """The zombie's answer is recorded while the second sender is sending."""
+        met = []
+
+        def meet(payment: object) -> None:
+            payout.record([(zombie, answer)], now=self.after(LEASE + 1))
+            met.append(Transaction.objects.get(pk=withdrawal.pk).state)
+
+        self.bank.on_the_way = meet
+        self.resolve(LEASE)
+        self.bank.on_the_way = lambda payment: None
+        return met[0]
+
+
+class BareBankTest(ResolverTestCase):
+    """The specification's bank: no look-up, no dedupe."""
+
+    abilities = BARE
+
+    def test_waits_for_an_operator_with_the_money_held(self):
+        withdrawal = self.unknown(Does.PAY_SILENTLY)
+        self.resolve(LEASE)
+        self.assert_state(withdrawal, State.NEEDS_REVIEW)
+        self.assertEqual(withdrawal.status, "PROCESSING")
+        self.assertEqual(withdrawal.alarms.get().kind, Alarm.Kind.NEEDS_REVIEW)
+        self.sweep_until(5 * 86400, step=3600)
+        self.assert_state(withdrawal, State.NEEDS_REVIEW)
+        self.assertEqual(len(self.bank.requests), 1)
+        self.assertEqual(len(self.bank.paid), 1)
+        self.assertEqual(withdrawal.alarms.count(), 1)
+        self.assert_held()
+
+    def test_is_asked_nothing(self):
+        self.unknown()
+        with mock.patch.object(self.bank, "look_up") as look_up:
+            self.resolve(LEASE)
+        look_up.assert_not_called()
+
+    def test_takes_the_late_word_of_its_sender(self):
+        withdrawal, sending = self.crashed()
+        self.resolve(LEASE)
+        self.assert_state(withdrawal, State.NEEDS_REVIEW)
+        payout.record([(sending, PAID)], now=self.after(LEASE + 1))
+        self.assert_state(withdrawal, State.COMPLETED)
+
+
+class UnsupportedLookUpTest(ResolverTestCase):
+    """Declared able to look up, and is not: a wrong setting must cost no money."""
+
+    abilities = LOOKS_UP_ONLY
+
+    def test_stays_unknown(self):
+        withdrawal = self.unknown(Does.PAY_SILENTLY)
+        page = Answer(Outcome.UNKNOWN, "<h1>Not Found</h1>", 404)
+        at = LEASE
+        while at < settings.WITHDRAWAL_REVIEW_AFTER + 3600:
+            self.resolve(at, page)
+            at += 300
+        self.assert_state(withdrawal, State.NEEDS_REVIEW)
+        self.assert_held()
+
+
+class BatchTest(ResolverTestCase):
+    abilities = ABLE
+
+    def test_takes_no_more_than_its_limit_the_longest_waiting_first(self):
+        for _ in range(5):
+            self.unknown(Does.PAY_SILENTLY)
+        took = resolver.resolve_due(bank=self.bank, limit=2, now=self.after(LEASE))
+        self.assertEqual(took, 2)
+        self.assertEqual(
+            Transaction.objects.filter(
+                status="COMPLETED", transaction_type="WITHDRAWAL"
+            ).count(),
+            2,
+        )
+
+    def test_ends_each_by_its_own_answer(self):
+        rows = [self.unknown(does) for does in (Does.PAY_SILENTLY, Does.LOSE)]
+        self.resolve(QUIET)
+        self.resolve(QUIET + 60)
+        states = [Transaction.objects.get(pk=row.pk).state for row in rows]
+        self.assertEqual(states, [State.COMPLETED, State.FAILED_RETRYABLE])
+        self.assertEqual(self.resolve(QUIET + 120), 0)
+
+    def test_finds_nothing_to_do(self):
+        self.assertEqual(self.resolve(10**6), 0)

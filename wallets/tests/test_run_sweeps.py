@@ -1,0 +1,155 @@
+"""The broker-free path: the same sweeps in one process."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import signal
+import sys
+import tempfile
+from datetime import timedelta
+from pathlib import Path
+from unittest import mock
+
+from django.core.management import CommandError, call_command
+from django.db import OperationalError, connection
+from django.test import override_settings
+from django.utils import timezone
+
+from drills import services
+from drills.process import Process, wait_until
+from wallets.models.heartbeat import Heartbeat
+from wallets.models.transaction import Transaction
+from wallets.services import sweeper, sweeps
+from wallets.services.withdrawal import WithdrawalService
+from wallets.tests import marks
+from wallets.tests.base import CommittingTestCase
+from wallets.tests.fakes import Does
+
+SWEEPS = {"pending", "retry", "resolve"}
+# Nothing is left to Beat: the test would see it late.
+QUICK = {
+    "WITHDRAWAL_DUE_INTERVAL": 1,
+    "WITHDRAWAL_RETRY_INTERVAL": 1,
+    "WITHDRAWAL_RESOLVE_INTERVAL": 1,
+    "WITHDRAWAL_RETRY_BASE": 0.2,
+    "WITHDRAWAL_POLL": 0.2,
+}
+
+
+@override_settings(**QUICK)
+class SweeperTest(CommittingTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.deposit(1000)
+
+    def test_pays_what_is_due_in_one_round(self) -> None:
+        withdrawals = [self.due_withdrawal(10) for _ in range(3)]
+        counts = sweeper.run_once(bank=self.bank)
+        self.assertEqual(counts["pending"], 3)
+        self.assertEqual(len(self.bank.paid), len(withdrawals))
+
+    def test_says_when_each_sweep_last_ran(self) -> None:
+        sweeper.run_once(bank=self.bank)
+        beats = dict(Heartbeat.objects.values_list("name", "ran_at"))
+        self.assertEqual(set(beats), SWEEPS)
+        self.assertTrue(all(ran_at >= self.now for ran_at in beats.values()))
+
+    def test_pays_at_the_exact_time_and_tries_again_what_failed(self) -> None:
+        due = timezone.now() + timedelta(seconds=0.7)
+        self.bank.script.extend([Does.REFUSE])
+        withdrawal = WithdrawalService.schedule(self.alice.uuid, 10, due)
+        sweeper.run(seconds=4, bank=self.bank)
+        withdrawal.refresh_from_db()
+        self.assertEqual((withdrawal.status, withdrawal.retry_count), ("COMPLETED", 1))
+        first = withdrawal.attempts.first()
+        late = (first.started_at - due).total_seconds()
+        self.assertGreaterEqual(late, 0)
+        self.assertLess(late, 1)
+
+    def test_catches_up_with_everything_after_an_hour_of_silence(self) -> None:
+        for minutes in range(60):
+            self.due_withdrawal(minutes % 7 + 1)
+        sweeper.run(seconds=3, bank=self.bank)
+        references = self.bank.paid_references()
+        self.assertEqual((len(references), len(set(references))), (60, 60))
+
+    def test_goes_on_when_the_database_ends_a_sweep(self) -> None:
+        withdrawal = self.due_withdrawal(10)
+        real, failures = sweeps.pay_pending, iter([OperationalError("gone")])
+
+        def pay_pending(**options: object) -> int:
+            for failure in failures:
+                raise failure
+            return real(**options)
+
+        with mock.patch.object(sweeps, "pay_pending", pay_pending):
+            sweeper.run(seconds=2, bank=self.bank)
+        withdrawal.refresh_from_db()
+        self.assertEqual(withdrawal.status, "COMPLETED")
+
+    def test_ends_in_one_line_when_the_database_fails_a_single_round(self) -> None:
+        with (
+            mock.patch.object(
+                sweeps, "resolve_unknown", side_effect=OperationalError("gone")
+            ),
+            self.assertRaisesRegex(CommandError, "^The database: gone$"),
+        ):
+            call_command("run_sweeps", "--once", stdout=io.StringIO())
+
+
+@marks.slow
+class RunSweepsProcessTest(CommittingTestCase):
+    """The command as a process of its own, beside another of its kind."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.folder = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, self.folder)
+        self.bank_simulator = services.Bank(services.environment({}), self.folder)
+        self.addCleanup(self.bank_simulator.kill)
+        self.bank_simulator.start()
+        self.bank_simulator.set_faults(failure_rate=0)
+        self.deposit(1000)
+
+    def sweeper(self, name: str) -> Process:
+        database = connection.settings_dict
+        parts = ("ENGINE", "NAME", "USER", "PASSWORD", "HOST", "PORT")
+        env = services.environment(
+            {f"DB_{part}": str(database[part] or "") for part in parts}
+            | {
+                "THIRD_PARTY_BASE_URL": self.bank_simulator.url,
+                # Nobody listens there: nothing may need it.
+                "CELERY_BROKER_URL": "redis://127.0.0.1:1/0",
+            }
+        )
+        command = [sys.executable, "manage.py", "run_sweeps"]
+        process = Process(name, command, env=env, log=self.folder / f"{name}.log")
+        self.addCleanup(process.kill)
+        process.start()
+        return process
+
+    def paid(self) -> int:
+        completed = Transaction.objects.filter(
+            status="COMPLETED", transaction_type="WITHDRAWAL"
+        )
+        return completed.count()
+
+    def test_pays_once_beside_another_and_ends_on_sigterm(self) -> None:
+        sweepers = [self.sweeper(name) for name in ("one", "two")]
+        for _ in range(20):
+            self.due_withdrawal(10)
+        wait_until(lambda: self.paid() == 20, seconds=60, what="all to be paid")
+        self.bank_simulator.set_faults(latency=1.0)
+        self.due_withdrawal(10)
+        wait_until(
+            lambda: len(self.bank_simulator.payments()) == 21,
+            seconds=30,
+            what="the bank to have paid and not yet answered",
+        )
+        for process in sweepers:
+            process.signal(signal.SIGTERM)
+        for process in sweepers:
+            wait_until(lambda p=process: not p.alive, seconds=20, what="its end")
+        self.assertEqual(self.paid(), 21)
+        self.assertEqual(len(self.bank_simulator.payments()), 21)

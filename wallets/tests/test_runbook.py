@@ -1,0 +1,51 @@
+"""The runbook knows every alarm and every figure, and none that is not there."""
+
+import re
+from pathlib import Path
+
+from django.conf import settings
+from django.test import SimpleTestCase, TestCase
+from prometheus_client import CollectorRegistry
+
+from wallets.models.alarm import Alarm
+from wallets.services import readiness
+from wallets.services.metrics import Figures, Totals
+from wallets.views.metrics import _Families
+
+TEXT = (Path(settings.BASE_DIR) / "docs" / "runbook.md").read_text()
+
+
+class RunbookTest(SimpleTestCase):
+    def test_has_a_section_for_every_alarm(self):
+        for kind in Alarm.Kind.values:
+            with self.subTest(kind=kind):
+                self.assertIn(f"\n### {kind}\n", TEXT, "add it to docs/runbook.md")
+
+    def test_names_only_figures_that_are_measured(self):
+        nothing = Figures(Totals(), 0, 0, 0, 0.0, 0, 0, 0.0, 0, {}, {})
+        registry = CollectorRegistry()
+        registry.register(_Families(nothing))
+        measured = {family.name for family in registry.collect()}
+        measured |= {f"{name}_total" for name in measured} | {
+            "wallet_http_requests_total"
+        }
+        named = set(re.findall(r"wallet_[a-z_]+", TEXT))
+        self.assertGreater(len(named), 8)
+        self.assertLessEqual(named, measured)
+
+    def test_links_to_sections_that_exist(self):
+        headings = re.findall(r"^#+ (.+)$", TEXT, re.M)
+        anchors = {
+            re.sub(r"[^a-z0-9_ -]", "", one.lower()).replace(" ", "-")
+            for one in headings
+        }
+        for link in re.findall(r"\]\(#([^)]+)\)", TEXT):
+            with self.subTest(link=link):
+                self.assertIn(link, anchors)
+
+
+class ReadinessSectionTest(TestCase):
+    def test_explains_every_part_of_readyz(self):
+        for part in readiness.look().checks:
+            with self.subTest(part=part):
+                self.assertIn(f"| `{part}` |", TEXT)

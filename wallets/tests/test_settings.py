@@ -1,0 +1,180 @@
+"""Configuration: each variable of the environment, safe defaults, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+from unittest import mock
+
+import environ
+from django.conf import settings
+from django.test import SimpleTestCase
+
+from wallet.databases import database_from_env
+
+ROOT = Path(__file__).resolve().parents[2]
+BASE = Path("/srv/wallet")
+
+
+def settings_in(**environment: str) -> subprocess.CompletedProcess[str]:
+    """Load the settings in a process that has only this environment."""
+    script = (
+        "import json; from django.conf import settings as s; "
+        "print(json.dumps({k: getattr(s, k) for k in dir(s) if k.isupper()}, "
+        "default=str))"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        env={
+            "PATH": os.environ["PATH"],
+            "DJANGO_SETTINGS_MODULE": "wallet.settings",
+            **environment,
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def loaded(**environment: str) -> dict:
+    done = settings_in(**environment)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+class DatabaseFromEnvTest(SimpleTestCase):
+    def database(self, **environment: str) -> dict:
+        with mock.patch.dict(os.environ, environment, clear=True):
+            return database_from_env(environ.Env(), BASE)
+
+    def test_is_a_file_beside_the_code_by_default(self):
+        found = self.database()
+        self.assertEqual(found["ENGINE"], "django.db.backends.sqlite3")
+        self.assertEqual(found["NAME"], str(BASE / "db.sqlite3"))
+        self.assertEqual(found["OPTIONS"]["transaction_mode"], "IMMEDIATE")
+
+    def test_takes_the_parts_that_the_specification_names(self):
+        found = self.database(
+            DB_ENGINE="django.db.backends.mysql",
+            DB_NAME="wallet",
+            DB_USER="w",
+            DB_PASSWORD="p:@/%?",
+            DB_HOST="db",
+            DB_PORT="3306",
+        )
+        names = ("NAME", "USER", "PASSWORD", "HOST", "PORT")
+        self.assertEqual(
+            [found[name] for name in names], ["wallet", "w", "p:@/%?", "db", "3306"]
+        )
+        self.assertEqual(found["OPTIONS"]["isolation_level"], "read committed")
+        self.assertIn("STRICT_ALL_TABLES", found["OPTIONS"]["init_command"])
+
+    def test_takes_a_url_before_the_parts(self):
+        found = self.database(
+            DATABASE_URL="postgres://w:secret@db:5433/wallet", DB_NAME="other"
+        )
+        self.assertEqual(found["ENGINE"], "django.db.backends.postgresql")
+        self.assertEqual((found["NAME"], found["PORT"]), ("wallet", 5433))
+        self.assertIn("lock_timeout", found["OPTIONS"]["options"])
+
+    def test_takes_an_empty_url_for_none(self):
+        self.assertEqual(
+            self.database(DATABASE_URL="", DB_NAME="x.db")["NAME"], str(BASE / "x.db")
+        )
+
+    def test_keeps_options_of_the_url(self):
+        found = self.database(DATABASE_URL="postgres://w@db/wallet?sslmode=require")
+        self.assertEqual(found["OPTIONS"]["sslmode"], "require")
+        self.assertIn("lock_timeout", found["OPTIONS"]["options"])
+
+    def test_takes_relative_and_absolute_files(self):
+        for url, path in (
+            ("sqlite:///data/w.db", BASE / "data/w.db"),
+            ("sqlite:////var/w.db", Path("/var/w.db")),
+        ):
+            self.assertEqual(self.database(DATABASE_URL=url)["NAME"], str(path))
+
+
+class DefaultsTest(SimpleTestCase):
+    """With nothing in the environment: what the specification says, and safe."""
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        super().setUpClass()
+        cls.found = loaded()
+
+    def test_are_the_specifications(self):
+        self.assertEqual(self.found["CELERY_BROKER_URL"], "redis://localhost:6379/0")
+        self.assertEqual(
+            self.found["CELERY_RESULT_BACKEND"], "redis://localhost:6379/0"
+        )
+        self.assertEqual(self.found["THIRD_PARTY_BASE_URL"], "http://localhost:8010")
+
+    def test_are_safe(self):
+        self.assertFalse(self.found["DEBUG"])
+        self.assertEqual(
+            set(self.found["ALLOWED_HOSTS"]), {"localhost", "127.0.0.1", "[::1]"}
+        )
+        # A bank's abilities are declared, never assumed.
+        self.assertFalse(self.found["THIRD_PARTY_DEDUPES"])
+        self.assertFalse(self.found["THIRD_PARTY_LOOKUP"])
+        self.assertEqual(self.found["TIME_ZONE"], "UTC")
+
+
+class RefusalTest(SimpleTestCase):
+    def test_of_the_development_key_for_the_world(self):
+        done = settings_in(ALLOWED_HOSTS="wallet.example.com")
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("set SECRET_KEY", done.stderr)
+        self.assertIn("ImproperlyConfigured", done.stderr)
+
+    def test_of_the_development_key_for_every_host(self):
+        self.assertNotEqual(settings_in(ALLOWED_HOSTS="*").returncode, 0)
+
+    def test_is_lifted_by_an_own_key(self):
+        found = loaded(ALLOWED_HOSTS="wallet.example.com,localhost", SECRET_KEY="own")
+        self.assertEqual(found["ALLOWED_HOSTS"], ["wallet.example.com", "localhost"])
+
+    def test_of_a_number_that_is_none(self):
+        done = settings_in(WITHDRAWAL_LEASE="soon")
+        self.assertNotEqual(done.returncode, 0)
+
+
+class LimitsTest(SimpleTestCase):
+    def test_are_in_the_order_that_money_needs(self):
+        """The longest call < soft < hard limit < lease < quiet period."""
+        limits = [
+            settings.THIRD_PARTY_CONNECT_TIMEOUT,
+            settings.THIRD_PARTY_DEADLINE,
+            settings.WITHDRAWAL_DUE_INTERVAL + settings.THIRD_PARTY_DEADLINE,
+            settings.WITHDRAWAL_SOFT_TIME_LIMIT,
+            settings.WITHDRAWAL_HARD_TIME_LIMIT,
+            settings.WITHDRAWAL_LEASE,
+            settings.WITHDRAWAL_QUIET_PERIOD,
+        ]
+        for low, high in pairwise(limits):
+            self.assertLess(low, high)
+
+    def test_leave_a_sender_time_to_send(self):
+        self.assertGreater(
+            settings.WITHDRAWAL_LEASE - 2 * settings.THIRD_PARTY_DEADLINE, 0
+        )
+
+    def test_are_the_tasks_own(self):
+        self.assertEqual(
+            (settings.CELERY_TASK_SOFT_TIME_LIMIT, settings.CELERY_TASK_TIME_LIMIT),
+            (settings.WITHDRAWAL_SOFT_TIME_LIMIT, settings.WITHDRAWAL_HARD_TIME_LIMIT),
+        )
+
+    def test_of_the_quiet_period_cover_lease_and_longest_call(self):
+        self.assertGreaterEqual(
+            settings.WITHDRAWAL_QUIET_PERIOD,
+            settings.WITHDRAWAL_LEASE
+            + settings.THIRD_PARTY_DEADLINE
+            + settings.THIRD_PARTY_BOOKING_TIME,
+        )

@@ -1,0 +1,143 @@
+"""The specification's tasks: what they return, eagerly, and with any message."""
+
+from __future__ import annotations
+
+from unittest import mock
+
+from celery import current_app
+from django.conf import settings
+from django.test import SimpleTestCase, override_settings
+
+from wallets import tasks
+from wallets.models.transaction import Transaction
+from wallets.services import sweeps, withdrawal
+from wallets.tests.base import WalletTestCase
+from wallets.tests.fakes import Does
+from wallets.utils import broker
+
+
+class TaskTestCase(WalletTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.deposit(1000)
+        for module in (sweeps, withdrawal):
+            patch = mock.patch.object(module, "get_bank", return_value=self.bank)
+            patch.start()
+            self.addCleanup(patch.stop)
+
+    def rung(self, task) -> tuple[object, list[str]]:
+        """What the task returns, and for which tasks it rang."""
+        with mock.patch.object(broker, "ring") as ring:
+            result = task()
+        return result, [call.args[0] for call in ring.call_args_list]
+
+    def failed(self) -> Transaction:
+        row = self.due_withdrawal(10)
+        self.bank.script.append(Does.REFUSE)
+        tasks.process_single_withdrawal(row.pk)
+        Transaction.objects.filter(pk=row.pk).update(next_attempt_at=self.now)
+        return row
+
+
+class TaskTest(TaskTestCase):
+    def test_process_pending_withdrawals_counts_what_is_due(self):
+        self.assertEqual(
+            self.rung(tasks.process_pending_withdrawals), ({"dispatched": 0}, [])
+        )
+        for _ in range(3):
+            self.due_withdrawal(10)
+        result, rung = self.rung(tasks.process_pending_withdrawals)
+        self.assertEqual(result, {"dispatched": 3})
+        self.assertEqual(rung, ["wallets.tasks.drain_pending_withdrawals"])
+
+    def test_retry_failed_withdrawals_counts_what_is_due_again(self):
+        self.failed()
+        result, rung = self.rung(tasks.retry_failed_withdrawals)
+        self.assertEqual(result, {"dispatched": 1})
+        self.assertEqual(rung, ["wallets.tasks.drain_retryable_withdrawals"])
+
+    def test_ring_for_as_many_workers_as_there_are_batches_up_to_a_bound(self):
+        for _ in range(9):
+            self.due_withdrawal(10)
+        with override_settings(WITHDRAWAL_BATCH_SIZE=2, WITHDRAWAL_MAX_BELLS=4):
+            _, rung = self.rung(tasks.process_pending_withdrawals)
+        self.assertEqual(len(rung), 4)
+        with override_settings(WITHDRAWAL_BATCH_SIZE=5, WITHDRAWAL_MAX_BELLS=4):
+            _, rung = self.rung(tasks.process_pending_withdrawals)
+        self.assertEqual(len(rung), 2)
+
+    def test_process_single_withdrawal_pays_and_says_how_it_ended(self):
+        row = self.due_withdrawal(400)
+        expected = {"transaction_id": row.pk, "status": "COMPLETED"}
+        for _ in range(2):
+            self.assertEqual(tasks.process_single_withdrawal(row.pk), expected)
+        self.assertEqual(len(self.bank.paid), 1)
+
+    def test_process_single_withdrawal_says_nothing_of_what_is_none(self):
+        for poison in (10**9, -1, 0, self.deposit(1).pk):
+            result = tasks.process_single_withdrawal(poison)
+            self.assertEqual(result, {"transaction_id": poison, "status": None})
+
+    def test_drains_return_what_they_claimed(self):
+        self.due_withdrawal(10)
+        self.assertEqual(tasks.drain_pending_withdrawals(), {"claimed": 1})
+        self.failed()
+        self.assertEqual(tasks.drain_retryable_withdrawals(), {"claimed": 1})
+
+    def test_resolve_unknown_withdrawals_returns_what_it_looked_into(self):
+        self.assertEqual(tasks.resolve_unknown_withdrawals(), {"checked": 0})
+
+
+class EagerTest(TaskTestCase):
+    """With `task_always_eager` a message is the call itself."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        current_app.conf.task_always_eager = True
+        self.addCleanup(setattr, current_app.conf, "task_always_eager", False)
+
+    def test_returns_the_results_of_the_tasks(self):
+        row = self.due_withdrawal(400)
+        result = tasks.process_single_withdrawal.delay(row.pk)
+        self.assertEqual(
+            result.get(), {"transaction_id": row.pk, "status": "COMPLETED"}
+        )
+        self.assertEqual(
+            tasks.process_pending_withdrawals.delay().get(), {"dispatched": 0}
+        )
+
+
+class PoisonTest(TaskTestCase):
+    """A message that is no id: an error in the log, nothing in the books."""
+
+    def test_changes_nothing(self):
+        self.due_withdrawal(400)
+        for poison in ("abc", None, [1], {"pk": 1}, 1.5, "1; DROP TABLE", 2**70):
+            with self.subTest(poison=poison):
+                try:
+                    result = tasks.process_single_withdrawal(poison)
+                except (TypeError, ValueError, OverflowError):
+                    continue
+                self.assertIsNone(result["status"])
+        self.assertEqual(self.bank.requests, [])
+        self.assert_money(self.alice, balance=1000)
+
+
+class ScheduleTest(SimpleTestCase):
+    def test_is_the_specifications(self):
+        schedule = settings.CELERY_BEAT_SCHEDULE
+        self.assertEqual(
+            {name: entry["schedule"] for name, entry in schedule.items()},
+            {
+                "process_pending_withdrawals": 10,
+                "retry_failed_withdrawals": 60,
+                "resolve_unknown_withdrawals": 10,
+            },
+        )
+        for entry in schedule.values():
+            self.assertIn(entry["task"], current_app.tasks)
+            self.assertEqual(entry["options"]["expires"], entry["schedule"])
+
+    def test_messages_are_json_without_results(self):
+        self.assertEqual(current_app.conf.accept_content, ["json"])
+        self.assertTrue(current_app.conf.task_ignore_result)

@@ -1,0 +1,624 @@
+"""The bank's client against servers that do everything wrong on the wire.
+
+What is not the bank's own documented word must stay unknown; only what is proved not to
+have left this machine is "not sent"; and no call outlives its deadline.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import select
+import signal
+import socket
+import threading
+import time
+import uuid
+from typing import Any
+from unittest import mock
+
+from django.db import transaction
+from django.test import SimpleTestCase, TestCase, override_settings
+
+from wallets.errors import InsideTransaction
+from wallets.tests.peers import PAID, REFUSED, Line, Peer, Script, response
+from wallets.utils import clock, http_calls, third_party
+from wallets.utils.bank import Abilities, Answer, Outcome, Payment
+from wallets.utils.http_answer import MAX_BODY_BYTES
+from wallets.utils.third_party import HttpBank, read_answer
+
+DEADLINE = 0.6
+# What a busy machine may add to a deadline.
+SLACK = 1.5
+
+PAYMENT = Payment(
+    uuid.UUID("11111111-2222-4333-8444-555555555555"),
+    uuid.UUID("aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee"),
+    400,
+)
+ECHO = {"reference": str(PAYMENT.reference), "amount": PAYMENT.amount}
+
+
+def bank_at(url: str, **options: Any) -> HttpBank:
+    settings = {
+        "abilities": Abilities(),
+        "deadline": DEADLINE,
+        "connect_timeout": DEADLINE / 2,
+        "connections": 8,
+    }
+    return HttpBank(url, **(settings | options))
+
+
+class PeerTestCase(SimpleTestCase):
+    def peer(self, script: Script) -> Peer:
+        peer = Peer(script)
+        self.addCleanup(peer.stop)
+        return peer
+
+    def answering(self, *answers: bytes, keep: bool = True) -> Peer:
+        """A peer that gives these answers, one a request, over all its connections."""
+        left = list(answers)
+        requests: list[bytes] = []
+
+        def script(line: Line) -> None:
+            while request := line.read_request():
+                requests.append(request)
+                line.send(left.pop(0) if len(left) > 1 else left[0])
+                if not keep:
+                    return
+
+        peer = self.peer(script)
+        peer.requests = requests
+        return peer
+
+    def pay(self, bank: HttpBank, payment: Payment = PAYMENT) -> Answer:
+        began = time.monotonic()
+        answer = bank.pay(payment, send_before=float("inf"))
+        self.assertLess(time.monotonic() - began, DEADLINE + SLACK)
+        return answer
+
+    def outcome_of(self, script: Script) -> Answer:
+        return self.pay(bank_at(self.peer(script).url))
+
+    def outcome_of_bytes(self, data: bytes) -> Outcome:
+        return self.pay(bank_at(self.answering(data).url)).outcome
+
+
+class DocumentedAnswerTest(PeerTestCase):
+    def test_takes_the_banks_own_words(self):
+        for body, expected in (
+            (PAID, Outcome.ACCEPTED),
+            (REFUSED, Outcome.REJECTED),
+            (PAID | ECHO, Outcome.ACCEPTED),
+            (REFUSED | ECHO, Outcome.REJECTED),
+            (PAID | {"wallet_uuid": str(PAYMENT.wallet_uuid)}, Outcome.ACCEPTED),
+        ):
+            with self.subTest(body=body):
+                self.assertEqual(self.outcome_of_bytes(response(body)), expected)
+
+    def test_keeps_the_answer_as_evidence(self):
+        peer = self.answering(response(REFUSED))
+        answer = self.pay(bank_at(peer.url))
+        self.assertEqual(
+            (answer.http_status, answer.reason), (200, json.dumps(REFUSED))
+        )
+
+    def test_sends_reference_wallet_and_amount_and_nothing_of_ours(self):
+        peer = self.answering(response(PAID))
+        self.pay(bank_at(peer.url + "/api/"))
+        head, _, body = peer.requests[0].partition(b"\r\n\r\n")
+
+        self.assertTrue(head.startswith(b"POST /api/ HTTP/1.1\r\n"), head)
+        self.assertIn(f"Idempotency-Key: {PAYMENT.reference}".encode(), head)
+        self.assertEqual(
+            json.loads(body), ECHO | {"wallet_uuid": str(PAYMENT.wallet_uuid)}
+        )
+        self.assertNotIn(b"Accept-Encoding: gzip", head)
+
+    def test_looks_up_by_reference(self):
+        unknown = {"data": "unknown", "status": 404}
+        for data, expected in (
+            (response(PAID | ECHO), Outcome.ACCEPTED),
+            (response(REFUSED | ECHO), Outcome.REJECTED),
+            (
+                response(unknown | {"reference": ECHO["reference"]}, status="404 No"),
+                Outcome.NOT_FOUND,
+            ),
+            # Not the bank's own: a framework's page, another path, another reference.
+            (response(b"<h1>Not Found</h1>", status="404 No"), Outcome.UNKNOWN),
+            (response(unknown), Outcome.UNKNOWN),
+            (
+                response(unknown | {"reference": "another"}, status="404 No"),
+                Outcome.UNKNOWN,
+            ),
+        ):
+            with self.subTest(data=data):
+                peer = self.answering(data)
+                self.assertEqual(bank_at(peer.url).look_up(PAYMENT).outcome, expected)
+                self.assertIn(
+                    f"GET /payments/{PAYMENT.reference} ".encode(), peer.requests[0]
+                )
+
+
+class UnbelievableAnswerTest(PeerTestCase):
+    def test_stays_unknown_whatever_the_body_says(self):
+        bodies: list[bytes | dict[str, Any]] = [
+            b"",
+            b"null",
+            b"[]",
+            b"5",
+            b'"success"',
+            b"{}",
+            b"{'data': 'success'}",
+            b'{"data": "success", "status": 200',
+            b'{"data": "success", "status": 200} and more',
+            b'{"data": "failed", "status": 503, "data": "success", "status": 200}',
+            b'{"data": "success", "status": 200.0}',
+            b'{"data": "success", "status": 2e2}',
+            b'{"data": "success", "status": NaN}',
+            b'\xff\xfe{"data": "success", "status": 200}',
+            b"[" * 10_000,
+            b'{"data":' * 5_000,
+            {"data": "success", "status": True},
+            {"data": "success", "status": "200"},
+            {"data": "success", "status": 503},
+            {"data": "failed", "status": 200},
+            {"data": "SUCCESS", "status": 200},
+            {"data": True, "status": 200},
+            {"status": 200},
+            {"data": "success"},
+            {"data": "success", "status": 200, "error": "not really"},
+            PAID | {"reference": str(uuid.uuid4())},
+            PAID | {"reference": None},
+            PAID | {"amount": 401},
+            PAID | {"amount": "400"},
+            PAID | {"amount": True},
+            PAID | {"amount": 400.0},
+            PAID | {"wallet_uuid": str(uuid.uuid4())},
+            REFUSED | {"amount": 1},
+            REFUSED | {"reference": str(uuid.uuid4())},
+            {"data": "unknown", "status": 404},
+        ]
+        for body in bodies:
+            with self.subTest(body=body[:60] if isinstance(body, bytes) else body):
+                self.assertEqual(self.outcome_of_bytes(response(body)), Outcome.UNKNOWN)
+
+    def test_stays_unknown_under_another_http_status(self):
+        for status in (
+            "201 Created",
+            "202 Accepted",
+            "204 No Content",
+            "206 Partial Content",
+            "300 Multiple Choices",
+            "304 Not Modified",
+            "400 Bad Request",
+            "403 Forbidden",
+            "407 Proxy Authentication Required",
+            "409 Conflict",
+            "413 Too Large",
+            "429 Too Many Requests",
+            "500 Internal Server Error",
+            "502 Bad Gateway",
+            "503 Service Unavailable",
+            "504 Gateway Timeout",
+            "999 Nonsense",
+        ):
+            with self.subTest(status):
+                got = self.outcome_of_bytes(response(PAID, status=status))
+                self.assertEqual(got, Outcome.UNKNOWN)
+                page = response(b"<h1>Sorry</h1>", status=status)
+                self.assertEqual(self.outcome_of_bytes(page), Outcome.UNKNOWN)
+
+    def test_stays_unknown_when_it_is_no_json_by_its_own_account(self):
+        for kind in ("text/html", "text/plain; charset=utf-8", "application/xml", ""):
+            for body in (PAID, REFUSED):
+                with self.subTest(kind, body=body):
+                    data = response(body, headers={"Content-Type": kind})
+                    self.assertEqual(self.outcome_of_bytes(data), Outcome.UNKNOWN)
+        for kind in ("application/json; charset=utf-8", "Application/JSON"):
+            data = response(PAID, headers={"Content-Type": kind})
+            self.assertEqual(self.outcome_of_bytes(data), Outcome.ACCEPTED)
+
+    def test_is_not_unpacked(self):
+        packed = gzip.compress(json.dumps(PAID).encode())
+        data = response(packed, headers={"Content-Encoding": "gzip"})
+        self.assertEqual(self.outcome_of_bytes(data), Outcome.UNKNOWN)
+
+    def test_is_read_to_a_limit(self):
+        spaces = b" " * 5_000_000 + json.dumps(PAID).encode()
+        self.assertEqual(self.outcome_of_bytes(response(spaces)), Outcome.UNKNOWN)
+        fits = b" " * 1000 + json.dumps(PAID).encode()
+        self.assertEqual(self.outcome_of_bytes(response(fits)), Outcome.ACCEPTED)
+
+    def test_is_kept_short_and_storable(self):
+        answer = read_answer(200, b"\x00\xff" * MAX_BODY_BYTES, PAYMENT)
+        self.assertEqual(answer.outcome, Outcome.UNKNOWN)
+        self.assertLessEqual(len(answer.reason), third_party.MAX_REASON)
+        self.assertNotIn("\x00", answer.reason)
+
+    def test_stays_unknown_without_an_end(self):
+        body = json.dumps(PAID).encode()
+        chunk = b"%x\r\n%s\r\n" % (len(body), body)
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+        for name, tail in (
+            ("half", b"Content-Length: 999\r\n\r\n" + body),
+            ("chunk without end", b"Transfer-Encoding: chunked\r\n\r\n" + chunk),
+            ("bad chunk", b"Transfer-Encoding: chunked\r\n\r\nzz\r\n" + body),
+            ("no head", b""),
+        ):
+
+            def script(line: Line, tail: bytes = tail) -> None:
+                line.read_request()
+                line.send(head + tail if tail else b"")
+
+            with self.subTest(name):
+                self.assertEqual(self.outcome_of(script).outcome, Outcome.UNKNOWN)
+
+    def test_stays_unknown_when_it_is_no_http(self):
+        for data in (b"SSH-2.0-OpenSSH_9\r\n", b"\x00" * 100, b"HTTP/1.1 OK\r\n\r\n"):
+
+            def script(line: Line, data: bytes = data) -> None:
+                line.read_request()
+                line.send(data)
+
+            with self.subTest(data):
+                self.assertEqual(self.outcome_of(script).outcome, Outcome.UNKNOWN)
+
+
+class RedirectTest(PeerTestCase):
+    def test_is_not_followed(self):
+        other = self.answering(response(PAID))
+        for code in (301, 302, 303, 307, 308):
+            data = response(
+                b"", status=f"{code} Moved", headers={"Location": other.url + "/"}
+            )
+            with self.subTest(code):
+                self.assertEqual(self.outcome_of_bytes(data), Outcome.UNKNOWN)
+        self.assertEqual(other.connections, 0)
+
+    def test_of_a_look_up_is_not_followed(self):
+        other = self.answering(response(PAID))
+        moved = response(b"", status="302 Moved", headers={"Location": other.url})
+        answer = bank_at(self.answering(moved).url).look_up(PAYMENT)
+        self.assertEqual(answer.outcome, Outcome.UNKNOWN)
+        self.assertEqual(other.connections, 0)
+
+    def test_retry_after_is_not_obeyed(self):
+        peer = self.answering(
+            response(b"", status="503 Busy", headers={"Retry-After": "0"}),
+            response(PAID),
+        )
+        self.assertEqual(self.pay(bank_at(peer.url)).outcome, Outcome.UNKNOWN)
+        self.assertEqual(len(peer.requests), 1)
+
+
+class ProxyTest(PeerTestCase):
+    def test_of_the_environment_is_ignored(self):
+        proxy = self.answering(response(b"<h1>Not Found</h1>", status="404 No"))
+        names = ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy", "HTTPS_PROXY")
+        with mock.patch.dict(os.environ, dict.fromkeys(names, proxy.url)):
+            self.assertEqual(self.outcome_of_bytes(response(PAID)), Outcome.ACCEPTED)
+        self.assertEqual(proxy.connections, 0)
+
+
+class DeadlineTest(PeerTestCase):
+    def assert_cut(self, script: Script) -> None:
+        answer = self.outcome_of(script)
+        self.assertEqual((answer.outcome, answer.reason), (Outcome.UNKNOWN, "deadline"))
+
+    def test_ends_a_call_that_nobody_answers(self):
+        def script(line: Line) -> None:
+            line.read_request()
+            line.hang()
+
+        self.assert_cut(script)
+
+    def test_ends_a_call_that_drips(self):
+        answer = response(PAID)
+        head_ends = answer.index(b"\r\n\r\n") + 4
+        for name, at_once in (("head", 0), ("body", head_ends)):
+
+            def script(line: Line, at_once: int = at_once) -> None:
+                line.read_request()
+                line.send(answer[:at_once])
+                line.drip(answer[at_once:])
+
+            with self.subTest(name):
+                self.assert_cut(script)
+
+    def test_ends_a_call_that_is_told_to_continue_for_ever(self):
+        def script(line: Line) -> None:
+            line.read_request()
+            while not line.ended.wait(0.01):
+                line.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+        self.assert_cut(script)
+
+    def test_does_not_end_a_call_that_is_only_slow(self):
+        def script(line: Line) -> None:
+            line.read_request()
+            line.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+            line.ended.wait(DEADLINE / 3)
+            line.send(response(PAID))
+
+        self.assertEqual(self.outcome_of(script).outcome, Outcome.ACCEPTED)
+
+    def test_is_each_calls_own(self):
+        """Many calls at once, some hanging: the others are not cut."""
+
+        def script(line: Line) -> None:
+            while request := line.read_request():
+                if b'"amount": 1,' in request:
+                    line.hang()
+                    return
+                line.send(response(PAID))
+
+        bank = bank_at(self.peer(script).url)
+        got: dict[int, list[Outcome]] = {1: [], 2: []}
+
+        def call(amount: int) -> None:
+            for _ in range(1 if amount == 1 else 10):
+                payment = Payment(uuid.uuid4(), PAYMENT.wallet_uuid, amount)
+                answer = bank.pay(payment, send_before=float("inf"))
+                got[amount].append(answer.outcome)
+                time.sleep(DEADLINE / 8 if amount == 2 else 0)
+
+        threads = [threading.Thread(target=call, args=[n % 2 + 1]) for n in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+        self.assertEqual(got[1], [Outcome.UNKNOWN] * 4)
+        self.assertEqual(got[2], [Outcome.ACCEPTED] * 40)
+
+    def test_of_a_call_that_is_over_does_not_cut_the_next_one_on_the_connection(self):
+        """Two slow calls, one after the other: the first one's time ends in the second."""
+
+        def script(line: Line) -> None:
+            while line.read_request():
+                line.ended.wait(0.6 * DEADLINE)
+                line.send(response(PAID))
+
+        peer = self.peer(script)
+        bank = bank_at(peer.url)
+        for _ in range(2):
+            self.assertEqual(self.pay(bank).outcome, Outcome.ACCEPTED)
+        self.assertEqual(peer.connections, 1, "the second call had its own connection")
+
+
+class LostAnswerTest(PeerTestCase):
+    """After the first byte nothing proves "not sent" any more."""
+
+    def test_is_unknown_after_a_close_or_a_reset(self):
+        def close(line: Line) -> None:
+            line.read_request()
+
+        def reset(line: Line) -> None:
+            line.read_request()
+            line.reset()
+
+        def close_at_once(line: Line) -> None:
+            line.sock.recv(1)
+
+        for script in (close, reset, close_at_once):
+            with self.subTest(script.__name__):
+                self.assertEqual(self.outcome_of(script).outcome, Outcome.UNKNOWN)
+
+    def test_is_not_asked_for_again_by_the_transport(self):
+        requests = []
+
+        def script(line: Line) -> None:
+            requests.append(line.read_request())
+            line.reset()
+
+        self.assertEqual(self.outcome_of(script).outcome, Outcome.UNKNOWN)
+        self.assertEqual(len(requests), 1)
+
+
+class NotSentTest(PeerTestCase):
+    def assert_not_sent(self, bank: HttpBank) -> None:
+        answer = self.pay(bank)
+        self.assertEqual(answer.outcome, Outcome.NOT_SENT, answer)
+        self.assertTrue(answer.reason)
+
+    def test_says_so_when_nobody_listens(self):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = listener.getsockname()[1]
+        self.assert_not_sent(bank_at(f"http://127.0.0.1:{port}"))
+
+    def test_says_so_when_the_name_is_unknown(self):
+        self.assert_not_sent(bank_at("http://bank.invalid"))
+
+    def test_says_so_when_the_connection_is_not_made_in_time(self):
+        with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
+            port = listener.getsockname()[1]
+            crowd = []
+            for _ in range(4):  # fills the queue of connections not yet accepted
+                sock = socket.socket()
+                sock.setblocking(False)
+                sock.connect_ex(("127.0.0.1", port))
+                crowd.append(sock)
+            self.assert_not_sent(bank_at(f"http://127.0.0.1:{port}"))
+            for sock in crowd:
+                sock.close()
+
+    def test_says_so_when_tls_meets_a_plain_port(self):
+        peer = self.answering(response(PAID))
+        self.assert_not_sent(bank_at(f"https://127.0.0.1:{peer.port}"))
+
+    def test_says_so_when_the_tls_handshake_hangs(self):
+        peer = self.peer(lambda line: line.hang())
+        self.assert_not_sent(bank_at(f"https://127.0.0.1:{peer.port}"))
+
+    def test_says_so_when_the_sender_comes_too_late(self):
+        peer = self.answering(response(PAID))
+        bank = bank_at(peer.url)
+        answer = bank.pay(PAYMENT, send_before=clock.elapsed())
+        self.assertEqual(answer.outcome, Outcome.NOT_SENT)
+        self.assertEqual(peer.requests, [])
+
+    def test_says_so_when_connecting_alone_took_all_the_time(self):
+        """A name server that is slow, not wrong: the deadline is over, no byte is sent."""
+        peer = self.answering(response(PAID))
+        bank = bank_at(peer.url)
+        resolve = socket.getaddrinfo
+
+        def slowly(*args: Any, **options: Any) -> Any:
+            time.sleep(DEADLINE + 0.2)
+            return resolve(*args, **options)
+
+        with mock.patch.object(socket, "getaddrinfo", slowly):
+            self.assert_not_sent(bank)
+        self.assertEqual([request for request in peer.requests if request], [])
+
+
+class ConnectionTest(PeerTestCase):
+    def test_is_used_again(self):
+        peer = self.answering(response(PAID))
+        bank = bank_at(peer.url)
+        for _ in range(20):
+            self.assertEqual(self.pay(bank).outcome, Outcome.ACCEPTED)
+        self.assertEqual(peer.connections, 1)
+
+    def test_is_made_anew_when_the_bank_has_closed_it(self):
+        peer = self.answering(response(PAID), keep=False)
+        bank = bank_at(peer.url)
+        for _ in range(3):
+            self.assertEqual(self.pay(bank).outcome, Outcome.ACCEPTED)
+            peer.wait_for_close()
+        self.assertEqual(peer.connections, 3)
+
+    def test_is_not_used_again_after_an_answer_that_is_not_the_banks(self):
+        for data in (
+            response(b"", status="302 Moved", headers={"Location": "/"}),
+            response(b"<h1>Sorry</h1>", status="502 Bad Gateway"),
+            response(b"", status="202 Accepted"),
+            response(b"not json"),
+        ):
+            peer = self.answering(data, response(PAID))
+            bank = bank_at(peer.url)
+            with self.subTest(data):
+                self.assertEqual(self.pay(bank).outcome, Outcome.UNKNOWN)
+                self.assertEqual(self.pay(bank).outcome, Outcome.ACCEPTED)
+                self.assertEqual(peer.connections, 2)
+
+    def test_never_gives_one_payments_answer_to_the_next(self):
+        """An interim answer comes first, the real one after the client has gone on."""
+
+        def script(line: Line) -> None:
+            line.read_request()
+            if line.number > 1:
+                line.send(response(REFUSED))
+                return
+            line.send(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+            if line.read_request():
+                line.send(response(PAID))  # about the first payment
+
+        peer = self.peer(script)
+        bank = bank_at(peer.url)
+        first = self.pay(bank)
+        second = self.pay(bank, Payment(uuid.uuid4(), PAYMENT.wallet_uuid, 7))
+        self.assertEqual(first.outcome, Outcome.UNKNOWN)
+        self.assertEqual(second.outcome, Outcome.REJECTED, second)
+
+    def test_is_not_used_again_after_bytes_that_nobody_asked_for(self):
+        """The bank answers twice: the second answer belongs to no later payment."""
+
+        def script(line: Line) -> None:
+            line.read_request()
+            line.send(response(PAID) * 2 if line.number == 1 else response(REFUSED))
+            line.hang()
+
+        bank = bank_at(self.peer(script).url)
+        self.assertEqual(self.pay(bank).outcome, Outcome.ACCEPTED)
+        # Refused on a new connection, or unknown: the bank reads no second request here.
+        self.assertIn(self.pay(bank).outcome, (Outcome.REJECTED, Outcome.UNKNOWN))
+
+    def test_is_not_used_again_after_idling(self):
+        peer = self.answering(response(PAID))
+        bank = bank_at(peer.url)
+        self.pay(bank)
+        with mock.patch.object(http_calls, "MAX_IDLE_SECONDS", 0):
+            self.pay(bank)
+        self.assertEqual(peer.connections, 2)
+
+    def test_are_not_more_than_a_number_at_once(self):
+        bank_answers = threading.Event()
+
+        def script(line: Line) -> None:
+            while line.read_request():
+                bank_answers.wait(DEADLINE)
+                line.send(response(PAID))
+
+        peer = self.peer(script)
+        bank = bank_at(peer.url, connections=2, deadline=10)
+        calls = [bank.pay_later(PAYMENT, send_before=float("inf")) for _ in range(8)]
+        bank_answers.set()
+        outcomes = [call.result(20).outcome for call in calls]
+        self.assertEqual(outcomes, [Outcome.ACCEPTED] * 8)
+        self.assertEqual(peer.connections, 2)
+
+
+class InsideTransactionTest(TestCase):
+    def test_refuses_to_talk_to_the_bank(self):
+        bank = bank_at("http://127.0.0.1:9")
+        for call in (
+            lambda: bank.pay(PAYMENT, send_before=float("inf")),
+            lambda: bank.look_up(PAYMENT),
+        ):
+            with self.assertRaises(InsideTransaction), transaction.atomic():
+                call()
+
+
+class ForkTest(PeerTestCase):
+    """A worker process is a fork: no thread and no connection of its parent is its own."""
+
+    def in_child(self, work: Any) -> bytes:
+        """What `work` returns in a child process; empty when it does not end in time."""
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:  # pragma: no cover (another process)
+            try:
+                os.write(writing, work())
+            finally:
+                os._exit(0)
+        os.close(writing)
+        readable, _, _ = select.select([reading], [], [], 10 * (DEADLINE + SLACK))
+        result = os.read(reading, 100) if readable else b""
+        os.close(reading)
+        if not readable:
+            os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        return result
+
+    def test_keeps_the_deadline_in_the_child(self):
+        def script(line: Line) -> None:
+            if line.number == 1:
+                line.read_request()
+                line.send(response(PAID))
+            line.hang()
+
+        bank = bank_at(self.peer(script).url)
+        self.assertEqual(self.pay(bank).outcome, Outcome.ACCEPTED)  # starts the thread
+
+        def work() -> bytes:
+            return bank.pay(PAYMENT, send_before=float("inf")).reason.encode()
+
+        self.assertEqual(self.in_child(work), b"deadline")
+
+    def test_does_not_share_the_parents_connections(self):
+        peer = self.answering(response(PAID))
+        third_party._bank_of.cache_clear()
+        self.addCleanup(third_party._bank_of.cache_clear)
+        with override_settings(THIRD_PARTY_BASE_URL=peer.url):
+            self.pay(third_party.get_bank())
+
+            def work() -> bytes:
+                bank = third_party.get_bank()
+                return bank.pay(
+                    PAYMENT, send_before=float("inf")
+                ).outcome.value.encode()
+
+            self.assertEqual(self.in_child(work), b"accepted")
+            self.assertEqual(peer.connections, 2)

@@ -1,0 +1,10 @@
+"""The service's URLs as they are with API_DOCS_ENABLED=false."""
+
+from django.urls import include, path
+
+from wallets import urls
+
+urlpatterns = [
+    path("", include([each for each in urls.urlpatterns if each.name not in urls.DOCS]))
+]
+handler404 = "wallets.views.errors.page_not_found"

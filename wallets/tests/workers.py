@@ -1,0 +1,129 @@
+"""Real workers, a real broker and the bank simulator, on the test's own database."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import tempfile
+from collections import Counter
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from django.db import connection
+from django.utils import timezone
+
+from drills import services
+from drills.broker import OwnRedis
+from drills.process import Process, wait_until
+from wallets.models.transaction import Transaction
+from wallets.services.withdrawal import WithdrawalService
+from wallets.tests.base import CommittingTestCase
+from wallets.tests.brokers import publishing_to
+
+PAID, FAILED = Transaction.Status.COMPLETED, Transaction.Status.FAILED
+# What a probe is worth: a withdrawal that only shows that workers are through.
+PROBE = 999
+
+
+class WorkerTestCase(CommittingTestCase):
+    """Starts what a test asks for, and ends it before the books are verified."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.folder = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, self.folder)
+        self.processes: list[Process] = []
+        self.addCleanup(self.end_processes)
+        self.broker_url = self.start_broker()
+        self.bank_simulator = services.Bank(services.environment({}), self.folder)
+        self.started(self.bank_simulator)
+        self.bank_simulator.set_faults(failure_rate=0)
+        context = publishing_to(self.broker_url)
+        context.__enter__()
+        self.addCleanup(context.__exit__, None, None, None)
+        self.deposit(10_000)
+
+    def tearDown(self) -> None:
+        self.end_processes()
+        super().tearDown()
+
+    def start_broker(self) -> str:
+        """Start a broker of the test's own; return its address."""
+        self.redis = OwnRedis(self.folder)
+        self.started(self.redis)
+        return self.redis.url
+
+    def started(self, process: Process) -> None:
+        self.processes.append(process)
+        process.start()
+
+    def end_processes(self) -> None:
+        while self.processes:
+            self.processes.pop().kill()
+
+    def environment(self, **changes: str) -> dict[str, str]:
+        """The workers' environment: our database, our broker, our bank."""
+        database = connection.settings_dict
+        parts = ("ENGINE", "NAME", "USER", "PASSWORD", "HOST", "PORT")
+        able = {"THIRD_PARTY_DEDUPES": "true", "THIRD_PARTY_LOOKUP": "true"}
+        return services.environment(
+            {
+                **{f"DB_{part}": str(database[part] or "") for part in parts},
+                "CELERY_BROKER_URL": self.broker_url,
+                "THIRD_PARTY_BASE_URL": self.bank_simulator.url,
+                **able,
+                **changes,
+            }
+        )
+
+    def start_worker(self, name: str = "worker", **celery: Any) -> Process:
+        """Start a worker, with changes to Celery's settings, and wait until it is ready."""
+        env = self.environment(CELERY_VARIANT=json.dumps(celery))
+        app = "wallets.tests.celery_variant"
+        process = services.worker(name, env, self.folder, app=app)
+        self.started(process)
+        ready = f"{name}@{socket.gethostname()} ready."
+        self.wait_until(lambda: process.said(ready), "the worker to be ready", process)
+        return process
+
+    def start_beat(self, name: str = "beat") -> Process:
+        process = services.beat(name, self.environment(), self.folder)
+        self.started(process)
+        return process
+
+    def wait_until(
+        self, done: Any, what: str, *shown: Process, seconds: float = 60
+    ) -> float:
+        """Wait for it; when it does not come, show the end of these logs."""
+        try:
+            return wait_until(done, seconds=seconds, what=what, poll=0.1)
+        except TimeoutError as error:
+            logs = [p.log.read_text(errors="replace")[-4000:] for p in shown]
+            raise AssertionError("\n".join([str(error), *logs])) from None
+
+    def soon(self, amount: int = 10, seconds: float = 1) -> Transaction:
+        """A withdrawal that is due in a moment."""
+        due = timezone.now() + timedelta(seconds=seconds)
+        return WithdrawalService.schedule(self.alice.uuid, amount, due)
+
+    def status(self, withdrawal: Transaction) -> str:
+        withdrawal.refresh_from_db()
+        return str(withdrawal.status)
+
+    def wait_for(
+        self, status: str, *withdrawals: Transaction, seconds: float = 60
+    ) -> float:
+        """Wait until all of them have this status."""
+        return self.wait_until(
+            lambda: all(self.status(row) == status for row in withdrawals),
+            f"withdrawals to be {status}",
+            *self.processes,
+            seconds=seconds,
+        )
+
+    def payments(self) -> Counter[int]:
+        """How often the bank really paid each amount, probes left out."""
+        amounts = (payment["amount"] for payment in self.bank_simulator.payments())
+        return Counter(amount for amount in amounts if amount != PROBE)

@@ -1,0 +1,66 @@
+"""The bank as the rest of the service sees it: two questions, and the answers to them.
+
+No HTTP here: `utils.third_party` speaks it, `tests.fakes` plays it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+from uuid import UUID
+
+
+class Outcome(Enum):
+    """What an answer proves."""
+
+    ACCEPTED = "accepted"  # it paid
+    REJECTED = "rejected"  # it did not and will not pay under this reference
+    NOT_SENT = "not_sent"  # no byte of the request left this machine
+    NOT_FOUND = "not_found"  # a look-up: it does not know the reference (now)
+    UNKNOWN = "unknown"  # anything else; it may have paid
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An outcome with its evidence: the raw text (bounded) and HTTP status, for people."""
+
+    outcome: Outcome
+    reason: str = ""
+    http_status: int | None = None
+
+
+@dataclass(frozen=True)
+class Abilities:
+    """What the bank can do, as declared by its operator. Times in seconds.
+
+    `dedupe_window`: how long it pays one reference at most once. `booking_time`: how long
+    after it took a request a payment may first show in a look-up.
+    """
+
+    dedupes: bool = False
+    dedupe_window: float = 0
+    looks_up: bool = False
+    booking_time: float = 0
+
+
+@dataclass(frozen=True)
+class Payment:
+    """What to pay: the reference is ours and the same however often it is sent."""
+
+    reference: UUID
+    wallet_uuid: UUID
+    amount: int
+
+
+class Bank(Protocol):
+    """Never raises for what the network or the bank does; never called in a transaction."""
+
+    @property
+    def abilities(self) -> Abilities: ...
+
+    def pay(self, payment: Payment, *, send_before: float) -> Answer:
+        """Ask for a payment, unless `send_before` (of `clock.elapsed`) has passed."""
+
+    def look_up(self, payment: Payment) -> Answer:
+        """Ask what became of a payment."""

@@ -1,0 +1,170 @@
+"""Many rows at once: on PostgreSQL one statement, elsewhere Django's own way.
+
+On PostgreSQL the rows travel as one JSON document: the driver then has one value to
+encode, not one for each column of each row, and that was most of a drain's time. Nothing
+here knows what the rows mean.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db import connection
+from django.db.models import Field, Model
+
+from wallets.errors import LostRace
+from wallets.utils.db import guarded_update
+
+
+@dataclass(frozen=True)
+class GuardedUpdate:
+    """Set `changes` on the one row that still is as `guard` says; both by column."""
+
+    guard: dict[str, Any]
+    changes: dict[str, Any]
+
+
+def guarded_updates(model: type[Model], updates: Iterable[GuardedUpdate]) -> None:
+    """Carry out the updates, all or none. Call inside a transaction.
+
+    Each guard must name one row. The rows should be locked already, or be given in the
+    order in which everybody locks them.
+
+    :raises LostRace: when a row is not as its guard says: somebody else won.
+    """
+    known = list(updates)
+    if connection.vendor != "postgresql" or len(known) == 1:
+        for update in known:
+            guarded_update(model, update.guard, **update.changes)
+        return
+    # One statement has one list of columns.
+    shapes: dict[tuple[Any, ...], list[GuardedUpdate]] = defaultdict(list)
+    for update in known:
+        shapes[tuple(update.guard), tuple(update.changes)].append(update)
+    for (guard, changes), same in shapes.items():
+        rows = [
+            {
+                **{f"guard_{name}": value for name, value in update.guard.items()},
+                **update.changes,
+            }
+            for update in same
+        ]
+        changed = _execute(_update_sql(model, guard, changes), rows)
+        if changed != len(rows):
+            raise LostRace(f"{model.__name__}: {changed} of {len(rows)} rows")
+
+
+def insert_rows(
+    model: type[Model], rows: Sequence[Model], *, known_by: str = ""
+) -> None:
+    """Insert new rows, all or none. Call inside a transaction.
+
+    The instances learn their ids only if a unique column is named to know them by.
+    """
+    if not rows:
+        return
+    if connection.vendor != "postgresql":
+        model._default_manager.bulk_create(rows)
+        if known_by and rows[0].pk is None:
+            _learn_ids(rows, _ids_of(model, rows, known_by), known_by)
+        return
+    values = [
+        {field.column: field.pre_save(row, add=True) for field in _insertable(model)}
+        for row in rows
+    ]
+    with connection.cursor() as cursor:
+        cursor.execute(_insert_sql(model, known_by), [_as_json(values)])
+        if known_by:
+            _learn_ids(rows, dict(cursor.fetchall()), known_by)
+
+
+def _ids_of(model: type[Model], rows: Sequence[Model], column: str) -> dict[Any, Any]:
+    """MySQL does not tell the ids of many rows at once: read them back."""
+    names = [getattr(row, column) for row in rows]
+    found = model._default_manager.filter(**{f"{column}__in": names})
+    return dict(found.values_list(column, "pk"))
+
+
+def _learn_ids(rows: Sequence[Model], ids: dict[Any, Any], column: str) -> None:
+    for row in rows:
+        row.pk = ids[getattr(row, column)]
+        row._state.adding = False
+
+
+def _execute(sql: str, rows: Sequence[dict[Any, Any]]) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [_as_json(rows)])
+        return int(cursor.rowcount)
+
+
+def _as_json(rows: Sequence[dict[Any, Any]]) -> str:
+    return json.dumps(rows, default=_plain)
+
+
+# Names of columns and types come from the model; the values are the one parameter.
+
+
+@functools.cache
+def _insertable(model: type[Model]) -> list[Field[Any, Any]]:
+    return [field for field in model._meta.concrete_fields if not field.primary_key]
+
+
+@functools.cache
+def _insert_sql(model: type[Model], known_by: str) -> str:
+    fields = {field.column: field for field in _insertable(model)}
+    names = ", ".join(f'"{name}"' for name in fields)
+    return (
+        f'INSERT INTO "{model._meta.db_table}" ({names}) '  # noqa: S608
+        f"SELECT {names} FROM {_recordset(fields)}"
+        + (f' RETURNING "{known_by}", id' if known_by else "")
+    )
+
+
+@functools.lru_cache(maxsize=256)
+def _update_sql(
+    model: type[Model], guard: tuple[str, ...], changes: tuple[str, ...]
+) -> str:
+    guards = {f"guard_{name}": _field(model, name) for name in guard}
+    sets = {name: _field(model, name) for name in changes}
+    assignments = ", ".join(
+        f'"{field.column}" = d."{name}"' for name, field in sets.items()
+    )
+    where = " AND ".join(
+        f't."{field.column}" = d."{name}"' for name, field in guards.items()
+    )
+    return (
+        f'UPDATE "{model._meta.db_table}" AS t SET {assignments} '  # noqa: S608
+        f"FROM {_recordset({**guards, **sets})} WHERE {where}"
+    )
+
+
+def _recordset(columns: dict[Any, Field[Any, Any]]) -> str:
+    """The JSON parameter as a table with these columns."""
+    typed = ", ".join(f'"{name}" {_type(field)}' for name, field in columns.items())
+    return f"json_to_recordset(%s::json) AS d ({typed})"
+
+
+def _field(model: type[Model], name: str) -> Field[Any, Any]:
+    meta = model._meta
+    return meta.pk if name == "pk" else meta.get_field(name)  # type: ignore[return-value]
+
+
+def _type(field: Field[Any, Any]) -> str:
+    """The column's type without its length: a value too long must not be cut off."""
+    name = field.rel_db_type(connection) if field.primary_key else None
+    return (name or field.db_type(connection) or "text").partition("(")[0]
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, UUID):
+        return str(value)
+    raise TypeError(f"not a value of a column: {type(value).__name__}")

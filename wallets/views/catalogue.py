@@ -1,0 +1,247 @@
+"""Every problem the API answers with: code, HTTP status and meaning, and nothing else.
+
+The documentation is generated from `PROBLEMS`, and a problem whose code is not in it
+cannot be answered with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One kind of refusal or failure. `code` never changes its meaning."""
+
+    code: str
+    status: int
+    title: str
+    explanation: str
+
+
+_TABLE = (
+    # 400: the request can never be right as it was sent.
+    Problem(
+        "bad_request",
+        400,
+        "Bad request",
+        "The request cannot be read as HTTP for this service: for example its Host is "
+        "not one that the service answers to.",
+    ),
+    Problem(
+        "invalid_request",
+        400,
+        "Several fields are wrong",
+        "More than one field was refused; `errors` has one entry, with a code, for each.",
+    ),
+    Problem(
+        "body_required",
+        400,
+        "A body is required",
+        "The request has no body. Send a JSON object.",
+    ),
+    Problem(
+        "body_incomplete",
+        400,
+        "The body is incomplete",
+        "Fewer bytes arrived than were announced, or the chunks were malformed.",
+    ),
+    Problem(
+        "json_invalid",
+        400,
+        "The body is not strict JSON",
+        "The body must be one JSON object in UTF-8, without duplicate names, NaN or "
+        "Infinity, lone surrogates or NUL, nested at most 16 levels deep.",
+    ),
+    Problem(
+        "required",
+        400,
+        "A field is missing",
+        "A field that the request needs was not sent.",
+    ),
+    Problem(
+        "unknown_field",
+        400,
+        "Unknown field",
+        "The body has a field that the request does not know. Nothing is ignored: a "
+        "misspelt field would otherwise change what the request means.",
+    ),
+    Problem(
+        "amount_invalid",
+        400,
+        "Invalid amount",
+        "The amount must be a JSON integer of minor units, 1 or more: no fraction, no "
+        "exponent, no text, no boolean.",
+    ),
+    Problem(
+        "amount_too_large",
+        400,
+        "The amount is too large",
+        "The amount is over the limit of 10^15 minor units for one operation.",
+    ),
+    Problem(
+        "scheduled_for_invalid",
+        400,
+        "Invalid time",
+        "The time must be text as RFC 3339 has it, with date, time and offset, such as "
+        "2026-02-17T12:00:00Z.",
+    ),
+    Problem(
+        "scheduled_for_in_the_past",
+        400,
+        "The time is not in the future",
+        "A withdrawal is scheduled for a moment after the one it is requested in.",
+    ),
+    Problem(
+        "scheduled_for_too_far",
+        400,
+        "The time is too far away",
+        "The time is beyond the horizon for which withdrawals are accepted.",
+    ),
+    Problem(
+        "idempotency_key_invalid",
+        400,
+        "Invalid idempotency key",
+        "The Idempotency-Key header must be sent once and hold one UUID, bare or in "
+        "double quotes.",
+    ),
+    Problem(
+        "parameter_unknown",
+        400,
+        "Unknown query parameter",
+        "The URL has a query parameter that this resource does not know.",
+    ),
+    Problem(
+        "parameter_repeated",
+        400,
+        "Repeated query parameter",
+        "A query parameter was sent more than once.",
+    ),
+    Problem(
+        "parameter_invalid",
+        400,
+        "Invalid query parameter",
+        "A query parameter has a value outside the documented ones.",
+    ),
+    Problem(
+        "cursor_invalid",
+        400,
+        "Invalid cursor",
+        "The cursor was not issued by this service for this list. Follow the URLs of "
+        "the Link header as they are.",
+    ),
+    Problem("invalid", 400, "Invalid value", "A value can never be right."),
+    # 403 to 415: HTTP's own, and what the present state does not admit.
+    Problem(
+        "forbidden", 403, "Forbidden", "The request is understood and not permitted."
+    ),
+    Problem("not_found", 404, "Not found", "There is nothing at this path."),
+    Problem(
+        "wallet_not_found",
+        404,
+        "No such wallet",
+        "No wallet has this UUID.",
+    ),
+    Problem(
+        "transaction_not_found",
+        404,
+        "No such transaction",
+        "The wallet has no transaction with this id.",
+    ),
+    Problem(
+        "method_not_allowed",
+        405,
+        "Method not allowed",
+        "The resource does not take this method; the Allow header lists those it takes.",
+    ),
+    Problem(
+        "not_acceptable",
+        406,
+        "Not acceptable",
+        "The resource has no form that the Accept header admits; JSON is always one.",
+    ),
+    Problem(
+        "not_cancelable",
+        409,
+        "Not cancelable",
+        "Only a withdrawal whose execution has not begun can be cancelled; "
+        "`transaction_status` says where it stands.",
+    ),
+    Problem(
+        "request_in_progress",
+        409,
+        "A request is in progress",
+        "Another request with the same key, or on the same wallet, is not finished "
+        "yet. Repeat this one, with its key, after the seconds of Retry-After.",
+    ),
+    Problem(
+        "refused", 409, "Refused", "The request is understood and cannot be done now."
+    ),
+    Problem(
+        "illegal_transition",
+        409,
+        "Not possible in this state",
+        "The withdrawal is in a state that does not take this step.",
+    ),
+    Problem(
+        "unknown_is_not_failed",
+        409,
+        "The outcome is not known",
+        "Held money goes back only on evidence that the bank did not pay.",
+    ),
+    Problem(
+        "length_required",
+        411,
+        "Length required",
+        "The server in front takes no chunked body; send Content-Length.",
+    ),
+    Problem(
+        "content_too_large",
+        413,
+        "The body is too large",
+        "The body is larger than any request of this API can be.",
+    ),
+    Problem(
+        "unsupported_media_type",
+        415,
+        "Unsupported media type",
+        "The body must be sent as application/json, in UTF-8, without Content-Encoding.",
+    ),
+    # 422: well-formed, and refused for what the books say.
+    Problem(
+        "idempotency_key_reused",
+        422,
+        "Idempotency key reused",
+        "The key made another transaction before: with another wallet, operation, "
+        "amount or time. Send a new key for a new request.",
+    ),
+    Problem(
+        "balance_limit",
+        422,
+        "Balance limit",
+        "The wallet would hold more than 10^15 minor units, money in flight included.",
+    ),
+    Problem(
+        "insufficient_balance",
+        422,
+        "Insufficient balance",
+        "The wallet holds less than the amount.",
+    ),
+    # 5xx: ours, never the client's.
+    Problem(
+        "internal_error",
+        500,
+        "Internal error",
+        "The service failed; the failure is logged. Repeat the request with the same "
+        "Idempotency-Key: it has one effect, whatever had happened.",
+    ),
+    Problem(
+        "service_unavailable",
+        503,
+        "Service unavailable",
+        "The service cannot work now, mostly because its database does not answer. "
+        "Repeat the request, with its key, after the seconds of Retry-After.",
+    ),
+)
+PROBLEMS: Mapping[str, Problem] = {problem.code: problem for problem in _TABLE}

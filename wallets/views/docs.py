@@ -1,0 +1,106 @@
+"""What is there to read: the OpenAPI document, its page, and a page for each problem."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import Http404
+from drf_spectacular.renderers import (
+    OpenApiJsonRenderer,
+    OpenApiJsonRenderer2,
+    OpenApiYamlRenderer,
+    OpenApiYamlRenderer2,
+)
+from drf_spectacular.views import SpectacularSwaggerSplitView
+from rest_framework.renderers import JSONRenderer, TemplateHTMLRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from wallets.views.base import Endpoint
+from wallets.views.catalogue import PROBLEMS, Problem
+from wallets.views.problems import TYPE_PREFIX
+from wallets.views.schema.document import document
+
+# Nothing of a page comes from elsewhere, and nothing of it goes elsewhere.
+_PAGE_POLICY = "default-src 'none'; base-uri 'none'; frame-ancestors 'none'"
+_UI_POLICY = (
+    f"{_PAGE_POLICY}; script-src 'self'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data:; connect-src 'self'; form-action 'none'"
+)
+_TEXT_POLICY = (
+    f"{_PAGE_POLICY}; style-src 'unsafe-inline'; img-src data:; form-action 'none'"
+)
+# They change with a release only.
+_CACHED = {"Cache-Control": "public, max-age=300"}
+
+
+class SchemaView(Endpoint):
+    """GET /api/schema/: JSON, or YAML by Accept."""
+
+    schema = None
+    renderer_classes = [
+        OpenApiJsonRenderer2,
+        OpenApiJsonRenderer,
+        OpenApiYamlRenderer2,
+        OpenApiYamlRenderer,
+    ]
+
+    def get(self, request: Request) -> Response:
+        return Response(document(), headers=_CACHED)
+
+
+class DocsView(SpectacularSwaggerSplitView):
+    """GET /api/docs/: Swagger UI from this server, which asks no other one."""
+
+    schema = None
+
+    def finalize_response(
+        self, request: Any, response: Any, *args: Any, **kwargs: Any
+    ) -> Any:
+        response = super().finalize_response(request, response, *args, **kwargs)
+        response.headers["Content-Security-Policy"] = _UI_POLICY
+        return response
+
+
+class ProblemListView(Endpoint):
+    """GET /problems/: every problem there is."""
+
+    schema = None
+    renderer_classes = [JSONRenderer, TemplateHTMLRenderer]
+
+    def get(self, request: Request) -> Response:
+        return _page(
+            request, list(PROBLEMS.values()), [_told(p) for p in PROBLEMS.values()]
+        )
+
+
+class ProblemView(Endpoint):
+    """GET /problems/<code>: what a problem's `type` stands for."""
+
+    schema = None
+    renderer_classes = [JSONRenderer, TemplateHTMLRenderer]
+
+    def get(self, request: Request, code: str) -> Response:
+        if code not in PROBLEMS:
+            raise Http404
+        return _page(request, [PROBLEMS[code]], _told(PROBLEMS[code]))
+
+
+def _told(problem: Problem) -> dict[str, Any]:
+    return {
+        "type": f"{TYPE_PREFIX}{problem.code}",
+        "title": problem.title,
+        "status": problem.status,
+        "code": problem.code,
+        "explanation": problem.explanation,
+    }
+
+
+def _page(request: Request, shown: list[Problem], data: Any) -> Response:
+    if not isinstance(request.accepted_renderer, TemplateHTMLRenderer):
+        return Response(data, headers=_CACHED)
+    return Response(
+        {"problems": shown, "all": len(shown) > 1},
+        template_name="wallets/problems.html",
+        headers=_CACHED | {"Content-Security-Policy": _TEXT_POLICY},
+    )

@@ -1,0 +1,42 @@
+"""Health, for supervisors and load balancers."""
+
+from __future__ import annotations
+
+from django.http import HttpResponse
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from wallets.services import readiness
+from wallets.views import problems
+from wallets.views.base import Endpoint
+from wallets.views.errors import RETRY_AFTER_OUTAGE
+
+
+class AliveView(Endpoint):
+    """GET /healthz: the process answers. Touches nothing, so it never lies about others."""
+
+    def get(self, request: Request) -> Response:
+        return Response({"status": "ok"})
+
+
+class ReadyView(Endpoint):
+    """GET /readyz: 200 when requests can be served, 503 when not.
+
+    Broker or sweeps ill is "degraded" and 200: the API works without them, and taking
+    every process out of service would only add to the trouble.
+    """
+
+    def get(self, request: Request) -> HttpResponse | Response:
+        found = readiness.look()
+        report = {"checks": found.checks, "sweep_age_seconds": found.sweeps}
+        if found.ready:
+            return Response({"status": found.status, **report})
+        ill = [
+            name for name in ("database", "migrations") if found.checks[name] != "ok"
+        ]
+        return problems.answer(
+            "service_unavailable",
+            f"Not ready: {', '.join(ill)}.",
+            headers={"Retry-After": RETRY_AFTER_OUTAGE},
+            members=report,
+        )

@@ -1,0 +1,41 @@
+"""The Idempotency-Key header, and the mark of an answer that was given before."""
+
+from __future__ import annotations
+
+import re
+import uuid
+
+from rest_framework.request import Request
+
+from wallets.errors import InvalidIdempotencyKey
+from wallets.models.transaction import Transaction
+
+HEADER = "Idempotency-Key"
+_UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+_KEY = re.compile(rf'("?)({_UUID})\1', re.I)
+
+
+def key_of(request: Request) -> uuid.UUID | None:
+    """Return the key that the client sent, None where it sent none.
+
+    A UUID, bare or as a quoted structured-field string (RFC 9651), in either case. The
+    header sent twice arrives joined by a comma and is refused with the rest.
+
+    :raises InvalidIdempotencyKey: for anything else.
+    """
+    sent = request.headers.get(HEADER)
+    if sent is None:
+        return None
+    match = _KEY.fullmatch(sent)
+    if match is None:
+        raise InvalidIdempotencyKey("Send one UUID, bare or quoted.", field=HEADER)
+    return uuid.UUID(match[2])
+
+
+def headers_of(transaction: Transaction, key: uuid.UUID | None) -> dict[str, str]:
+    """The header that tells a replay from a first answer."""
+    # Without a key of the client's a "replay" is our own repeat after a lost COMMIT
+    # reply: for the client it is the first answer.
+    if key is not None and transaction.replayed:
+        return {"Idempotent-Replayed": "true"}
+    return {}

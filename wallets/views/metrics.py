@@ -1,0 +1,135 @@
+"""GET /metrics, for Prometheus; and the middleware that counts requests.
+
+Both are there only when METRICS_ENABLED is set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.utils.crypto import constant_time_compare
+from django.views.decorators.http import require_safe
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from wallets.services import metrics as service
+from wallets.services.metrics import LATENESS_BUCKETS, Figures
+from wallets.utils import clock, request_metrics
+from wallets.views import problems
+
+METHODS = {"GET", "HEAD", "POST", "OPTIONS", "PUT", "PATCH", "DELETE"}
+
+
+@require_safe
+def metrics(request: HttpRequest) -> HttpResponse:
+    """Every figure as text. With METRICS_TOKEN set, only for who sends it."""
+    if settings.METRICS_TOKEN and not constant_time_compare(
+        request.headers.get("Authorization", ""), f"Bearer {settings.METRICS_TOKEN}"
+    ):
+        return problems.answer("forbidden")
+    figures = CollectorRegistry()
+    figures.register(_Families(service.figures()))
+    text = generate_latest(figures) + generate_latest(request_metrics.registry())
+    return HttpResponse(
+        text, content_type=CONTENT_TYPE_LATEST, headers={"Cache-Control": "no-store"}
+    )
+
+
+def count_requests(
+    get_response: Callable[[HttpRequest], HttpResponseBase],
+) -> Callable[[HttpRequest], HttpResponseBase]:
+    """Count and time each request, by its route: a path would be a label without end."""
+
+    def middleware(request: HttpRequest) -> HttpResponseBase:
+        began = clock.elapsed()
+        response = get_response(request)
+        match = request.resolver_match
+        route = match.route if match and match.route else "none"
+        method = request.method if request.method in METHODS else "other"
+        status = str(response.status_code)
+        request_metrics.REQUESTS.labels(method, route, status).inc()
+        request_metrics.SECONDS.labels(method, route).observe(clock.elapsed() - began)
+        return response
+
+    return middleware
+
+
+class _Families(Collector):
+    """The service's figures in Prometheus' terms."""
+
+    def __init__(self, figures: Figures) -> None:
+        self._figures = figures
+
+    def collect(self) -> Iterator[Metric]:
+        found = self._figures
+        yield from self._counters()
+        yield self._lateness()
+        for name, text, value in (
+            (
+                "in_flight_amount",
+                "Money held for payouts, minor units.",
+                "in_flight_amount",
+            ),
+            ("in_flight", "Withdrawals with money held.", "in_flight"),
+            ("unknown", "Withdrawals of unknown outcome.", "unknown"),
+            ("oldest_unknown_seconds", "Age of the oldest.", "oldest_unknown_seconds"),
+            ("needs_review", "Withdrawals that wait for a person.", "needs_review"),
+            ("due", "Scheduled withdrawals whose time has come.", "due"),
+            ("oldest_due_seconds", "How late the latest is.", "oldest_due_seconds"),
+            ("retries_due", "Failed withdrawals due again.", "retries_due"),
+        ):
+            yield GaugeMetricFamily(f"wallet_{name}", text, value=getattr(found, value))
+        ages = GaugeMetricFamily(
+            "wallet_sweep_age_seconds", "Since the sweep last ran.", labels=["sweep"]
+        )
+        for sweep, age in found.sweep_ages.items():
+            ages.add_metric([sweep], float("inf") if age is None else age)
+        yield ages
+        alarms = GaugeMetricFamily(
+            "wallet_alarms_open", "Alarms nobody has acknowledged.", labels=["kind"]
+        )
+        for kind, count in found.alarms.items():
+            alarms.add_metric([kind], count)
+        yield alarms
+
+    def _counters(self) -> Iterable[Metric]:
+        totals = self._figures.totals
+        for name, text, key in (
+            ("wallet_deposits", "Deposits.", "count:deposit"),
+            ("wallet_deposits_amount", "Money deposited.", "amount:deposit"),
+            ("wallet_payouts_amount", "Money paid out.", "amount:settle"),
+        ):
+            yield CounterMetricFamily(name, text, value=totals[key])
+        for name, text, label in (
+            ("wallet_withdrawals", "Withdrawals that have ended.", "outcome"),
+            ("wallet_withdrawal_events", "What happened to withdrawals.", "event"),
+        ):
+            family = CounterMetricFamily(name, text, labels=[label])
+            for key, count in sorted(totals.items()):
+                kind, _, value = key.partition(":")
+                if kind == label:
+                    family.add_metric([value], count)
+            yield family
+
+    def _lateness(self) -> Metric:
+        totals = self._figures.totals
+        buckets, below = [], 0
+        for bucket in LATENESS_BUCKETS:
+            below += totals[f"late:{bucket}"]
+            name = "+Inf" if bucket == float("inf") else str(bucket)
+            buckets.append((name, below))
+        return HistogramMetricFamily(
+            "wallet_withdrawal_lateness_seconds",
+            "From the planned time to the payout.",
+            buckets=buckets,
+            sum_value=totals["late_ms"] / 1000,
+        )

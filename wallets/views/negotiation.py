@@ -1,0 +1,69 @@
+"""In which form an answer is given: what the Accept header likes best, JSON otherwise."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from rest_framework.exceptions import NotAcceptable
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.parsers import BaseParser
+from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
+
+_QUALITY = re.compile(r"q=(0(\.[0-9]{0,3})?|1(\.0{0,3})?)")
+
+
+class Negotiation(BaseContentNegotiation):
+    """The request's own form to read; of the view's renderers the best liked to write.
+
+    The first renderer answers who does not say, and wins a tie. No parameter of the URL
+    chooses.
+    """
+
+    def select_parser(
+        self, request: Request, parsers: Iterable[BaseParser]
+    ) -> BaseParser:
+        return next(iter(parsers))
+
+    def select_renderer(
+        self,
+        request: Request,
+        renderers: Iterable[BaseRenderer],
+        format_suffix: str | None = None,
+    ) -> tuple[BaseRenderer, str]:
+        accept = request.headers.get("Accept", "").lower()
+        choices = list(renderers)
+        liked = [_quality(accept, renderer.media_type) for renderer in choices]
+        if not accept.strip():
+            liked[0] = 1.0
+        if not max(liked):
+            raise NotAcceptable
+        best = choices[liked.index(max(liked))]
+        return best, best.media_type
+
+
+class CSVRenderer(BaseRenderer):
+    """Names the media type; the view writes the lines itself, as a stream."""
+
+    media_type = "text/csv"
+    format = "csv"
+
+    def render(self, data: Any, *_args: Any, **_options: Any) -> Any:
+        return data
+
+
+def _quality(accept: str, media_type: str) -> float:
+    """How much the header likes this media type (RFC 9110, 12.5.1), 0 for not at all."""
+    ranges = ["*/*", media_type.partition("/")[0] + "/*", media_type]
+    found: dict[str, float] = {}
+    for choice in accept.split(","):
+        name, *options = (part.strip() for part in choice.split(";"))
+        if name in ranges:
+            matches = [_QUALITY.fullmatch(option) for option in options]
+            named = [float(match[1]) for match in matches if match]
+            quality = named[0] if named else 1.0
+            found[name] = max(found.get(name, 0.0), quality)
+    # The most specific range counts.
+    return next((found[name] for name in reversed(ranges) if name in found), 0.0)

@@ -1,0 +1,89 @@
+"""Pages of a list, by key, announced in the Link header (RFC 8288).
+
+A page begins after the last row of the one before, so rows that are written meanwhile are
+neither skipped nor repeated. The cursor is signed together with what it belongs to.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlencode
+
+from django.core import signing
+from django.db.models import QuerySet
+from rest_framework.request import Request
+
+from wallets.utils import instants
+from wallets.views.problems import FieldError, RequestRefused
+
+DEFAULT_LIMIT = 50
+
+
+class Pages:
+    """The pages of one list. `parameters` are the request's, parsed.
+
+    `limit` and `cursor` are the page's own; the others are filters, which every cursor
+    and link carries.
+    """
+
+    def __init__(self, request: Request, parameters: dict[str, Any]) -> None:
+        self.limit: int = parameters.get("limit", DEFAULT_LIMIT)
+        self._url = request.build_absolute_uri(request.path)
+        self._cursor = parameters.get("cursor")
+        self._query = {
+            name: _text_of(value)
+            for name, value in sorted(parameters.items())
+            if name not in ("limit", "cursor")
+        }
+        self._signer = signing.Signer(
+            sep=".", salt=f"wallets.cursor {request.path} {urlencode(self._query)}"
+        )
+        if "limit" in parameters:
+            self._query["limit"] = str(self.limit)
+
+    def position(self) -> list[int] | None:
+        """Where this page begins, as `links` was told it; None for the first page.
+
+        :raises RequestRefused: when the cursor is not one of this list and filters.
+        """
+        if self._cursor is None:
+            return None
+        try:
+            return self._signer.unsign_object(self._cursor)
+        except signing.BadSignature:
+            detail = "It is not one of this list with these filters."
+            error = FieldError("cursor", "cursor_invalid", detail)
+            raise RequestRefused("cursor_invalid", errors=[error]) from None
+
+    def links(self, following: list[int] | None) -> dict[str, str]:
+        """The Link header, with a next page where one follows."""
+        links = [self._link("first")]
+        if following is not None:
+            cursor = self._signer.sign_object(following)
+            links.insert(0, self._link("next", cursor=cursor))
+        return {"Link": ", ".join(links)}
+
+    def _link(self, relation: str, **added: str) -> str:
+        query = urlencode(self._query | added)
+        return f'<{self._url}{"?" if query else ""}{query}>; rel="{relation}"'
+
+
+def page_of(
+    rows: QuerySet[Any], request: Request, parameters: dict[str, Any]
+) -> tuple[list[Any], dict[str, str]]:
+    """Return one page of the rows, newest first, and its headers.
+
+    :raises RequestRefused: when the cursor is not one of this list with these filters.
+    """
+    pages = Pages(request, parameters)
+    position = pages.position()
+    if position is not None:
+        rows = rows.filter(pk__lt=position[0])
+    found = list(rows.order_by("-pk")[: pages.limit + 1])
+    page = found[: pages.limit]
+    return page, pages.links([page[-1].pk] if len(found) > pages.limit else None)
+
+
+def _text_of(value: Any) -> str:
+    return instants.write(value) if isinstance(value, datetime) else str(value)

@@ -1,0 +1,88 @@
+"""Transactions: list a wallet's, look at one, cancel one."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.db.models import QuerySet
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from wallets.errors import NotCancelable
+from wallets.models.states import Event, State
+from wallets.models.transaction import Transaction
+from wallets.models.wallet import Wallet
+from wallets.serializers.strict import NoFields
+from wallets.serializers.transaction import TransactionSerializer
+from wallets.services.withdrawal import WithdrawalService
+from wallets.views.base import Endpoint
+from wallets.views.pagination import page_of
+from wallets.views.parameters import check_order, instant, one_of, page_limit
+from wallets.views.parsers import read_nothing
+
+
+class TransactionListView(Endpoint):
+    """GET /wallets/<uuid>/transactions/: a bare array, newest first."""
+
+    known_parameters = {
+        "status": one_of(*Transaction.Status.values),
+        "type": one_of(*Transaction.TransactionType.values),
+        "created_from": instant,
+        "created_to": instant,
+        "limit": page_limit,
+        "cursor": str,
+    }
+    conditions = {
+        "status": "status",
+        "type": "transaction_type",
+        "created_from": "created_at__gte",
+        "created_to": "created_at__lt",
+    }
+
+    def get(self, request: Request, wallet_uuid: UUID) -> Response:
+        check_order(self.parameters, "created_from", "created_to")
+        wallet = Wallet.objects.get(uuid=wallet_uuid)
+        rows: QuerySet[Transaction] = wallet.transactions.all()
+        for name, condition in self.conditions.items():
+            if name in self.parameters:
+                rows = rows.filter(**{condition: self.parameters[name]})
+        page, headers = page_of(rows, request, self.parameters)
+        data: Any = TransactionSerializer(page, many=True).data
+        return Response(data, headers=headers)
+
+
+class TransactionView(Endpoint):
+    """GET /wallets/<uuid>/transactions/<id>/."""
+
+    def get(self, request: Request, wallet_uuid: UUID, transaction_id: int) -> Response:
+        transaction = _transaction_of(wallet_uuid, transaction_id)
+        return Response(TransactionSerializer(transaction).data)
+
+
+class CancelView(Endpoint):
+    """POST /wallets/<uuid>/transactions/<id>/cancel: safe to repeat, without a key.
+
+    A deposit is a transaction that cannot be cancelled, not one that does not exist.
+    """
+
+    def post(
+        self, request: Request, wallet_uuid: UUID, transaction_id: int
+    ) -> Response:
+        NoFields.check(read_nothing(request._request))
+        found = _transaction_of(wallet_uuid, transaction_id)
+        if found.transaction_type != Transaction.TransactionType.WITHDRAWAL:
+            raise NotCancelable(State.COMPLETED.value, Event.CANCEL.value)
+        cancelled = WithdrawalService.cancel(found.pk)
+        cancelled.wallet = found.wallet
+        return Response(TransactionSerializer(cancelled).data)
+
+
+def _transaction_of(wallet_uuid: UUID, transaction_id: int) -> Transaction:
+    """A transaction exists only under its own wallet.
+
+    :raises Transaction.DoesNotExist: when this wallet has no such one.
+    """
+    return Transaction.objects.select_related("wallet").get(
+        pk=transaction_id, wallet__uuid=wallet_uuid
+    )

@@ -1,0 +1,36 @@
+"""Wallets: open one, look at one."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.urls import reverse
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from wallets.models.wallet import Wallet
+from wallets.serializers.strict import NoFields
+from wallets.serializers.wallet import WalletSerializer
+from wallets.services.wallet import WalletService
+from wallets.views.base import Endpoint
+from wallets.views.parsers import read_nothing
+
+
+class WalletListView(Endpoint):
+    """POST /wallets/. An `Idempotency-Key` has no meaning here and is ignored."""
+
+    def post(self, request: Request) -> Response:
+        NoFields.check(read_nothing(request._request))
+        wallet = WalletService.create()
+        location = request.build_absolute_uri(reverse("wallet", args=[wallet.uuid]))
+        return Response(
+            WalletSerializer(wallet).data, status=201, headers={"Location": location}
+        )
+
+
+class WalletView(Endpoint):
+    """GET /wallets/<uuid>/."""
+
+    def get(self, request: Request, wallet_uuid: UUID) -> Response:
+        wallet = Wallet.objects.get(uuid=wallet_uuid)
+        return Response(WalletSerializer(wallet).data)

@@ -1,0 +1,36 @@
+"""Withdrawals: scheduled now, paid out later."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.urls import reverse
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from wallets.serializers.transaction import TransactionSerializer
+from wallets.serializers.withdraw import WithdrawSerializer
+from wallets.services.withdrawal import WithdrawalService
+from wallets.views import idempotent
+from wallets.views.base import Endpoint
+from wallets.views.parsers import read_object
+
+
+class WithdrawView(Endpoint):
+    """POST /wallets/<uuid>/withdraw."""
+
+    def post(self, request: Request, wallet_uuid: UUID) -> Response:
+        key = idempotent.key_of(request)
+        values = WithdrawSerializer.check(read_object(request._request))
+        withdrawal = WithdrawalService.schedule(
+            wallet_uuid, values["amount"], values["scheduled_for"], key
+        )
+        path = reverse("transaction", args=[wallet_uuid, withdrawal.pk])
+        return Response(
+            TransactionSerializer(withdrawal).data,
+            status=201,
+            headers={
+                "Location": request.build_absolute_uri(path),
+                **idempotent.headers_of(withdrawal, key),
+            },
+        )
