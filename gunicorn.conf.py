@@ -11,6 +11,7 @@ import time
 from typing import Any
 
 from wallet.logs import logging_config
+from wallets.utils import uptime  # noqa: F401 (the service is up from now on)
 
 worker_class = "gthread"
 workers = int(os.environ.get("WEB_CONCURRENCY") or 2)

@@ -103,6 +103,11 @@ class Overview:
         """Sweeps that should have run by now."""
         return [sweep.name for sweep in self.sweeps if sweep.silent]
 
+    @property
+    def awaited(self) -> list[str]:
+        """Sweeps whose first turn since the start is still to come."""
+        return [s.name for s in self.sweeps if not (s.lately or s.silent)]
+
 
 def overview() -> Overview:
     """Return the figures, a few seconds old at most on a small system."""

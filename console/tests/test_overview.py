@@ -10,6 +10,7 @@ from console.queries import activity, overview
 from console.tests.base import ConsoleTestCase
 from wallets.services import heartbeat
 from wallets.services.withdrawal import WithdrawalService
+from wallets.tests.base import up_for
 from wallets.tests.fakes import Does
 from wallets.utils.db import database_now
 
@@ -80,12 +81,14 @@ class OverviewTest(ConsoleTestCase):
             again = activity.of_last_hour(later + timedelta(minutes=1))
         self.assertEqual((before, again.total("paid", last=60)), (1, 1))
 
+    @up_for(3600)
     def test_names_the_sweeps_that_are_silent(self):
         heartbeat.beat("pending")
         self.assertEqual(self.figures().silent, ["retry", "resolve"])
 
 
 class OverviewPageTest(ConsoleTestCase):
+    @up_for(3600)
     def test_shows_the_figures(self):
         self.deposit(1_234_567)
         page = self.client.get("/console/")
@@ -98,6 +101,16 @@ class OverviewPageTest(ConsoleTestCase):
         for name in ("pending", "retry", "resolve"):
             heartbeat.beat(name)
         self.assertContains(self.client.get("/console/"), "All is well")
+
+    def test_waits_for_the_first_sweeps(self):
+        cache.clear()
+        with up_for(1):
+            page = self.client.get("/console/")
+        self.assertContains(
+            page, "The first turn of pending, retry, resolve is awaited."
+        )
+        self.assertNotContains(page, "All is well")
+        self.assertNotContains(page, "Needs attention")
 
     def test_refreshes_only_its_figures(self):
         part = self.client.get("/console/", headers={"HX-Request": "true"})

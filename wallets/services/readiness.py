@@ -15,21 +15,27 @@ from django.db import DatabaseError, InterfaceError, connection
 from django.db.migrations.executor import MigrationExecutor
 
 from wallets.models.heartbeat import Heartbeat
-from wallets.utils import broker
+from wallets.utils import broker, uptime
 from wallets.utils.db import database_now
 
 OK = "ok"
-# A sweep is silent when it has missed this many of its turns.
+# A sweep is silent when it has missed this many of its turns, counted from the start.
 MISSED_TURNS = 3
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """When a sweep last ran, how often it should (seconds), and whether it is overdue."""
+    """When a sweep last ran, and how often it should (seconds).
+
+    `lately` says whether it has run within its patience. `silent` is one that has not,
+    although the service has been up for that long: the first turn of a start is waited
+    for.
+    """
 
     name: str
     interval: float
     ran_at: datetime | None
+    lately: bool
     silent: bool
 
 
@@ -87,8 +93,9 @@ def sweeps(now: datetime) -> list[Sweep]:
         allowed = timedelta(
             seconds=MISSED_TURNS * interval + settings.WITHDRAWAL_SOFT_TIME_LIMIT
         )
-        silent = last is None or now - last > allowed
-        found.append(Sweep(name, interval, last, silent))
+        lately = last is not None and now - last <= allowed
+        silent = not lately and uptime.seconds() > allowed.total_seconds()
+        found.append(Sweep(name, interval, last, lately, silent))
     return found
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from datetime import timezone as dt_timezone
+from typing import Any
+from unittest import mock
 
 from celery import current_app
 from django.db import connection, connections
@@ -18,7 +20,7 @@ from wallets.services import reconciliation
 from wallets.services.wallet import WalletService
 from wallets.tests import builders
 from wallets.tests.fakes import FakeBank
-from wallets.utils import append_only
+from wallets.utils import append_only, clock, uptime
 from wallets.utils.db import database_now
 
 current_app.conf.broker_url = "memory://"
@@ -82,6 +84,11 @@ class CommittingTestCase(Cast, TransactionTestCase):
 def close_connections() -> None:
     """Close this thread's connections: call it at the end of each test thread."""
     connections.close_all()
+
+
+def up_for(seconds: float) -> Any:
+    """A service that was started so long ago: as a `with` or as a decorator."""
+    return mock.patch.object(uptime, "BEGAN", clock.elapsed() - seconds)
 
 
 def utc(*parts: int) -> datetime:

@@ -11,7 +11,7 @@ from django.db.migrations.recorder import MigrationRecorder
 
 from wallets.models.heartbeat import Heartbeat
 from wallets.tests.api import Api, database_out_of_reach
-from wallets.tests.base import CommittingTestCase, WalletTestCase
+from wallets.tests.base import CommittingTestCase, WalletTestCase, up_for
 
 SWEEPS = ("pending", "retry", "resolve")
 
@@ -52,6 +52,17 @@ class ReadyTest(Api, WalletTestCase):
         self.assertEqual(response.json()["status"], "degraded")
         self.assertEqual(response.json()["checks"]["broker"], "not answering")
 
+    def test_waits_for_the_first_turn_of_each_sweep(self) -> None:
+        """Also after a night switched off: the beats of yesterday prove no silence."""
+        self.beat("pending", seconds_ago=36_000)
+        for seconds, silent in ((1, []), (61, ["pending", "resolve"]), (211, SWEEPS)):
+            with self.subTest(up_for=seconds), up_for(seconds):
+                answer = self.get("/readyz").json()
+                expected = f"silent: {', '.join(silent)}" if silent else "ok"
+                self.assertEqual(answer["checks"]["sweeps"], expected)
+                self.assertEqual(answer["status"], "degraded" if silent else "ok")
+
+    @up_for(3600)
     def test_is_degraded_when_a_sweep_is_silent(self) -> None:
         self.beat("pending", seconds_ago=600)
         self.beat("retry")

@@ -9,6 +9,8 @@ import io
 import json
 import runpy
 import socket
+import subprocess
+import sys
 import time
 from types import SimpleNamespace
 from typing import Any
@@ -197,6 +199,19 @@ class ServerTest(Api, WalletTestCase):
             with self.subTest(path=path):
                 status, _, answer = self.send(path)
                 self.assertEqual((status[:3], answer["code"]), ("404", "not_found"))
+
+
+class UptimeTest(SimpleTestCase):
+    def test_begins_in_the_process_that_forks_the_others(self) -> None:
+        """Else each of them, replaced after its requests, would begin anew."""
+        look = (
+            "import runpy, sys; runpy.run_path('gunicorn.conf.py');"
+            "print('wallets.utils.uptime' in sys.modules)"
+        )
+        found = subprocess.run(
+            [sys.executable, "-c", look], cwd=settings.BASE_DIR, capture_output=True
+        )
+        self.assertEqual(found.stdout, b"True\n", found.stderr)
 
 
 class SlowBodyTest(SimpleTestCase):

@@ -68,10 +68,10 @@ class Command(BaseCommand):
                 "THIRD_PARTY_BASE_URL is not this machine's simulator: a worker would "
                 "have the demo's scheduled withdrawals paid there."
             )
-        if not all(sweep.silent for sweep in readiness.sweeps(database_now())):
+        if any(sweep.lately for sweep in readiness.sweeps(database_now())):
             raise CommandError(
                 "Workers are running: they would pay the demo's past at once. Stop "
-                "them (Ctrl-C in `make run`), wait two minutes, and try again."
+                "them (Ctrl-C in `make run`), wait four minutes, and try again."
             )
         if settings.WITHDRAWALS_PAUSED:
             raise CommandError("WITHDRAWALS_PAUSED is set: nothing could be paid.")
