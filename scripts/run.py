@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
+import subprocess
 import sys
 import time
 import urllib.error
@@ -15,7 +16,7 @@ from typing import IO
 from ops import ROOT, VAR, Trouble, environment, services
 from ops.environment import PYTHON
 from ops.processes import Supervisor
-from ops.steps import last_line, main, run_logged
+from ops.steps import dies_with_parent, last_line, main, run_logged
 
 # From the signal to the last process: a bank call of at most 6 s may finish.
 SECONDS_TO_STOP = 9.0
@@ -27,6 +28,7 @@ WALK = """
 The wallet service is up. Ctrl-C ends it.
 
   API             {api}
+{pages}
   Bank simulator  {bank}/payments lists what it really paid
 
 A walk to copy into another terminal:
@@ -77,6 +79,34 @@ def migrate(env: dict[str, str]) -> None:
         )
 
 
+def demo_login(env: dict[str, str]) -> str:
+    """Make the demo operator where the service allows one; return how to log in."""
+    command = [str(PYTHON), "manage.py", "demo_login", "--folder", str(VAR)]
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        preexec_fn=dies_with_parent(),
+    )
+    if done.returncode:  # another host, other users, or no console: it says which
+        return "log in as one of your own staff"
+    name, password = done.stdout.split()
+    return f"log in as {name}, password {password}"
+
+
+def pages(plan: services.Plan, api: str, login: str) -> str:
+    """Return the lines about the pages that are served."""
+    shown = [
+        ("API_DOCS_ENABLED", f"  Documentation   {api}/api/docs/"),
+        ("CONSOLE_ENABLED", f"  Console         {api}/console/ - {login}"),
+        ("METRICS_ENABLED", f"  Metrics         {api}/metrics"),
+    ]
+    return "\n".join(line for switch, line in shown if plan.has(switch))
+
+
 def api_answers(port: int) -> bool:
     """Whether the API answers; even a refusal is an answer."""
     request = urllib.request.Request(
@@ -108,7 +138,7 @@ def make_was_interrupted() -> bool:
 
 
 def start(supervisor: Supervisor, plan: services.Plan, ports: services.Ports) -> None:
-    """Start all services and print the walk when the API answers.
+    """Start all services, wait until the API answers and its first lines are out.
 
     :raises Trouble: if that takes too long.
     """
@@ -128,9 +158,14 @@ def start(supervisor: Supervisor, plan: services.Plan, ports: services.Ports) ->
     supervisor.run_until(
         lambda: time.monotonic() - supervisor.last_output_at > LULL, seconds=8
     )
-    if not supervisor.stop_signal:
-        bank = plan.env["THIRD_PARTY_BASE_URL"].rstrip("/")
-        print(WALK.format(api=f"http://127.0.0.1:{ports.api}", bank=bank), flush=True)
+
+
+def show_walk(plan: services.Plan, ports: services.Ports, login: str) -> None:
+    """Print the addresses, and what to try first."""
+    api = f"http://127.0.0.1:{ports.api}"
+    bank = plan.env["THIRD_PARTY_BASE_URL"].rstrip("/")
+    text = WALK.format(api=api, bank=bank, pages=pages(plan, api, login))
+    print(text, flush=True)
 
 
 def script() -> int:
@@ -139,12 +174,15 @@ def script() -> int:
     plan = services.plan(os.environ, ports)
     environment.install("run", "local")
     migrate(plan.env)
+    login = demo_login(plan.env)
     # Static files are found where they are; the empty folder spares a warning.
     (ROOT / "staticfiles").mkdir(exist_ok=True)
     services.add_broker(plan)
     supervisor = Supervisor(color=sys.stdout.isatty() and "NO_COLOR" not in os.environ)
     try:
         start(supervisor, plan, ports)
+        if not supervisor.stop_signal:
+            show_walk(plan, ports, login)
         supervisor.run(make_was_interrupted)
         supervisor.say("ending: work in hand is finished first")
     finally:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime
+import http.cookiejar
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -12,6 +14,7 @@ import subprocess
 import tempfile
 import time
 import unittest
+import urllib.parse
 import urllib.request
 import uuid
 from collections.abc import Callable
@@ -166,6 +169,31 @@ class MakeRunTest(RunTestCase):
         self.assertEqual(self.api("GET", f"{wallet}/")["balance"], 5_000)
         process.terminate()  # SIGTERM to make alone
         self.assert_gone(10)
+
+    def test_shows_the_pages_and_lets_their_operator_in(self) -> None:
+        process = self.start()
+        said = self.output.read_text()
+        for path in ("api/docs/", "console/", "metrics"):
+            self.assertIn(f"http://127.0.0.1:{self.port}/{path}", said)
+        name, password = re.findall(r"log in as (\S+), password (\S+)", said)[0]
+        self.assertTrue(self.logs_in(name, password))
+        self.assertFalse(self.logs_in(name, "guessed"))
+        metrics = urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics")
+        self.assertIn(b"wallet_sweep_age_seconds", metrics.read())
+        self.assertEqual(self.api("GET", "/readyz")["status"], "ok")
+        process.terminate()
+        self.assert_gone(10)
+
+    def logs_in(self, name: str, password: str) -> bool:
+        """Whether the console's form takes this operator."""
+        jar = http.cookiejar.CookieJar()
+        browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(jar))
+        page = f"http://127.0.0.1:{self.port}/console/login"
+        browser.open(page).close()
+        token = next(c.value for c in jar if c.name == "csrftoken")
+        form = {"username": name, "password": password, "csrfmiddlewaretoken": token}
+        with browser.open(page, urllib.parse.urlencode(form).encode()) as answer:
+            return not answer.url.startswith(page)
 
     def test_an_interrupt_of_make_alone_ends_everything(self) -> None:
         process = self.start()

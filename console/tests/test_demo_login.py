@@ -4,10 +4,13 @@ import stat
 import tempfile
 from io import StringIO
 from pathlib import Path
+from unittest import mock
 
 from django.conf import settings
 from django.contrib.auth import authenticate
+from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.test import TestCase, override_settings
 
 from console.views.base import OPERATE
@@ -37,8 +40,25 @@ class DemoLoginTest(TestCase):
         mode = (self.folder / "demo-login").stat().st_mode
         self.assertEqual(stat.S_IMODE(mode), 0o600)
 
-    @override_settings(ALLOWED_HOSTS=["wallet.example.com"])
-    def test_is_refused_where_others_can_reach_it(self):
-        with self.assertRaisesMessage(CommandError, "another host"):
+    def refuses(self, words):
+        with self.assertRaisesMessage(CommandError, words):
             self.call()
         self.assertFalse(self.folder.exists())
+
+    @override_settings(ALLOWED_HOSTS=["wallet.example.com"])
+    def test_is_refused_where_others_can_reach_it(self):
+        self.refuses("another host")
+
+    def test_is_refused_on_a_database_that_others_may_use(self):
+        with mock.patch.dict(connection.settings_dict, HOST="db.example.com"):
+            self.refuses("another machine")
+
+    def test_is_refused_beside_staff(self):
+        User.objects.create_user("oscar", password="own", is_staff=True)
+        self.refuses("users of its own")
+
+    def test_never_takes_the_account_of_somebody_with_its_name(self):
+        other = User.objects.create_user("operator", password="own")
+        self.refuses("users of its own")
+        other.refresh_from_db()
+        self.assertTrue(other.check_password("own"))

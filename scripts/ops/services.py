@@ -10,6 +10,9 @@ from ops import ROOT, Trouble, broker
 from ops.child import Service
 from ops.environment import PYTHON
 
+LOOPBACK_HOSTS = {"localhost", "127.0.0.1", "[::1]"}
+TRUE = {"true", "on", "ok", "y", "yes", "1"}  # as the settings read them
+
 # Stopped first: what takes work. Then: what that work still needs.
 TAKES_WORK, IS_NEEDED = 0, 1
 
@@ -82,6 +85,10 @@ class Plan:
     broker_port: int = 0
     warning: str = ""
 
+    def has(self, switch: str) -> bool:
+        """Whether a page is served that is on unless this variable says otherwise."""
+        return self.env.get(switch, "true").lower() in TRUE
+
 
 def plan(user_env: Mapping[str, str], ports: Ports) -> Plan:
     """Decide what to start; what the user has set is never overridden.
@@ -98,6 +105,7 @@ def plan(user_env: Mapping[str, str], ports: Ports) -> Plan:
         this.first.append(Service("bank", command, env, IS_NEEDED, folder))
     # Lines for a person at a terminal.
     env.setdefault("LOG_FORMAT", "console")
+    env.setdefault("METRICS_ENABLED", str(serves_loopback_only(env)).lower())
     if not own_bank:
         env["THIRD_PARTY_BASE_URL"] = f"http://127.0.0.1:{ports.bank}"
         env.setdefault("THIRD_PARTY_DEDUPES", "true")
@@ -111,6 +119,12 @@ def plan(user_env: Mapping[str, str], ports: Ports) -> Plan:
     return this
 
 
+def serves_loopback_only(env: Mapping[str, str]) -> bool:
+    """Whether the API answers to names of this machine only."""
+    hosts = {host.strip() for host in env.get("ALLOWED_HOSTS", "").split(",")}
+    return not hosts - LOOPBACK_HOSTS - {""}
+
+
 def add_broker(this: Plan) -> None:
     """Add the embedded broker if the plan has a port for one. Needs the environment."""
     if this.broker_port:
@@ -120,7 +134,8 @@ def add_broker(this: Plan) -> None:
 
 def _wallet_services(env: dict[str, str], port: int) -> list[Service]:
     def service(name: str, command: str) -> Service:
-        return Service(name, [str(PYTHON), "-m", *command.split()], env, TAKES_WORK)
+        own = {"SERVICE_NAME": name} | env
+        return Service(name, [str(PYTHON), "-m", *command.split()], own, TAKES_WORK)
 
     return [
         service("api", f"gunicorn --bind 127.0.0.1:{port} wallet.wsgi:application"),

@@ -10,8 +10,13 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth.models import Permission, User
 from django.core.management.base import BaseCommand, CommandError
+from django.db import connection
+from django.db.models import Q
 
 USERNAME = "operator"
+# Marks the user as ours; nobody can have an address there (RFC 2606).
+EMAIL = "demo@localhost.invalid"
+LOCAL_DATABASES = {"", "localhost", "127.0.0.1", "::1"}
 
 
 class Command(BaseCommand):
@@ -26,12 +31,9 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, folder: Path, **options: Any) -> None:
-        if set(settings.ALLOWED_HOSTS) - set(settings.LOOPBACK_HOSTS):
-            raise CommandError(
-                "ALLOWED_HOSTS names another host than this machine: use createsuperuser."
-            )
+        self._refuse_where_it_could_hurt()
         password = _password(folder / "demo-login")
-        user, _ = User.objects.get_or_create(username=USERNAME)
+        user, _ = User.objects.get_or_create(username=USERNAME, email=EMAIL)
         if not user.check_password(password):
             user.set_password(password)
         user.is_staff = user.is_active = True
@@ -42,6 +44,21 @@ class Command(BaseCommand):
             | ours.filter(codename="change_transaction")
         )
         self.stdout.write(f"{USERNAME} {password}")
+
+    def _refuse_where_it_could_hurt(self) -> None:
+        """A password that a file tells opens nothing that others use."""
+        if set(settings.ALLOWED_HOSTS) - set(settings.LOOPBACK_HOSTS):
+            raise CommandError(
+                "ALLOWED_HOSTS names another host than this machine: use createsuperuser."
+            )
+        host = connection.settings_dict["HOST"]
+        if host not in LOCAL_DATABASES and not host.startswith("/"):
+            raise CommandError(
+                "The database is on another machine: use createsuperuser."
+            )
+        others = User.objects.exclude(username=USERNAME, email=EMAIL)
+        if others.filter(Q(is_staff=True) | Q(username=USERNAME)).exists():
+            raise CommandError("This system has users of its own: log in as one.")
 
 
 def _password(file: Path) -> str:
