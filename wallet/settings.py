@@ -153,6 +153,8 @@ REST_FRAMEWORK = {
 API_DOCS_ENABLED = env.bool("API_DOCS_ENABLED", default=True)
 # A money request is a few dozen bytes; the server refuses more before parsing.
 API_MAX_BODY_BYTES = 16 * 1024
+# A thousand deposits, written with spaces.
+API_MAX_BULK_BODY_BYTES = 256 * 1024
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 
 # --- Celery: bells, not truth -------------------------------------------------------

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.urls import URLPattern, path, register_converter
 
 from wallets.views.base import Endpoint
-from wallets.views.deposit import DepositView
+from wallets.views.deposit import DepositListView, DepositView
 from wallets.views.docs import DocsView, ProblemListView, ProblemView, SchemaView
 from wallets.views.health import AliveView, ReadyView
 from wallets.views.statement import BalanceView, StatementView
@@ -53,6 +53,7 @@ urlpatterns = [
     path(WALLET, WalletView.as_view(), name="wallet"),
     *_action(f"{WALLET}deposit", DepositView, "deposit"),
     *_action(f"{WALLET}withdraw", WithdrawView, "withdraw"),
+    path("deposits/", DepositListView.as_view(), name="deposits"),
     path(f"{WALLET}transactions/", TransactionListView.as_view(), name="transactions"),
     path(f"{WALLET}statement/", StatementView.as_view(), name="statement"),
     path(f"{WALLET}balance/", BalanceView.as_view(), name="balance"),

@@ -1,26 +1,41 @@
-"""What a deposit's request says, and its answer."""
+"""What a deposit's request says, alone or among many, and its answer."""
 
-from rest_framework import serializers
+from __future__ import annotations
 
-from wallets.serializers.strict import AmountField, StrictSerializer
-from wallets.serializers.transaction import TransactionSerializer
+from collections.abc import Mapping
+from typing import Any
 
+from wallets.models.transaction import Transaction
+from wallets.serializers import strict
+from wallets.serializers.transaction import transaction_line
 
-class DepositSerializer(StrictSerializer):
-    """The request."""
-
-    amount = AmountField()
-
-
-class WalletBalanceSerializer(serializers.Serializer):
-    """The wallet as a deposit left it."""
-
-    uuid = serializers.UUIDField(source="wallet.uuid", read_only=True)
-    balance = serializers.IntegerField(source="balance_after", read_only=True)
+_ALONE: dict[str, strict.Reader] = {"amount": strict.amount}
+_AMONG_MANY: dict[str, strict.Reader] = {
+    "wallet": strict.wallet,
+    "amount": strict.amount,
+    "idempotency_key": strict.idempotency_key,
+}
 
 
-class DepositAnswerSerializer(serializers.Serializer):
-    """The answer, made from the transaction that the service returns."""
+def read_amount(body: Mapping[str, Any]) -> int:
+    """Return the amount that the request names.
 
-    wallet = WalletBalanceSerializer(source="*", read_only=True)
-    transaction = TransactionSerializer(source="*", read_only=True)
+    :raises ValidationError: with every error of every field.
+    """
+    return strict.read_fields(body, _ALONE)["amount"]
+
+
+def read_item(item: Mapping[str, Any]) -> dict[str, Any]:
+    """Return wallet, amount and key of one deposit among many.
+
+    :raises ValidationError: with every error of every field.
+    """
+    return strict.read_fields(item, _AMONG_MANY)
+
+
+def deposit_answer(deposit: Transaction) -> dict[str, Any]:
+    """The wallet as the deposit left it, and the transaction that the service returned."""
+    return {
+        "wallet": {"uuid": str(deposit.wallet.uuid), "balance": deposit.balance_after},
+        "transaction": transaction_line(deposit),
+    }

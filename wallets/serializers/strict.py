@@ -6,89 +6,88 @@ What a value means (how much is allowed, whether a time has passed) the services
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
-from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
 from wallets.utils import instants
 
+# Returns the value, or raises `ValidationError`.
+Reader = Callable[[Any], Any]
 
-class StrictField(serializers.Field):
-    """A required field that judges the JSON value itself, `null` included."""
-
-    default_error_messages = {"required": "This field is required."}
-
-    def validate_empty_values(self, data: Any) -> tuple[bool, Any]:
-        if data is None:
-            return False, data
-        return super().validate_empty_values(data)
-
-    def to_representation(self, value: Any) -> Any:
-        return value
+_UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+_WALLET = re.compile(_UUID)
+_KEY = re.compile(_UUID, re.I)
 
 
-class AmountField(StrictField):
-    """Money: a JSON integer. Not 1.0, not 1e3, not "100", not true."""
+def read_fields(
+    body: Mapping[str, Any], readers: Mapping[str, Reader]
+) -> dict[str, Any]:
+    """Return the value of each field; every field is required.
 
-    default_error_messages = {"amount_invalid": "The amount must be an integer."}
-
-    def to_internal_value(self, data: Any) -> int:
-        if type(data) is not int:
-            self.fail("amount_invalid")
-        return data
-
-
-class ScheduledForField(StrictField):
-    """An instant as RFC 3339 writes it: date, time and offset."""
-
-    default_error_messages = {
-        "scheduled_for_invalid": (
-            "The time must have a date, a time and an offset, "
-            "such as 2026-02-17T12:00:00Z."
-        )
-    }
-
-    def to_internal_value(self, data: Any) -> datetime:
-        if type(data) is not str:
-            self.fail("scheduled_for_invalid")
+    :raises ValidationError: with every error of every field.
+    """
+    values: dict[str, Any] = {}
+    errors: dict[str, Any] = {}
+    for name, read in readers.items():
+        if name not in body:
+            errors[name] = [ErrorDetail("This field is required.", "required")]
+            continue
         try:
-            return instants.parse(data)
-        except ValueError:
-            self.fail("scheduled_for_invalid")
-
-
-class StrictSerializer(serializers.Serializer):
-    """A request's body. `check` is the way in."""
-
-    def to_internal_value(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        errors: dict[str, Any] = {
-            name[:100]: [ErrorDetail("This field is not known here.", "unknown_field")]
-            for name in data
-            if name not in self.fields
-        }
-        values: dict[str, Any] = {}
-        try:
-            values = super().to_internal_value(data)
+            values[name] = read(body[name])
         except ValidationError as error:
-            found: Any = error.detail
-            errors = {**found, **errors}
-        if errors:
-            raise ValidationError(errors)
-        return values
-
-    @classmethod
-    def check(cls, body: dict[str, Any]) -> dict[str, Any]:
-        """Return the body's values.
-
-        :raises ValidationError: with every error of every field.
-        """
-        serializer = cls(data=body)
-        serializer.is_valid(raise_exception=True)
-        return serializer.validated_data
+            errors[name] = error.detail
+    if len(body) > len(values):
+        for name in body:
+            if name not in readers:
+                detail = ErrorDetail("This field is not known here.", "unknown_field")
+                errors[name[:100]] = [detail]
+    if errors:
+        raise ValidationError(errors)
+    return values
 
 
-class NoFields(StrictSerializer):
-    """A body that may be sent empty: nothing is known in it."""
+def read_no_fields(body: Mapping[str, Any]) -> None:
+    """Check a body that may be sent empty: nothing is known in it.
+
+    :raises ValidationError: for any field.
+    """
+    read_fields(body, {})
+
+
+def amount(value: object) -> int:
+    """Money: a JSON integer. Not 1.0, not 1e3, not "100", not true."""
+    if type(value) is not int:
+        raise ValidationError("The amount must be an integer.", "amount_invalid")
+    return value
+
+
+def scheduled_for(value: object) -> datetime:
+    """An instant as RFC 3339 writes it: date, time and offset."""
+    try:
+        if type(value) is str:
+            return instants.parse(value)
+    except ValueError:
+        pass
+    raise ValidationError(
+        "The time must have a date, a time and an offset, such as 2026-02-17T12:00:00Z.",
+        "scheduled_for_invalid",
+    )
+
+
+def wallet(value: object) -> UUID:
+    """A wallet's UUID in the canonical form: the one that its path has."""
+    if type(value) is not str or _WALLET.fullmatch(value) is None:
+        raise ValidationError("Send the wallet's UUID, as text.", "wallet_invalid")
+    return UUID(value)
+
+
+def idempotency_key(value: object) -> UUID:
+    """A client's key: a UUID, in either case."""
+    if type(value) is not str or _KEY.fullmatch(value) is None:
+        raise ValidationError("Send one UUID, as text.", "idempotency_key_invalid")
+    return UUID(value)

@@ -2,36 +2,32 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
-from rest_framework import serializers
-
 from wallets.models.transaction import Transaction
+from wallets.utils import instants
 
 
-class TextOrNull(serializers.Field):
-    """A text column, null where it has nothing to say."""
-
-    def to_representation(self, value: Any) -> str | None:
-        return value or None
-
-
-class TransactionSerializer(serializers.Serializer):
+def transaction_line(transaction: Transaction) -> dict[str, Any]:
     """A deposit or a withdrawal. The order of the keys is part of the contract."""
+    return {
+        "id": transaction.pk,
+        "wallet": str(transaction.wallet.uuid),
+        "amount": transaction.amount,
+        "transaction_type": transaction.transaction_type,
+        "status": transaction.status,
+        "scheduled_for": _instant(transaction.scheduled_for),
+        "executed_at": _instant(transaction.executed_at),
+        "created_at": _instant(transaction.created_at),
+        "retry_count": transaction.retry_count,
+        "next_attempt_at": _instant(transaction.next_attempt_at),
+        "failure_code": transaction.failure_code or None,
+        "needs_review": transaction.needs_review,
+        "cancelable": transaction.cancelable,
+        "third_party_response": transaction.third_party_response or None,
+    }
 
-    id = serializers.IntegerField(read_only=True)
-    wallet = serializers.UUIDField(source="wallet.uuid", read_only=True)
-    amount = serializers.IntegerField(read_only=True)
-    transaction_type = serializers.ChoiceField(
-        choices=Transaction.TransactionType.choices, read_only=True
-    )
-    status = serializers.ChoiceField(choices=Transaction.Status.choices, read_only=True)
-    scheduled_for = serializers.DateTimeField(read_only=True, allow_null=True)
-    executed_at = serializers.DateTimeField(read_only=True, allow_null=True)
-    created_at = serializers.DateTimeField(read_only=True)
-    retry_count = serializers.IntegerField(read_only=True)
-    next_attempt_at = serializers.DateTimeField(read_only=True, allow_null=True)
-    failure_code = TextOrNull(read_only=True, allow_null=True)
-    needs_review = serializers.BooleanField(read_only=True)
-    cancelable = serializers.BooleanField(read_only=True)
-    third_party_response = TextOrNull(read_only=True, allow_null=True)
+
+def _instant(instant: datetime | None) -> str | None:
+    return None if instant is None else instants.write(instant)

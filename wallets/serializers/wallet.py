@@ -1,11 +1,17 @@
 """The wallet as clients see it."""
 
-from rest_framework import serializers
+from __future__ import annotations
+
+from typing import Any
+
+from wallets.models.wallet import Wallet
+from wallets.utils import instants
 
 
-class WalletSerializer(serializers.Serializer):
+def wallet_line(wallet: Wallet) -> dict[str, Any]:
     """`balance` is what may be spent now, in minor units."""
-
-    uuid = serializers.UUIDField(read_only=True)
-    balance = serializers.IntegerField(read_only=True)
-    created_at = serializers.DateTimeField(read_only=True)
+    return {
+        "uuid": str(wallet.uuid),
+        "balance": wallet.balance,
+        "created_at": instants.write(wallet.created_at),
+    }

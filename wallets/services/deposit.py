@@ -20,11 +20,14 @@ from wallets.models.ledger import Movement
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
 from wallets.services import idempotency, ledger
+from wallets.services.checks import checked_amount
 from wallets.services.ledger import Entry
 from wallets.utils.batch import insert_rows
 from wallets.utils.db import CLIENT_PATIENCE_SECONDS, run_in_transaction
 from wallets.utils.group_commit import GroupCommit
 
+# As many as one call of `deposit_many` should do: it holds all their wallets meanwhile.
+MAX_MANY = 1000
 # As many as a group of threads may write at once.
 MAX_GROUP = 64
 # Groups of those who wait for wallets that others hold; a wallet has its own group among
@@ -36,7 +39,7 @@ _DEPOSIT = Transaction.TransactionType.DEPOSIT
 
 @dataclass(frozen=True)
 class DepositRequest:
-    """What to deposit. The values are checked already."""
+    """What to deposit."""
 
     wallet_uuid: uuid.UUID
     amount: int
@@ -143,6 +146,7 @@ class _Batch:
         """Plan the deposit, replay it, or refuse it. None: it repeats one of this batch."""
         wallet = self._wallets.get(request.wallet_uuid)
         try:
+            checked_amount(request.amount)
             if request.key in self._made:
                 return _replay(self._made[request.key], request)
             if wallet is None and not self._wait:

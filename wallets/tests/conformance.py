@@ -25,7 +25,7 @@ def assert_documented(method: str, path: str, response: Any) -> None:
         return
     documented = operation["responses"].get(str(response.status_code))
     where = f"{method} {path[:80]} → {response.status_code}"
-    assert documented, f"{where} is not documented: wallets/views/schema/operations.py"
+    assert documented, f"{where} is not documented: wallets/views/schema/"
     media_type = response.headers["Content-Type"].partition(";")[0]
     assert media_type in documented["content"], f"{where}: {media_type}"
     for name, header in documented.get("headers", {}).items():

@@ -76,7 +76,7 @@ class DocumentTest(SimpleTestCase):
             code
             for methods in OPERATIONS.values()
             for operation in methods.values()
-            for code in operation.codes
+            for code in (*operation.codes, *operation.item_codes)
         }
         self.assertEqual(documented, set(PROBLEMS) - NOT_OF_AN_ENDPOINT)
 
@@ -169,13 +169,13 @@ class Recorder:
     uuids = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
     times = re.compile(r"20(?!30|26-02-17T12)\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z")
 
-    def __init__(self, key: str) -> None:
-        self.known = {key: key}
+    def __init__(self, *keys: str) -> None:
+        self.known = {key: key for key in keys}
         self.ids: dict[int, int] = {}
 
     def normal(self, text: str) -> str:
         for found in self.uuids.findall(text):
-            name = f"wallet.example/{len(self.known)}"
+            name = f"wallet.example/{len(self.known) - 1}"
             example = str(uuid.uuid5(uuid.NAMESPACE_DNS, name))
             self.known.setdefault(found, example)
         text = self.uuids.sub(lambda match: self.known[match[0]], text)
@@ -203,10 +203,11 @@ class ExamplesTest(Api, WalletTestCase):
     """Makes every request of the examples again. WRITE_EXAMPLES=1 writes them down."""
 
     key = "550e8400-e29b-41d4-a716-446655440000"
+    other_key = "9d5c1d3e-3f0b-4a52-8d5e-0c6f6f4f4b11"
 
     def setUp(self) -> None:
         super().setUp()
-        self.recorder = Recorder(self.key)
+        self.recorder = Recorder(self.key, self.other_key)
         self.examples: dict[str, dict[str, Any]] = {}
 
     def test_are_what_happens(self) -> None:
@@ -245,6 +246,15 @@ class ExamplesTest(Api, WalletTestCase):
         lines = [[*line[:3], ids.get(line[3], line[3]), *line[4:]] for line in lines]
         text = "".join(",".join(line) + "\n" for line in lines)
         self.examples["get_statement"]["csv"] = text
+        many = [
+            {"wallet": opened["uuid"], "amount": amount, "idempotency_key": key}
+            for amount, key in (
+                (2500, self.other_key),
+                (10000, self.key),
+                (0, self.key),
+            )
+        ]
+        self.take("deposit_many", self.post("/deposits/", json.dumps(many)), many)
         self.take("alive", self.get("/healthz"))
         self.examples["ready"] = {}
 
@@ -265,7 +275,9 @@ class ExamplesTest(Api, WalletTestCase):
 
     def take(self, name: str, response: Answer, request: Any = None) -> Any:
         self.assertLess(response.status_code, 300, response.content)
-        example = self.examples[name] = {} if request is None else {"request": request}
+        example = self.examples[name] = {}
+        if request is not None:
+            example["request"] = self.recorder.body(request)
         example["answer"] = self.recorder.body(response.json())
         return response.json()
 

@@ -39,7 +39,7 @@ _TABLE = (
         "body_required",
         400,
         "A body is required",
-        "The request has no body. Send a JSON object.",
+        "The request has no body. Send JSON.",
     ),
     Problem(
         "body_incomplete",
@@ -51,8 +51,20 @@ _TABLE = (
         "json_invalid",
         400,
         "The body is not strict JSON",
-        "The body must be one JSON object in UTF-8, without duplicate names, NaN or "
+        "The body must be one JSON object (of many deposits: one array) in UTF-8, without duplicate names, NaN or "
         "Infinity, lone surrogates or NUL, nested at most 16 levels deep.",
+    ),
+    Problem(
+        "too_many_items",
+        400,
+        "Too many items",
+        "One request takes at most 1,000 items. Nothing of it was done.",
+    ),
+    Problem(
+        "item_invalid",
+        400,
+        "Invalid item",
+        "An item must be a JSON object.",
     ),
     Problem(
         "required",
@@ -66,6 +78,12 @@ _TABLE = (
         "Unknown field",
         "The body has a field that the request does not know. Nothing is ignored: a "
         "misspelt field would otherwise change what the request means.",
+    ),
+    Problem(
+        "wallet_invalid",
+        400,
+        "Invalid wallet",
+        "The wallet must be its UUID in the canonical lower-case form, as text.",
     ),
     Problem(
         "amount_invalid",
@@ -104,7 +122,7 @@ _TABLE = (
         400,
         "Invalid idempotency key",
         "The Idempotency-Key header must be sent once and hold one UUID, bare or in "
-        "double quotes.",
+        "double quotes; the `idempotency_key` of an item must be one UUID, as text.",
     ),
     Problem(
         "parameter_unknown",

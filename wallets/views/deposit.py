@@ -1,17 +1,23 @@
-"""Deposits: money in, at once."""
+"""Deposits: money in, at once; one, or many in one request."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
 from uuid import UUID
 
+from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from wallets.serializers.deposit import DepositAnswerSerializer, DepositSerializer
+from wallets.serializers.deposit import deposit_answer, read_amount, read_item
+from wallets.services.deposit import MAX_MANY, Answer, DepositRequest, deposit_many
 from wallets.services.wallet import WalletService
 from wallets.views import idempotent
 from wallets.views.base import Endpoint
-from wallets.views.parsers import read_object
+from wallets.views.errors import problem_of
+from wallets.views.parsers import read_array, read_object
+from wallets.views.problems import RequestRefused
 
 
 class DepositView(Endpoint):
@@ -19,9 +25,45 @@ class DepositView(Endpoint):
 
     def post(self, request: Request, wallet_uuid: UUID) -> Response:
         key = idempotent.key_of(request)
-        values = DepositSerializer.check(read_object(request._request))
-        deposit = WalletService.deposit(wallet_uuid, values["amount"], key)
+        amount = read_amount(read_object(request._request))
+        deposit = WalletService.deposit(wallet_uuid, amount, key)
         return Response(
-            DepositAnswerSerializer(deposit).data,
-            headers=idempotent.headers_of(deposit, key),
+            deposit_answer(deposit), headers=idempotent.headers_of(deposit, key)
         )
+
+
+class DepositListView(Endpoint):
+    """POST /deposits/: each item has a key and an answer of its own, in order.
+
+    A bad item keeps no other from being done. An `Idempotency-Key` of the whole request
+    has no meaning and is ignored.
+    """
+
+    def post(self, request: Request) -> Response:
+        items = [_read(item) for item in read_array(request._request, most=MAX_MANY)]
+        wanted = [item for item in items if isinstance(item, DepositRequest)]
+        made: Iterator[Answer] = iter(deposit_many(wanted))
+        return Response(
+            [
+                _line(next(made) if isinstance(item, DepositRequest) else item)
+                for item in items
+            ]
+        )
+
+
+def _read(item: object) -> DepositRequest | Exception:
+    """The deposit that is asked for, or what is wrong with the item."""
+    if not isinstance(item, dict):
+        return RequestRefused("item_invalid")
+    try:
+        values = read_item(item)
+    except ValidationError as error:
+        return error
+    return DepositRequest(values["wallet"], values["amount"], values["idempotency_key"])
+
+
+def _line(answer: Answer | Exception) -> dict[str, Any]:
+    if isinstance(answer, Exception):
+        return {"result": "refused", "problem": problem_of(answer)}
+    result = "replayed" if answer.replayed else "done"
+    return {"result": result, **deposit_answer(answer)}

@@ -6,6 +6,7 @@ What is not listed here is a bug: it is logged with its stack, and the client ge
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -38,6 +39,17 @@ def handle(error: Exception, context: dict[str, Any]) -> HttpResponse | None:
         if isinstance(error, kinds):
             return make(error, context)
     return None
+
+
+def problem_of(error: Exception) -> dict[str, Any]:
+    """Return the problem that says why one of many was refused.
+
+    :raises Exception: the error itself, when it is a bug.
+    """
+    response = handle(error, {})
+    if response is None:
+        raise error
+    return json.loads(response.content)
 
 
 def _refused(error: RequestRefused, _context: dict[str, Any]) -> HttpResponse:

@@ -42,10 +42,26 @@ def read_object(request: HttpRequest) -> dict[str, Any]:
 
     :raises RequestRefused: for any other body, and for none.
     """
-    body = _read_body(request)
+    body = _read_body(request, settings.API_MAX_BODY_BYTES)
     if not body:
         raise RequestRefused("body_required")
-    return _parse(request, body)
+    return _parse_object(request, body)
+
+
+def read_array(request: HttpRequest, *, most: int) -> list[Any]:
+    """Return the JSON array that the body is: `most` items, each of any form.
+
+    :raises RequestRefused: for any other body, for none, and for more items.
+    """
+    body = _read_body(request, settings.API_MAX_BULK_BODY_BYTES)
+    if not body:
+        raise RequestRefused("body_required")
+    value = _parse(request, body)
+    if not isinstance(value, list):
+        raise RequestRefused("json_invalid", "The body is not a JSON array.")
+    if len(value) > most:
+        raise RequestRefused("too_many_items")
+    return value
 
 
 def read_nothing(request: HttpRequest) -> dict[str, Any]:
@@ -53,27 +69,30 @@ def read_nothing(request: HttpRequest) -> dict[str, Any]:
 
     :raises RequestRefused: for a body that is not a JSON object.
     """
-    body = _read_body(request)
-    return _parse(request, body) if body else {}
+    body = _read_body(request, settings.API_MAX_BODY_BYTES)
+    return _parse_object(request, body) if body else {}
 
 
-def _parse(request: HttpRequest, body: bytes) -> dict[str, Any]:
-    if not _JSON.fullmatch(request.META.get("CONTENT_TYPE", "")):
-        raise RequestRefused("unsupported_media_type")
-    try:
-        value = strict_json.loads(body)
-    except strict_json.NotStrictJSON as error:
-        raise RequestRefused("json_invalid", str(error)) from None
+def _parse_object(request: HttpRequest, body: bytes) -> dict[str, Any]:
+    value = _parse(request, body)
     if not isinstance(value, dict):
         raise RequestRefused("json_invalid", "The body is not a JSON object.")
     return value
 
 
-def _read_body(request: HttpRequest) -> bytes:
+def _parse(request: HttpRequest, body: bytes) -> Any:
+    if not _JSON.fullmatch(request.META.get("CONTENT_TYPE", "")):
+        raise RequestRefused("unsupported_media_type")
+    try:
+        return strict_json.loads(body)
+    except strict_json.NotStrictJSON as error:
+        raise RequestRefused("json_invalid", str(error)) from None
+
+
+def _read_body(request: HttpRequest, limit: int) -> bytes:
     """Read the body, never more than the limit and one byte."""
     if request.META.get("HTTP_CONTENT_ENCODING", "identity").lower() != "identity":
         raise RequestRefused("unsupported_media_type")
-    limit = settings.API_MAX_BODY_BYTES
     transfer_encoding = request.META.get("HTTP_TRANSFER_ENCODING")
     if transfer_encoding is not None:
         if transfer_encoding.lower() != "chunked":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
 from uuid import UUID
 
 from django.db.models import QuerySet
@@ -13,8 +12,8 @@ from wallets.errors import NotCancelable
 from wallets.models.states import Event, State
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
-from wallets.serializers.strict import NoFields
-from wallets.serializers.transaction import TransactionSerializer
+from wallets.serializers.strict import read_no_fields
+from wallets.serializers.transaction import transaction_line
 from wallets.services.withdrawal import WithdrawalService
 from wallets.views.base import Endpoint
 from wallets.views.pagination import page_of
@@ -48,8 +47,7 @@ class TransactionListView(Endpoint):
             if name in self.parameters:
                 rows = rows.filter(**{condition: self.parameters[name]})
         page, headers = page_of(rows, request, self.parameters)
-        data: Any = TransactionSerializer(page, many=True).data
-        return Response(data, headers=headers)
+        return Response([transaction_line(row) for row in page], headers=headers)
 
 
 class TransactionView(Endpoint):
@@ -57,7 +55,7 @@ class TransactionView(Endpoint):
 
     def get(self, request: Request, wallet_uuid: UUID, transaction_id: int) -> Response:
         transaction = _transaction_of(wallet_uuid, transaction_id)
-        return Response(TransactionSerializer(transaction).data)
+        return Response(transaction_line(transaction))
 
 
 class CancelView(Endpoint):
@@ -69,13 +67,13 @@ class CancelView(Endpoint):
     def post(
         self, request: Request, wallet_uuid: UUID, transaction_id: int
     ) -> Response:
-        NoFields.check(read_nothing(request._request))
+        read_no_fields(read_nothing(request._request))
         found = _transaction_of(wallet_uuid, transaction_id)
         if found.transaction_type != Transaction.TransactionType.WITHDRAWAL:
             raise NotCancelable(State.COMPLETED.value, Event.CANCEL.value)
         cancelled = WithdrawalService.cancel(found.pk)
         cancelled.wallet = found.wallet
-        return Response(TransactionSerializer(cancelled).data)
+        return Response(transaction_line(cancelled))
 
 
 def _transaction_of(wallet_uuid: UUID, transaction_id: int) -> Transaction:

@@ -9,8 +9,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from wallets.models.wallet import Wallet
-from wallets.serializers.strict import NoFields
-from wallets.serializers.wallet import WalletSerializer
+from wallets.serializers.strict import read_no_fields
+from wallets.serializers.wallet import wallet_line
 from wallets.services.wallet import WalletService
 from wallets.views.base import Endpoint
 from wallets.views.parsers import read_nothing
@@ -20,12 +20,10 @@ class WalletListView(Endpoint):
     """POST /wallets/. An `Idempotency-Key` has no meaning here and is ignored."""
 
     def post(self, request: Request) -> Response:
-        NoFields.check(read_nothing(request._request))
+        read_no_fields(read_nothing(request._request))
         wallet = WalletService.create()
         location = request.build_absolute_uri(reverse("wallet", args=[wallet.uuid]))
-        return Response(
-            WalletSerializer(wallet).data, status=201, headers={"Location": location}
-        )
+        return Response(wallet_line(wallet), status=201, headers={"Location": location})
 
 
 class WalletView(Endpoint):
@@ -33,4 +31,4 @@ class WalletView(Endpoint):
 
     def get(self, request: Request, wallet_uuid: UUID) -> Response:
         wallet = Wallet.objects.get(uuid=wallet_uuid)
-        return Response(WalletSerializer(wallet).data)
+        return Response(wallet_line(wallet))

@@ -8,8 +8,8 @@ from django.urls import reverse
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from wallets.serializers.transaction import TransactionSerializer
-from wallets.serializers.withdraw import WithdrawSerializer
+from wallets.serializers.transaction import transaction_line
+from wallets.serializers.withdraw import read_withdrawal
 from wallets.services.withdrawal import WithdrawalService
 from wallets.views import idempotent
 from wallets.views.base import Endpoint
@@ -21,13 +21,13 @@ class WithdrawView(Endpoint):
 
     def post(self, request: Request, wallet_uuid: UUID) -> Response:
         key = idempotent.key_of(request)
-        values = WithdrawSerializer.check(read_object(request._request))
+        values = read_withdrawal(read_object(request._request))
         withdrawal = WithdrawalService.schedule(
             wallet_uuid, values["amount"], values["scheduled_for"], key
         )
         path = reverse("transaction", args=[wallet_uuid, withdrawal.pk])
         return Response(
-            TransactionSerializer(withdrawal).data,
+            transaction_line(withdrawal),
             status=201,
             headers={
                 "Location": request.build_absolute_uri(path),

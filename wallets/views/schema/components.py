@@ -31,7 +31,7 @@ COUNT: Schema = {"type": "integer", "format": "int64", "minimum": 0}
 FIELD_CODES = sorted(
     {problem.code for problem in PROBLEMS.values() if problem.status == 400}
     - {"bad_request", "invalid_request", "body_required", "body_incomplete"}
-    - {"json_invalid", "invalid"}
+    - {"json_invalid", "invalid", "item_invalid", "too_many_items"}
 )
 
 

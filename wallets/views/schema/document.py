@@ -14,6 +14,7 @@ from drf_spectacular.openapi import AutoSchema
 
 from wallets.views import problems
 from wallets.views.catalogue import PROBLEMS
+from wallets.views.schema import bulk
 from wallets.views.schema.components import (
     ID,
     SCHEMAS,
@@ -22,7 +23,8 @@ from wallets.views.schema.components import (
     problem,
     said,
 )
-from wallets.views.schema.operations import OPERATIONS, Operation
+from wallets.views.schema.operation import Operation
+from wallets.views.schema.operations import OPERATIONS
 
 # Requests and answers as they were; a test makes them again and compares.
 EXAMPLES: dict[str, Any] = json.loads(
@@ -85,7 +87,7 @@ def describe(operation: Operation, path: str) -> dict[str, Any]:
 
 def add_components(result: dict[str, Any], **_options: Any) -> dict[str, Any]:
     """A hook of drf-spectacular: the shapes that the operations refer to."""
-    schemas = dict(SCHEMAS)
+    schemas = SCHEMAS | bulk.SCHEMAS
     for methods in OPERATIONS.values():
         for operation in methods.values():
             for status in _statuses(operation):

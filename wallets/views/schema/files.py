@@ -34,7 +34,11 @@ def problems_markdown() -> str:
     operations = [each for methods in OPERATIONS.values() for each in methods.values()]
     rows = []
     for code, problem in PROBLEMS.items():
-        by = [f"`{each.id}`" for each in operations if code in each.codes]
+        by = [
+            f"`{each.id}`"
+            for each in operations
+            if code in (*each.codes, *each.item_codes)
+        ]
         where = "all" if len(by) == len(operations) else ", ".join(by) or "-"
         meaning = f"**{problem.title}.** {problem.explanation}"
         rows.append(f"| {problem.status} | `{code}` | {meaning} | {where} |\n")

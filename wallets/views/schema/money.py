@@ -1,0 +1,166 @@
+"""The operations on wallets that open them and move money."""
+
+from __future__ import annotations
+
+from wallets.models.transaction import Transaction
+from wallets.services.deposit import MAX_MANY
+from wallets.views.deposit import DepositListView, DepositView
+from wallets.views.schema import bulk
+from wallets.views.schema.components import one_of, said
+from wallets.views.schema.operation import (
+    BODY,
+    MONEY,
+    SELF,
+    STORED,
+    TRANSACTION,
+    WALLET,
+    Operation,
+    ref,
+)
+from wallets.views.transaction import CancelView
+from wallets.views.wallet import WalletListView, WalletView
+from wallets.views.withdraw import WithdrawView
+
+OPERATIONS: dict[type, dict[str, Operation]] = {
+    WalletListView: {
+        "POST": Operation(
+            id="create_wallet",
+            tag="Wallets",
+            summary="Open a wallet",
+            description=(
+                "Opens an empty wallet. It takes no body; `{}` is allowed. An "
+                "`Idempotency-Key` means nothing here."
+            ),
+            status=201,
+            answer=ref("Wallet"),
+            codes=(*STORED, *BODY, "request_in_progress"),
+            takes_body=True,
+            headers={"Location": True},
+            links={
+                name: {"wallet_uuid": "$response.body#/uuid"}
+                for name in (
+                    "get_wallet",
+                    "deposit",
+                    "withdraw",
+                    "list_transactions",
+                    "get_statement",
+                    "get_balance",
+                )
+            },
+        )
+    },
+    WalletView: {
+        "GET": Operation(
+            id="get_wallet",
+            tag="Wallets",
+            summary="A wallet and its balance",
+            description="The balance is what may be spent now; held money is not in it.",
+            answer=ref("Wallet"),
+            codes=WALLET,
+        )
+    },
+    DepositView: {
+        "POST": Operation(
+            id="deposit",
+            tag="Money",
+            summary="Deposit at once",
+            description=(
+                "Adds money to the wallet; the answer has the balance after it. Also at "
+                "the path with a trailing slash."
+            ),
+            answer=ref("Deposit"),
+            codes=(*WALLET, *MONEY, "balance_limit"),
+            request="DepositRequest",
+            takes_body=True,
+            has_key=True,
+            headers={"Idempotent-Replayed": False},
+            links={
+                "get_transaction": {
+                    "wallet_uuid": SELF,
+                    "transaction_id": "$response.body#/transaction/id",
+                }
+            },
+        )
+    },
+    DepositListView: {
+        "POST": Operation(
+            id="deposit_many",
+            tag="Money",
+            summary="Many deposits at once",
+            description=(
+                "At most 1,000 deposits, each with a key of its own, in one transaction. "
+                "The answer has a line for each, in order: `done`, `replayed` (its key "
+                "made it before) or `refused`, with the problem; what is refused keeps no "
+                "other from being done. After a lost answer, send all of it again."
+            ),
+            answer={
+                "type": "array",
+                "items": ref("DepositResult"),
+                "maxItems": MAX_MANY,
+            },
+            codes=(
+                *STORED,
+                *(code for code in BODY if code != "unknown_field"),
+                "body_required",
+                "too_many_items",
+                "request_in_progress",
+            ),
+            item_codes=bulk.CODES,
+            request="DepositItems",
+            takes_body=True,
+        )
+    },
+    WithdrawView: {
+        "POST": Operation(
+            id="withdraw",
+            tag="Money",
+            summary="Schedule a withdrawal",
+            description=(
+                "Pays the amount out at `scheduled_for`, once. The balance is judged "
+                "then, not now. Also at the path with a trailing slash."
+            ),
+            status=201,
+            answer=ref("Transaction"),
+            codes=(
+                *WALLET,
+                *MONEY,
+                "scheduled_for_invalid",
+                "scheduled_for_in_the_past",
+                "scheduled_for_too_far",
+            ),
+            request="WithdrawRequest",
+            takes_body=True,
+            has_key=True,
+            headers={"Location": True, "Idempotent-Replayed": False},
+            links={
+                name: {
+                    "wallet_uuid": SELF,
+                    "transaction_id": "$response.body#/id",
+                }
+                for name in ("get_transaction", "cancel")
+            },
+        )
+    },
+    CancelView: {
+        "POST": Operation(
+            id="cancel",
+            tag="Money",
+            summary="Take a withdrawal back",
+            description=(
+                "Works while it is PENDING, and again once it is CANCELLED: safe to "
+                "repeat. It takes no body; `{}` is allowed. Also at the path with a "
+                "trailing slash."
+            ),
+            answer=ref("Transaction"),
+            codes=(*TRANSACTION, *BODY, "not_cancelable", "request_in_progress"),
+            takes_body=True,
+            extra={
+                409: {
+                    "transaction_status": said(
+                        one_of(list(Transaction.Status.values)), "Where it stands."
+                    )
+                }
+            },
+        )
+    },
+}
