@@ -192,8 +192,8 @@ def short(value: int) -> str:
 
 
 def _time_labels(start: datetime, end: datetime) -> list[str]:
-    """Evenly spread moments; with the day where the span is longer than one."""
-    form = "%H:%M" if end - start <= timedelta(days=1) else "%d %b %H:%M"
+    """Evenly spread moments; with the day where the same hour could be on two."""
+    form = "%H:%M" if end - start < timedelta(hours=12) else "%d %b %H:%M"
     span = end - start
     moments = (start + span * part / (X_LABELS - 1) for part in range(X_LABELS))
     return [moment.strftime(form) for moment in moments]

@@ -51,10 +51,16 @@ def seconds(value: float | None) -> str:
 
 
 @register.filter
-def utc(moment: datetime | None) -> str:
-    """A moment to the second."""
+def utc(moment: datetime | None) -> SafeString | str:
+    """A moment to the second, never broken over two lines."""
     if moment is None:
         return NOTHING
+    text = to_the_second(moment)
+    return format_html('<time datetime="{}Z">{}</time>', text.replace(" ", "T"), text)
+
+
+def to_the_second(moment: datetime) -> str:
+    """2026-11-22 12:00:00, in UTC."""
     return f"{moment.astimezone(dt_timezone.utc):%Y-%m-%d %H:%M:%S}"
 
 
@@ -66,7 +72,7 @@ def when(moment: datetime | None) -> SafeString | str:
     return format_html(
         '<time datetime="{}" title="{} UTC" data-relative>{}</time>',
         moment.astimezone(dt_timezone.utc).isoformat(),
-        utc(moment),
+        to_the_second(moment),
         relative(moment, timezone.now()),
     )
 

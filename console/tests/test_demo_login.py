@@ -58,7 +58,7 @@ class DemoLoginTest(TestCase):
         self.refuses("users of its own")
 
     def test_never_takes_the_account_of_somebody_with_its_name(self):
-        other = User.objects.create_user("operator", password="own")
+        other = User.objects.create_user("demo", password="own")
         self.refuses("users of its own")
         other.refresh_from_db()
         self.assertTrue(other.check_password("own"))

@@ -52,6 +52,12 @@ class StepsTest(SimpleTestCase):
     def test_know_when_there_is_nothing_to_show(self):
         self.assertTrue(plots.steps("x", [], start=NOON, end=NOON).empty)
 
+    def test_name_the_day_where_hours_come_again(self):
+        for minutes, label in ((60, "12:00"), (24 * 60, "22 Nov 12:00")):
+            end = NOON + minutes * MINUTE
+            plot = plots.steps("x", [(NOON, 1)], start=NOON, end=end)
+            self.assertEqual(plot.x_labels[0], label)
+
     def test_draw_a_single_moment(self):
         plot = plots.steps("x", [(NOON, 0)], start=NOON, end=NOON)
         ElementTree.fromstring(plot.svg)

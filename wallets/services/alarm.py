@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from datetime import datetime
 
 from django.db.models import QuerySet
 
@@ -15,9 +16,14 @@ logger = logging.getLogger(__name__)
 
 
 def raise_alarm(
-    kind: Alarm.Kind, withdrawal: Transaction, *, attempt_number: int, detail: str
+    kind: Alarm.Kind,
+    withdrawal: Transaction,
+    *,
+    attempt_number: int,
+    detail: str,
+    now: datetime | None = None,
 ) -> None:
-    """Write an alarm, once for each attempt and kind.
+    """Write an alarm, once for each attempt and kind, as of `now` or this moment.
 
     Call inside a transaction that holds the withdrawal's lock: so nobody else writes the
     same alarm at the same time.
@@ -29,7 +35,8 @@ def raise_alarm(
     }
     if Alarm.objects.filter(**known).exists():
         return
-    Alarm.objects.create(**known, detail=detail)
+    moment = now or database_now()
+    Alarm.objects.create(**known, detail=detail, created_at=moment)
     logger.error("alarm: %s", kind.value, extra={"withdrawal_id": withdrawal.pk})
 
 

@@ -189,6 +189,7 @@ def _ask_review(withdrawal: Transaction, attempt: Attempt, now: datetime) -> Non
         withdrawal,
         attempt_number=attempt.number,
         detail=detail,
+        now=now,
     )
 
 

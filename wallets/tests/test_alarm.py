@@ -1,5 +1,7 @@
 """Alarms are raised once and acknowledged by a person."""
 
+from datetime import timedelta
+
 from wallets.errors import InvalidInput
 from wallets.models.alarm import Alarm
 from wallets.services import alarm
@@ -17,6 +19,18 @@ class AlarmTest(WalletTestCase):
 
     def test_is_raised_once_for_each_attempt_and_kind(self):
         self.assertEqual(alarm.unacknowledged().count(), 1)
+
+    def test_has_the_time_of_what_it_is_about(self):
+        night = self.now - timedelta(hours=14)
+        alarm.raise_alarm(
+            Alarm.Kind.NEEDS_REVIEW,
+            self.withdrawal,
+            attempt_number=1,
+            detail="x",
+            now=night,
+        )
+        raised = alarm.unacknowledged().get(kind=Alarm.Kind.NEEDS_REVIEW)
+        self.assertEqual(raised.created_at, night)
 
     def test_is_acknowledged_by_the_first_who_does(self):
         raised = alarm.unacknowledged().get()

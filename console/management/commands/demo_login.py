@@ -13,7 +13,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 from django.db.models import Q
 
-USERNAME = "operator"
+USERNAME = "demo"
 # Marks the user as ours; nobody can have an address there (RFC 2606).
 EMAIL = "demo@localhost.invalid"
 LOCAL_DATABASES = {"", "localhost", "127.0.0.1", "::1"}
