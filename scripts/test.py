@@ -1,7 +1,7 @@
 """`make test`: everything, on every database and broker that answers.
 
-SQLite always; PostgreSQL and MariaDB each get the whole suite where they answer, Redis
-and RabbitMQ are handed to the tests that need them. With WALLET_REQUIRE_SERVERS=1 a
+SQLite always; PostgreSQL and MariaDB each get every test that touches a database where
+they answer, Redis and RabbitMQ are handed to the tests that need them. With WALLET_REQUIRE_SERVERS=1 a
 server that does not answer is a failure. Nothing is retried: red means red.
 """
 
@@ -11,12 +11,12 @@ import os
 import shutil
 import sys
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ops import ROOT, VAR, environment
-from ops.steps import main, run
+from ops import VAR, environment
+from ops.steps import main, run_together
 
 # Settings of the person who runs the tests must not decide their outcome.
 OWN_PREFIXES = (
@@ -35,7 +35,8 @@ OWN_PREFIXES = (
     "WEB_",
     "WITHDRAWAL",
 )
-PRODUCT = [name for name in ("wallet", "wallets", "console") if (ROOT / name).is_dir()]
+PRODUCT = ["wallet", "wallets", "console"]
+PARALLEL = ("-n", "2", "--dist", "loadscope")
 
 
 @dataclass
@@ -54,31 +55,64 @@ class Result:
         return f"  {self.name:<16} {self.detail:<28} {self.note or counts}"
 
 
+@dataclass(frozen=True)
+class Part:
+    """One run of pytest: what is tested, on what, and the variables that say so."""
+
+    name: str
+    detail: str
+    paths: list[str]
+    env: dict[str, str]
+    options: tuple[str, ...] = ()
+
+
 @dataclass
 class Round:
     """All runs of one `make test`, and what they share."""
 
     options: list[str]
-    quick: bool
     folder: Path
     base_env: dict[str, str]
     results: list[Result] = field(default_factory=list)
 
-    def pytest(
-        self, name: str, detail: str, paths: list[str], env: Mapping[str, str]
-    ) -> None:
-        """Run pytest once and note the outcome; never passes for having no tests."""
-        print(f"\n=== {name} ({detail}) ===", flush=True)
-        report = self.folder / f"{len(self.results)}.xml"
+    def run(self, parts: list[Part]) -> None:
+        """Run the parts side by side; the first one is watched, the others reported."""
+        reports = [self.folder / f"{part.name}.xml" for part in parts]
+        logs = [self.folder / f"{part.name}.log" for part in parts[1:]]
+        print(f"\n=== {_title(parts[0])} ===", flush=True)
+        with ExitStack() as stack:
+            outputs = [None, *(stack.enter_context(log.open("wb")) for log in logs)]
+            codes = run_together(
+                [
+                    (self._command(part, report), {**self.base_env, **part.env}, output)
+                    for part, report, output in zip(
+                        parts, reports, outputs, strict=True
+                    )
+                ]
+            )
+        for part, log in zip(parts[1:], logs, strict=True):
+            print(f"\n=== {_title(part)} ===\n{log.read_text()}", flush=True)
+        for part, report, code in zip(parts, reports, codes, strict=True):
+            self.results.append(_result(part, report, code))
+
+    def _command(self, part: Part, report: Path) -> list[str]:
         command = [sys.executable, "-m", "pytest", "-q", "-rs", f"--junitxml={report}"]
-        code = run([*command, *self.options, *paths], {**self.base_env, **env})
-        result = Result(name, detail)
-        self.results.append(result)
-        if report.exists():
-            _count(report, result)
-        if code != 0 and result.failed == 0:
-            reason = "no tests" if code == 5 else f"pytest ended with {code}"
-            result.failed, result.note = 1, reason
+        return [*command, *part.options, *self.options, *part.paths]
+
+
+def _title(part: Part) -> str:
+    return f"{part.name} ({part.detail})"
+
+
+def _result(part: Part, report: Path, code: int) -> Result:
+    """What the run came to; it never passes for having no tests."""
+    result = Result(part.name, part.detail)
+    if report.exists():
+        _count(report, result)
+    if code != 0 and result.failed == 0:
+        reason = "no tests" if code == 5 else f"pytest ended with {code}"
+        result.failed, result.note = 1, reason
+    return result
 
 
 def _count(report: Path, result: Result) -> None:
@@ -95,53 +129,53 @@ def _count(report: Path, result: Result) -> None:
 
 
 def _databases(this: Round, required: bool) -> None:
-    """Run the product's tests on every database that answers."""
+    """Run the product's tests on every database that answers, side by side.
+
+    They wait for each other's servers, processes and clocks most of the time, so three
+    databases at once take hardly longer than one.
+    """
     from ops import servers
 
-    parallel = ["-n", "2", "--dist", "loadscope", *PRODUCT]
+    databases = (servers.POSTGRESQL, servers.MARIADB)
     answers = {server.name: server.probe() for server in servers.ALL}
     for server in servers.ALL:
         if answers[server.name][0]:
             this.base_env[server.variable] = server.url
-    file = this.folder / "db.sqlite3"
-    this.pytest("SQLite", "a file", parallel, {"DATABASE_URL": f"sqlite:///{file}"})
+    parts, name, notes = [_sqlite(this)], f"wallet_{os.getpid()}", []
     for server in servers.ALL:
         version, reason = answers[server.name]
         detail = f"{version} at {server.address}"
         if not version:
             note = f"{'MISSING' if required else 'not used'}: {reason}"
-            result = Result(server.name, f"at {server.address}", note=note)
-            result.failed = int(required)
-            this.results.append(result)
-        elif server in (servers.POSTGRESQL, servers.MARIADB):
-            name = f"wallet_{os.getpid()}"
-            url = servers.database_url(server.url, name)
-            try:
-                this.pytest(server.name, detail, parallel, {"DATABASE_URL": url})
-            finally:
-                servers.drop_test_databases(server, name)
+            missing = Result(server.name, f"at {server.address}", note=note)
+            missing.failed = int(required)
+            notes.append(missing)
+        elif server in databases:
+            env = {"DATABASE_URL": servers.database_url(server.url, name)}
+            options = (*PARALLEL, "--database-only")
+            parts.append(Part(server.name, detail, PRODUCT, env, options))
         else:
-            this.results.append(Result(server.name, detail, note="used"))
+            notes.append(Result(server.name, detail, note="used"))
+    try:
+        this.run(parts)
+    finally:
+        for server in databases:
+            if answers[server.name][0]:
+                servers.drop_test_databases(server, name)
+    this.results.extend(notes)
 
 
-def _quick(this: Round) -> None:
-    file = this.folder / "db.sqlite3"
-    options = ["-m", "not slow", "-n", "2", "--dist", "loadscope"]
-    this.pytest(
-        "SQLite",
-        "quick",
-        [*options, *PRODUCT],
-        {"DATABASE_URL": f"sqlite:///{file}"},
-    )
+def _sqlite(this: Round, *options: str) -> Part:
+    env = {"DATABASE_URL": f"sqlite:///{this.folder / 'db.sqlite3'}"}
+    detail = "quick" if options else "a file"
+    return Part("SQLite", detail, PRODUCT, env, (*PARALLEL, *options))
 
 
 def _others(this: Round) -> None:
     """Run what needs no database server: the bank simulator, the two commands."""
     for name, folder in (("bank simulator", "third-party"), ("scripts", "scripts")):
-        if any((ROOT / folder).rglob("test_*.py")):
-            file = this.folder / f"{folder}.sqlite3"
-            env = {"DATABASE_URL": f"sqlite:///{file}"}
-            this.pytest(name, folder, [folder], env)
+        env = {"DATABASE_URL": f"sqlite:///{this.folder / folder}.sqlite3"}
+        this.run([Part(name, folder, [folder], env)])
 
 
 def script() -> int:
@@ -157,10 +191,10 @@ def script() -> int:
         for name, value in os.environ.items()
         if not name.startswith(OWN_PREFIXES)
     }
-    this = Round(options, len(options) < len(sys.argv) - 1, folder, base_env)
+    this = Round(options, folder, base_env)
     try:
-        if this.quick:
-            _quick(this)
+        if "--quick" in sys.argv:
+            this.run([_sqlite(this, "-m", "not slow")])
         else:
             _databases(this, os.environ.get("WALLET_REQUIRE_SERVERS") == "1")
             _others(this)

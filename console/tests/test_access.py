@@ -4,6 +4,7 @@ from django.test import override_settings
 from django.urls import reverse
 
 from console.tests.base import ConsoleTestCase
+from wallets.tests.base import quick_passwords
 from wallets.tests.fakes import Does
 
 HTMX = {"HX-Request": "true"}
@@ -91,6 +92,7 @@ class AccessTest(ConsoleTestCase):
                 self.assertContains(answer, "There is no", status_code=404)
 
 
+@quick_passwords
 class LoginTest(ConsoleTestCase):
     def setUp(self):
         super().setUp()

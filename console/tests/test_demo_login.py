@@ -14,9 +14,11 @@ from django.db import connection
 from django.test import TestCase, override_settings
 
 from console.views.base import OPERATE
+from wallets.tests.base import quick_passwords
 
 
 @override_settings(ALLOWED_HOSTS=settings.LOOPBACK_HOSTS)
+@quick_passwords
 class DemoLoginTest(TestCase):
     def setUp(self):
         folder = tempfile.TemporaryDirectory()

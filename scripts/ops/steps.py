@@ -50,7 +50,32 @@ def run(
     output: IO[bytes] | None = None,
 ) -> int:
     """Run a command to its end and return its exit code; end it when we are ended."""
-    process = subprocess.Popen(
+    return run_together([(command, env, output)])[0]
+
+
+def run_together(
+    commands: Sequence[
+        tuple[Sequence[str], Mapping[str, str] | None, IO[bytes] | None]
+    ],
+) -> list[int]:
+    """Run commands (with environment and output) side by side; return the exit codes.
+
+    When this process is ended, so are they.
+    """
+    processes: list[subprocess.Popen[bytes]] = []
+    try:
+        for command, env, output in commands:
+            processes.append(_start(command, env, output))
+        return [process.wait() for process in processes]
+    except BaseException:
+        _end(processes)
+        raise
+
+
+def _start(
+    command: Sequence[str], env: Mapping[str, str] | None, output: IO[bytes] | None
+) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
         command,
         cwd=ROOT,
         env=env,
@@ -59,16 +84,17 @@ def run(
         stderr=None if output is None else subprocess.STDOUT,
         preexec_fn=dies_with_parent(),
     )
-    try:
-        return process.wait()
-    except BaseException:
+
+
+def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+    for process in processes:
         process.terminate()
+    for process in processes:
         try:
             process.wait(SECONDS_TO_STOP)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        raise
 
 
 def run_logged(

@@ -99,10 +99,13 @@ def nothing_written() -> Iterator[None]:
 
 
 def _all_rows() -> dict[str, list[Any]]:
-    return {
-        model.__name__: list(model._default_manager.order_by("pk").values_list())
-        for model in apps.get_app_config("wallets").get_models()
-    }
+    rows = {}
+    with connection.cursor() as cursor:
+        for model in apps.get_app_config("wallets").get_models():
+            table = connection.ops.quote_name(model._meta.db_table)
+            cursor.execute(f"SELECT * FROM {table} ORDER BY 1")
+            rows[model.__name__] = cursor.fetchall()
+    return rows
 
 
 @contextmanager

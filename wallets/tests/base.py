@@ -11,8 +11,9 @@ from typing import Any
 from unittest import mock
 
 from celery import current_app
+from django.conf import settings
 from django.db import connection, connections
-from django.test import TestCase, TransactionTestCase
+from django.test import TestCase, TransactionTestCase, override_settings
 
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
@@ -24,8 +25,14 @@ from wallets.utils import append_only, clock, uptime
 from wallets.utils.db import database_now
 
 current_app.conf.broker_url = "memory://"
+# A test client has a handler of its own, and each would list all static files anew.
+settings.WHITENOISE_AUTOREFRESH = True
 
 OSCAR = "operator oscar"
+# For tests that check many passwords: a safe hash takes long on purpose.
+quick_passwords = override_settings(
+    PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"]
+)
 
 
 class Cast:

@@ -15,6 +15,9 @@ except ImportError:
     def timeout(_seconds: float) -> Callable[[Any], Any]:
         return slow
 
+    every_database = slow
 else:
     slow = pytest.mark.slow
+    # No database test case, but with processes that use the database of the settings.
+    every_database = pytest.mark.every_database
     timeout = pytest.mark.timeout

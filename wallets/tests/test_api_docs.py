@@ -17,6 +17,7 @@ from django.test import SimpleTestCase, override_settings
 from django.urls import get_resolver
 
 from wallets.services.withdrawal import WithdrawalService
+from wallets.tests import marks
 from wallets.tests.api import Answer, Api
 from wallets.tests.base import WalletTestCase
 from wallets.tests.conformance import as_published, operations
@@ -50,6 +51,7 @@ class GeneratedTest(SimpleTestCase):
         committed = (ROOT / "docs/problems.md").read_text(encoding="utf-8")
         self.assertEqual(committed, problems_markdown(), "run `make docs`")
 
+    @marks.slow
     def test_the_document_is_valid_without_a_warning(self) -> None:
         call_command("spectacular", validate=True, fail_on_warn=True, stdout=StringIO())
 

@@ -19,7 +19,7 @@ from django.test import SimpleTestCase
 from wallets.errors import InsideTransaction
 from wallets.services import resolver, sweeps
 from wallets.services.withdrawal import WithdrawalService
-from wallets.tests import fakes
+from wallets.tests import fakes, marks
 from wallets.tests.base import CommittingTestCase
 from wallets.tests.fakes import Does, FakeBank
 from wallets.tests.simulator import APP, Simulator
@@ -304,6 +304,7 @@ class SimulatorModeTest(SimulatorTestCase, SimpleTestCase):
         self.simulator.change(mode=mode, times=1)
         return self.bank_with(fakes.ABLE).pay(a_payment(), send_before=NEVER).outcome
 
+    @marks.slow
     def test_is_unknown_when_it_paid_and_cannot_be_believed(self):
         for mode in self.PAID_UNKNOWN:
             with self.subTest(mode):

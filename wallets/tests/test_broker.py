@@ -16,6 +16,7 @@ from django.test import SimpleTestCase
 from django.utils import timezone
 
 from drills.process import wait_until
+from wallets.tests import marks
 from wallets.tests.brokers import (
     RABBITMQ_URL,
     RabbitMQBehindProxy,
@@ -161,6 +162,7 @@ def in_child(work: Callable[[], None]) -> int:
     return os.waitstatus_to_exitcode(status)
 
 
+@marks.slow
 class RedisPublishingTest(PublishingTests, SimpleTestCase):
     broker: RedisBehindProxy
 
@@ -204,6 +206,7 @@ class RedisPublishingTest(PublishingTests, SimpleTestCase):
 
 
 @skipUnless(RABBITMQ_URL, "TEST_RABBITMQ_URL names no RabbitMQ")
+@marks.slow
 class RabbitMQPublishingTest(PublishingTests, SimpleTestCase):
     broker: RabbitMQBehindProxy
 

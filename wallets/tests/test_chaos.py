@@ -222,6 +222,7 @@ class ReportTest(SimpleTestCase):
         self.assertIn("1 wrong (seed 7)", report.text())
 
 
+@marks.every_database
 @marks.slow
 class ChaosTest(SimpleTestCase):
     """A short run of the whole, on this engine; `make chaos` is the long one."""

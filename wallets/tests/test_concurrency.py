@@ -28,7 +28,7 @@ from wallets.services.ledger import Entry
 from wallets.services.wallet import WalletService
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tasks import process_pending_withdrawals
-from wallets.tests import builders
+from wallets.tests import builders, marks
 from wallets.tests.base import OSCAR, CommittingTestCase
 from wallets.tests.fakes import BARE, LOOKS_UP_ONLY, Does
 from wallets.tests.races import ROUNDS, race, rounds
@@ -157,6 +157,7 @@ class OneWalletTest(CommittingTestCase):
         )
 
 
+@marks.slow
 class CancelAgainstClaimTest(CommittingTestCase):
     def test_has_one_winner_and_leaves_no_hold_behind(self):
         self.deposit(ROUNDS)
@@ -270,6 +271,7 @@ class OneWithdrawalTest(CommittingTestCase):
         rounds(FEW, prepare, [partial(say, True), partial(say, False)], judge)
 
 
+@marks.slow
 class TwoDrainsTest(CommittingTestCase):
     """Two workers, ten ticks, doubled messages: each withdrawal is paid once."""
 
@@ -350,6 +352,7 @@ class DeadlockTest(CommittingTestCase):
         self.assertEqual(Transaction.objects.count(), 20)
 
 
+@marks.slow
 class EverybodyTest(CommittingTestCase):
     """All kinds of callers on two wallets at once: no error, no hang, right books."""
 

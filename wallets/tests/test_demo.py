@@ -10,11 +10,13 @@ from wallets.models.transaction import Transaction
 from wallets.models.transition import Transition
 from wallets.models.wallet import Wallet
 from wallets.services import heartbeat
+from wallets.tests import marks
 from wallets.tests.base import WalletTestCase
 
 Status = Transaction.Status
 
 
+@marks.slow
 class DemoTest(WalletTestCase):
     def call(self, *args):
         out, err = StringIO(), StringIO()

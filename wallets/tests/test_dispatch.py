@@ -16,7 +16,7 @@ from django.utils import timezone
 from wallets.models.transaction import Transaction
 from wallets.services import dispatch, sweeps
 from wallets.services.withdrawal import WithdrawalService
-from wallets.tests import builders
+from wallets.tests import builders, marks
 from wallets.tests.base import CommittingTestCase, WalletTestCase, close_connections
 from wallets.tests.brokers import RedisBehindProxy, publishing_to
 from wallets.utils import broker
@@ -50,6 +50,7 @@ class HandOverTest(WalletTestCase):
         )
 
 
+@marks.slow
 class SchedulingWithoutBrokerTest(CommittingTestCase):
     """Against a real Redis of our own, down or frozen or out of reach."""
 

@@ -21,6 +21,7 @@ from django.core.management import call_command, get_commands
 from django.test import LiveServerTestCase, SimpleTestCase, override_settings
 
 from wallets.services import sweeps
+from wallets.tests import marks
 from wallets.tests.base import CommittingTestCase
 from wallets.utils.bank import Abilities
 from wallets.utils.third_party import HttpBank
@@ -76,6 +77,7 @@ CURL = subprocess.run(["which", "curl"], capture_output=True, check=False).retur
 
 
 @skipUnless(CURL == 0, "curl is not installed: the README's walk was not run")
+@marks.slow
 class ReadmeWalkTest(CommittingTestCase, LiveServerTestCase):
     """README.md, section "A walk": each command, its answer compared with the record."""
 

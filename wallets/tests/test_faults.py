@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 WITHIN_SECONDS = 280
 
 
+@marks.every_database
 @marks.slow
 @marks.timeout(300)
 class CrashSweepTest(SimpleTestCase):

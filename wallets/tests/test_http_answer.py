@@ -6,6 +6,7 @@ from django.test import SimpleTestCase
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from wallets.tests import marks
 from wallets.utils.http_answer import (
     MAX_BODY_BYTES,
     MAX_HEAD_BYTES,
@@ -192,6 +193,7 @@ class BoundTest(SimpleTestCase):
                 parse(CHUNKED + tail + b"aa", ended=False)
 
 
+@marks.slow
 class AnyBytesTest(SimpleTestCase):
     """Whatever comes: an answer, none yet, or `BadAnswer`; never another error."""
 

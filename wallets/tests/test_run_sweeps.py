@@ -38,6 +38,7 @@ QUICK = {
 
 
 @override_settings(**QUICK)
+@marks.slow
 class SweeperTest(CommittingTestCase):
     def setUp(self) -> None:
         super().setUp()

@@ -6,6 +6,7 @@ from django.core.cache import cache
 from django.http import HttpResponse
 from django.test import RequestFactory, TestCase
 
+from wallets.tests.base import quick_passwords
 from wallets.utils import login_limit
 from wallets.views import security
 
@@ -48,6 +49,7 @@ class HeadersTest(TestCase):
         self.assertEqual(answer.headers["Content-Security-Policy"], "mine")
 
 
+@quick_passwords
 class LoginLimitTest(TestCase):
     def setUp(self):
         cache.clear()

@@ -138,6 +138,7 @@ class MessageTest(WorkerTestCase):
 
 
 @on_one_engine
+@marks.slow
 class StartOfWorkerTest(SimpleTestCase):
     def test_is_refused_when_the_limits_are_out_of_order(self) -> None:
         done = subprocess.run(
