@@ -4,16 +4,21 @@ Threads wait for the database, processes use the cores. WEB_CONCURRENCY (process
 gunicorn's own variable; WEB_THREADS is ours.
 """
 
+import contextlib
 import os
 import shutil
+import ssl
 import tempfile
 import time
 from typing import Any
 
+from gunicorn.http import errors
+from gunicorn.util import write_nonblock
+from gunicorn.workers.gthread import ThreadWorker
+
 from wallet.logs import logging_config
 from wallets.utils import uptime  # noqa: F401 (the service is up from now on)
 
-worker_class = "gthread"
 workers = int(os.environ.get("WEB_CONCURRENCY") or 2)
 threads = int(os.environ.get("WEB_THREADS") or 8)
 keepalive = 75
@@ -24,6 +29,9 @@ timeout = 30
 # Memory that leaks anywhere is given back, not by all processes at once.
 max_requests = 100_000
 max_requests_jitter = 10_000
+
+# A client behind a proxy on this machine must not choose another path by a header.
+forwarder_headers = ""
 
 # No socket in somebody's home directory; heartbeat files in memory, not on a disk.
 control_socket_disable = True
@@ -65,6 +73,46 @@ def post_request(worker, req, environ, resp):
     """The next request on this connection has all its time; a dripping client has none."""
     if not req.unreader.chunk.passed:
         del req.unreader.chunk
+
+
+class worker_class(ThreadWorker):
+    """Refuses what is no HTTP as the API refuses: by a problem that quotes nothing.
+
+    gunicorn's own answers are HTML, 501 for a coding it does not know, and it logs what it
+    could not read: a misspelt header with its value.
+    """
+
+    def handle_error(self, req, client, addr, exc):
+        """Answer and log an error that came before the application, or past it."""
+        # Loaded with the application, by now.
+        from wallets.views import problems, security
+
+        code = _refusal(exc)
+        if code == "internal_error":
+            self.log.exception("request failed")
+        else:
+            self.log.warning("request refused: %s", type(exc).__name__)
+        answer = problems.answer(
+            code, headers={**security.HEADERS, "Connection": "close"}
+        )
+        answer.headers["Content-Length"] = str(len(answer.content))
+        head = f"HTTP/1.1 {answer.status_code} {answer.reason_phrase}\r\n".encode()
+        with contextlib.suppress(OSError):  # who sends nonsense may have gone
+            write_nonblock(
+                client, head + answer.serialize_headers() + b"\r\n\r\n" + answer.content
+            )
+
+
+def _refusal(exc):
+    if isinstance(exc, errors.LimitRequestLine):
+        return "uri_too_long"
+    if isinstance(exc, errors.LimitRequestHeaders):
+        return "headers_too_large"
+    ours = (errors.InvalidResponseHeader, errors.InvalidResponseHeaderName)
+    theirs = (errors.ParseException, ssl.SSLError)
+    if isinstance(exc, theirs) and not isinstance(exc, ours):
+        return "bad_request"
+    return "internal_error"
 
 
 # The master's lines look like everybody else's; each request is logged by the service.

@@ -15,6 +15,7 @@ from django.core.exceptions import ImproperlyConfigured
 from wallet.brokers import broker_settings
 from wallet.databases import database_from_env
 from wallet.logs import logging_config
+from wallet.rest import REST_FRAMEWORK, SPECTACULAR_SETTINGS  # noqa: F401
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -120,11 +121,16 @@ STATIC_ROOT = BASE_DIR / "staticfiles"
 WHITENOISE_USE_FINDERS = True
 warnings.filterwarnings("ignore", message="No directory at", category=UserWarning)
 
-# Secure by default behind TLS; plain HTTP on loopback needs SECURE_COOKIES=false.
+# True behind TLS: over plain HTTP nobody could log in.
 SECURE_COOKIES = env.bool("SECURE_COOKIES", default=False)
 SESSION_COOKIE_SECURE = SECURE_COOKIES
 CSRF_COOKIE_SECURE = SECURE_COOKIES
 CSRF_COOKIE_HTTPONLY = True
+CSRF_FAILURE_VIEW = (
+    "console.views.base.form_refused"
+    if CONSOLE_ENABLED
+    else "wallets.views.errors.csrf_failure"
+)
 # An operator's working day.
 SESSION_COOKIE_AGE = env.int("SESSION_COOKIE_AGE", default=36000)
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
@@ -138,17 +144,6 @@ X_FRAME_OPTIONS = "DENY"
 
 # --- API ----------------------------------------------------------------------------
 
-REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": [],
-    "DEFAULT_PERMISSION_CLASSES": [],
-    "DEFAULT_PARSER_CLASSES": ["wallets.views.parsers.StrictJSONParser"],
-    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_SCHEMA_CLASS": "wallets.views.schema.document.WalletSchema",
-    "EXCEPTION_HANDLER": "wallets.views.errors.handle",
-    "UNAUTHENTICATED_USER": None,
-    # `?format=` must not choose a renderer.
-    "URL_FORMAT_OVERRIDE": None,
-}
 # The OpenAPI document and its page.
 API_DOCS_ENABLED = env.bool("API_DOCS_ENABLED", default=True)
 # A money request is a few dozen bytes; the server refuses more before parsing.
@@ -274,30 +269,3 @@ LOGGING = logging_config(
 )
 DJANGO_STRUCTLOG_CELERY_ENABLED = True
 DJANGO_STRUCTLOG_CELERY_TASK_START_LOG_LEVEL = logging.DEBUG
-
-SPECTACULAR_SETTINGS = {
-    "TITLE": "Wallet Service",
-    "DESCRIPTION": (
-        "Deposits at once; withdrawals at a future time, each paid out by a bank exactly "
-        "once. Amounts are integers in the smallest currency unit. Every refusal is "
-        "`application/problem+json` (RFC 9457) with a stable `code`; its `type` is a "
-        "page. Unknown fields and parameters are refused, not ignored."
-    ),
-    "VERSION": "1.0.0",
-    "OAS_VERSION": "3.1.0",
-    "SERVERS": [{"url": "/", "description": "This server"}],
-    "TAGS": [
-        {"name": name}
-        for name in ("Wallets", "Money", "Transactions", "Statement", "Health")
-    ],
-    "POSTPROCESSING_HOOKS": ["wallets.views.schema.document.add_components"],
-    "SWAGGER_UI_DIST": "SIDECAR",
-    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
-    "SWAGGER_UI_SETTINGS": {
-        "deepLinking": True,
-        "defaultModelsExpandDepth": 0,
-        "displayRequestDuration": True,
-        # The default shows a badge that another server makes.
-        "validatorUrl": None,
-    },
-}

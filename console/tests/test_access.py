@@ -1,10 +1,11 @@
 """Who gets in, who may act, and what the pages look like from outside."""
 
-from django.test import override_settings
+from django.test import Client, override_settings
 from django.urls import reverse
 
-from console.tests.base import ConsoleTestCase
-from wallets.tests.base import quick_passwords
+from console.tests.base import ConsoleTestCase, staff
+from wallets.tests.api import database_out_of_reach
+from wallets.tests.base import CommittingTestCase, quick_passwords
 from wallets.tests.fakes import Does
 
 HTMX = {"HX-Request": "true"}
@@ -126,6 +127,35 @@ class LoginTest(ConsoleTestCase):
         self.log_in()
         self.client.post(reverse("console:logout"))
         self.assertEqual(self.client.get("/console/").status_code, 302)
+
+
+class FormTest(ConsoleTestCase):
+    def post(self, path):
+        strict = Client(enforce_csrf_checks=True)
+        strict.force_login(self.oscar)
+        return strict.post(path)
+
+    def test_that_is_too_old_is_refused_with_a_page(self):
+        withdrawal = self.due_withdrawal(5)
+        answer = self.post(reverse("console:cancel", args=[withdrawal.pk]))
+        self.assertContains(answer, "Nothing was done", status_code=403)
+        withdrawal.refresh_from_db()
+        self.assertEqual(withdrawal.status, "PENDING")
+
+    def test_outside_the_console_is_refused_with_a_problem(self):
+        answer = self.post("/admin/login/")
+        self.assertEqual(answer.status_code, 403)
+        self.assertEqual(answer.json()["code"], "forbidden")
+
+
+class OutageTest(CommittingTestCase):
+    def test_is_told_by_a_page(self):
+        oscar = staff("oscar", operates=True)
+        self.client.force_login(oscar)
+        with database_out_of_reach():
+            answer = self.client.get("/console/")
+        self.assertContains(answer, "The database does not answer", status_code=503)
+        self.assertIn("no-store", answer.headers["Cache-Control"])
 
 
 class EscapeTest(ConsoleTestCase):

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
 
 from django.core.exceptions import PermissionDenied
+from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.cache import add_never_cache_headers
 from django_htmx.http import HttpResponseClientRedirect
+
+from wallets.views.errors import csrf_failure
+
+logger = logging.getLogger(__name__)
 
 View = Callable[..., HttpResponse]
 
@@ -25,15 +32,17 @@ def page(view: View) -> View:
 
     @functools.wraps(view)
     def staff_only(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        user = request.user
-        if not (user.is_active and user.is_staff):
-            return _to_login(request)
         try:
+            if not (request.user.is_active and request.user.is_staff):
+                return _to_login(request)
             response = view(request, *args, **kwargs)
         except Http404 as error:
             response = problem(request, "Not found", str(error), status=404)
         except PermissionDenied as error:
             response = problem(request, "Not allowed", str(error), status=403)
+        except (OperationalError, InterfaceError) as error:
+            logger.error("database unavailable: %s", type(error).__name__)
+            response = _outage()
         add_never_cache_headers(response)
         return response
 
@@ -62,6 +71,14 @@ def nowhere(request: HttpRequest, rest: str) -> HttpResponse:
     raise Http404("There is no such page.")
 
 
+def form_refused(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """Django's CSRF_FAILURE_VIEW: mostly a page that was open while one logged in anew."""
+    if not request.path.startswith(reverse("console:overview")):
+        return csrf_failure(request, reason)
+    detail = "This page was too old, or not ours. Nothing was done: open it again."
+    return problem(request, "Not done", detail, status=403)
+
+
 def actor(request: HttpRequest) -> str:
     """Who acts, as the services record it."""
     return f"operator {request.user.get_username()}"
@@ -78,6 +95,11 @@ def problem(
     """Say in the page's own look what went wrong."""
     context = {"title": title, "detail": detail}
     return render(request, "console/problem.html", context, status=status)
+
+
+def _outage() -> HttpResponse:
+    """A page that asks the database for nothing, not even who is looking."""
+    return HttpResponse(render_to_string("console/outage.html"), status=503)
 
 
 def _to_login(request: HttpRequest) -> HttpResponse:

@@ -31,11 +31,13 @@ EXAMPLES = Path(document_module.__file__).with_name("examples.json")
 # Answered outside the API's own endpoints, or kept for services without one.
 NOT_OF_AN_ENDPOINT = {
     "forbidden",
+    "headers_too_large",
     "illegal_transition",
     "insufficient_balance",
     "invalid",
     "refused",
     "unknown_is_not_failed",
+    "uri_too_long",
 }
 
 
@@ -130,6 +132,19 @@ class PagesTest(Api, WalletTestCase):
         script = self.get("/api/docs/?script=")
         self.assertIn("/api/schema/", script.content.decode())
         self.assertIn('"validatorUrl": null', script.content.decode())
+
+    def test_are_a_page_and_nothing_else(self) -> None:
+        for path in ("/api/docs/", "/api/schema/", "/problems/", "/problems/required"):
+            for accept in ("*/*", "text/html"):
+                if (path, accept) == ("/api/schema/", "text/html"):
+                    continue
+                options = self.call("OPTIONS", path, Accept=accept)
+                self.assertEqual(options.status_code, 204)
+                self.assertEqual(options.headers["Allow"], "GET, HEAD, OPTIONS")
+                self.assertNotIn("Content-Type", options.headers)
+        for method in ("POST", "PUT", "DELETE", "TRACE"):
+            response = self.call(method, "/api/docs/")
+            self.assert_problem(response, 405, "method_not_allowed")
 
     @override_settings(ROOT_URLCONF="wallets.tests.urls_without_docs")
     def test_can_be_switched_off(self) -> None:

@@ -8,20 +8,22 @@ from unittest import mock
 
 from django.conf import settings
 from django.http import HttpResponse
-from django.test import RequestFactory, SimpleTestCase, override_settings
+from django.test import Client, RequestFactory, SimpleTestCase, override_settings
 from django.urls import path
 from prometheus_client.parser import text_string_to_metric_families
 
 from wallets.models.tally import Tally
 from wallets.services import heartbeat, metrics, resolver
 from wallets.services.withdrawal import WithdrawalService
-from wallets.tests.base import WalletTestCase
+from wallets.tests.api import database_out_of_reach
+from wallets.tests.base import CommittingTestCase, WalletTestCase
 from wallets.tests.fakes import BARE, Does, FakeBank
 from wallets.utils import request_metrics
 from wallets.views import metrics as views
 from wallets.views.metrics import count_requests
 
 urlpatterns = [path("metrics", views.metrics)]
+handler500 = "wallets.views.errors.server_error"
 
 
 def parse(text):
@@ -31,6 +33,17 @@ def parse(text):
         for family in text_string_to_metric_families(text)
         for sample in family.samples
     }
+
+
+@override_settings(ROOT_URLCONF=__name__)
+class OutageTest(CommittingTestCase):
+    def test_is_no_bug(self):
+        self.client.raise_request_exception = False
+        with database_out_of_reach():
+            answer = self.client.get("/metrics")
+        self.assertEqual(answer.status_code, 503)
+        self.assertEqual(answer.json()["code"], "service_unavailable")
+        self.assertEqual(answer.headers["Retry-After"], "5")
 
 
 @override_settings(ROOT_URLCONF=__name__)
@@ -94,6 +107,13 @@ class ScrapeTest(WalletTestCase):
                 self.assertEqual(found[name], value)
         age = found[("wallet_sweep_age_seconds", ("sweep", "pending"))]
         self.assertLess(age, 60)
+
+    def test_takes_no_other_method(self):
+        for method in ("post", "put", "delete", "options"):
+            answer = getattr(Client(enforce_csrf_checks=True), method)("/metrics")
+            self.assertEqual(answer.status_code, 405)
+            self.assertEqual(answer.json()["code"], "method_not_allowed")
+            self.assertEqual(answer.headers["Allow"], "GET, HEAD")
 
     @override_settings(METRICS_TOKEN="long enough a token")
     def test_wants_the_token_where_one_is_set(self):

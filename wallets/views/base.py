@@ -5,12 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from django.http import HttpResponse
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from wallets.views import parameters
 from wallets.views.negotiation import Negotiation
+
+
+def no_content() -> HttpResponse:
+    """204: no body, so no renderer is asked, not even one for pages."""
+    response = HttpResponse(status=204)
+    del response.headers["Content-Type"]
+    return response
 
 
 class Endpoint(APIView):
@@ -24,9 +32,9 @@ class Endpoint(APIView):
         super().initial(request, *args, **kwargs)
         self.parameters = parameters.read(request.query_params, self.known_parameters)
 
-    def options(self, request: Any, *args: Any, **kwargs: Any) -> Response:
+    def options(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         """Only the Allow header, which every answer has."""
-        return Response(status=204)
+        return no_content()
 
     def finalize_response(
         self, request: Request, response: Response, *args: Any, **kwargs: Any

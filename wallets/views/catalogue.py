@@ -221,6 +221,12 @@ _TABLE = (
         "The body is larger than any request of this API can be.",
     ),
     Problem(
+        "uri_too_long",
+        414,
+        "The URL is too long",
+        "The first line of the request is longer than 4,094 bytes.",
+    ),
+    Problem(
         "unsupported_media_type",
         415,
         "Unsupported media type",
@@ -245,6 +251,12 @@ _TABLE = (
         422,
         "Insufficient balance",
         "The wallet holds less than the amount.",
+    ),
+    Problem(
+        "headers_too_large",
+        431,
+        "The headers are too large",
+        "A header is longer than 8,190 bytes, or there are more than 100.",
     ),
     # 5xx: ours, never the client's.
     Problem(

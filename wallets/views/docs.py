@@ -16,7 +16,7 @@ from rest_framework.renderers import JSONRenderer, TemplateHTMLRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from wallets.views.base import Endpoint
+from wallets.views.base import Endpoint, no_content
 from wallets.views.catalogue import PROBLEMS, Problem
 from wallets.views.problems import TYPE_PREFIX
 from wallets.views.schema.document import document
@@ -53,6 +53,10 @@ class DocsView(SpectacularSwaggerSplitView):
     """GET /api/docs/: Swagger UI from this server, which asks no other one."""
 
     schema = None
+
+    def options(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+        """Only the Allow header, as of every endpoint."""
+        return no_content()
 
     def finalize_response(
         self, request: Any, response: Any, *args: Any, **kwargs: Any

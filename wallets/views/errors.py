@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -142,6 +143,14 @@ def page_not_found(_request: HttpRequest, exception: Exception) -> HttpResponse:
     return problems.answer("not_found")
 
 
+def csrf_failure(_request: HttpRequest, reason: str = "") -> HttpResponse:
+    """Django's CSRF_FAILURE_VIEW, where there is no console to say it in."""
+    return problems.answer("forbidden")
+
+
 def server_error(_request: HttpRequest) -> HttpResponse:
-    """Django's `handler500`: a bug, which Django has logged with its stack."""
+    """Django's `handler500`: a bug, or no database, which Django has logged."""
+    if isinstance(sys.exc_info()[1], (OperationalError, InterfaceError)):
+        headers = {"Retry-After": RETRY_AFTER_OUTAGE}
+        return problems.answer("service_unavailable", headers=headers)
     return problems.answer("internal_error")

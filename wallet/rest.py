@@ -1,0 +1,40 @@
+"""What the REST framework and its document are told: the same on every machine."""
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [],
+    "DEFAULT_PERMISSION_CLASSES": [],
+    "DEFAULT_PARSER_CLASSES": ["wallets.views.parsers.StrictJSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_SCHEMA_CLASS": "wallets.views.schema.document.WalletSchema",
+    "EXCEPTION_HANDLER": "wallets.views.errors.handle",
+    "UNAUTHENTICATED_USER": None,
+    # `?format=` must not choose a renderer.
+    "URL_FORMAT_OVERRIDE": None,
+}
+
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Wallet Service",
+    "DESCRIPTION": (
+        "Deposits at once; withdrawals at a future time, each paid out by a bank exactly "
+        "once. Amounts are integers in the smallest currency unit. Every refusal is "
+        "`application/problem+json` (RFC 9457) with a stable `code`; its `type` is a "
+        "page. Unknown fields and parameters are refused, not ignored."
+    ),
+    "VERSION": "1.0.0",
+    "OAS_VERSION": "3.1.0",
+    "SERVERS": [{"url": "/", "description": "This server"}],
+    "TAGS": [
+        {"name": name}
+        for name in ("Wallets", "Money", "Transactions", "Statement", "Health")
+    ],
+    "POSTPROCESSING_HOOKS": ["wallets.views.schema.document.add_components"],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SWAGGER_UI_SETTINGS": {
+        "deepLinking": True,
+        "defaultModelsExpandDepth": 0,
+        "displayRequestDuration": True,
+        # The default shows a badge that another server makes.
+        "validatorUrl": None,
+    },
+}
