@@ -10,6 +10,7 @@ import heapq
 import itertools
 import random
 import time
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -34,7 +35,7 @@ class _Due:
     act: Act = field(compare=False)
 
 
-class Nemesis:
+class Nemesis(ABC):
     """Carries out faults from the main thread: `step` does what is due by now."""
 
     def __init__(self, system: System, *, seed: int, seconds: float) -> None:
@@ -60,9 +61,9 @@ class Nemesis:
             self._at(at, name, act)
             at += self._random.uniform(0.5, 3.5)
 
+    @abstractmethod
     def kinds(self) -> list[tuple[Kind, int]]:
         """The kinds of faults and how often each is drawn, relative to the others."""
-        raise NotImplementedError
 
     # --- carrying out ---------------------------------------------------------------
 

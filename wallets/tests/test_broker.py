@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from datetime import timedelta
 from unittest import skipUnless
@@ -30,13 +31,14 @@ TASK = "wallets.tasks.process_single_withdrawal"
 BOUND_SECONDS = 8 * broker.TIMEOUT_SECONDS
 
 
-class PublishingTests:
+class PublishingTests(ABC):
     """What holds for every broker. `self.broker` is the one under test."""
 
     broker: RedisBehindProxy | RabbitMQBehindProxy
 
+    @abstractmethod
     def make_broker(self) -> RedisBehindProxy | RabbitMQBehindProxy:
-        raise NotImplementedError
+        """The broker under test, running."""
 
     def setUp(self) -> None:
         super().setUp()
