@@ -37,6 +37,10 @@ crash-sweep: ## Kill real processes at every statement, commit and bank call (AR
 sabotage: ## Switch each guard off in a scratch copy: the tests must go red (ARGS="--help")
 	@exec $(WITH_PYTHON) scripts/drill.py sabotage $(ARGS)
 
+.PHONY: bench
+bench: ## Measure speed and punctuality on PostgreSQL and Redis (ARGS="--only deposits", "--memory")
+	@exec $(WITH_PYTHON) scripts/bench.py $(ARGS)
+
 .PHONY: check
 check: ## Format, lint, types, layers, migrations, deployment settings, OpenAPI, fuzzed API
 	@exec $(WITH_PYTHON) scripts/check.py

@@ -172,8 +172,12 @@ def _sqlite(this: Round, *options: str) -> Part:
 
 
 def _others(this: Round) -> None:
-    """Run what needs no database server: the bank simulator, the two commands."""
-    for name, folder in (("bank simulator", "third-party"), ("scripts", "scripts")):
+    """Run what is not the product: the bank simulator, the commands, the benchmarks."""
+    for name, folder in (
+        ("bank simulator", "third-party"),
+        ("scripts", "scripts"),
+        ("benchmarks", "benchmarks"),
+    ):
         env = {"DATABASE_URL": f"sqlite:///{this.folder / folder}.sqlite3"}
         this.run([Part(name, folder, [folder], env)])
 

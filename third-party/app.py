@@ -98,32 +98,28 @@ def problem(data: str, status: int, **details: Any) -> Response:
 # --- the HTTP face ------------------------------------------------------------------
 
 
-def create_app(store: Store) -> Flask:
-    """Return the WSGI application on this data file."""
-    app = Flask(__name__, static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
+class Face:
+    """What each path answers, on one data file."""
 
-    @app.errorhandler(RequestEntityTooLarge)
-    def too_large(error: RequestEntityTooLarge) -> Response:
-        return problem("invalid", 413, error=f"the body is over {MAX_BODY} bytes")
+    def __init__(self, store: Store) -> None:
+        self._store = store
 
-    @app.post("/")
-    def pay() -> Response:
+    def pay(self) -> Response:
         try:
             order = read_order(
                 request.get_data(cache=False), request.headers.get("Idempotency-Key")
             )
         except ValueError as error:
             return problem("invalid", 400, error=str(error))
-        faults, draw = store.take_faults()
-        decided = decide(order, faults, draw)
+        faults, draw = self._store.take_faults()
+        decided = self._decide(order, faults, draw)
         if faults.latency:
             time.sleep(faults.latency)
         if decided is None:
             return problem("conflict", 409, reference=order.reference)
         return MODES[faults.mode].reply(decided)
 
-    def decide(order: Order, faults: Faults, draw: float) -> Answer | None:
+    def _decide(self, order: Order, faults: Faults, draw: float) -> Answer | None:
         """Return the answer to give, or None if the reference means another order."""
         mode = MODES[faults.mode]
         paid = draw >= faults.failure_rate
@@ -131,7 +127,7 @@ def create_app(store: Store) -> Flask:
             paid = mode.decides is not Decides.REFUSES
         if mode.decides is Decides.NOTHING:
             return answer_to(order, paid=paid)
-        decision = store.decide(
+        decision = self._store.decide(
             order,
             paid=paid,
             bare=faults.bare or not faults.dedupes,
@@ -143,44 +139,61 @@ def create_app(store: Store) -> Flask:
             return None
         return answer_to(order, paid=decision.paid)
 
-    @app.get("/payments")
-    def payments() -> Response:
-        return Response(json.dumps(store.payments()), mimetype="application/json")
+    def payments(self) -> Response:
+        return Response(json.dumps(self._store.payments()), mimetype="application/json")
 
-    @app.get("/payments/<path:reference>")
-    def look_up(reference: str) -> Response:
-        faults = store.faults()
+    def look_up(self, reference: str) -> Response:
+        faults = self._store.faults()
         if faults.bare:
             abort(404)
         ill = LOOKUP_MODES[faults.lookup_mode]
         if ill is not None:
             return ill({})
-        decision = store.find(reference)
+        decision = self._store.find(reference)
         if decision is None or faults.lookup_mode == "not_found":
             return problem("unknown", 404, reference=reference)
         return plain(answer_to(decision.order, paid=decision.paid))
 
-    @app.get("/faults")
-    def get_faults() -> Response:
-        return plain(asdict(store.faults()))
+    def get_faults(self) -> Response:
+        return plain(asdict(self._store.faults()))
 
-    @app.put("/faults")
-    def put_faults() -> Response:
+    def put_faults(self) -> Response:
         try:
             changes = read_object(request.get_data(cache=False))
-            return plain(asdict(store.change_faults(changes)))
+            return plain(asdict(self._store.change_faults(changes)))
         except ValueError as error:
             return problem("invalid", 400, error=str(error))
 
-    @app.route("/redirected", methods=["GET", "POST"])
-    def redirected() -> Response:
-        """Say "success" to a client that followed a redirect. Nothing is paid."""
-        answer: Answer = {"data": "success", "status": 200}
-        if "reference" in request.args:
-            answer["reference"] = request.args["reference"]
-            answer["amount"] = request.args.get("amount", type=int)
-        return plain(answer)
 
+def redirected() -> Response:
+    """Say "success" to a client that followed a redirect. Nothing is paid."""
+    answer: Answer = {"data": "success", "status": 200}
+    if "reference" in request.args:
+        answer["reference"] = request.args["reference"]
+        answer["amount"] = request.args.get("amount", type=int)
+    return plain(answer)
+
+
+def too_large(error: RequestEntityTooLarge) -> Response:
+    """Refuse a body that no order is as long as."""
+    return problem("invalid", 413, error=f"the body is over {MAX_BODY} bytes")
+
+
+def create_app(store: Store) -> Flask:
+    """Return the WSGI application on this data file."""
+    app = Flask(__name__, static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
+    app.register_error_handler(RequestEntityTooLarge, too_large)
+    face = Face(store)
+    for methods, path, view in (
+        (["POST"], "/", face.pay),
+        (["GET"], "/payments", face.payments),
+        (["GET"], "/payments/<path:reference>", face.look_up),
+        (["GET"], "/faults", face.get_faults),
+        (["PUT"], "/faults", face.put_faults),
+        (["GET", "POST"], "/redirected", redirected),
+    ):
+        app.add_url_rule(path, view_func=view, methods=methods)
     return app
 
 

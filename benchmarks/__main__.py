@@ -1,0 +1,124 @@
+"""`python -m benchmarks`: see `--help`. `make bench` starts it with what it needs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+ENGINES = ("postgresql", "mariadb", "sqlite")
+
+
+def main() -> int:
+    """Measure, print, write down."""
+    options = _options()
+    sys.path.insert(0, str(ROOT / "scripts"))
+    from ops import servers
+
+    urls = {"postgresql": servers.POSTGRESQL.url, "mariadb": servers.MARIADB.url}
+    versions = {}
+    for server in (servers.POSTGRESQL, servers.REDIS, servers.MARIADB):
+        version, reason = server.probe()
+        if version:
+            versions[server.name] = version
+        elif server is not servers.MARIADB:
+            print(
+                f"{server.name} does not answer on {server.address} ({reason}): start "
+                f"it there, or name another one in {server.variable}",
+                file=sys.stderr,
+            )
+            return 1
+    from benchmarks.anchor import find_pgbench
+
+    if not find_pgbench():
+        print("pgbench is not installed (it comes with PostgreSQL)", file=sys.stderr)
+        return 1
+    name = f"wallet_bench_{os.getpid()}"
+    with tempfile.TemporaryDirectory(prefix="wallet-bench-") as folder:
+        url = f"sqlite:///{folder}/db.sqlite3"
+        if options.engine != "sqlite":
+            url = servers.database_url(urls[options.engine], name)
+        os.environ["DATABASE_URL"] = url
+        result = measure(options, url, servers.REDIS.url)
+    if options.engine != "postgresql":
+        options.output.write_text(json.dumps(result["rates"]))
+        return 0
+    return _report(options, result, versions)
+
+
+def measure(options: argparse.Namespace, url: str, broker_url: str) -> dict[str, Any]:
+    """Measure on the engine of the environment."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "wallet.settings")
+    import django
+
+    django.setup()
+    from benchmarks import report, sizes
+    from benchmarks.run import PARTS, Run
+
+    size = sizes.SHORT if options.short else sizes.FULL
+    run = Run(url, broker_url, size)
+    parts = options.only.split(",") if options.only else [*PARTS, "others"]
+    if options.engine == "sqlite":
+        run.sqlite_together()
+    elif options.engine == "mariadb":
+        run.measure(["deposits", "drains"])
+    else:
+        run.measure(parts, memory=options.memory)
+    result: dict[str, Any] = {**report.figures(run.loads)}
+    result["rates"] = report.rates(run.loads)
+    if run.memory:
+        result["memory"] = run.memory
+    return result
+
+
+def _report(
+    options: argparse.Namespace, result: dict[str, Any], versions: dict[str, str]
+) -> int:
+    from benchmarks import report
+
+    if not options.only or "others" in options.only:
+        result["other_engines"] = {
+            engine: _measured_on(engine, options)
+            for engine in ENGINES[1:]
+            if engine == "sqlite" or "MariaDB" in versions
+        }
+    result |= report.circumstances(versions)
+    print(report.table(result))
+    if not options.only or options.output != report.LATEST:
+        report.write(result, options.output)
+        print(f"written: {options.output}")
+    return 0
+
+
+def _measured_on(engine: str, options: argparse.Namespace) -> dict[str, Any]:
+    """What the same comes to on another engine: in a process of its own."""
+    print(engine, file=sys.stderr, flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder) / "rates.json"
+        command = [sys.executable, "-m", "benchmarks", "--engine", engine]
+        command += ["--output", str(output), *(["--short"] if options.short else [])]
+        subprocess.run(command, cwd=ROOT, check=True)
+        found: dict[str, Any] = json.loads(output.read_text())
+        return found
+
+
+def _options() -> argparse.Namespace:
+    LATEST = ROOT / "benchmarks" / "results" / "latest.json"
+
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--short", action="store_true", help="see that it runs")
+    parser.add_argument("--only", default="", help="deposits,drains,lateness,history")
+    parser.add_argument("--memory", action="store_true", help="is memory flat, too")
+    parser.add_argument("--engine", choices=ENGINES, default="postgresql")
+    parser.add_argument("--output", type=Path, default=LATEST)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,128 @@
+"""The programs under test, started as in production, on a database of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import urllib.request
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from drills.process import ROOT, Process, children_of, free_port, listens, wait_until
+
+# Settings of whoever starts a benchmark must not decide its outcome.
+_FOREIGN = (
+    *("DB_", "CELERY_", "THIRD_PARTY_", "WITHDRAWAL", "BANK_", "WEB_", "LOG_"),
+    *("DATABASE_URL", "METRICS_", "DEBUG"),
+)
+# Calls in flight in all of the worker's processes.
+IN_FLIGHT = 64
+WORKER_PROCESSES = 2
+
+
+def environment(database_url: str, broker_url: str, **changes: str) -> dict[str, str]:
+    """The environment of every program: the defaults, and where things are."""
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(_FOREIGN)
+    }
+    own = {
+        "PYTHONUNBUFFERED": "1",
+        "DATABASE_URL": database_url,
+        "CELERY_BROKER_URL": broker_url,
+        "CELERY_RESULT_BACKEND": "cache+memory://",
+        # Another worker on this broker must not take our messages.
+        "CELERY_TASK_DEFAULT_QUEUE": f"wallet-bench-{os.getpid()}",
+        "THIRD_PARTY_DEDUPES": "true",
+        "THIRD_PARTY_LOOKUP": "true",
+        "WITHDRAWAL_CONCURRENCY": str(IN_FLIGHT // WORKER_PROCESSES),
+    }
+    return inherited | own | changes
+
+
+class Programs(ExitStack):
+    """Starts programs; ends them, the last one first, when the block is left."""
+
+    def __init__(self, env: dict[str, str], folder: Path) -> None:
+        super().__init__()
+        self.env = env
+        self.folder = folder
+
+    def _start(self, name: str, command: list[str], **options: Any) -> Process:
+        log = self.folder / f"{name}.log"
+        env = self.env | {"SERVICE_NAME": name}
+        process = Process(name, command, env=env, log=log, **options)
+        process.start()
+        self.callback(process.end, 45)
+        return process
+
+    def api(self, name: str = "api", **env: str) -> tuple[Process, int]:
+        """The API under gunicorn, as `make serve` has it; its port."""
+        port = free_port()
+        before, self.env = self.env, self.env | env
+        bind = ["--bind", f"127.0.0.1:{port}"]
+        command = [sys.executable, "-m", "gunicorn", "wallet.wsgi:application", *bind]
+        process = self._start(name, command)
+        self.env = before
+        wait_until(lambda: listens(port), seconds=60, what="the API to listen")
+        # A first answer of each process loads what is loaded late.
+        for _ in range(10):
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz").close()
+        return process, port
+
+    def worker(self) -> Process:
+        """A Celery worker that takes messages."""
+        options = ["-n", f"bench{os.getpid()}@%h", "-c", str(WORKER_PROCESSES)]
+        process = self._celery("worker", *options)
+        wait_until(lambda: process.said("ready."), seconds=60, what="the worker")
+        return process
+
+    def beat(self) -> Process:
+        """A Celery Beat: a tick at once, then every 10 s."""
+        return self._celery("beat", "--pidfile", "")
+
+    def _celery(self, name: str, *options: str) -> Process:
+        command = [sys.executable, "-m", "celery", "-A", "wallet", name]
+        return self._start(name, [*command, "--loglevel", "INFO", *options])
+
+    def bank(self) -> Bank:
+        """The bank simulator under gunicorn, as in its container."""
+        port = free_port()
+        data = self.folder / "bank.sqlite3"
+        self.env = self.env | {
+            "BANK_DATA": str(data),
+            "THIRD_PARTY_BASE_URL": f"http://127.0.0.1:{port}",
+        }
+        command = [sys.executable, "-m", "gunicorn", "app:app"]
+        command += ["--bind", f"127.0.0.1:{port}", "--worker-class", "gthread"]
+        command += ["--threads", "128", "--keep-alive", "75", "--no-control-socket"]
+        self._start("bank", command, cwd=ROOT / "third-party")
+        wait_until(lambda: listens(port), seconds=30, what="the bank simulator")
+        return Bank(port)
+
+
+class Bank:
+    """The running simulator."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+
+    def set_faults(self, **faults: Any) -> None:
+        """Change how it answers from now on."""
+        url = f"http://127.0.0.1:{self.port}/faults"
+        body = json.dumps(faults).encode()
+        request = urllib.request.Request(url, body, method="PUT")
+        urllib.request.urlopen(request, timeout=10).close()
+
+
+def memory_of(process: Process) -> float:
+    """The memory that the process and its children have for themselves, in MB."""
+    total = 0
+    for pid in (process.pid, *children_of(process.pid)):
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith(("Private_Clean", "Private_Dirty")):
+                total += int(line.split()[1])
+    return total / 1024
