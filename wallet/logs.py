@@ -31,6 +31,8 @@ LOGGERS: dict[str, dict[str, Any]] = {
     "celery.worker.strategy": {"level": "WARNING"},
     # Each request has a line of its own, with its id.
     "django.request": {"level": "ERROR"},
+    # It quotes what it refuses, as an error of ours; the request's line has the status.
+    "django.security": {"level": "CRITICAL"},
     **{
         name: {"handlers": [], "propagate": True}
         for name in ("django", "django.server", "gunicorn.error")
@@ -65,11 +67,12 @@ def logging_config(
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
-    last: Processor = structlog.processors.JSONRenderer(ensure_ascii=False)
+    last: list[Processor] = [structlog.processors.JSONRenderer(ensure_ascii=False)]
     if not as_json:
-        last = structlog.dev.ConsoleRenderer(
+        console = structlog.dev.ConsoleRenderer(
             colors=sys.stderr.isatty(), timestamp_key="time"
         )
+        last = [_stack_as_text, console]
     return {
         "version": 1,
         "disable_existing_loggers": False,
@@ -79,7 +82,7 @@ def logging_config(
                 "foreign_pre_chain": shared,
                 "processors": [
                     structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                    last,
+                    *last,
                     _Hide(secrets),
                 ],
             }
@@ -132,6 +135,13 @@ def _exception_of(exc_info: Any) -> BaseException | None:
 def _frames(trace: TracebackType | None) -> list[str]:
     frames = traceback.extract_tb(trace)[-MAX_FRAMES:]
     return [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
+
+
+def _stack_as_text(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    """A line for each frame, where a person reads."""
+    if "stack" in event:
+        event["stack"] = "\n".join(f"  {frame}" for frame in event["stack"])
+    return event
 
 
 class _Hide:

@@ -3,14 +3,16 @@
 import io
 import json
 import logging
+import sys
 from unittest import mock
 
 import structlog
 from celery import shared_task
 from django.conf import settings
-from django.test import Client
+from django.test import Client, SimpleTestCase
 from django_structlog.celery.receivers import CeleryReceiver
 
+from wallet.logs import logging_config
 from wallets.services import resolver
 from wallets.services.wallet import WalletService
 from wallets.services.withdrawal import WithdrawalService
@@ -135,6 +137,25 @@ class LogTest(LogTestCase):
         self.assertIn("RuntimeError", self.text())
         self.assertGreater(len(self.lines()), 8)
 
+    def test_never_tells_what_a_client_gets_refused_for(self):
+        client = Client(raise_request_exception=False, enforce_csrf_checks=True)
+        path = f"/wallets/{self.alice.uuid}/deposit"
+        for status, answer in (
+            (400, client.get("/wallets/", headers={"Host": f"{CANARY}.example"})),
+            (400, client.get("/", headers={"Host": f"{CANARY}_@"})),
+            (406, client.get("/readyz", headers={"Accept": f"x/{CANARY}"})),
+            (415, client.post(path, "{}", content_type=f"text/{CANARY}")),
+            (400, client.get(f"{path}?{'a=1&' * 1001}b={CANARY}")),
+            (403, client.post("/console/login", {"username": CANARY})),
+            (403, client.post("/admin/login/", {"password": CANARY})),
+        ):
+            self.assertEqual(answer.status_code, status)
+        self.assert_silent()
+        levels = {line["level"] for line in self.lines()}
+        self.assertLessEqual(
+            levels, {"debug", "info"}
+        )  # what is refused is no trouble of ours
+
     def test_never_tells_what_the_bank_answers(self):
         self.deposit(100)
         bank = TalkativeBank()
@@ -170,3 +191,25 @@ class LogTest(LogTestCase):
     def tearDown(self):
         structlog.contextvars.clear_contextvars()
         super().tearDown()
+
+
+class ConsoleFormatTest(SimpleTestCase):
+    """LOG_FORMAT=console: the same lines, for a person at a terminal."""
+
+    def setUp(self):
+        self.addCleanup(structlog.configure, **structlog.get_config())
+        config = logging_config(level="INFO", as_json=False, service="api")
+        line = config["formatters"]["line"]
+        make = line.pop("()")
+        self.formatter = make(**line)
+
+    def test_tells_an_exception_by_its_type_and_where_it_happened(self):
+        try:
+            raise RuntimeError(CANARY)
+        except RuntimeError:
+            found = sys.exc_info()
+        record = logging.LogRecord("a", logging.ERROR, "f", 1, "failed", (), found)
+        text = self.formatter.format(record)
+        for words in ("failed", "service", "RuntimeError", "test_logs.py"):
+            self.assertIn(words, text)
+        self.assertNotIn(CANARY, text)
