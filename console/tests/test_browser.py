@@ -1,4 +1,4 @@
-"""The console as an operator sees it, in a real browser."""
+"""The console as an operator sees it, and the documentation, in a real browser."""
 
 from datetime import timedelta
 from io import StringIO
@@ -7,9 +7,11 @@ from django.core.management import call_command
 
 from console.tests.browser import PHONE, BrowserTestCase
 from wallets.models.transaction import Transaction
+from wallets.models.wallet import Wallet
 from wallets.services import resolver, sweeps
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests import marks
+from wallets.tests.conformance import operations
 from wallets.tests.fakes import BARE, Does, FakeBank
 from wallets.utils.db import database_now
 
@@ -20,6 +22,35 @@ def expect(locator):
     from playwright.sync_api import expect as expect_
 
     return expect_(locator)
+
+
+@marks.slow
+class DocsBrowserTest(BrowserTestCase):
+    def test_shows_every_operation_and_tries_one(self):
+        page = self.open(log_in=False)
+        page.goto("/api/docs/")
+        expect(page.get_by_role("heading", name="Wallet Service")).to_be_visible()
+        expect(page.locator(".opblock")).to_have_count(len(operations()))
+        self.picture(page, "api-docs")
+        before = Wallet.objects.count()
+
+        page.locator("#operations-Wallets-create_wallet button").first.click()
+        page.get_by_role("button", name="Try it out").click()
+        page.get_by_role("button", name="Execute").click()
+
+        answer = page.locator(".live-responses-table .response-col_status").nth(1)
+        expect(answer).to_contain_text("201")
+        self.assertEqual(Wallet.objects.count(), before + 1)
+
+    def test_fits_a_phone(self):
+        page = self.open(log_in=False, size=PHONE)
+        for path in ("/api/docs/", "/problems/"):
+            page.goto(path)
+            page.get_by_role("heading").first.wait_for()
+            wide, seen = page.evaluate(
+                "[document.documentElement.scrollWidth, innerWidth]"
+            )
+            self.assertLessEqual(wide, seen)
 
 
 @marks.slow

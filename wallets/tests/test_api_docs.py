@@ -165,6 +165,8 @@ class PagesTest(Api, WalletTestCase):
                 )
                 self.assertContains(page, problem.title, html=False)
                 self.assertNotIn("://", page.content.decode())
+        page = self.get("/problems/invalid_request", Accept="text/html,*/*;q=0.8")
+        self.assertContains(page, "<code>errors</code> has one entry")
         every = self.get("/problems/").json()
         self.assertEqual([told["code"] for told in every], list(PROBLEMS))
         page = self.get("/problems/", Accept="text/html")
@@ -233,6 +235,30 @@ class ExamplesTest(Api, WalletTestCase):
             EXAMPLES.write_text(json.dumps(self.examples, indent=1) + "\n")
         recorded = json.loads(EXAMPLES.read_text(encoding="utf-8"))
         self.assertEqual(recorded, self.examples, "WRITE_EXAMPLES=1, then `make docs`")
+
+    def test_of_problems_are_what_the_service_says(self) -> None:
+        schemas = as_published()["components"]["schemas"]
+        given = {
+            example["code"]: example
+            for schema in schemas.values()
+            for example in schema.get("examples", [])
+        }
+        nobody = str(uuid.uuid4())
+        path = self.path("deposit")
+        for response in (
+            self.get("/nowhere/"),
+            self.get(f"/wallets/{nobody}/"),
+            self.get(self.path("transactions", "999/")),
+            self.call("PUT", path),
+            self.get(self.path(), Accept="image/png"),
+            self.post(path, b" " * 20_000),
+            self.post(path, "{}", content_type="text/plain"),
+        ):
+            found = response.json()
+            self.assertEqual(given.pop(found["code"]), found)
+        self.assertEqual(
+            set(given), {"length_required", "internal_error", "service_unavailable"}
+        )
 
     def test_are_there_for_every_operation(self) -> None:
         recorded = json.loads(EXAMPLES.read_text(encoding="utf-8"))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from django.http import Http404
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from drf_spectacular.renderers import (
     OpenApiJsonRenderer,
     OpenApiJsonRenderer2,
@@ -100,11 +102,21 @@ def _told(problem: Problem) -> dict[str, Any]:
     }
 
 
+def _marked(text: str) -> SafeString:
+    """The text as HTML: what stands between backticks is code."""
+    parts = text.split("`")
+    marks = ("{}", "<code>{}</code>")
+    return format_html("".join(marks[index % 2] for index in range(len(parts))), *parts)
+
+
 def _page(request: Request, shown: list[Problem], data: Any) -> Response:
     if not isinstance(request.accepted_renderer, TemplateHTMLRenderer):
         return Response(data, headers=_CACHED)
     return Response(
-        {"problems": shown, "all": len(shown) > 1},
+        {
+            "problems": [(each, _marked(each.explanation)) for each in shown],
+            "all": len(shown) > 1,
+        },
         template_name="wallets/problems.html",
         headers=_CACHED | {"Content-Security-Policy": _TEXT_POLICY},
     )

@@ -46,19 +46,25 @@ def answer(
     members: Mapping[str, Any] | None = None,
 ) -> HttpResponse:
     """Return the problem with this code as a response. `members` extend it."""
+    body = body_of(code, detail, errors) | dict(members or {})
+    return HttpResponse(
+        json.dumps(body, separators=(",", ":")),
+        status=PROBLEMS[code].status,
+        content_type=CONTENT_TYPE,
+        headers={"Cache-Control": "no-store", **(headers or {})},
+    )
+
+
+def body_of(
+    code: str, detail: str = "", errors: Iterable[FieldError] = ()
+) -> dict[str, Any]:
+    """What a problem says, in the order of its members."""
     problem = PROBLEMS[code]
-    body = {
+    return {
         "type": f"{TYPE_PREFIX}{problem.code}",
         "title": problem.title,
         "status": problem.status,
         "code": problem.code,
         "detail": detail or problem.explanation,
         "errors": [asdict(error) for error in errors],
-        **(members or {}),
     }
-    return HttpResponse(
-        json.dumps(body, separators=(",", ":")),
-        status=problem.status,
-        content_type=CONTENT_TYPE,
-        headers={"Cache-Control": "no-store", **(headers or {})},
-    )

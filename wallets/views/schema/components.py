@@ -10,6 +10,7 @@ from wallets.models.transaction import Transaction
 from wallets.utils import instants
 from wallets.views.catalogue import PROBLEMS
 from wallets.views.errors import MAX_ERRORS
+from wallets.views.problems import body_of
 
 Schema = dict[str, Any]
 
@@ -33,6 +34,8 @@ FIELD_CODES = sorted(
     - {"bad_request", "invalid_request", "body_required", "body_incomplete"}
     - {"json_invalid", "invalid", "item_invalid", "too_many_items"}
 )
+# Problems of these are told in the same words whatever was sent.
+SAY_THE_SAME = {404, 405, 406, 411, 413, 415, 500, 503}
 
 
 def said(schema: Schema, text: str, *, null: bool = False) -> Schema:
@@ -230,7 +233,7 @@ def problem(codes: list[str], extra: dict[str, Schema]) -> Schema:
     """A problem of one of these codes, which share an HTTP status. `extra` may be there."""
     statuses = {PROBLEMS[code].status for code in codes}
     (status,) = statuses
-    return exactly(
+    schema = exactly(
         {
             "type": {
                 "type": "string",
@@ -250,3 +253,6 @@ def problem(codes: list[str], extra: dict[str, Schema]) -> Schema:
         },
         optional=tuple(extra),
     )
+    if status in SAY_THE_SAME and not extra:
+        schema["examples"] = [body_of(code) for code in codes]
+    return schema
