@@ -27,8 +27,8 @@ from wallets.tests.brokers import (
 from wallets.utils import broker
 
 TASK = "wallets.tasks.process_single_withdrawal"
-# A publish and a second try on a new connection, each step of both with its time-out.
-BOUND_SECONDS = 8 * broker.TIMEOUT_SECONDS
+# What hangs, hangs for ever; a busy machine may take long for what does not.
+BOUND_SECONDS = 60
 
 
 class PublishingTests(ABC):

@@ -126,7 +126,7 @@ class MessageTest(WorkerTestCase):
 
     def wait_until_idle(self) -> None:
         """Until the queue is empty and what was taken from it is done."""
-        broker.flush(5)
+        broker.flush(60)
         queue = current_app.conf.task_default_queue
         with self.redis.client() as client:
             self.wait_until(
