@@ -67,12 +67,6 @@ def logging_config(
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
-    last: list[Processor] = [structlog.processors.JSONRenderer(ensure_ascii=False)]
-    if not as_json:
-        console = structlog.dev.ConsoleRenderer(
-            colors=sys.stderr.isatty(), timestamp_key="time"
-        )
-        last = [_stack_as_text, console]
     return {
         "version": 1,
         "disable_existing_loggers": False,
@@ -82,7 +76,7 @@ def logging_config(
                 "foreign_pre_chain": shared,
                 "processors": [
                     structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                    *last,
+                    *_renderers(as_json),
                     _Hide(secrets),
                 ],
             }
@@ -91,6 +85,15 @@ def logging_config(
         "root": {"handlers": ["stderr"], "level": level},
         "loggers": LOGGERS,
     }
+
+
+def _renderers(as_json: bool) -> list[Processor]:
+    if as_json:
+        return [structlog.processors.JSONRenderer(ensure_ascii=False)]
+    console = structlog.dev.ConsoleRenderer(
+        colors=sys.stderr.isatty(), timestamp_key="time"
+    )
+    return [_stack_as_text, console]
 
 
 class _Service:
