@@ -8,6 +8,10 @@ from wallets.views.metrics import metrics
 
 urlpatterns: list[URLPattern | URLResolver] = [path("", include("wallets.urls"))]
 if settings.ADMIN_ENABLED:
+    admin.site.site_title = admin.site.site_header = "Wallet Service"
+    admin.site.index_title = "Look at anything"
+    # Where "View site" leads.
+    admin.site.site_url = "/console/" if settings.CONSOLE_ENABLED else None
     urlpatterns += [path("admin/", admin.site.urls)]
 if settings.METRICS_ENABLED:
     urlpatterns += [path("metrics", metrics, name="metrics")]

@@ -51,6 +51,12 @@ class AdminTest(WalletTestCase):
             for model in apps.get_app_config("wallets").get_models()
         ]
 
+    def test_tells_times_to_the_second(self) -> None:
+        page = self.client.get(self.url("transaction"))
+        due = self.withdrawal.scheduled_for
+        self.assertContains(page, f"{due:%Y-%m-%d %H:%M:%S}")
+        self.assertContains(page, "Wallet Service")
+
     def test_shows_every_model(self) -> None:
         for model in apps.get_app_config("wallets").get_models():
             with self.subTest(model=model.__name__):
