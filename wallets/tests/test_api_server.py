@@ -185,6 +185,15 @@ class ServerTest(Api, WalletTestCase):
                 status, _, answer = self.send(path, b'{"amount": 1}', RAW_URI=raw)
                 self.assertEqual((status[:3], answer["code"]), ("404", "not_found"))
 
+    def test_answers_probes_that_ask_by_address(self) -> None:
+        """A container's health check, an orchestrator and Prometheus do."""
+        by_address = {"REQUEST_METHOD": "GET", "HTTP_HOST": "10.1.2.3:8000"}
+        for path in ("/healthz", "/readyz"):
+            status, _, answer = self.send(path, **by_address)
+            self.assertEqual(status, "200 OK", answer)
+        _, _, answer = self.send(self.path(), **by_address)
+        self.assertEqual(answer["code"], "bad_request")
+
     def test_answers_head_as_get_without_the_body(self) -> None:
         """Django's test client drops the body itself."""
         get = self.send(self.path(), REQUEST_METHOD="GET")
