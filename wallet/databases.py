@@ -38,6 +38,8 @@ def database_from_env(env: environ.Env, base_dir: Path) -> dict[str, Any]:
             "connect_timeout": 5,
             "application_name": "wallet",
             "options": f"-c lock_timeout={LOCK_TIMEOUT_SECONDS}s",
+            # What `execute_prepared` runs is planned at its second time.
+            "prepare_threshold": 1,
         } | config.get("OPTIONS", {})
     return config
 

@@ -13,6 +13,11 @@ from wallets.models.base import MAX_MONEY
 from wallets.models.wallet import Wallet
 
 
+def is_amount(amount: object) -> bool:
+    """Whether it is an integer of minor units, 1 to 10**15."""
+    return type(amount) is int and 1 <= amount <= MAX_MONEY
+
+
 def checked_amount(amount: object) -> int:
     """Return the amount: an integer of minor units, 1 to 10**15.
 

@@ -1,4 +1,5 @@
-"""The ledger's only writer. Nothing else writes a movement or a balance.
+"""The ledger's only writer. Nothing else writes a movement or a balance, except for the
+one statement of `services.ledger_postgresql`.
 
 Every function here is a step: call it inside a transaction, after `lock_wallets`.
 """

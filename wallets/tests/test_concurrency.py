@@ -21,7 +21,15 @@ from wallets.models.base import MAX_MONEY
 from wallets.models.ledger import Movement
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
-from wallets.services import idempotency, ledger, payout, resolver, review, sweeps
+from wallets.services import (
+    idempotency,
+    ledger,
+    ledger_postgresql,
+    payout,
+    resolver,
+    review,
+    sweeps,
+)
 from wallets.services.deposit import DepositRequest, deposit_many
 from wallets.services.drain import Drain, find_due
 from wallets.services.ledger import Entry
@@ -109,17 +117,21 @@ class SameKeyTest(CommittingTestCase):
         """The second reads "no such key", waits for the lock, and finds a full wallet."""
         self.deposit(MAX_MONEY - 7)
         key = uuid.uuid4()
-        lock = ledger.lock_wallets_by_uuid
+        # On PostgreSQL lock and write are one statement.
+        module, name = ledger, "lock_wallets_by_uuid"
+        if connection.vendor == "postgresql":
+            module, name = ledger_postgresql, "deposit"
+        begin = getattr(module, name)
         between = threading.Event()
 
-        def lock_after_the_other(*args, **options):
+        def begin_after_the_other(*args, **options):
             if not between.is_set():
                 between.set()
                 # Of another process: this one's would wait in line for us.
                 race(partial(deposit_many, [DepositRequest(self.alice.uuid, 7, key)]))
-            return lock(*args, **options)
+            return begin(*args, **options)
 
-        with mock.patch.object(ledger, "lock_wallets_by_uuid", lock_after_the_other):
+        with mock.patch.object(module, name, begin_after_the_other):
             again = WalletService.deposit(self.alice.uuid, 7, key)
         self.assertTrue(again.replayed)
         self.assert_money(self.alice, balance=MAX_MONEY)

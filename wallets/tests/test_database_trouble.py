@@ -29,6 +29,7 @@ from wallets.services.ledger import lock_wallets
 from wallets.services.wallet import WalletService
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests.base import CommittingTestCase, close_connections
+from wallets.tests.test_db import commits
 from wallets.utils.db import MAX_RUNS, run_in_transaction
 
 Status = Transaction.Status
@@ -366,7 +367,7 @@ class LosingProxy:
 
     def _requests(self, client: socket.socket, server: socket.socket) -> None:
         while data := _receive(client):
-            if self._lose and b"COMMIT" in data.upper():
+            if self._lose and commits(data):
                 self._lose_commit(client, server, data)
                 return
             server.sendall(data)

@@ -12,7 +12,7 @@ import math
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from datetime import timezone as dt_timezone
 from typing import Any, TypeVar
@@ -44,8 +44,12 @@ _PG_RETRY = {"40001", "40P01", "55P03"}
 _MYSQL_RETRY = {1213, 1205, 1020, 2006, 2013}
 
 
-def run_in_transaction(work: Callable[[], T], *, patience: float = math.inf) -> T:
+def run_in_transaction(
+    work: Callable[[], T], *, patience: float = math.inf, one_statement: bool = False
+) -> T:
     """Run `work` in a transaction of its own and return what it returns.
+
+    `work` that is `one_statement` is a transaction by itself, without BEGIN and COMMIT.
 
     Run again, whole and a bounded number of times, after a deadlock, a lock time-out, a
     serialization failure, a lost connection, a lost race, or a unique key that somebody
@@ -59,7 +63,7 @@ def run_in_transaction(work: Callable[[], T], *, patience: float = math.inf) -> 
     taken = 0  # how often a unique key was somebody else's
     for run in range(1, MAX_RUNS + 1):
         try:
-            with transaction.atomic(durable=True):
+            with _transaction(one_statement):
                 return work()
         except (DatabaseError, InterfaceError, LostRace) as error:
             taken += isinstance(error, IntegrityError)
@@ -72,6 +76,29 @@ def run_in_transaction(work: Callable[[], T], *, patience: float = math.inf) -> 
                 connection.close()
         time.sleep(random.uniform(0, 0.02 * 2**run))  # noqa: S311 (no secret)
     raise AssertionError("unreachable: the last run returns or raises")
+
+
+def _transaction(one_statement: bool) -> AbstractContextManager[None]:
+    if one_statement and not connection.in_atomic_block:
+        return nullcontext()
+    return transaction.atomic(durable=True)
+
+
+def execute_prepared(sql: str, params: dict[str, Any]) -> list[tuple[Any, ...]]:
+    """Run a statement that a connection plans once, and return its rows. PostgreSQL only.
+
+    Whether the connection still lives is not asked before: call it in
+    `run_in_transaction`, which opens another one and runs it again.
+    """
+    import psycopg
+
+    if connection.connection is None:
+        connection.ensure_connection()
+    # Django's own cursor sends the values inside the statement, a new one each time.
+    cursor = psycopg.Cursor(connection.connection)
+    with connection._prepare_cursor(cursor) as prepared:  # type: ignore[attr-defined]
+        prepared.execute(sql, params)
+        return prepared.fetchall()
 
 
 def _worth_another_run(error: Exception) -> bool:

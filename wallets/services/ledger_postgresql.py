@@ -1,0 +1,96 @@
+"""The ledger's deposits on PostgreSQL: one statement, which is its own transaction.
+
+It does what `services.deposit` does step by step elsewhere, for requests that nothing
+stands in the way of; what it leaves out is judged there. With `services.ledger` the only
+writer of movements and balances.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from wallets.models.base import MAX_MONEY
+from wallets.utils.db import execute_prepared
+
+# Wallets are locked first, in the order of their ids, and read as they are then: also the
+# UPDATE, which waits for nobody any more, takes the latest version of a row. A key that
+# has made something makes nothing, nor does a wallet that would overflow.
+_DEPOSIT = """
+WITH asked AS (
+    SELECT * FROM json_to_recordset(%(asked)s::json)
+        AS item (place int, wallet uuid, amount bigint, key uuid)
+), locked AS (
+    SELECT id, uuid, balance + held AS total FROM wallets_wallet
+    WHERE uuid IN (SELECT wallet FROM asked)
+    ORDER BY id FOR NO KEY UPDATE {skip_locked}
+), planned AS (
+    SELECT asked.*, locked.id AS wallet_id,
+        total + sum(amount) OVER (PARTITION BY locked.id) AS total
+    FROM asked JOIN locked ON locked.uuid = asked.wallet
+), made AS (
+    INSERT INTO wallets_transaction (wallet_id, transaction_type, amount, status,
+        idempotency_key, executed_at, created_at, updated_at, retry_count, final,
+        needs_review, failure_code, third_party_response, version)
+    SELECT wallet_id, 'DEPOSIT', amount, 'COMPLETED', key, %(now)s, %(now)s, %(now)s,
+        0, false, false, '', '', 0
+    FROM planned WHERE total <= {max_money} ORDER BY place
+    ON CONFLICT (idempotency_key) DO NOTHING
+    RETURNING id, wallet_id, amount, idempotency_key
+), credited AS (
+    UPDATE wallets_wallet AS wallet
+    SET balance = wallet.balance + added.amount,
+        movement_count = wallet.movement_count + added.count,
+        updated_at = CASE WHEN wallet.movement_count = 0 THEN %(now)s
+            ELSE greatest(wallet.updated_at, %(now)s) END
+    FROM (SELECT wallet_id, sum(amount)::bigint AS amount, count(*) AS count
+          FROM made GROUP BY wallet_id) AS added
+    WHERE wallet.id = added.wallet_id
+    RETURNING wallet.*, wallet.balance - added.amount AS balance_before,
+        wallet.movement_count - added.count AS count_before
+), moved AS (
+    INSERT INTO wallets_movement (wallet_id, transaction_id, attempt_number, kind, leg,
+        from_account, to_account, amount, sequence, balance_after, created_at)
+    SELECT credited.id, made.id, 0, 'deposit', 'open', 'outside', 'wallet', amount,
+        count_before + row_number() OVER earlier,
+        balance_before + sum(amount) OVER earlier, credited.updated_at
+    FROM made JOIN credited ON credited.id = made.wallet_id
+    WINDOW earlier AS (PARTITION BY credited.id ORDER BY made.id)
+    RETURNING transaction_id, balance_after
+)
+SELECT idempotency_key, made.id, credited.id, balance_after, held
+FROM made JOIN moved ON transaction_id = made.id JOIN credited ON credited.id = wallet_id
+"""
+
+
+@dataclass(frozen=True)
+class Deposited:
+    """A deposit that was made, and its wallet's balance once it had happened."""
+
+    transaction_id: int
+    wallet_id: int
+    balance_after: int
+    held: int
+
+
+def deposit(
+    requests: Iterable[tuple[uuid.UUID, int, uuid.UUID]], *, now: datetime, wait: bool
+) -> dict[uuid.UUID, Deposited]:
+    """Make the deposits (wallet's UUID, amount, key) that can be made; return them by key.
+
+    One statement. Locks the wallets by id; unless it may `wait`, those that somebody else
+    holds are left out. Left out are, too, unknown wallets, keys that are not new, and all
+    of a wallet that has not room for all. Keys must differ, amounts be within limits.
+    """
+    asked = [
+        {"place": place, "wallet": str(wallet), "amount": amount, "key": str(key)}
+        for place, (wallet, amount, key) in enumerate(requests)
+    ]
+    sql = _DEPOSIT.format(
+        skip_locked="" if wait else "SKIP LOCKED", max_money=MAX_MONEY
+    )
+    rows = execute_prepared(sql, {"asked": json.dumps(asked), "now": now})
+    return {key: Deposited(*made) for key, *made in rows}
