@@ -75,7 +75,7 @@ def post_request(worker, req, environ, resp):
         del req.unreader.chunk
 
 
-class worker_class(ThreadWorker):
+class ProblemWorker(ThreadWorker):
     """Refuses what is no HTTP as the API refuses: by a problem that quotes nothing.
 
     gunicorn's own answers are HTML, 501 for a coding it does not know, and it logs what it
@@ -101,6 +101,9 @@ class worker_class(ThreadWorker):
             write_nonblock(
                 client, head + answer.serialize_headers() + b"\r\n\r\n" + answer.content
             )
+
+
+worker_class = ProblemWorker
 
 
 def _refusal(exc):
