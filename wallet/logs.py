@@ -29,13 +29,14 @@ LOGGERS: dict[str, dict[str, Any]] = {
     # from django-structlog.
     "celery.app.trace": {"level": "CRITICAL"},
     "celery.worker.strategy": {"level": "WARNING"},
-    # Each request has a line of its own, with its id.
+    # Each request has a line of its own, with its id and without what it asked for.
     "django.request": {"level": "ERROR"},
+    "django.server": {"level": "CRITICAL"},
     # It quotes what it refuses, as an error of ours; the request's line has the status.
     "django.security": {"level": "CRITICAL"},
     **{
         name: {"handlers": [], "propagate": True}
-        for name in ("django", "django.server", "gunicorn.error")
+        for name in ("django", "gunicorn.error")
     },
 }
 

@@ -150,6 +150,8 @@ class LogTest(LogTestCase):
             (403, client.post("/admin/login/", {"password": CANARY})),
         ):
             self.assertEqual(answer.status_code, status)
+        # As `runserver` does.
+        logging.getLogger("django.server").error('"GET /?%s HTTP/1.1" 500', CANARY)
         self.assert_silent()
         levels = {line["level"] for line in self.lines()}
         self.assertLessEqual(
