@@ -6,6 +6,7 @@ gunicorn's own variable; WEB_THREADS is ours.
 
 import contextlib
 import os
+import select
 import shutil
 import ssl
 import tempfile
@@ -75,12 +76,36 @@ def post_request(worker, req, environ, resp):
         del req.unreader.chunk
 
 
+# A client that goes on within this many seconds keeps the thread that has served it.
+STAY_SECONDS = 0.005
+
+
 class ProblemWorker(ThreadWorker):
     """Refuses what is no HTTP as the API refuses: by a problem that quotes nothing.
 
     gunicorn's own answers are HTML, 501 for a coding it does not know, and it logs what it
     could not read: a misspelt header with its value.
+
+    Its threads stay with a connection while the client goes on and nobody waits for one.
+    gthread itself hands it back to its main thread after each request: half a dozen system
+    calls and two changes of threads, which took longer than Django does.
     """
+
+    def handle(self, conn):
+        """Serve the connection's requests until it is quiet, or others wait."""
+        kept = super().handle(conn)
+        while kept is True and self.alive and self._goes_on(conn):
+            kept = super().handle(conn)
+        return kept
+
+    def _goes_on(self, conn):
+        if conn.is_http2 or self.cfg.is_ssl or self.tpool._work_queue.qsize():
+            return False
+        if conn.parser.unreader.buf.getvalue():
+            return True
+        poll = select.poll()
+        poll.register(conn.sock, select.POLLIN)
+        return bool(poll.poll(STAY_SECONDS * 1000))
 
     def handle_error(self, req, client, addr, exc):
         """Answer and log an error that came before the application, or past it."""
