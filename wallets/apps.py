@@ -9,3 +9,6 @@ class WalletsConfig(AppConfig):
 
     def ready(self) -> None:
         from wallets import checks, tasks  # noqa: F401  (importing registers them)
+        from wallets.utils import timestamps
+
+        timestamps.install()
