@@ -63,21 +63,21 @@ GUARDS = (
         _PAYOUT,
         "    return Event.UNKNOWN\n",
         "    return Event.REJECTED\n",
-        "test_payout.py::RecordTest test_withdrawal.py",
+        "test_payout.py::RecordTest test_withdrawal.py test_stateful.py",
     ),
     Guard(
         "a second sender's refusal proves nothing",
         _PAYOUT,
         "if attempt.sends == 1 and answer.outcome is Outcome.REJECTED:",
         "if answer.outcome is Outcome.REJECTED:",
-        "test_payout.py::SecondSenderTest test_resolver.py::ResendTest",
+        "test_payout.py::SecondSenderTest test_stateful.py",
     ),
     Guard(
         "a second sender's 'not sent' proves nothing",
         _PAYOUT,
         "if attempt.sends == 1 and answer.outcome is Outcome.NOT_SENT:",
         "if answer.outcome is Outcome.NOT_SENT:",
-        "test_payout.py::SecondSenderTest test_resolver.py::ResendTest",
+        "test_payout.py::SecondSenderTest test_stateful.py",
     ),
     Guard(
         "a stale sender moves nothing",
@@ -114,7 +114,7 @@ GUARDS = (
         _RESOLVER,
         "return attempt.last_sent_at + timedelta(seconds=quiet)",
         "return attempt.last_sent_at",
-        "test_resolver.py::QuietPeriodTest test_resolver.py::LookUpTest",
+        "test_resolver.py::QuietPeriodTest test_stateful.py",
     ),
     Guard(
         "quiet period covers the bank's booking time",
@@ -157,7 +157,7 @@ GUARDS = (
         _RESOLVER,
         "if abilities.dedupes and now + margin < remembers_until:",
         "if abilities.dedupes:",
-        "test_resolver.py::ResendTest",
+        "test_resolver.py::ResendTest test_stateful.py",
     ),
     Guard(
         "nothing sent behind an operator's back",

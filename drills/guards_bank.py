@@ -31,6 +31,13 @@ BANK_GUARDS = (
         "test_payout.py::ClaimTest",
     ),
     Guard(
+        "right to send ends at all",
+        _PAYOUT,
+        "        + settings.WITHDRAWAL_LEASE\n",
+        "        + 10 * settings.WITHDRAWAL_LEASE\n",
+        "test_stateful.py",
+    ),
+    Guard(
         "deadline of the whole call",
         _CALLS,
         "            if call.ends > now:\n                return\n",

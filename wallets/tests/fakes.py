@@ -39,6 +39,19 @@ _LOST = Answer(Outcome.UNKNOWN, "ReadTimeoutError")
 _UNREACHABLE = Answer(Outcome.NOT_SENT, "ConnectionRefusedError")
 
 
+class InThisThread:
+    """A pool that runs calls at once: what they do sees the test's own transaction."""
+
+    def __init__(self, size: int) -> None: ...
+
+    def __enter__(self) -> InThisThread:
+        return self
+
+    def __exit__(self, *exc: object) -> None: ...
+
+    map = staticmethod(lambda call, items: [call(item) for item in items])
+
+
 class FakeBank:
     """Does what its script says, one entry a request, then pays. Safe between threads."""
 
@@ -81,7 +94,7 @@ class FakeBank:
         """Pay now what was taken to be paid late."""
         with self._lock:
             for payment in self._booking:
-                self._pay(payment)
+                self._pay_late(payment)
             self._booking.clear()
 
     def paid_references(self) -> list[UUID]:
@@ -104,6 +117,13 @@ class FakeBank:
             return _LOST
         self._pay(payment)
         return _PAID if does is Does.PAY else _LOST
+
+    def _pay_late(self, payment: Payment) -> None:
+        """Pay what was taken earlier, unless it came again and was paid since."""
+        if not (
+            self._abilities.dedupes and payment.reference in self.paid_references()
+        ):
+            self._pay(payment)
 
     def _pay(self, payment: Payment) -> None:
         self.paid.append(payment)

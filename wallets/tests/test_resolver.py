@@ -23,6 +23,7 @@ from wallets.tests.fakes import (
     LOOKS_UP_ONLY,
     Does,
     FakeBank,
+    InThisThread,
 )
 from wallets.utils import clock
 from wallets.utils.bank import Abilities, Answer, Outcome
@@ -33,19 +34,6 @@ NOT_FOUND = Answer(Outcome.NOT_FOUND, "not found", 404)
 PAID = Answer(Outcome.ACCEPTED, "paid", 200)
 REFUSED = Answer(Outcome.REJECTED, "refused", 200)
 TROUBLE = Answer(Outcome.UNKNOWN, "<h1>Error</h1>", 500)
-
-
-class InThisThread:
-    """Runs calls at once: what they do sees the test's own transaction."""
-
-    def __init__(self, size: int) -> None: ...
-
-    def __enter__(self) -> InThisThread:
-        return self
-
-    def __exit__(self, *exc: object) -> None: ...
-
-    map = staticmethod(lambda call, items: [call(item) for item in items])
 
 
 class ResolverTestCase(WalletTestCase):

@@ -1,0 +1,478 @@
+"""A machine that lives random stories of withdrawals, for `test_stateful`.
+
+Everything happens in one thread, by a clock of the machine's own, and each story is
+rolled back: a story is told by its steps alone. The bank uses all the time that it
+declared, senders and resolvers die or freeze between any two steps, and what the bank
+really paid is the truth.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from unittest import mock
+from uuid import UUID
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import Min
+from django.db.models.functions import Coalesce
+from django.test import override_settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+)
+
+from wallets.errors import IllegalTransition
+from wallets.models.alarm import Alarm
+from wallets.models.attempt import Attempt
+from wallets.models.states import State
+from wallets.models.transaction import Transaction
+from wallets.models.wallet import Wallet
+from wallets.services import drain, payout, reconciliation, resolver, review
+from wallets.services.payout import Sending
+from wallets.services.withdrawal import WithdrawalService
+from wallets.tests import builders
+from wallets.tests.base import OSCAR, utc
+from wallets.tests.fakes import Does, FakeBank, InThisThread
+from wallets.utils import clock
+from wallets.utils.bank import Abilities, Answer, Outcome, Payment
+
+BEGIN = utc(2040, 1, 1)
+BOOKING = 20.0
+WINDOW = 600.0
+BANKS = {
+    "bare": Abilities(),
+    "dedupes": Abilities(dedupes=True, dedupe_window=WINDOW),
+    "looks up": Abilities(looks_up=True, booking_time=BOOKING),
+    "able": Abilities(
+        dedupes=True, dedupe_window=WINDOW, looks_up=True, booking_time=BOOKING
+    ),
+}
+# Most is to be found out at those that can do one thing.
+HELPFUL = ("dedupes", "looks up")
+# As short as the order of the limits allows, so that a story meets each of them.
+TIMES = {
+    "WITHDRAWAL_QUIET_PERIOD": settings.WITHDRAWAL_LEASE + 1,
+    "WITHDRAWAL_CHECK_BASE": 5,
+    "WITHDRAWAL_RETRY_BASE": 10,
+}
+TROUBLE = Answer(Outcome.UNKNOWN, "<h1>Error</h1>", 500)
+MAX_ROUNDS = 300
+SOME = st.integers(min_value=0, max_value=5)
+# What leaves the outcome open is what the stories are about.
+DOES = st.sampled_from([*Does, Does.PAY_SILENTLY, Does.BOOK_LATE, Does.BOOK_LATE])
+# The same request again is best refused, or not sent, when it was paid or will be.
+DOES_AGAIN = st.sampled_from([*Does, Does.REFUSE, Does.UNREACHABLE])
+WHEN = st.sampled_from(["now", "now", "as late as it may", "too late"])
+# In which statement of its transactions a process dies; mostly in none.
+DIES_AT = st.sampled_from([0] * 12 + [1, 4, 7, 10])
+# The same of a resolver; or what it dies of at the bank, or what the bank says.
+TROUBLES = st.sampled_from([0] * 12 + [1, 4, 7, 10, "before", "after", "500"])
+SECONDS = st.sampled_from([1, 4, 30, settings.WITHDRAWAL_LEASE, WINDOW])
+
+
+def step(name: str, **arguments: st.SearchStrategy) -> st.SearchStrategy:
+    """A step of a story: a method of it, and what it is called with."""
+    return st.tuples(st.just(name), st.fixed_dictionaries(arguments))
+
+
+WORK = step("work", which=SOME, does=DOES, when=WHEN, dies_at=DIES_AT)
+SWEEP = step(
+    "sweep", times=st.sampled_from([1, 1, 2, 6]), does=DOES_AGAIN, trouble=TROUBLES
+)
+STEPS = st.one_of(
+    step(
+        "schedule",
+        deposit=st.integers(0, 60),
+        amount=st.integers(1, 60),
+        wait=st.sampled_from([1, 100]),
+    ),
+    *[WORK] * 3,
+    *[step("message", which=SOME, does=DOES)] * 2,
+    step("pass_time", seconds=SECONDS),
+    *[SWEEP] * 2,
+    step(
+        "somebody_acts",
+        which=SOME,
+        does=st.sampled_from(["cancel", "retry", "resolve", "resolve"]),
+    ),
+)
+
+
+class Died(Exception):
+    """A process ended here, without another word."""
+
+
+class TimedBank(FakeBank):
+    """A bank that books as late as it may, forgets when it may, and kills its callers."""
+
+    def __init__(self, abilities: Abilities, elapsed: Callable[[], float]) -> None:
+        super().__init__(abilities)
+        self._elapsed = elapsed
+        self._late: list[tuple[float, Payment]] = []
+        self._first_seen: dict[UUID, float] = {}
+        # What the next caller dies of: "before" its bytes leave, or "after" the answer.
+        self.kills = ""
+        # Calls whose callers froze before a byte left.
+        self.frozen: list[tuple[Payment, float]] = []
+
+    def pay(self, payment: Payment, *, send_before: float = float("inf")) -> Answer:
+        kills, self.kills = self.kills, ""
+        if kills == "before":
+            self.frozen.append((payment, send_before))
+            raise Died
+        answer = super().pay(payment, send_before=send_before)
+        if kills:
+            raise Died
+        return answer
+
+    def look_up(self, payment: Payment) -> Answer:
+        kills, self.kills = self.kills, ""
+        if kills:
+            raise Died
+        return super().look_up(payment)
+
+    def catch_up(self, moment: float) -> None:
+        """Do what was to be done by this moment: book, forget."""
+        for due, payment in self._late:
+            if due <= moment:
+                self._pay_late(payment)
+        self._late = [late for late in self._late if late[0] > moment]
+        if self._abilities.looks_up:
+            return
+        for reference, since in self._first_seen.items():
+            if since + WINDOW <= moment:
+                self._remembered.pop(reference, None)
+
+    def may_still_pay(self, references: set[UUID]) -> bool:
+        return any(payment.reference in references for _, payment in self._late)
+
+    def heal(self) -> None:
+        """Faults off: from now on it pays what it is asked for, at once."""
+        for _, payment in self._late:
+            self._pay_late(payment)
+        self._late.clear()
+        self.script.clear()
+        self.look_up_script.clear()
+        self.kills = ""
+        self.frozen.clear()
+
+    def _deal_with(self, payment: Payment) -> Answer:
+        now = self._elapsed()
+        self._first_seen.setdefault(payment.reference, now)
+        answer = super()._deal_with(payment)
+        # Who cannot be asked has promised nothing about how late it pays.
+        slow = BOOKING if self._abilities.looks_up else 10 * BOOKING
+        latest = now + settings.THIRD_PARTY_DEADLINE + slow
+        self._late += [(latest, each) for each in self._booking]
+        self._booking.clear()
+        return answer
+
+
+@dataclass
+class Sender:
+    """A process that has claimed something. It has an answer once it has called."""
+
+    sending: Sending
+    answer: Answer | None = None
+
+
+@contextlib.contextmanager
+def forgotten() -> Iterator[None]:
+    """A transaction like a test case's own: what happens in it is rolled back."""
+    block = transaction.atomic()
+    block._from_testcase = True  # type: ignore[attr-defined]
+    with block:
+        yield
+        transaction.set_rollback(True)
+
+
+@contextlib.contextmanager
+def dying_at(number: int) -> Iterator[None]:
+    """The process dies in the N-th statement of its transactions; 0: it does not."""
+    statements = itertools.count(1)
+
+    def execute(run, sql, params, many, context):
+        inside = not sql.startswith(("SAVEPOINT", "RELEASE", "ROLLBACK"))
+        if inside and next(statements) == number:
+            raise Died
+        return run(sql, params, many, context)
+
+    with connection.execute_wrapper(execute) if number else contextlib.nullcontext():
+        yield
+
+
+class Story(RuleBasedStateMachine):
+    """Clients, senders, resolvers, an operator and a bank, in any order of steps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds = 0.0
+        self.senders: list[Sender] = []
+        self.withdrawals: list[int] = []
+        self.deposited = 0
+        self.stack = contextlib.ExitStack()
+        enter = self.stack.enter_context
+        enter(mock.patch.object(clock, "elapsed", self.elapsed))
+        enter(mock.patch.object(resolver, "ThreadPoolExecutor", InThisThread))
+        enter(override_settings(**TIMES))
+        enter(forgotten())
+        self.bank = TimedBank(BANKS["able"], clock.elapsed)
+        self.wallet = builders.wallet_with(0)
+
+    def elapsed(self) -> float:
+        return self.seconds
+
+    @property
+    def now(self) -> datetime:
+        return BEGIN + timedelta(seconds=self.seconds)
+
+    @initialize(
+        bank=st.sampled_from(sorted(BANKS) + sorted(HELPFUL)),
+        amount=st.integers(50, 200),
+    )
+    def begin(self, bank: str, amount: int) -> None:
+        self.bank = TimedBank(BANKS[bank], clock.elapsed)
+        self.schedule(deposit=amount, amount=20, wait=1)
+        self.pass_time(1)
+
+    # One rule: of several, Hypothesis leaves most out of most stories.
+    @rule(what=STEPS)
+    def happens(self, what: tuple[str, dict]) -> None:
+        name, arguments = what
+        getattr(self, name)(**arguments)
+
+    # --- clients ---
+
+    def schedule(self, deposit: int, amount: int, wait: int) -> None:
+        """A client pays in, perhaps, and plans a withdrawal, perhaps of too much."""
+        if len(self.withdrawals) == 4:
+            return
+        if deposit:
+            builders.deposit(self.wallet, deposit)
+            self.deposited += deposit
+        when = self.now + timedelta(seconds=wait)
+        made = WithdrawalService.schedule(self.wallet.uuid, amount, when, now=self.now)
+        self.withdrawals.append(made.pk)
+
+    # --- workers ---
+
+    def work(self, which: int, does: Does, when: str, dies_at: int) -> None:
+        """One process takes its next step: a new one claims, others call or record."""
+        step = self.some([None, *self.senders, *self.bank.frozen], which)
+        with contextlib.suppress(Died), dying_at(dies_at):
+            if step is None:
+                self.claim()
+            elif step in self.bank.frozen:
+                self.thaw(step)
+            elif step.answer is None:
+                self.call(step, does, when)
+            else:
+                self.record(step, again=when != "now")
+
+    def claim(self) -> None:
+        """Somebody claims what is due, or what is due next, when it is."""
+        self.wait_for_what_is_due()
+        for find in (drain.find_retryable, drain.find_due):
+            claim = payout.claim(find(self.now), limit=2, now=self.now)
+            self.senders += map(Sender, claim.sendings)
+
+    def wait_for_what_is_due(self) -> None:
+        waiting = Transaction.objects.filter(
+            pk__in=self.withdrawals, status__in=("PENDING", "FAILED"), final=False
+        )
+        due = Coalesce("next_attempt_at", "scheduled_for")
+        if (moment := waiting.aggregate(due=Min(due))["due"]) is not None:
+            self.pass_time(max(0.0, (moment - self.now).total_seconds()))
+
+    def call(self, sender: Sender, does: Does, when: str) -> None:
+        """A sender calls, perhaps after a freeze, in which the others go on."""
+        sending = sender.sending
+        if when == "as late as it may":
+            self.pass_time(max(0.0, sending.send_before - 1 - self.seconds))
+        elif when == "too late":
+            self.sweep(times=6, does=Does.LOSE, trouble=0)
+        self.bank.script.append(does)
+        sender.answer = self.bank.pay(sending.payment, send_before=sending.send_before)
+        self.bank.script.clear()
+
+    def record(self, sender: Sender, again: bool) -> None:
+        """A sender records, perhaps twice."""
+        if not again:
+            self.senders.remove(sender)
+        payout.record([(sender.sending, sender.answer)], now=self.now)
+
+    def thaw(self, call: tuple[Payment, float]) -> None:
+        """A resolver that froze before it sent goes on, and dies with the answer."""
+        self.bank.frozen.remove(call)
+        payment, send_before = call
+        self.bank.pay(payment, send_before=send_before)
+
+    def message(self, which: int, does: Does) -> None:
+        """A message comes: for what is due, or late, or doubled."""
+        self.wait_for_what_is_due()
+        retries = drain.find_retryable(self.now).values_list("pk", flat=True)
+        due = [*retries, *drain.find_due(self.now).values_list("pk", flat=True)]
+        self.bank.script.append(does)
+        with contextlib.suppress(Transaction.DoesNotExist):
+            WithdrawalService.execute(
+                self.some(due or self.withdrawals, which),
+                bank=self.bank,
+                now=self.now,
+            )
+        self.bank.script.clear()
+
+    # --- time, resolver, operator ---
+
+    def pass_time(self, seconds: float) -> None:
+        self.seconds += seconds
+        self.bank.catch_up(self.seconds)
+
+    def sweep(self, times: int, does: Does, trouble: int | str) -> None:
+        """Time passes until a check is due, and it is made; so many times."""
+        for _ in range(times):
+            due = Attempt.objects.filter(open=True).aggregate(at=Min("next_check_at"))
+            if due["at"] is None:
+                return
+            self.pass_time(max(0.0, (due["at"] - self.now).total_seconds()))
+            self.bank.kills = trouble if trouble in ("before", "after") else ""
+            self.bank.look_up_script.extend([TROUBLE] * (trouble == "500"))
+            self.resolve(does, trouble if isinstance(trouble, int) else 0)
+            self.bank.look_up_script.clear()
+
+    def somebody_acts(self, which: int, does: str) -> None:
+        """The client, or the operator."""
+        if does == "resolve":
+            # The bank is asked when it can no longer change its mind.
+            rows = [row for row in review.waiting() if self.is_settled_at_bank(row.pk)]
+            for row in rows[:1]:
+                self.resolve_by_hand(row)
+            return
+        pk = self.some(self.withdrawals, which)
+        with contextlib.suppress(IllegalTransition):
+            if does == "cancel":
+                WithdrawalService.cancel(pk, now=self.now)
+            else:
+                WithdrawalService.retry_now(pk, actor=OSCAR)
+
+    # --- what always holds ---
+
+    @invariant()
+    def money_is_where_it_belongs(self) -> None:
+        """Paid at most once; FAILED is not paid; COMPLETED is; the wallet is exact."""
+        paid = Counter(self.bank.paid_references())
+        times: Counter[int] = Counter()
+        for number, reference in Attempt.objects.values_list(
+            "transaction_id", "reference"
+        ):
+            times[number] += paid.pop(reference, 0)
+        assert not paid, f"paid without an attempt: {paid}"
+        sums: Counter[str] = Counter()
+        rows = Transaction.objects.filter(pk__in=self.withdrawals)
+        for pk, status, amount in rows.values_list("pk", "status", "amount"):
+            sums[status] += amount
+            assert times[pk] <= 1, f"{pk} is paid {times[pk]} times"
+            if status != Transaction.Status.PROCESSING:
+                is_paid = status == Transaction.Status.COMPLETED
+                assert times[pk] == is_paid, f"{pk} {status} is paid {times[pk]} times"
+        wallet = Wallet.objects.get(pk=self.wallet.pk)
+        held = sums["PROCESSING"]
+        expected = (self.deposited - held - sums["COMPLETED"], held)
+        assert (wallet.balance, wallet.held) == expected, f"{wallet} {expected}"
+
+    def teardown(self) -> None:
+        """The other half: with the faults off everything comes to its end."""
+        try:
+            if sys.exc_info()[0] is None:
+                self.settle()
+        finally:
+            self.stack.close()
+
+    def settle(self) -> None:
+        self.senders.clear()
+        self.bank.heal()
+        for _ in range(MAX_ROUNDS):
+            moment = self.next_moment()
+            if moment is None:
+                break
+            self.pass_time(max(0.0, (moment - self.now).total_seconds()))
+            self.sweep_all()
+        for row in self.unfinished():
+            self.check_that_only_a_person_can_help(row)
+            self.resolve_by_hand(row)
+        assert not self.unfinished(), self.unfinished()
+        self.money_is_where_it_belongs()
+        assert not Alarm.objects.exclude(kind=Alarm.Kind.NEEDS_REVIEW).exclude(
+            kind=Alarm.Kind.CONTRADICTION
+        )
+        findings = list(reconciliation.verify())
+        assert not findings, findings
+
+    # --- helpers ---
+
+    def some(self, things, which: int):
+        return things[which % len(things)]
+
+    def resolve(self, does: Does = Does.PAY, dies_at: int = 0) -> None:
+        self.bank.script.append(does)
+        with contextlib.suppress(Died), dying_at(dies_at):
+            resolver.resolve_due(bank=self.bank, limit=10, now=self.now)
+        self.bank.script.clear()
+        self.bank.kills = ""
+
+    def sweep_all(self) -> None:
+        for find in (drain.find_due, drain.find_retryable):
+            claim = payout.claim(find(self.now), limit=10, now=self.now)
+            answers = [
+                (each, self.bank.pay(each.payment, send_before=each.send_before))
+                for each in claim.sendings
+            ]
+            payout.record(answers, now=self.now)
+        self.resolve()
+
+    def is_settled_at_bank(self, pk: int) -> bool:
+        rows = Attempt.objects.filter(transaction_id=pk)
+        return not self.bank.may_still_pay(
+            set(rows.values_list("reference", flat=True))
+        )
+
+    def resolve_by_hand(self, row: Transaction) -> None:
+        paid = set(self.bank.paid_references())
+        references = row.attempts.values_list("reference", flat=True)
+        review.resolve(
+            row.pk, paid=bool(paid & set(references)), evidence="the list", actor=OSCAR
+        )
+
+    def unfinished(self) -> list[Transaction]:
+        rows = Transaction.objects.filter(pk__in=self.withdrawals)
+        waiting = (State.COMPLETED, State.CANCELLED, State.FAILED_FINAL)
+        return [row for row in rows if row.state not in waiting]
+
+    def next_moment(self) -> datetime | None:
+        """When something is to be done by itself; None when only people can."""
+        moments: list[datetime] = []
+        for row in self.unfinished():
+            if row.state is State.PENDING:
+                moments.append(row.scheduled_for)
+            elif row.state is State.FAILED_RETRYABLE:
+                moments.append(row.next_attempt_at)
+            elif row.state is not State.NEEDS_REVIEW:
+                moments.append(row.attempts.get(open=True).next_check_at)
+        return min(moments, default=None)
+
+    def check_that_only_a_person_can_help(self, row: Transaction) -> None:
+        assert row.state is State.NEEDS_REVIEW, f"{row} is stuck in {row.state}"
+        waited = (self.now - row.unknown_since).total_seconds()
+        assert (
+            not self.bank.abilities.looks_up
+            or waited >= settings.WITHDRAWAL_REVIEW_AFTER
+        ), f"{row} could have been looked up"

@@ -1,0 +1,55 @@
+"""Random stories of withdrawals; see `machine`. The same ones each time, unless asked.
+
+    WALLET_STATEFUL_SEED=random WALLET_STATEFUL_ROUNDS=500 \
+        python -m pytest -o timeout=0 wallets/tests/test_stateful.py
+
+A red run names its seed and prints the steps of the story; WALLET_STATEFUL_SHRINK=1 takes
+the time to look for a shorter one.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+
+from django.test import TestCase
+from hypothesis import HealthCheck, Phase, seed, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from wallets.tests.machine import Story
+from wallets.tests.marks import timeout
+
+SEED = os.environ.get("WALLET_STATEFUL_SEED", "4")
+ROUNDS = int(os.environ.get("WALLET_STATEFUL_ROUNDS", "4"))
+# After so many stories Hypothesis begins to vary those that it had.
+STORIES_OF_A_ROUND = 12
+SHRINK = [Phase.shrink] * (os.environ.get("WALLET_STATEFUL_SHRINK") == "1")
+
+
+class StatefulTest(TestCase):
+    @timeout(300)
+    def test_pays_once_and_settles_whatever_happens_in_whatever_order(self):
+        first = (
+            random.SystemRandom().randrange(2**32) if SEED == "random" else int(SEED)
+        )
+        for number in range(first, first + ROUNDS):
+            again = f"WALLET_STATEFUL_SEED={number} WALLET_STATEFUL_ROUNDS=1"
+            with self.subTest(again):
+                tell_stories(number)
+
+
+def tell_stories(number: int) -> None:
+    """Live some stories, the same for the same number."""
+    run_state_machine_as_test(
+        seed(number)(lambda: Story()),
+        settings=settings(
+            max_examples=STORIES_OF_A_ROUND,
+            stateful_step_count=20,
+            phases=[Phase.generate, *SHRINK],
+            database=None,
+            deadline=None,
+            print_blob=True,
+            report_multiple_bugs=False,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
