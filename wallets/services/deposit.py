@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from django.db import connection
 from django.utils import timezone
@@ -25,7 +25,7 @@ from wallets.services import idempotency, ledger, ledger_postgresql
 from wallets.services.checks import checked_amount, is_amount
 from wallets.services.ledger import Entry
 from wallets.services.ledger_postgresql import Deposited
-from wallets.utils.batch import insert_rows
+from wallets.utils.batch import as_stored, insert_rows
 from wallets.utils.db import CLIENT_PATIENCE_SECONDS, run_in_transaction
 from wallets.utils.group_commit import GroupCommit
 
@@ -141,28 +141,33 @@ def _deposit_at_once(
 def _transaction_of(
     request: DepositRequest, made: Deposited, now: datetime
 ) -> Transaction:
-    wallet = Wallet(
-        pk=made.wallet_id,
+    wallet = as_stored(
+        Wallet,
+        id=made.wallet_id,
         uuid=request.wallet_uuid,
         balance=made.balance_after,
         held=made.held,
     )
-    deposit = _new_deposit(wallet, request, now)
-    deposit.pk = made.transaction_id
+    deposit = as_stored(
+        Transaction,
+        id=made.transaction_id,
+        **_columns(request, now),
+    )
+    deposit.wallet = wallet
     deposit.balance_after = made.balance_after
     return deposit
 
 
-def _new_deposit(wallet: Wallet, request: DepositRequest, now: datetime) -> Transaction:
-    return Transaction(
-        wallet=wallet,
-        transaction_type=_DEPOSIT,
-        amount=request.amount,
-        status=Transaction.Status.COMPLETED,
-        executed_at=now,
-        created_at=now,
-        idempotency_key=request.key,
-    )
+def _columns(request: DepositRequest, now: datetime) -> dict[str, Any]:
+    """A deposit's own columns: done when written."""
+    return {
+        "transaction_type": _DEPOSIT,
+        "amount": request.amount,
+        "status": Transaction.Status.COMPLETED,
+        "executed_at": now,
+        "created_at": now,
+        "idempotency_key": request.key,
+    }
 
 
 def _deposit_many(
@@ -224,7 +229,7 @@ class _Batch:
         except Refusal as refusal:
             return refusal
         self._added[wallet.pk] = added
-        deposit = _new_deposit(copy.copy(wallet), request, self._now)
+        deposit = Transaction(wallet=copy.copy(wallet), **_columns(request, self._now))
         self._new[request.key] = deposit
         return deposit
 

@@ -13,10 +13,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connection
 from django.db.models import Field, Model
 
 from wallets.errors import LostRace
@@ -83,6 +83,31 @@ def insert_rows(
         cursor.execute(_insert_sql(model, known_by), [_as_json(values)])
         if known_by:
             _learn_ids(rows, dict(cursor.fetchall()), known_by)
+
+
+M = TypeVar("M", bound=Model)
+
+
+def as_stored(model: type[M], **columns: Any) -> M:
+    """Return the row as an instance, other columns with their plain defaults.
+
+    As if it had been read, which is a fraction of the work of making a new one.
+    """
+    names, places, defaults = _plain_row(model)
+    values = defaults.copy()
+    for name, value in columns.items():
+        values[places[name]] = value
+    return model.from_db(DEFAULT_DB_ALIAS, names, values)
+
+
+@functools.cache
+def _plain_row(model: type[Model]) -> tuple[list[str], dict[str, int], list[Any]]:
+    fields = model._meta.concrete_fields
+    names = [field.attname for field in fields]
+    values = [
+        None if callable(field.default) else field.get_default() for field in fields
+    ]
+    return names, {name: place for place, name in enumerate(names)}, values
 
 
 def _ids_of(model: type[Model], rows: Sequence[Model], column: str) -> dict[Any, Any]:

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 MAX_DEPTH = 16
 # An amount has 16 digits. Python refuses more than 4,300 with an error of its own.
 MAX_DIGITS = 40
+
+# A string, also one that never ends: it matches wherever it began, so no text makes it
+# look twice.
+_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', re.DOTALL)
+_BRACKET = re.compile(r"[\[\]{}]")
 
 
 class NotStrictJSON(ValueError):
@@ -50,23 +56,10 @@ def _check_depth(text: str) -> None:
     if text.count("[") + text.count("{") <= MAX_DEPTH:
         return
     depth = 0
-    in_string = escaped = False
-    for char in text:
-        if in_string:
-            if escaped:
-                escaped = False
-            elif char == "\\":
-                escaped = True
-            elif char == '"':
-                in_string = False
-        elif char == '"':
-            in_string = True
-        elif char in "[{":
-            depth += 1
-            if depth > MAX_DEPTH:
-                raise NotStrictJSON(f"The body nests deeper than {MAX_DEPTH} levels.")
-        elif char in "]}":
-            depth -= 1
+    for bracket in _BRACKET.findall(_STRING.sub("", text)):
+        depth += 1 if bracket in "[{" else -1
+        if depth > MAX_DEPTH:
+            raise NotStrictJSON(f"The body nests deeper than {MAX_DEPTH} levels.")
 
 
 def _check_text(value: Any) -> None:
