@@ -28,8 +28,12 @@ class Attempt(BaseModel):
         UNKNOWN = "unknown"
         NOT_FOUND = "not_found"
 
+    # A unique constraint begins with it: no index for it alone.
     transaction = models.ForeignKey(
-        Transaction, on_delete=models.PROTECT, related_name="attempts"
+        Transaction,
+        on_delete=models.PROTECT,
+        related_name="attempts",
+        db_index=False,
     )
     number = models.PositiveSmallIntegerField()
     reference = models.UUIDField()

@@ -48,8 +48,12 @@ class Movement(models.Model):
     wallet = models.ForeignKey(
         Wallet, on_delete=models.PROTECT, related_name="movements", db_index=False
     )
+    # A unique constraint begins with it: no index for it alone.
     transaction = models.ForeignKey(
-        Transaction, on_delete=models.PROTECT, related_name="movements"
+        Transaction,
+        on_delete=models.PROTECT,
+        related_name="movements",
+        db_index=False,
     )
     # The attempt whose money this is; 0 for a deposit.
     attempt_number = models.PositiveSmallIntegerField(default=0)

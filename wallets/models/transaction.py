@@ -87,7 +87,7 @@ class Transaction(BaseModel):
                 name="transaction_retryable",
                 condition=Q(status="FAILED", final=False),
             ),
-            # For engines without partial indexes.
+            # For engines without partial indexes; PostgreSQL has the second only.
             models.Index(
                 fields=["status", "final", "next_attempt_at"],
                 name="transaction_status_next",

@@ -12,8 +12,12 @@ class Transition(models.Model):
     `sequence` is the withdrawal's version after it: two writers cannot both have moved it.
     """
 
+    # A unique constraint begins with it: no index for it alone.
     transaction = models.ForeignKey(
-        Transaction, on_delete=models.PROTECT, related_name="transitions"
+        Transaction,
+        on_delete=models.PROTECT,
+        related_name="transitions",
+        db_index=False,
     )
     sequence = models.PositiveIntegerField()
     event = models.CharField(max_length=24)

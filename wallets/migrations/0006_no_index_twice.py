@@ -1,0 +1,57 @@
+"""Each question has one index: a unique constraint that begins with the transaction is one.
+
+On PostgreSQL the partial index `transaction_retryable` answers what `transaction_status_next`
+is for elsewhere; every deposit had to keep it. SQLite changes a table by making it anew,
+and would lose its triggers on the way.
+"""
+
+import django.db.models.deletion
+from django.db import migrations, models
+
+from wallets.utils import append_only
+
+
+def install(apps, schema_editor):
+    append_only.install(schema_editor.connection)
+
+
+def remove(apps, schema_editor):
+    append_only.remove(schema_editor.connection)
+
+
+def drop_full(apps, schema_editor):
+    if schema_editor.connection.vendor == "postgresql":
+        schema_editor.execute("DROP INDEX IF EXISTS transaction_status_next")
+
+
+def add_full(apps, schema_editor):
+    if schema_editor.connection.vendor == "postgresql":
+        model = apps.get_model("wallets", "transaction")
+        (index,) = (
+            index
+            for index in model._meta.indexes
+            if index.name == "transaction_status_next"
+        )
+        schema_editor.add_index(model, index)
+
+
+def transaction(related_name):
+    return models.ForeignKey(
+        db_index=False,
+        on_delete=django.db.models.deletion.PROTECT,
+        related_name=related_name,
+        to="wallets.transaction",
+    )
+
+
+class Migration(migrations.Migration):
+    dependencies = [("wallets", "0005_tally")]
+
+    operations = [
+        migrations.RunPython(remove, install),
+        migrations.AlterField("movement", "transaction", transaction("movements")),
+        migrations.AlterField("transition", "transaction", transaction("transitions")),
+        migrations.AlterField("attempt", "transaction", transaction("attempts")),
+        migrations.RunPython(install, remove),
+        migrations.RunPython(drop_full, add_full),
+    ]
