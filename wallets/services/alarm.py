@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from datetime import datetime
 
 from django.db.models import QuerySet
@@ -62,3 +63,15 @@ def acknowledge(alarm_id: int, *, actor: str) -> Alarm:
         acknowledged_at=now, acknowledged_by=actor, updated_at=now
     )
     return Alarm.objects.get(pk=alarm_id)
+
+
+def end_reviews(transaction_ids: Iterable[int], *, actor: str, now: datetime) -> None:
+    """Note that nobody has to review these any more, and who found out.
+
+    Call inside the transaction that concludes them.
+    """
+    Alarm.objects.filter(
+        transaction_id__in=transaction_ids,
+        kind=Alarm.Kind.NEEDS_REVIEW,
+        acknowledged_at=None,
+    ).update(acknowledged_at=now, acknowledged_by=actor, updated_at=now)

@@ -18,7 +18,7 @@ from wallets.models.ledger import Movement
 from wallets.models.states import Event, Rule, State
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
-from wallets.services import ledger, transition
+from wallets.services import alarm, ledger, transition
 from wallets.services.backoff import check_delay, retry_delay
 from wallets.services.ledger import Entry
 from wallets.services.transition import Move
@@ -94,6 +94,11 @@ def conclude(
     :raises IllegalTransition: before anything is written.
     :raises LostRace: somebody else concluded one of the attempts.
     """
+    reviewed = [
+        done.transaction.pk
+        for done in conclusions
+        if done.transaction.state is State.NEEDS_REVIEW
+    ]
     moves = [_move(conclusion, now) for conclusion in conclusions]
     rules = [move.rule() for move in moves]
     pairs = list(zip(conclusions, rules, strict=True))
@@ -107,6 +112,8 @@ def conclude(
     transition.apply(moves, actor=actor, now=now)
     ledger.post(entries, wallets, now=now)
     guarded_updates(Attempt, [_attempt_update(done, rule, now) for done, rule in pairs])
+    if reviewed:
+        alarm.end_reviews(reviewed, actor=actor, now=now)
 
 
 def _move(done: Conclusion, now: datetime) -> Move:

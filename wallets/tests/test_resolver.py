@@ -497,6 +497,8 @@ class BareBankTest(ResolverTestCase):
         self.assert_state(withdrawal, State.NEEDS_REVIEW)
         payout.record([(sending, PAID)], now=self.after(LEASE + 1))
         self.assert_state(withdrawal, State.COMPLETED)
+        # Nobody has to look into it any more.
+        self.assertEqual(withdrawal.alarms.get().acknowledged_at, self.after(LEASE + 1))
 
 
 class UnsupportedLookUpTest(ResolverTestCase):

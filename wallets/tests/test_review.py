@@ -5,7 +5,7 @@ from __future__ import annotations
 from wallets.errors import IllegalTransition, InvalidInput
 from wallets.models.alarm import Alarm
 from wallets.models.transaction import Transaction
-from wallets.services import payout, resolver, review
+from wallets.services import alarm, payout, resolver, review
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests.base import OSCAR, WalletTestCase
 from wallets.tests.fakes import BARE, Does, FakeBank
@@ -61,6 +61,21 @@ class ReviewTest(WalletTestCase):
             self.assertEqual(row.from_state, "needs_review")
             self.assertEqual(row.attempt_number, 1)
             self.assertEqual(done.third_party_response, STATEMENT)
+
+    def test_takes_note_of_the_alarm_that_asked_for_it(self):
+        kinds = alarm.unacknowledged().values_list("transaction_id", "kind")
+        first, other = self.in_review(), self.in_review()
+        self.resolve(first, paid=False)
+        self.assertEqual(list(kinds), [(other.pk, "needs_review")])
+        self.assertEqual(first.alarms.get().acknowledged_by, OSCAR)
+
+    def test_leaves_what_else_is_alarming_about_it(self):
+        withdrawal = self.in_review()
+        alarm.raise_alarm(
+            Alarm.Kind.PAID_TWICE, withdrawal, attempt_number=1, detail="x"
+        )
+        self.resolve(withdrawal, paid=True)
+        self.assertEqual(alarm.unacknowledged().get().kind, "paid_twice")
 
     def test_refuses_without_evidence_or_name(self):
         withdrawal = self.in_review()
