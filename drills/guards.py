@@ -110,6 +110,13 @@ GUARDS = (
         "test_payout.py::ReferenceTest",
     ),
     Guard(
+        "a refund is of the attempt that its proof is about",
+        "wallets/services/withdrawal.py",
+        "if not proof or attempt.reference != reference:",
+        "if not proof:",
+        "test_withdrawal.py::WithdrawalRefundTest",
+    ),
+    Guard(
         "quiet period",
         _RESOLVER,
         "return attempt.last_sent_at + timedelta(seconds=quiet)",

@@ -148,13 +148,17 @@ class WithdrawalService:
         return Transaction.objects.select_related("wallet").get(pk=transaction_id)
 
     @staticmethod
-    def refund(transaction_id: int, answer: Answer) -> Transaction:
+    def refund(
+        transaction_id: int, answer: Answer, *, reference: uuid.UUID
+    ) -> Transaction:
         """Give held money back because `answer` proves that the bank did not pay.
 
-        Opens its own transaction. A withdrawal that has been refunded stays as it is.
+        `reference` is the attempt that the answer is about: a refusal of an earlier one
+        proves nothing of the one that holds the money now. Opens its own transaction.
+        A withdrawal that has been refunded stays as it is.
 
-        :raises UnknownIsNotFailed: the answer proves no such thing, or another sender may
-            still be paid under the same reference.
+        :raises UnknownIsNotFailed: the answer proves no such thing, is about another
+            attempt, or another sender may still be paid under the same reference.
         :raises IllegalTransition: the money is not held.
         :raises Transaction.DoesNotExist: no such withdrawal.
         """
@@ -175,7 +179,8 @@ class WithdrawalService:
             if withdrawal.status == Transaction.Status.FAILED:
                 return withdrawal
             event = payout.event_of(answer, attempt)
-            if event not in (Event.REJECTED, Event.NOT_SENT):
+            proof = event in (Event.REJECTED, Event.NOT_SENT)
+            if not proof or attempt.reference != reference:
                 raise UnknownIsNotFailed(
                     "only proof that the bank did not pay gives held money back"
                 )

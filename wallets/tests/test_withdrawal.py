@@ -204,12 +204,16 @@ class WithdrawalCancelTest(WithdrawalTestCase):
 class WithdrawalRefundTest(WithdrawalTestCase):
     refused = Answer(Outcome.REJECTED, "the bank called us: it did not pay")
 
+    def refund(self, withdrawal: Transaction, answer: Answer = refused):
+        """Refund what the answer says of the last attempt."""
+        reference = withdrawal.attempts.last().reference
+        return WithdrawalService.refund(withdrawal.pk, answer, reference=reference)
+
     def test_gives_the_money_back_on_proof(self):
         self.deposit(1000)
         lost = self.execute(self.due_withdrawal(400), Does.LOSE)
         for _ in range(2):
-            done = WithdrawalService.refund(lost.pk, self.refused)
-            self.assertEqual(done.status, Status.FAILED)
+            self.assertEqual(self.refund(lost).status, Status.FAILED)
         self.assert_money(self.alice, balance=1000)
 
     def test_refuses_without_proof(self):
@@ -217,18 +221,30 @@ class WithdrawalRefundTest(WithdrawalTestCase):
         lost = self.execute(self.due_withdrawal(400), Does.PAY_SILENTLY)
         for outcome in (Outcome.UNKNOWN, Outcome.NOT_FOUND, Outcome.ACCEPTED):
             with self.subTest(outcome), self.assertRaises(UnknownIsNotFailed):
-                WithdrawalService.refund(lost.pk, Answer(outcome))
+                self.refund(lost, Answer(outcome))
+        self.assert_money(self.alice, balance=600, held=400)
+
+    def test_refuses_the_proof_of_an_earlier_attempt(self):
+        """The first was refused; the second may have been paid."""
+        self.deposit(1000)
+        withdrawal = self.execute(self.due_withdrawal(400), Does.REFUSE)
+        first = withdrawal.attempts.get().reference
+        self.execute(withdrawal, Does.PAY_SILENTLY, at=3600)
+        with self.assertRaises(UnknownIsNotFailed):
+            WithdrawalService.refund(withdrawal.pk, self.refused, reference=first)
         self.assert_money(self.alice, balance=600, held=400)
 
     def test_refuses_what_was_paid(self):
         self.deposit(1000)
         done = self.execute(self.due_withdrawal(400))
         with self.assertRaises(IllegalTransition):
-            WithdrawalService.refund(done.pk, self.refused)
+            self.refund(done)
 
     def test_refuses_what_was_never_sent(self):
         with self.assertRaises(Transaction.DoesNotExist):
-            WithdrawalService.refund(self.due_withdrawal(1).pk, self.refused)
+            WithdrawalService.refund(
+                self.due_withdrawal(1).pk, self.refused, reference=uuid.uuid4()
+            )
 
 
 class ScheduleIdempotencyTest(WithdrawalTestCase):
