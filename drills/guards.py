@@ -167,6 +167,13 @@ GUARDS = (
         "test_resolver.py::ResendTest test_stateful.py",
     ),
     Guard(
+        "an operator is called for a bank that stays silent",
+        _RESOLVER,
+        "if step is Step.RESEND and _sent_long_enough(attempt, now):",
+        "if False:",
+        "test_resolver.py::ResendTest",
+    ),
+    Guard(
         "nothing sent behind an operator's back",
         _RESOLVER,
         "if step is Step.RESEND and withdrawal.state is not State.UNKNOWN:",

@@ -124,6 +124,8 @@ def _take(abilities: Abilities, limit: int, now: datetime) -> list[Check]:
         step = next_step(abilities, attempt, now)
         if step is Step.RESEND and withdrawal.state is not State.UNKNOWN:
             step = Step.REVIEW  # nothing is sent behind an operator's back
+        if step is Step.RESEND and _sent_long_enough(attempt, now):
+            step = Step.REVIEW
         _prepare(step, attempt, withdrawal, now)
         payment = Payment(attempt.reference, withdrawal.wallet.uuid, withdrawal.amount)
         checks.append(Check(step, attempt, payment, taken_at=now))
@@ -177,6 +179,16 @@ def _too_long_unknown(withdrawal: Transaction, now: datetime) -> bool:
     since = withdrawal.unknown_since
     patience = timedelta(seconds=settings.WITHDRAWAL_REVIEW_AFTER)
     return since is not None and now - since >= patience
+
+
+def _sent_long_enough(attempt: Attempt, now: datetime) -> bool:
+    """Whether the same reference was sent again, and again, to a bank that says nothing.
+
+    Each time the outcome is in a sender's hands anew, so the attempt's age is what counts.
+    After a standstill of ours it is sent again once, however old it is.
+    """
+    patience = timedelta(seconds=settings.WITHDRAWAL_REVIEW_AFTER)
+    return attempt.sends > 1 and now - attempt.started_at >= patience
 
 
 def _ask_review(withdrawal: Transaction, attempt: Attempt, now: datetime) -> None:

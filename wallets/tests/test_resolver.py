@@ -402,10 +402,29 @@ class ResendTest(ResolverTestCase):
         self.assert_state(withdrawal, State.UNKNOWN)
         self.assert_held()
 
+    def test_calls_an_operator_when_the_bank_stays_silent_for_an_hour(self):
+        withdrawal = self.unknown()
+        self.bank.script.extend([Does.LOSE] * 100)
+        patience = settings.WITHDRAWAL_REVIEW_AFTER
+        self.sweep_until(patience - 10, step=60)
+        self.assert_state(withdrawal, State.UNKNOWN)
+        self.sweep_until(patience + 1000, step=100)
+        self.assert_state(withdrawal, State.NEEDS_REVIEW)
+        self.assertEqual(withdrawal.alarms.get().kind, Alarm.Kind.NEEDS_REVIEW)
+        self.assertLess(len(self.bank.requests), 15)
+        self.assert_held()
+
+    def test_is_made_once_however_long_nothing_swept(self):
+        withdrawal = self.unknown(Does.PAY_SILENTLY)
+        self.resolve(10 * settings.WITHDRAWAL_REVIEW_AFTER)
+        self.assert_state(withdrawal, State.COMPLETED)
+        self.assertEqual(len(self.bank.paid), 1)
+
     def test_ends_with_the_banks_memory(self):
         """Once it may have forgotten the reference, the same request would pay again."""
+        window = settings.WITHDRAWAL_REVIEW_AFTER - 600
+        self.bank._abilities = Abilities(dedupes=True, dedupe_window=window)
         withdrawal = self.unknown()
-        window = DEDUPES_ONLY.dedupe_window
         self.bank.script.extend([Does.LOSE] * 3)
         self.resolve(LEASE)
         self.resolve(window - LEASE - 1)
