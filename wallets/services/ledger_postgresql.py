@@ -49,7 +49,7 @@ WITH asked AS (
     FROM (SELECT wallet_id, sum(amount)::bigint AS amount, count(*) AS count
           FROM made GROUP BY wallet_id) AS added
     WHERE wallet.id = added.wallet_id
-    RETURNING wallet.*, wallet.balance - added.amount AS balance_before,
+    RETURNING wallet.id, wallet.held, wallet.updated_at, wallet.balance - added.amount AS balance_before,
         wallet.movement_count - added.count AS count_before
 ), moved AS (
     INSERT INTO wallets_movement (wallet_id, transaction_id, attempt_number, kind, leg,

@@ -18,11 +18,13 @@ from datetime import timezone as dt_timezone
 from typing import Any, TypeVar
 
 from django.db import (
+    DEFAULT_DB_ALIAS,
     DatabaseError,
     IntegrityError,
     InterfaceError,
     OperationalError,
     connection,
+    connections,
     transaction,
 )
 from django.db.models import Model, QuerySet
@@ -92,11 +94,12 @@ def execute_prepared(sql: str, params: dict[str, Any]) -> list[tuple[Any, ...]]:
     """
     import psycopg
 
-    if connection.connection is None:
-        connection.ensure_connection()
+    database: Any = connections[DEFAULT_DB_ALIAS]
+    if database.connection is None:
+        database.ensure_connection()
     # Django's own cursor sends the values inside the statement, a new one each time.
-    cursor = psycopg.Cursor(connection.connection)
-    with connection._prepare_cursor(cursor) as prepared:  # type: ignore[attr-defined]
+    cursor = psycopg.Cursor(database.connection)
+    with database._prepare_cursor(cursor) as prepared:
         prepared.execute(sql, params)
         return prepared.fetchall()
 

@@ -1,11 +1,20 @@
-"""What must hold for every answer, whoever makes it."""
+"""What must hold for every answer, whoever makes it; and what only pages need."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from django.contrib.auth.middleware import AuthenticationMiddleware
+from django.contrib.messages.middleware import MessageMiddleware
+from django.contrib.sessions.middleware import SessionMiddleware
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
+from django.middleware.csrf import CsrfViewMiddleware
+from django.utils.deprecation import MiddlewareMixin
+
+# Below these paths there is nobody logged in, no cookie and no form. (Views there are
+# exempt from the check for forged forms by the framework.)
+API_PATHS = ("/wallets/", "/deposits/")
 
 
 def without_body_for_head(
@@ -23,3 +32,28 @@ def without_body_for_head(
         return response
 
     return middleware
+
+
+class _ForPages(MiddlewareMixin):
+    """Passes the API's requests by: each of these costs them as much as reading JSON."""
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if request.path_info.startswith(API_PATHS):
+            return self.get_response(request)  # type: ignore[return-value]
+        return super().__call__(request)  # type: ignore[return-value]
+
+
+class PageSessions(_ForPages, SessionMiddleware):
+    """Django's sessions."""
+
+
+class PageCsrf(_ForPages, CsrfViewMiddleware):
+    """Django's check for forged forms."""
+
+
+class PageUsers(_ForPages, AuthenticationMiddleware):
+    """Django's users."""
+
+
+class PageMessages(_ForPages, MessageMiddleware):
+    """Django's messages."""
