@@ -1,7 +1,9 @@
 """How the API is served: by `make run`, in the container, and anywhere else.
 
-Threads wait for the database, processes use the cores. WEB_CONCURRENCY (processes) is
-gunicorn's own variable; WEB_THREADS is ours.
+Processes use the cores, so there are as many (but no more than eight, for the sake of the
+database's connections: one a thread). Threads wait for the database, and those that wait
+together are written together. docs/performance.md has what was measured.
+WEB_CONCURRENCY (processes) is gunicorn's own variable; WEB_THREADS is ours.
 """
 
 import contextlib
@@ -9,6 +11,7 @@ import os
 import select
 import shutil
 import ssl
+import sys
 import tempfile
 import time
 from typing import Any
@@ -20,7 +23,8 @@ from gunicorn.workers.gthread import ThreadWorker
 from wallet.logs import logging_config
 from wallets.utils import uptime  # noqa: F401 (the service is up from now on)
 
-workers = int(os.environ.get("WEB_CONCURRENCY") or 2)
+_cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
+workers = int(os.environ.get("WEB_CONCURRENCY") or min(_cores or 2, 8))
 threads = int(os.environ.get("WEB_THREADS") or 8)
 keepalive = 75
 
