@@ -63,7 +63,7 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "wallets.views.middleware.PageSessions",
     "django.middleware.common.CommonMiddleware",
-    "wallets.views.middleware.PageCsrf",
+    "django.middleware.csrf.CsrfViewMiddleware",
     "wallets.views.middleware.PageUsers",
     "wallets.views.middleware.PageMessages",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",

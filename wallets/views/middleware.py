@@ -9,11 +9,9 @@ from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
-from django.middleware.csrf import CsrfViewMiddleware
 from django.utils.deprecation import MiddlewareMixin
 
-# Below these paths there is nobody logged in, no cookie and no form. (Views there are
-# exempt from the check for forged forms by the framework.)
+# Below these paths there is nobody logged in and no cookie.
 API_PATHS = ("/wallets/", "/deposits/")
 
 
@@ -45,10 +43,6 @@ class _ForPages(MiddlewareMixin):
 
 class PageSessions(_ForPages, SessionMiddleware):
     """Django's sessions."""
-
-
-class PageCsrf(_ForPages, CsrfViewMiddleware):
-    """Django's check for forged forms."""
 
 
 class PageUsers(_ForPages, AuthenticationMiddleware):
