@@ -50,6 +50,13 @@ GUARDS = (
         "test_db.py",
     ),
     Guard(
+        "one damaged wallet stops nobody else",
+        _DB,
+        "DAMAGED = (DataError, IntegrityError, LostRace)",
+        "DAMAGED = ()",
+        "test_drain.py::DamagedWalletTest",
+    ),
+    Guard(
         "own COMMIT recognised by a claim",
         _PAYOUT,
         "            if mine:\n",

@@ -19,10 +19,16 @@ from django.db.models import Min, QuerySet
 
 from wallets.models.transaction import Transaction
 from wallets.services import payout
-from wallets.services.payout import Sending
+from wallets.services.payout import Claim, Sending
 from wallets.utils import clock, stopping
 from wallets.utils.bank import Answer, Bank
-from wallets.utils.db import database_now, refuse_inside_transaction
+from wallets.utils.db import (
+    DAMAGED,
+    all_or_each,
+    database_now,
+    each_alone,
+    refuse_inside_transaction,
+)
 
 FindDue = Callable[[datetime], QuerySet[Transaction]]
 
@@ -70,6 +76,7 @@ class Drain:
         self._now = now
         self._ends = clock.elapsed() + seconds
         self._looks_at = clock.elapsed()  # when to look for what is due
+        self._damaged: list[int] = []  # withdrawals that cannot be claimed
         self._flying: dict[Future[Answer], Sending] = {}
         self._answered: SimpleQueue[Future[Answer]] = SimpleQueue()
         # As many again as can be called at once: one waits for one call at most.
@@ -99,7 +106,7 @@ class Drain:
         """Claim what is due and hand it to the callers; plan when to look again."""
         now = self._now()
         limit = min(self._batch, self._limit - len(self._flying))
-        claim = payout.claim(self._find(now), limit=limit, now=now)
+        claim = self._claim_sound(now, limit)
         for sending in claim.sendings:
             future = self._pay(sending.payment, send_before=sending.send_before)
             self._flying[future] = sending
@@ -107,6 +114,27 @@ class Drain:
         if len(claim) < limit:
             self._looks_at = clock.elapsed() + self._until_due()
         return len(claim)
+
+    def _claim_sound(self, now: datetime, limit: int) -> Claim:
+        """Claim what is due. Damaged rows are left out, for as long as this sweep lasts."""
+        due = self._find(now)
+        if self._damaged:
+            due = due.exclude(pk__in=self._damaged)
+        try:
+            return payout.claim(due, limit=limit, now=now)
+        except DAMAGED:
+            claims: list[Claim] = []
+            self._damaged += each_alone(
+                lambda pks: claims.append(
+                    payout.claim(due.filter(pk__in=pks), limit=1, now=now)
+                ),
+                list(due.values_list("pk", flat=True)[:limit]),
+            )
+            self._looks_at = clock.elapsed()
+            return Claim(
+                [sending for claim in claims for sending in claim.sendings],
+                [refused for claim in claims for refused in claim.refused],
+            )
 
     def _wait_for_answers(self, over: bool) -> list[Future[Answer]]:
         """Wait for an answer; return all that are there. None when it is time to claim."""
@@ -123,7 +151,8 @@ class Drain:
         return done
 
     def _record(self, done: list[Future[Answer]]) -> None:
-        payout.record([(self._flying.pop(future), future.result()) for future in done])
+        results = [(self._flying.pop(future), future.result()) for future in done]
+        all_or_each(payout.record, results)
 
     def _sleep(self) -> bool:
         """Sleep towards what is due next; False when that is after this sweep's end."""
@@ -136,6 +165,8 @@ class Drain:
         if self._find is not find_due:
             return float("inf")  # retries are swept by their own, slower tick
         pending = Transaction.objects.filter(status=Transaction.Status.PENDING)
+        if self._damaged:
+            pending = pending.exclude(pk__in=self._damaged)
         due = pending.aggregate(due=Min("scheduled_for"))["due"]
         if due is None:
             return float("inf")

@@ -31,7 +31,12 @@ from wallets.services.outcome import Conclusion, Locked
 from wallets.services.transition import Move
 from wallets.utils import clock
 from wallets.utils.bank import Abilities, Answer, Bank, Outcome, Payment
-from wallets.utils.db import database_now, guarded_update, run_in_transaction
+from wallets.utils.db import (
+    all_or_each,
+    database_now,
+    guarded_update,
+    run_in_transaction,
+)
 
 LEASE_EXPIRED = "the lease ended without an answer"
 
@@ -97,11 +102,8 @@ def resolve_due(*, bank: Bank, limit: int, now: datetime | None = None) -> int:
             )
             answers = list(zip(look_ups, found, strict=True))
             results = list(zip(sendings, sent, strict=True))
-        payout.record(results, now=now)
-        if answers:
-            run_in_transaction(
-                lambda: _record(answers, bank.abilities, now or database_now())
-            )
+        all_or_each(lambda some: payout.record(some, now=now), results)
+        all_or_each(lambda some: _record_all(some, bank.abilities, now), answers)
     return len(checks)
 
 
@@ -214,6 +216,13 @@ def _move(
 ) -> None:
     move = Move(withdrawal, event, evidence=evidence, attempt_number=attempt.number)
     transition.apply([move], actor=payout.actor_name(), now=now)
+
+
+def _record_all(
+    answers: Sequence[tuple[Check, Answer]], abilities: Abilities, now: datetime | None
+) -> None:
+    if answers:
+        run_in_transaction(lambda: _record(answers, abilities, now or database_now()))
 
 
 def _record(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import Future
 from datetime import timedelta
 from unittest import mock, skipIf
 
@@ -13,13 +14,14 @@ from django.test import override_settings
 from wallets.errors import InsideTransaction
 from wallets.models.heartbeat import Heartbeat
 from wallets.models.transaction import Transaction
-from wallets.services import drain, payout, sweeps
+from wallets.models.wallet import Wallet
+from wallets.services import drain, payout, resolver, sweeps
 from wallets.services.drain import Drain, find_due, find_retryable
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests import builders
 from wallets.tests.base import CommittingTestCase, WalletTestCase, close_connections
-from wallets.tests.fakes import Does
-from wallets.utils.bank import Payment
+from wallets.tests.fakes import LOOKS_UP_ONLY, Does, FakeBank, InThisThread
+from wallets.utils.bank import Answer, Payment
 from wallets.utils.db import database_now, lock_rows
 
 NO_TIME = 0.0
@@ -215,6 +217,55 @@ class LockedRowsTest(CommittingTestCase):
         self.assertEqual([payment.amount for payment in self.bank.paid], [20])
         self.assertLess(took, 5)
         self.assertLess(claim.call_count, 120)
+
+
+class SameThreadBank(FakeBank):
+    """Its calls see the test's own transaction."""
+
+    def pay_later(self, payment: Payment, *, send_before: float) -> Future[Answer]:
+        future: Future[Answer] = Future()
+        future.set_result(self.pay(payment, send_before=send_before))
+        return future
+
+
+class DamagedWalletTest(DrainTestCase):
+    """Somebody changed a wallet by hand: each movement of it breaks a constraint."""
+
+    books_must_be_right = False
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.bank = SameThreadBank(LOOKS_UP_ONLY)
+        self.deposit(1000, self.bob)
+
+    def damage(self, payment: Payment | None = None) -> None:
+        Wallet.objects.filter(pk=self.bob.pk).update(movement_count=0)
+
+    def withdrawals(self) -> None:
+        for wallet in (self.bob, self.alice, self.bob, self.alice):
+            self.due_withdrawal(10, wallet)
+
+    def test_does_not_keep_others_from_being_claimed(self):
+        self.withdrawals()
+        self.damage()
+        with override_settings(WITHDRAWAL_BATCH_SIZE=2, WITHDRAWAL_CONCURRENCY=1):
+            self.assertEqual(self.drain(30), 2)
+        self.assertEqual(self.statuses(), ["PENDING", "COMPLETED"] * 2)
+
+    def test_does_not_keep_others_from_being_recorded(self):
+        self.withdrawals()
+        self.bank.on_the_way = self.damage
+        self.assertEqual(self.drain(30), 4)
+        self.assertEqual(self.statuses(), ["PROCESSING", "COMPLETED"] * 2)
+
+    def test_does_not_keep_others_from_being_resolved(self):
+        self.withdrawals()
+        self.bank.script.extend([Does.PAY_SILENTLY] * 4)
+        self.drain(30)
+        self.damage()
+        with mock.patch.object(resolver, "ThreadPoolExecutor", InThisThread):
+            resolver.resolve_due(bank=self.bank, limit=9, now=self.after(3600))
+        self.assertEqual(self.statuses(), ["PROCESSING", "COMPLETED"] * 2)
 
 
 class SweepsTest(DrainTestCase):
