@@ -28,6 +28,8 @@ from drills.report import Report
 
 # From the last fault to the last withdrawal: a lease, the quiet period, all retries.
 SETTLE_SECONDS = 180
+# What Celery's worker says of its own errors before it ends.
+CELERY_GAVE_UP = "Unrecoverable error"
 PROGRESS_SECONDS = 5
 
 
@@ -143,7 +145,7 @@ def suffer(options: argparse.Namespace, this: system.System, report: Report) -> 
         nemesis.step()
         for process in nemesis.spared:
             if not process.alive:
-                report.died(process.name)
+                report.died(process.name, gave_up=process.said(CELERY_GAVE_UP))
                 process.start()
         if time.monotonic() - shown >= PROGRESS_SECONDS:
             shown = time.monotonic()

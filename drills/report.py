@@ -15,13 +15,21 @@ class Report:
     requests: dict[str, int] = field(default_factory=dict)
     payouts: int = 0
     reviews: int = 0
+    gave_up: int = 0
     settled_after: float = 0.0
     lateness: list[float] = field(default_factory=list)
     wrongs: list[str] = field(default_factory=list)
 
-    def died(self, name: str) -> None:
-        """A process ended although nothing was done to it."""
-        self.wrongs.append(f"{name} ended by itself")
+    def died(self, name: str, *, gave_up: bool = False) -> None:
+        """A process ended although nothing was done to it.
+
+        A worker that `gave_up` did so inside Celery, and said so: the supervisor that
+        every worker needs starts it again. It is counted, and nothing else is forgiven.
+        """
+        if gave_up:
+            self.gave_up += 1
+        else:
+            self.wrongs.append(f"{name} ended by itself")
 
     def text(self) -> str:
         """The figures for people."""
@@ -37,6 +45,8 @@ class Report:
         ]
         if self.reviews:
             lines.append(f"reviews   {self.reviews} concluded by the bank's list")
+        if self.gave_up:
+            lines.append(f"gave up   {self.gave_up} workers, inside Celery")
         lines += [f"WRONG     {wrong}" for wrong in self.wrongs[:50]]
         lines.append(f"{len(self.wrongs)} wrong (seed {self.seed})")
         return "\n".join(lines)
