@@ -18,7 +18,7 @@ from wallets.models.base import MAX_MONEY
 from wallets.models.ledger import Account, Movement
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
-from wallets.utils.batch import GuardedUpdate, guarded_updates, insert_rows
+from wallets.utils.batch import GuardedUpdate, as_new, guarded_updates, insert_rows
 from wallets.utils.db import lock_rows
 
 _ACCOUNTS = {
@@ -140,9 +140,10 @@ def _next_movement(entry: Entry, wallets: dict[int, Wallet], now: datetime) -> M
         wallet.updated_at = now
     wallet.movement_count += 1
     opening = entry.kind in _OPENING
-    return Movement(
+    return as_new(
+        Movement,
         wallet_id=wallet.pk,
-        transaction=transaction,
+        transaction_id=transaction.pk,
         attempt_number=entry.attempt_number,
         kind=entry.kind,
         leg=Movement.Leg.OPEN if opening else Movement.Leg.CLOSE,

@@ -31,7 +31,7 @@ from wallets.services.outcome import Conclusion
 from wallets.services.transition import Move
 from wallets.utils import clock
 from wallets.utils.bank import Answer, Outcome, Payment
-from wallets.utils.batch import insert_rows
+from wallets.utils.batch import as_new, insert_rows
 from wallets.utils.db import database_now, lock_rows, run_in_transaction
 
 INSUFFICIENT_BALANCE = "Insufficient balance"
@@ -166,9 +166,11 @@ def _attempt(
     row: Transaction, wallet: Wallet, number: int, token: uuid.UUID, now: datetime
 ) -> Attempt:
     lease_expires_at = now + timedelta(seconds=settings.WITHDRAWAL_LEASE)
-    return Attempt(
-        transaction=row,
+    attempt = as_new(
+        Attempt,
+        transaction_id=row.pk,
         number=number,
+        created_at=now,
         reference=reference_of(row, wallet.uuid, number),
         claim_token=token,
         started_at=now,
@@ -176,6 +178,8 @@ def _attempt(
         lease_expires_at=lease_expires_at,
         next_check_at=lease_expires_at,
     )
+    attempt.transaction = row
+    return attempt
 
 
 def sending(attempt: Attempt, started: float) -> Sending:

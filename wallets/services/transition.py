@@ -17,7 +17,7 @@ from wallets.errors import IllegalTransition
 from wallets.models.states import Event, Rule, State, rule_for
 from wallets.models.transaction import Transaction
 from wallets.models.transition import Transition
-from wallets.utils.batch import GuardedUpdate, guarded_updates, insert_rows
+from wallets.utils.batch import GuardedUpdate, as_new, guarded_updates, insert_rows
 
 logger = logging.getLogger(__name__)
 
@@ -119,8 +119,9 @@ def _advance(
     before = withdrawal.state
     for name, value in changes.items():
         setattr(withdrawal, name, value)
-    return Transition(
-        transaction=withdrawal,
+    return as_new(
+        Transition,
+        transaction_id=withdrawal.pk,
         sequence=withdrawal.version,
         event=move.event.value,
         from_state=before.value,
