@@ -32,7 +32,7 @@ GUARDS = (
         "wallets/utils/batch.py",
         "        if changed != len(rows):\n",
         "        if False:\n",
-        "test_ledger.py test_batch.py test_payout.py test_resolver.py test_drain.py",
+        "test_batch.py",
         POSTGRESQL,
     ),
     Guard(

@@ -1,0 +1,34 @@
+"""Many rows in one statement: all of them, or none."""
+
+from __future__ import annotations
+
+from django.db import transaction
+
+from wallets.errors import LostRace
+from wallets.models.wallet import Wallet
+from wallets.tests.base import WalletTestCase
+from wallets.utils.batch import GuardedUpdate, guarded_updates
+
+
+class GuardedUpdatesTest(WalletTestCase):
+    def update(self, bobs_count: int) -> None:
+        """Stamp both wallets, where bob's still has so many movements."""
+        changes = {"updated_at": self.after(60)}
+        updates = [
+            GuardedUpdate({"pk": self.alice.pk, "movement_count": 0}, changes),
+            GuardedUpdate({"pk": self.bob.pk, "movement_count": bobs_count}, changes),
+        ]
+        with transaction.atomic():
+            guarded_updates(Wallet, updates)
+
+    def stamped(self) -> int:
+        return Wallet.objects.filter(updated_at=self.after(60)).count()
+
+    def test_change_all_rows_that_still_are_as_expected(self):
+        self.update(bobs_count=0)
+        self.assertEqual(self.stamped(), 2)
+
+    def test_change_none_when_one_is_not_as_expected(self):
+        with self.assertRaises(LostRace):
+            self.update(bobs_count=7)
+        self.assertEqual(self.stamped(), 0)
