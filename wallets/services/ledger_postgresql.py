@@ -18,7 +18,8 @@ from wallets.utils.db import execute_prepared
 
 # Wallets are locked first, in the order of their ids, and read as they are then: also the
 # UPDATE, which waits for nobody any more, takes the latest version of a row. A key that
-# has made something makes nothing, nor does a wallet that would overflow.
+# has made something makes nothing, nor does a wallet that would overflow. Were a wallet
+# not credited, the LEFT JOIN would give its movement no wallet, and all of it would fail.
 _DEPOSIT = """
 WITH asked AS (
     SELECT * FROM json_to_recordset(%(asked)s::json)
@@ -49,7 +50,8 @@ WITH asked AS (
     FROM (SELECT wallet_id, sum(amount)::bigint AS amount, count(*) AS count
           FROM made GROUP BY wallet_id) AS added
     WHERE wallet.id = added.wallet_id
-    RETURNING wallet.id, wallet.held, wallet.updated_at, wallet.balance - added.amount AS balance_before,
+    RETURNING wallet.id, wallet.held, wallet.updated_at,
+        wallet.balance - added.amount AS balance_before,
         wallet.movement_count - added.count AS count_before
 ), moved AS (
     INSERT INTO wallets_movement (wallet_id, transaction_id, attempt_number, kind, leg,
@@ -57,12 +59,13 @@ WITH asked AS (
     SELECT credited.id, made.id, 0, 'deposit', 'open', 'outside', 'wallet', amount,
         count_before + row_number() OVER earlier,
         balance_before + sum(amount) OVER earlier, credited.updated_at
-    FROM made JOIN credited ON credited.id = made.wallet_id
+    FROM made LEFT JOIN credited ON credited.id = made.wallet_id
     WINDOW earlier AS (PARTITION BY credited.id ORDER BY made.id)
     RETURNING transaction_id, balance_after
 )
-SELECT idempotency_key, made.id, credited.id, balance_after, held
-FROM made JOIN moved ON transaction_id = made.id JOIN credited ON credited.id = wallet_id
+SELECT idempotency_key, made.id, made.wallet_id, balance_after, held
+FROM made JOIN moved ON transaction_id = made.id
+    JOIN credited ON credited.id = made.wallet_id
 """
 
 
