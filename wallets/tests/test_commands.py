@@ -1,16 +1,22 @@
-"""`wait_for_db`: waits for a database that comes, gives up on one that does not."""
+"""The commands for people: `wait_for_db`, and what each says without its tables."""
 
 from __future__ import annotations
 
 import io
+import os
+import subprocess
+import sys
+import tempfile
 from typing import Any
 from unittest import mock
 
+from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection
-from django.test import TestCase
+from django.test import SimpleTestCase, TestCase
 
 from wallets.management.commands import wait_for_db
+from wallets.tests import marks
 
 
 class WaitForDbTest(TestCase):
@@ -60,3 +66,35 @@ class WaitForDbTest(TestCase):
         out = io.StringIO()
         call_command("wait_for_db", stdout=out)
         self.assertIn("answers", out.getvalue())
+
+
+@marks.slow
+class WithoutTablesTest(SimpleTestCase):
+    """A database that nobody migrated: every command says so in one line."""
+
+    COMMANDS = (
+        ["alarms"],
+        ["cancel", "1", "--by", "oscar"],
+        ["demo"],
+        ["demo_login"],
+        ["review"],
+        ["run_sweeps", "--once"],
+        ["verify_ledger"],
+    )
+
+    def test_is_told_to_migrate(self):
+        with tempfile.TemporaryDirectory() as folder:
+            url = f"sqlite:///{folder}/empty.sqlite3"
+            for command in self.COMMANDS:
+                with self.subTest(command=command):
+                    done = subprocess.run(
+                        [sys.executable, "manage.py", *command],
+                        cwd=settings.BASE_DIR,
+                        env=os.environ | {"DATABASE_URL": url},
+                        capture_output=True,
+                        text=True,
+                    )
+                    self.assertEqual(done.returncode, 1, done.stderr)
+                    last = done.stderr.splitlines()[-1]
+                    self.assertIn("run `manage.py migrate` first", last)
+                    self.assertNotIn("Traceback", done.stderr)

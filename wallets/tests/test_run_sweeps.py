@@ -94,7 +94,7 @@ class SweeperTest(CommittingTestCase):
             mock.patch.object(
                 sweeps, "resolve_unknown", side_effect=OperationalError("gone")
             ),
-            self.assertRaisesRegex(CommandError, "^The database: gone$"),
+            self.assertRaisesRegex(CommandError, "^The database cannot be used: gone$"),
         ):
             call_command("run_sweeps", "--once", stdout=io.StringIO())
 

@@ -9,9 +9,11 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import Permission, User
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import connection
 from django.db.models import Q
+
+from wallets.management.base import DatabaseCommand
 
 USERNAME = "demo"
 # Marks the user as ours; nobody can have an address there (RFC 2606).
@@ -19,7 +21,7 @@ EMAIL = "demo@localhost.invalid"
 LOCAL_DATABASES = {"", "localhost", "127.0.0.1", "::1"}
 
 
-class Command(BaseCommand):
+class Command(DatabaseCommand):
     help = "Create a demo operator, where only loopback is served; print its password."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -3,15 +3,16 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from wallets.errors import InvalidInput
 from wallets.management.arguments import row_id
+from wallets.management.base import DatabaseCommand
 from wallets.models.alarm import Alarm
 from wallets.services import alarm as alarm_service
 
 
-class Command(BaseCommand):
+class Command(DatabaseCommand):
     help = (
         "List the alarms that nobody has acknowledged, or acknowledge one: "
         "alarms acknowledge ID --by NAME"

@@ -3,15 +3,16 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from wallets.errors import NotCancelable
 from wallets.management.arguments import row_id
+from wallets.management.base import DatabaseCommand
 from wallets.models.transaction import Transaction
 from wallets.services.withdrawal import WithdrawalService
 
 
-class Command(BaseCommand):
+class Command(DatabaseCommand):
     help = "Cancel a pending withdrawal."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

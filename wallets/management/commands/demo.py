@@ -8,8 +8,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
+from wallets.management.base import DatabaseCommand
 from wallets.management.demo_day import DemoDay
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
@@ -21,7 +22,7 @@ BAR_WIDTH = 40
 TEST_BANKS = {"localhost", "127.0.0.1", "::1", "third-party"}
 
 
-class Command(BaseCommand):
+class Command(DatabaseCommand):
     help = "Fill a fresh system with wallets and a day of movements."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -3,14 +3,15 @@
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from wallets.errors import StatementUnavailable
+from wallets.management.base import DatabaseCommand
 from wallets.services import bank_statement
 from wallets.utils.bank_statement import fetch_statement
 
 
-class Command(BaseCommand):
+class Command(DatabaseCommand):
     help = "Compare the books with the bank's list of payments; name what differs."
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -3,15 +3,16 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from wallets.errors import IllegalTransition, InvalidInput
 from wallets.management.arguments import row_id
+from wallets.management.base import DatabaseCommand
 from wallets.models.transaction import Transaction
 from wallets.services import review
 
 
-class Command(BaseCommand):
+class Command(DatabaseCommand):
     help = (
         "List the withdrawals that wait for a review, or resolve one: "
         "review resolve ID --paid|--not-paid --evidence TEXT --by NAME"

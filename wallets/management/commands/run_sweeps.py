@@ -4,14 +4,12 @@ import signal
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
-from django.db import DatabaseError, InterfaceError
-
+from wallets.management.base import DatabaseCommand
 from wallets.services import sweeper
 from wallets.utils import stopping
 
 
-class Command(BaseCommand):
+class Command(DatabaseCommand):
     help = (
         "Run the sweeps (pending, retry, resolve) at their intervals, without a broker. "
         "SIGTERM and Ctrl-C end it when the payments in hand are recorded."
@@ -28,10 +26,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, once: bool, seconds: float, **options: Any) -> None:
         if once:
-            try:
-                counts = sweeper.run_once()
-            except (DatabaseError, InterfaceError) as error:
-                raise CommandError(f"The database: {error}") from None
+            counts = sweeper.run_once()
             self.stdout.write(", ".join(f"{k} {v}" for k, v in counts.items()))
             return
         for signum in (signal.SIGTERM, signal.SIGINT):

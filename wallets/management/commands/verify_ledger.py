@@ -3,8 +3,9 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
+from wallets.management.base import DatabaseCommand
 from wallets.models.wallet import Wallet
 from wallets.services import reconciliation
 from wallets.utils.db import read_snapshot
@@ -12,7 +13,7 @@ from wallets.utils.db import read_snapshot
 BAR_WIDTH = 30
 
 
-class Command(BaseCommand):
+class Command(DatabaseCommand):
     help = "Verify every balance against its movements; name the rows that are wrong."
 
     _bar_open = False

@@ -1,0 +1,31 @@
+"""What the commands for people have in common."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError, InterfaceError
+
+# What SQLite, PostgreSQL and MySQL say of a table or column that is not there.
+_MISSING = ("no such ", "does not exist", "doesn't exist", "Unknown column")
+
+
+class DatabaseCommand(BaseCommand):
+    """A command that reads or writes: trouble with the database is one line, no stack.
+
+    `--traceback` shows the stack all the same.
+    """
+
+    def execute(self, *args: Any, **options: Any) -> str | None:
+        try:
+            return super().execute(*args, **options)
+        except (DatabaseError, InterfaceError) as error:
+            raise CommandError(_in_words(error)) from error
+
+
+def _in_words(error: Exception) -> str:
+    said = " ".join(str(error).split())[:200] or type(error).__name__
+    if any(words in said for words in _MISSING):
+        return f"The database is not migrated ({said}): run `manage.py migrate` first."
+    return f"The database cannot be used: {said}"
