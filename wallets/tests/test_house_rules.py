@@ -212,7 +212,7 @@ class TransactionTest(HouseRule):
     MAY_CATCH = {
         "wallets/utils/db.py": "runs whole transactions again",
         "wallets/management/commands/wait_for_db.py": "waits for the database",
-        "wallets/management/commands/run_sweeps.py": "says so and ends",
+        "wallets/management/base.py": "says so and ends",
         "wallets/services/sweeper.py": "goes on with the next sweep, on a new connection",
         "wallets/services/readiness.py": "says whether the database answers",
         "console/views/base.py": "shows a page that says so",
