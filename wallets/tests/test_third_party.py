@@ -15,6 +15,7 @@ import socket
 import threading
 import time
 import uuid
+from concurrent.futures import Future
 from typing import Any
 from unittest import mock
 
@@ -558,6 +559,32 @@ class ConnectionTest(PeerTestCase):
         outcomes = [call.result(20).outcome for call in calls]
         self.assertEqual(outcomes, [Outcome.ACCEPTED] * 8)
         self.assertEqual(peer.connections, 2)
+
+
+class DeadClientTest(PeerTestCase):
+    """The client's own thread comes to no answer: a bug, or the process is ending."""
+
+    def test_leaves_the_outcome_unknown_and_nobody_waiting(self):
+        bank = bank_at("http://127.0.0.1:9", deadline=0.05)
+        with mock.patch.object(bank._caller, "submit", return_value=Future()):
+            answers = [
+                bank.pay(PAYMENT, send_before=clock.elapsed() + 0.1),
+                bank.look_up(PAYMENT),
+            ]
+        self.assertEqual([a.outcome for a in answers], [Outcome.UNKNOWN] * 2)
+
+    def test_tells_whoever_comes_after_its_end(self):
+        """It died between being asked whether it lives and being given the call."""
+        loop = http_calls._Loop(mock.Mock(), 1, 1)
+        bug = mock.patch.object(loop, "_turn", side_effect=ZeroDivisionError)
+        with bug, mock.patch.object(threading, "excepthook"):
+            loop._ring()
+            loop._thread.join(10)
+        self.assertFalse(loop.runs_here())
+        call = http_calls._Call(b"", mock.Mock(), float("inf"))
+        loop.hand_in(call)
+        with self.assertRaises(ZeroDivisionError):
+            call.future.result(5)
 
 
 class InsideTransactionTest(TestCase):

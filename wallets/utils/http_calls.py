@@ -13,7 +13,7 @@ import socket
 import threading
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
@@ -86,6 +86,7 @@ class _Loop:
         self._deadline = deadline
         self._size = size
         self._pid = os.getpid()
+        self._error: BaseException | None = None  # what the thread died of
         self._selector = selectors.DefaultSelector()
         self._waking, self._wake = socket.socketpair()
         for end in (self._waking, self._wake):
@@ -101,11 +102,14 @@ class _Loop:
 
     def runs_here(self) -> bool:
         """Whether the thread lives; it does not survive a fork."""
-        return self._pid == os.getpid() and self._thread.is_alive()
+        here = self._pid == os.getpid()
+        return here and self._error is None and self._thread.is_alive()
 
     def hand_in(self, call: _Call) -> None:
         self._handed_in.append(call)
         self._ring()
+        if self._error is not None:
+            self._give_up()  # it died meanwhile, and may not have seen this one
 
     def _ring(self) -> None:
         with suppress(BlockingIOError):
@@ -117,10 +121,14 @@ class _Loop:
                 self._turn()
         except BaseException as error:
             # A bug: whoever waits must hear of it, and what was sent stays unknown.
-            for call in [*self._flying.values(), *self._handed_in]:
-                if not call.future.done():
-                    call.future.set_exception(error)
+            self._error = error
+            self._give_up()
             raise
+
+    def _give_up(self) -> None:
+        for call in [*self._flying.values(), *self._handed_in]:
+            with suppress(InvalidStateError):
+                call.future.set_exception(self._error)
 
     def _turn(self) -> None:
         first = next(iter(self._flying.values()), None)

@@ -12,13 +12,15 @@ import functools
 import json
 import os
 import ssl
+import threading
 from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 from django.conf import settings
 
-from wallets.utils import strict_json
+from wallets.utils import clock, strict_json
 from wallets.utils.bank import Abilities, Answer, Outcome, Payment
 from wallets.utils.connections import Connection, NotSent
 from wallets.utils.db import refuse_inside_transaction
@@ -26,6 +28,8 @@ from wallets.utils.http_answer import MAX_BODY_BYTES
 from wallets.utils.http_calls import Caller, DeadlineOver, Result
 
 MAX_REASON = 500
+# In deadlines: for its own call, and for those that may be before it.
+LOOK_UP_PATIENCE = 10
 
 
 class HttpBank:
@@ -61,6 +65,7 @@ class HttpBank:
             connect, deadline=deadline, size=connections
         )
         self._abilities = abilities
+        self._deadline = deadline
 
     @property
     def abilities(self) -> Abilities:
@@ -68,7 +73,10 @@ class HttpBank:
 
     def pay(self, payment: Payment, *, send_before: float) -> Answer:
         """Ask the bank to pay; see `Bank.pay`."""
-        return self.pay_later(payment, send_before=send_before).result()
+        call = self.pay_later(payment, send_before=send_before)
+        # Nothing is sent after that moment, and every call ends.
+        queueing = max(0.0, send_before - clock.elapsed())
+        return self._wait(call, queueing + 2 * self._deadline)
 
     def pay_later(self, payment: Payment, *, send_before: float) -> Future[Answer]:
         """Ask the bank to pay, and wait for the answer elsewhere."""
@@ -87,7 +95,15 @@ class HttpBank:
     def look_up(self, payment: Payment) -> Answer:
         """Ask the bank what became of a payment; see `Bank.look_up`."""
         path = f"/payments/{quote(str(payment.reference))}"
-        return self._call("GET", path, payment, float("inf")).result()
+        call = self._call("GET", path, payment, float("inf"))
+        return self._wait(call, LOOK_UP_PATIENCE * self._deadline)
+
+    def _wait(self, call: Future[Answer], seconds: float) -> Answer:
+        """The answer; unknown when our own client never comes to one."""
+        try:
+            return call.result(min(seconds, threading.TIMEOUT_MAX))
+        except FutureTimeout:
+            return Answer(Outcome.UNKNOWN, "no answer from our own client")
 
     def _call(
         self,
