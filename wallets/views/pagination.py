@@ -72,7 +72,7 @@ class Pages:
 def page_of(
     rows: QuerySet[Any], request: Request, parameters: dict[str, Any]
 ) -> tuple[list[Any], dict[str, str]]:
-    """Return one page of the rows, newest first, and its headers.
+    """Return one page of the rows, which come newest first, and its headers.
 
     :raises RequestRefused: when the cursor is not one of this list with these filters.
     """
@@ -80,7 +80,7 @@ def page_of(
     position = pages.position()
     if position is not None:
         rows = rows.filter(pk__lt=position[0])
-    found = list(rows.order_by("-pk")[: pages.limit + 1])
+    found = list(rows[: pages.limit + 1])
     page = found[: pages.limit]
     return page, pages.links([page[-1].pk] if len(found) > pages.limit else None)
 
