@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,8 @@ ENGINES = ("postgresql", "mariadb", "sqlite")
 def main() -> int:
     """Measure, print, write down."""
     options = _options()
+    # Ended like Ctrl-C, so that what was made for it goes, too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.path.insert(0, str(ROOT / "scripts"))
     from ops import servers
 
