@@ -9,7 +9,7 @@ import contextlib
 import signal
 from collections.abc import Callable
 
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 
 from drills.broker import OwnRedis
 from drills.nemesis import Act, Fault, Kind, Nemesis
@@ -214,7 +214,10 @@ class Trouble(Nemesis):
         if connection.in_atomic_block:
             return False
         block = transaction.atomic()
-        block.__enter__()
+        try:
+            block.__enter__()
+        except OperationalError:
+            return False  # a frozen process holds the lock: it is hurt already
         self._later(seconds, lambda: block.__exit__(None, None, None))
         return True
 
