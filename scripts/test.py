@@ -173,13 +173,21 @@ def _sqlite(this: Round, *options: str) -> Part:
 
 def _others(this: Round) -> None:
     """Run what is not the product: the bank simulator, the commands, the benchmarks."""
-    for name, folder in (
-        ("bank simulator", "third-party"),
-        ("scripts", "scripts"),
-        ("benchmarks", "benchmarks"),
-    ):
-        env = {"DATABASE_URL": f"sqlite:///{this.folder / folder}.sqlite3"}
-        this.run([Part(name, folder, [folder], env)])
+    simulator, scripts, benchmarks = (
+        Part(
+            name,
+            folder,
+            [folder],
+            {"DATABASE_URL": f"sqlite:///{this.folder / folder}.sqlite3"},
+        )
+        for name, folder in (
+            ("bank simulator", "third-party"),
+            ("scripts", "scripts"),
+            ("benchmarks", "benchmarks"),
+        )
+    )
+    this.run([simulator, scripts])
+    this.run([benchmarks])
 
 
 def script() -> int:

@@ -1,12 +1,23 @@
 """Heartbeats: when each sweep last ran."""
 
+from django.db import connection
+
 from wallets.models.heartbeat import Heartbeat
 from wallets.services.payout import actor_name
-from wallets.utils.db import database_now
+from wallets.utils.db import database_now, run_in_transaction
 
 
 def beat(name: str) -> None:
-    """Note that a sweep has run to its end now. One statement, no transaction needed."""
-    Heartbeat.objects.update_or_create(
-        name=name, defaults={"ran_at": database_now(), "by": actor_name()}
+    """Note that a sweep has run to its end now. Opens its own transaction."""
+    run_in_transaction(lambda: _beat(name))
+
+
+def _beat(name: str) -> None:
+    # One statement: of many that look first and then insert, MariaDB lets one live.
+    target = connection.features.supports_update_conflicts_with_target
+    Heartbeat.objects.bulk_create(
+        [Heartbeat(name=name, ran_at=database_now(), by=actor_name())],
+        update_conflicts=True,
+        update_fields=["ran_at", "by"],
+        unique_fields=["name"] if target else None,
     )

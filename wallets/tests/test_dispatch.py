@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 import uuid
 from datetime import datetime, timedelta
@@ -17,8 +16,9 @@ from wallets.models.transaction import Transaction
 from wallets.services import dispatch, sweeps
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests import builders, marks
-from wallets.tests.base import CommittingTestCase, WalletTestCase, close_connections
+from wallets.tests.base import CommittingTestCase, WalletTestCase
 from wallets.tests.brokers import RedisBehindProxy, publishing_to
+from wallets.tests.races import race
 from wallets.utils import broker
 from wallets.utils.beat import BellScheduler
 
@@ -134,19 +134,12 @@ class BeatTest(CommittingTestCase):
     def test_pays_once_when_ten_ticks_come_at_once(self) -> None:
         for _ in range(30):
             self.due_withdrawal(1)
-        together = threading.Barrier(10)
 
-        def tick() -> None:
-            together.wait()
+        def tick() -> int:
             dispatch.ring_for_pending()
-            sweeps.pay_pending(bank=self.bank, seconds=2)
-            close_connections()
+            return sweeps.pay_pending(bank=self.bank, seconds=2)
 
-        threads = [threading.Thread(target=tick) for _ in range(10)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        self.assertEqual(sum(race(*[tick] * 10)), 30)
         references = self.bank.paid_references()
         self.assertEqual((len(references), len(set(references))), (30, 30))
 
