@@ -149,7 +149,9 @@ class Face:
         ill = LOOKUP_MODES[faults.lookup_mode]
         if ill is not None:
             return ill({})
-        decision = self._store.find(reference)
+        stale = faults.lookup_mode == "stale"
+        age = faults.booking_delay if stale else 0.0
+        decision = self._store.find(reference, age=age)
         if decision is None or faults.lookup_mode == "not_found":
             return problem("unknown", 404, reference=reference)
         return plain(answer_to(decision.order, paid=decision.paid))

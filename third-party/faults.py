@@ -220,10 +220,11 @@ MODES = {
     },
 }
 
-# The look-up's own troubles; None is an honest answer.
+# The look-up's own troubles; None leaves the answer to the books.
 LOOKUP_MODES: dict[str, Reply | None] = {
     "normal": None,
     "not_found": None,
+    "stale": None,
     "error": html(500),
     "hang": on_the_wire(_hang),
     "reset": on_the_wire(_reset),

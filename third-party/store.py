@@ -134,10 +134,10 @@ class Store:
                 raise RuntimeError("the row that refused the insert has gone")
             return decision
 
-    def find(self, reference: str) -> Decision | None:
-        """Return what was decided for this reference, once it is booked."""
+    def find(self, reference: str, *, age: float = 0.0) -> Decision | None:
+        """Return what was decided for this reference, once it is booked, so long ago."""
         with self._lock:
-            return self._find(reference, booked_by=_now())
+            return self._find(reference, booked_by=_now(-age))
 
     def payments(self) -> list[dict[str, Any]]:
         """Return what was really paid, oldest first."""

@@ -477,6 +477,10 @@ class FaultTest(SharedBankTestCase):
         self.bank.pay(self.reference)
         self.bank.set(lookup_mode="not_found")
         self.assertEqual(self.look_up()[0], 404)
+        self.bank.set(lookup_mode="stale", booking_delay=600)
+        self.assertEqual(self.look_up()[0], 404)
+        self.bank.set(booking_delay=0)
+        self.assertEqual(self.look_up()[0], 200)
         self.bank.set(lookup_mode="error")
         path = f"/payments/{self.reference}"
         self.assertEqual(self.bank.call("GET", path)[0], 500)

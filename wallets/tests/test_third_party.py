@@ -15,7 +15,7 @@ import socket
 import threading
 import time
 import uuid
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from typing import Any
 from unittest import mock
 
@@ -26,7 +26,8 @@ from wallets.errors import InsideTransaction
 from wallets.tests.peers import PAID, REFUSED, Line, Peer, Script, response
 from wallets.utils import clock, http_calls, third_party
 from wallets.utils.bank import Abilities, Answer, Outcome, Payment
-from wallets.utils.http_answer import MAX_BODY_BYTES
+from wallets.utils.connections import Connection
+from wallets.utils.http_answer import MAX_BODY_BYTES, HttpAnswer
 from wallets.utils.third_party import HttpBank, read_answer
 
 DEADLINE = 0.6
@@ -386,6 +387,30 @@ class DeadlineTest(PeerTestCase):
         for _ in range(2):
             self.assertEqual(self.pay(bank).outcome, Outcome.ACCEPTED)
         self.assertEqual(peer.connections, 1, "the second call had its own connection")
+
+    def test_lets_the_next_calls_begin_when_all_are_over_in_the_same_moment(self):
+        class Slow(Connection):
+            """Of a busy machine: the first byte takes the client all of the deadline."""
+
+            def receive(self) -> HttpAnswer | None:
+                time.sleep(DEADLINE)
+                return super().receive()
+
+        all_asked = threading.Event()
+        both_sent = threading.Barrier(2)
+
+        def script(line: Line) -> None:
+            line.read_request()
+            both_sent.wait(20)
+            all_asked.wait(20)
+            line.send(response(PAID)[:1])
+            line.hang()
+
+        with mock.patch.object(HttpBank, "connection_class", Slow):
+            bank = bank_at(self.peer(script).url, connections=2)
+        calls = [bank.pay_later(PAYMENT, send_before=float("inf")) for _ in range(4)]
+        all_asked.set()
+        self.assertFalse(wait(calls, 10).not_done)
 
 
 class LostAnswerTest(PeerTestCase):
