@@ -35,20 +35,27 @@ FAULTS: dict[str, dict[str, Any] | None] = {
     "reset": {"mode": "reset"},
     "html_404": {"mode": "html_404"},
     "redirect": {"mode": "redirect"},
-    "stale_lookup": {"mode": "accept_close", "lookup_mode": "not_found"},
+    "stale_lookup": {"mode": "accept_close", "lookup_mode": "stale"},
     "dead_lookup": {"mode": "accept_close", "lookup_mode": "error"},
 }
-# One of each kind of trace: paid or not, answered or not, booked now or later.
-TYPICAL_FAULTS = (
-    "normal",
-    "refuse",
-    "accept_hang",
-    "accept_close",
-    "late_booking",
-    "reset",
-    "stale_lookup",
-)
-# With late booking a payment shows this much later: longer than a sweep takes to ask.
+# What the service is told is the same as with the other fault, and so is what was paid: all
+# that comes after the HTTP client is the same. (A sweep compares the stories' events.)
+TWINS = {
+    "slow": "normal",
+    "accept_reset": "accept_close",
+    "accept_500": "accept_close",
+    "drip": "accept_hang",
+    "garbage": "accept_close",
+    "truncated": "accept_close",
+    "wrong_reference": "accept_close",
+    "wrong_amount": "accept_close",
+    "html_404": "reset",
+    "redirect": "reset",
+}
+# Nobody sees these of a bank that is never asked.
+LOOK_UP_FAULTS = ("stale_lookup", "dead_lookup")
+# Of these a payment shows later, by this much: longer than a sweep takes to ask.
+LATE_FAULTS = ("late_booking", "stale_lookup")
 BOOKING_DELAY = 1.2
 CALM: dict[str, Any] = {
     "mode": "normal",

@@ -1,7 +1,8 @@
 """Sweeps one database: many crash points at the same time, each in a slot of its own.
 
-A slot is a database and a bank simulator. This process imports Django once and forks for
-each point, so that a point costs milliseconds of work; what takes time is waiting for
+A slot is a database, a bank simulator and a process that goes on after each crash. This
+process imports Django once and forks those, and they fork whom the crash happens to, so
+that a point costs some hundredths of a second of work; what takes time is waiting for
 leases to end, which many slots do together.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import itertools
 import json
 import os
 import signal
@@ -16,7 +18,10 @@ import sys
 import time
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from multiprocessing.connection import wait as wait_for_any
 from pathlib import Path
 
 import django
@@ -27,7 +32,7 @@ from django.core import checks  # noqa: E402 (needs the line above)
 from django.db import connection  # noqa: E402
 
 from drills import databases, point  # noqa: E402
-from drills.bank import FAULTS, KINDS, TYPICAL_FAULTS, Simulator  # noqa: E402
+from drills.bank import FAULTS, KINDS, LOOK_UP_FAULTS, TWINS, Simulator  # noqa: E402
 from drills.broken import BROKEN  # noqa: E402
 from drills.crash_sweep import options_of  # noqa: E402
 from drills.forking import die_with_parent, fork  # noqa: E402
@@ -35,11 +40,13 @@ from drills.point import Point, Verdict  # noqa: E402
 from drills.totals import Totals  # noqa: E402
 
 # A story may have a few events more than the one that was counted: threads and clocks.
-MORE_EVENTS = 20
+MORE_EVENTS = 60
 # A database is emptied after so many points: a small one is verified faster.
 POINTS_BEFORE_EMPTYING = 25
+# Longer than any run takes; one that takes longer is wrong.
+RUN_SECONDS = 120
 PROGRESS_SECONDS = 5.0
-SWEPT = ("kill", "error", "soft-limit", "freeze")
+SWEPT = ("kill", "kill-in-call", "freeze", "error", "soft-limit")
 
 
 class Slot:
@@ -50,31 +57,38 @@ class Slot:
         self.folder = folder / f"slot-{number}"
         self.folder.mkdir()
         self.bank = Simulator(self.folder)
-        self._uses = 0
+        self._pipe: Connection | None = None
 
-    def start(self, at: Point) -> int:
-        """Run a crash point in a process of its own; return its pid."""
-        self._uses += 1
-        emptied = self._uses % POINTS_BEFORE_EMPTYING == 0
-        return fork(lambda: self._run(at, emptied))
+    def start(self, at: Point) -> Connection:
+        """Have a crash point run; when something comes out of the pipe, it is over."""
+        if self._pipe is None:
+            self._pipe, theirs = Pipe()
+            fork(lambda: self._serve(theirs))
+            theirs.close()
+        self._pipe.send(at)
+        return self._pipe
 
-    def _run(self, at: Point, emptied: bool) -> None:
-        log = os.open(self.folder / "log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    def _serve(self, pipe: Connection) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+        log = os.open(self.folder / "log", flags)
         os.dup2(log, 1)
         os.dup2(log, 2)
-        if emptied:
-            databases.use(self.database)
-            databases.empty()
-        verdict = point.run(at, self.database, self.bank)
-        (self.folder / "verdict").write_text(json.dumps(asdict(verdict)))
+        databases.use(self.database)
+        for uses in itertools.count(1):
+            at = pipe.recv()
+            os.ftruncate(log, 0)
+            signal.alarm(RUN_SECONDS)
+            if uses % POINTS_BEFORE_EMPTYING == 0:
+                databases.empty()
+            pipe.send(point.run(at, self.bank))
+            signal.alarm(0)
 
-    def verdict(self, at: Point) -> Verdict:
-        """What the process wrote; one that wrote nothing is wrong."""
-        file = self.folder / "verdict"
+    def verdict(self, at: Point, pipe: Connection) -> Verdict:
+        """What the process says; that it died is something wrong."""
         try:
-            verdict = Verdict(**{**json.loads(file.read_text()), "point": at})
-            file.unlink()
-        except FileNotFoundError:
+            verdict: Verdict = pipe.recv()
+        except EOFError:
+            self._pipe = None
             verdict = Verdict(at, wrong=["the run did not come to its end"])
         if verdict.wrong:
             log = (self.folder / "log").read_text(errors="replace")
@@ -90,6 +104,7 @@ class Sweep:
         self._sample = sample
         self._seed = seed
         self._counted: dict[Point, int] = {}
+        self._traces: dict[Point, int] = {}
 
     @property
     def waiting(self) -> int:
@@ -98,28 +113,28 @@ class Sweep:
     def run(self, slots: list[Slot], limit: int | None) -> Iterator[Verdict]:
         """Yield a verdict for each point, as they come."""
         free, started = list(slots), 0
-        running: dict[int, tuple[Slot, Point]] = {}
+        running: dict[Connection, tuple[Slot, Point]] = {}
         while running or (self._waiting and (limit is None or started < limit)):
             while free and self._waiting and (limit is None or started < limit):
                 slot, at = free.pop(), self._waiting.popleft()
                 running[slot.start(at)] = (slot, at)
                 started += 1
-            pid, _ = os.waitpid(-1, 0)
-            if pid not in running:
-                raise RuntimeError("a bank simulator has ended")
-            slot, at = running.pop(pid)
-            free.append(slot)
-            verdict = slot.verdict(at)
-            self._plan_more(verdict)
-            yield verdict
+            over = wait_for_any(list(running))
+            for pipe in [pipe for pipe in running if pipe in over]:
+                slot, at = running.pop(pipe)
+                verdict = slot.verdict(at, pipe)
+                free.append(slot)
+                self._plan_more(verdict)
+                yield verdict
 
     def _plan_more(self, verdict: Verdict) -> None:
         at = verdict.point
         story = replace(at, at=0)
         if at.at == 0:
             count = self._counted[story] = verdict.events
-            # Before the first call nobody knows what is wrong with the bank.
-            start = 1 if at.fault == "normal" else max(1, verdict.first_call)
+            self._traces[story] = verdict.trace
+            self._check_twin(story)
+            start = _first_of(verdict)
             step = 1
             if self._sample:
                 step = max(1, (count - start) // self._sample)
@@ -135,6 +150,26 @@ class Sweep:
         ):
             self._waiting.appendleft(replace(story, at=at.at + 1))
 
+    def _check_twin(self, story: Point) -> None:
+        """Sweep all of a story that has other events than it should have in common."""
+        if story.action != "kill-in-call" or story.fault not in TWINS:
+            return
+        twin = replace(story, fault=TWINS[story.fault], action="kill")
+        if self._traces.get(twin) != self._traces[story]:
+            self._waiting.append(replace(story, action="kill"))
+
+
+def _first_of(verdict: Verdict) -> int:
+    """The first event that needs a run of its own.
+
+    Who is killed before the first call knows nothing of what is wrong with the bank, and
+    who goes on finds a bank that is well again: the same under every fault.
+    """
+    at = verdict.point
+    if at.action != "kill" or at.fault == "normal":
+        return 1
+    return max(1, verdict.first_call)
+
 
 def stories_of(options: argparse.Namespace) -> list[Point]:
     """Every combination that is asked for."""
@@ -147,13 +182,18 @@ def stories_of(options: argparse.Namespace) -> list[Point]:
 
 
 def _faults_of(kind: str, action: str) -> list[str]:
-    """All faults for the bank that can do everything, and for kills.
+    """The faults that make a difference.
 
-    Faults that leave the same trace (paid or not, answered or not) are the same to what
-    comes after the HTTP client, so the others live one of each.
+    A fault with a twin does so while the bank is being called; nothing else happens then
+    but kills. Where the soft limit strikes, the bank has no part in it: one fault of each
+    end of a payment will do.
     """
-    all_faults = kind == "able" and action == "kill"
-    return list(FAULTS) if all_faults else list(TYPICAL_FAULTS)
+    if action == "soft-limit":
+        return ["normal", "refuse", "accept_close", "late_booking"]
+    faults = [
+        fault for fault in FAULTS if KINDS[kind].looks_up or fault not in LOOK_UP_FAULTS
+    ]
+    return [fault for fault in faults if (fault in TWINS) == (action == "kill-in-call")]
 
 
 def main() -> int:
@@ -180,6 +220,7 @@ def main() -> int:
             slot.bank.wait()
         totals = _sweep(name, options, slots)
     finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         for slot in slots:
             slot.bank.stop()
         made.drop()

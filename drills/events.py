@@ -3,6 +3,10 @@
 An event is a moment between two effects on the world: before and after each SQL
 statement, each COMMIT, and each call to the bank. What the product does is not changed:
 an execute wrapper, the connection's own `_commit` and the HTTP client's steps report.
+
+Note [One moment]: between the end of an effect and the beginning of the next one a process
+changes only itself. Killed there, it leaves the same world wherever it was; so a kill is
+tried after each statement and COMMIT, and not once more before the next.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
+from zlib import crc32
 
 from celery.exceptions import SoftTimeLimitExceeded
 from django.conf import settings
@@ -33,41 +38,47 @@ class Trail:
 
     def __init__(self) -> None:
         self._memory = mmap.mmap(-1, 4096)
-        self._first_call = 0
 
-    def write(self, count: int, label: str) -> None:
-        if not self._first_call and label.startswith("bank"):
-            self._first_call = count
-        line = f"{count} {self._first_call} {label}".encode()[:LABEL_BYTES]
+    def write(self, count: int, first_call: int, trace: int, label: str) -> None:
+        line = f"{count} {first_call} {trace} {label}".encode()[:LABEL_BYTES]
         self._memory[: LABEL_BYTES + 1] = line.ljust(LABEL_BYTES + 1)
 
-    def read(self) -> tuple[int, int, str]:
-        """The number of the last event, that of the first call to the bank, its name."""
+    def read(self) -> tuple[int, int, int, str]:
+        """How many events counted, which was the first call, all names' sum, the last."""
         line = self._memory[:LABEL_BYTES].decode("utf-8", "replace").strip(" \x00")
-        count, first_call, label = ([*line.split(" ", 2), "", "", ""])[:3]
-        return int(count or 0), int(first_call or 0), label
+        if not line:
+            return 0, 0, 0, ""
+        count, first_call, trace, label = line.split(" ", 3)
+        return int(count), int(first_call), int(trace), label
 
 
 class Tripwire:
-    """Counts the events whose name starts with `kind`; acts at number `at`, once."""
+    """Counts the events whose name starts as one of `kinds`; acts at number `at`, once."""
 
-    def __init__(self, trail: Trail, *, at: int, act: Action, kind: str = "") -> None:
+    def __init__(
+        self, trail: Trail, *, at: int, act: Action, kinds: tuple[str, ...]
+    ) -> None:
         self._trail = trail
         self._at = at
         self._act = act
-        self._kind = kind
+        self._kinds = kinds
         self._count = 0
+        self._first_call = 0
+        # The same for the same events: threads may take turns otherwise each time.
+        self._trace = 0
         # Calls to the bank are made by other threads than the statements.
         self._lock = threading.Lock()
 
     def __call__(self, label: str) -> None:
-        if not label.startswith(self._kind):
-            return
+        counts = label.startswith(self._kinds)
         with self._lock:
-            self._count += 1
+            self._count += counts
             count = self._count
-            self._trail.write(count, label)
-        if count == self._at:
+            if not self._first_call and label.startswith("bank"):
+                self._first_call = count
+            self._trace = (self._trace + crc32(label.encode())) % 2**32
+            self._trail.write(count, self._first_call, self._trace, label)
+        if counts and count == self._at:
             self._act()
 
 
@@ -189,12 +200,13 @@ def _driver_error() -> Exception:
     return sqlite3.OperationalError("database is locked")
 
 
-ACTIONS: dict[str, tuple[Action, str]] = {
-    # What happens, and the kind of events at which it does.
-    "kill": (kill, ""),
-    "soft-limit": (exceed_soft_limit, ""),
-    "error": (lose_connection, "commit"),
-    "freeze": (freeze, "bank"),
+ACTIONS: dict[str, tuple[Action, tuple[str, ...]]] = {
+    # What happens, and the kinds of events at which it does.
+    "kill": (kill, ("sql after", "commit after", "bank", "gap")),  # Note [One moment]
+    "kill-in-call": (kill, ("bank", "gap")),
+    "soft-limit": (exceed_soft_limit, ("",)),
+    "error": (lose_connection, ("commit",)),
+    "freeze": (freeze, ("bank",)),
     # Not safe with every bank, and not part of a sweep unless asked for; docs/faults.md.
-    "freeze-gap": (freeze, "gap"),
+    "freeze-gap": (freeze, ("gap",)),
 }

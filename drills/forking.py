@@ -24,7 +24,8 @@ def die_with_parent(parent: int, signum: int = signal.SIGKILL) -> None:
 def fork(work: Callable[[], None]) -> int:
     """Run `work` in a forked child and return its pid; the child ends with it, or with us.
 
-    Call it from the main thread of a process without other threads or open connections.
+    Call it from the main thread of a process without open connections, whose other
+    threads, if any, wait for work: the child has none of them.
     """
     parent = os.getpid()
     pid = os.fork()

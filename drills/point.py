@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import signal
@@ -10,10 +11,10 @@ from dataclasses import dataclass, field
 
 from django.conf import settings
 from django.db import connections
+from django.test import override_settings
 
 from drills import events, judge, scenario
-from drills.bank import BOOKING_DELAY, FAULTS, KINDS, Simulator
-from drills.databases import use
+from drills.bank import BOOKING_DELAY, FAULTS, KINDS, LATE_FAULTS, Simulator
 from drills.forking import fork
 from drills.process import free_port
 from drills.scenario import Plan
@@ -22,8 +23,6 @@ from wallets.utils.bank import Abilities
 from wallets.utils.db import database_now
 from wallets.utils.third_party import HttpBank
 
-# Longer than any run takes; one that takes longer is wrong.
-RUN_SECONDS = 120
 DEDUPE_WINDOW = 86400.0
 # What the bank's operator declares; the simulator is always quicker than that.
 BOOKING_TIME = 1.25 * BOOKING_DELAY
@@ -38,6 +37,16 @@ class Point:
     action: str
     at: int
 
+    @property
+    def may_need_review(self) -> bool:
+        """Whether only a person can find out.
+
+        A bank without look-up only repeats a refusal that was lost, and repeated it proves
+        nothing: the first request may be paid, and be why the second is refused.
+        """
+        lost_refusal = self.kind == "dedupes" and self.fault == "refuse"
+        return self.kind == "bare" or lost_refusal
+
     def __str__(self) -> str:
         return f"{self.action} at {self.at}, bank {self.kind}, {self.fault}"
 
@@ -49,6 +58,7 @@ class Verdict:
     point: Point
     events: int = 0
     first_call: int = 0
+    trace: int = 0
     label: str = ""
     struck: bool = False
     reviewed: int = 0
@@ -56,21 +66,17 @@ class Verdict:
     wrong: list[str] = field(default_factory=list)
 
 
-def run(point: Point, database: str, bank: Simulator) -> Verdict:
+def run(point: Point, bank: Simulator) -> Verdict:
     """Live it in one process, go on in this one, and judge."""
-    signal.alarm(RUN_SECONDS)
     began = time.monotonic()
     kind = KINDS[point.kind]
     bank.become(point.fault, kind)
-    use(database)
     plan = Plan(WalletService.create().uuid, database_now())
     connections.close_all()
     trail = events.Trail()
     url = bank.url if FAULTS[point.fault] is not None else _closed_port()
-    told = time.monotonic()
     victim = fork(lambda: _live(point, plan, trail, url))
     _, status = os.waitpid(victim, os.WUNTRACED)
-    lied_for = time.monotonic() - told
     frozen = os.WIFSTOPPED(status)
     verdict = Verdict(point, *trail.read())
     verdict.struck = 0 < point.at <= verdict.events
@@ -78,39 +84,34 @@ def run(point: Point, database: str, bank: Simulator) -> Verdict:
         verdict.wrong.append(f"the story ended with {status}")
 
     bank.become("normal", kind)
-    able = _abilities(point)
-    calm_bank = HttpBank(bank.url, abilities=able, **events.limits())
-    settled = scenario.go_on(plan, calm_bank)
+    calm_bank = _client(bank.url, _abilities(point))
+    verdict.wrong += _go_on(point, plan, calm_bank)
     if frozen:
         os.kill(victim, signal.SIGCONT)
         os.waitpid(victim, 0)
-        settled = scenario.go_on(plan, calm_bank) and settled
-    if not settled:
-        verdict.wrong.append(f"not settled after {scenario.SETTLE_SECONDS} s")
+        verdict.wrong += _go_on(point, plan, calm_bank)
     _judge(verdict, plan, bank)
-    if point.fault == "stale_lookup" and lied_for >= believed_after():
-        # The machine was so slow that the bank denied for longer than it declares to:
-        # whoever is lied to for that long pays twice. Nothing is proved either way.
-        verdict.wrong = [what for what in verdict.wrong if "paid 2" not in what]
-        verdict.struck = False
     connections.close_all()
     verdict.seconds = time.monotonic() - began
     return verdict
 
 
-def believed_after() -> float:
-    """Seconds after which "not found" is believed, of a bank that books at once."""
-    longest = settings.WITHDRAWAL_LEASE + settings.THIRD_PARTY_DEADLINE
-    return max(settings.WITHDRAWAL_QUIET_PERIOD, longest)
+def _go_on(point: Point, plan: Plan, bank: HttpBank) -> list[str]:
+    """Go on, without an hour's patience where nothing but a person will help."""
+    patience = settings.WITHDRAWAL_REVIEW_AFTER
+    if point.may_need_review:
+        patience = settings.WITHDRAWAL_LEASE
+    with override_settings(WITHDRAWAL_REVIEW_AFTER=patience):
+        return scenario.go_on(plan, bank)
 
 
 def _judge(verdict: Verdict, plan: Plan, bank: Simulator) -> None:
     if verdict.point.fault == "late_booking":
         time.sleep(BOOKING_DELAY)
     payments = bank.payments([plan.wallet_uuid])
-    bare = verdict.point.kind == "bare"
-    verdict.wrong += judge.wrongs(plan, payments, may_need_review=bare)
-    if bare:
+    reviewed = verdict.point.may_need_review
+    verdict.wrong += judge.wrongs(plan, payments, may_need_review=reviewed)
+    if reviewed:
         verdict.reviewed = judge.review_all(plan, payments)
         verdict.wrong += judge.wrongs(plan, payments, may_need_review=False)
 
@@ -118,12 +119,18 @@ def _judge(verdict: Verdict, plan: Plan, bank: Simulator) -> None:
 def _live(point: Point, plan: Plan, trail: events.Trail, url: str) -> None:
     logging.disable(logging.WARNING)
     events.expect_soft_limit()
-    act, kind = events.ACTIONS[point.action]
-    trip = events.Tripwire(trail, at=point.at, act=act, kind=kind)
+    act, kinds = events.ACTIONS[point.action]
+    trip = events.Tripwire(trail, at=point.at, act=act, kinds=kinds)
     bank = events.WatchedBank(trip, url, _abilities(point))
     events.watch_database(trip)
     scenario.live(plan, bank)
     connections.close_all()
+
+
+@functools.cache
+def _client(url: str, abilities: Abilities) -> HttpBank:
+    """This process's client of a bank. Its threads are idle between two points."""
+    return HttpBank(url, abilities=abilities, **events.limits())
 
 
 def _abilities(point: Point) -> Abilities:
@@ -132,7 +139,7 @@ def _abilities(point: Point) -> Abilities:
         dedupes=able.dedupes,
         dedupe_window=DEDUPE_WINDOW if able.dedupes else 0,
         looks_up=able.looks_up,
-        booking_time=BOOKING_TIME if point.fault == "late_booking" else 0.0,
+        booking_time=BOOKING_TIME if point.fault in LATE_FAULTS else 0.0,
     )
 
 

@@ -28,8 +28,10 @@ SHORT_TIMES = {
     "WITHDRAWAL_HARD_TIME_LIMIT": "7",
     "WITHDRAWAL_LEASE": "8",
     "WITHDRAWAL_QUIET_PERIOD": "12",
-    "THIRD_PARTY_BOOKING_TIME": "1",
+    "THIRD_PARTY_BOOKING_TIME": "4",
 }
+# What the bank declares, and a little less: how long a payment may not show yet.
+BOOKING_DELAY = "3"
 # Settings of whoever starts a drill must not decide its outcome.
 _FOREIGN = ("DB_", "CELERY_", "THIRD_PARTY_", "WITHDRAWAL_", "BANK_", "DATABASE_URL")
 
@@ -106,6 +108,7 @@ class Bank(Process):
         settings = {
             "BANK_PORT": str(self.port),
             "BANK_DATA": str(folder / "bank.sqlite3"),
+            "BANK_BOOKING_DELAY": BOOKING_DELAY,
         }
         super().__init__(
             "bank",

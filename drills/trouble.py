@@ -33,7 +33,9 @@ BANK_MODES = (
     "redirect",
     "html_404",
 )
-LOOKUP_MODES = ("not_found", "error", "hang", "reset", "garbage")
+# Stale for as long as the bank declares, not longer: a bank that denies at any time what it
+# paid long ago has itself paid twice.
+LOOKUP_MODES = ("stale", "error", "hang", "reset", "garbage")
 
 
 class Trouble(Nemesis):
