@@ -26,7 +26,7 @@ WITH asked AS (
         AS item (place int, wallet uuid, amount bigint, key uuid)
 ), locked AS (
     SELECT id, uuid, balance + held AS total FROM wallets_wallet
-    WHERE uuid IN (SELECT wallet FROM asked)
+    WHERE uuid = ANY (ARRAY(SELECT wallet FROM asked))
     ORDER BY id FOR NO KEY UPDATE {skip_locked}
 ), planned AS (
     SELECT asked.*, locked.id AS wallet_id,

@@ -6,6 +6,7 @@ import threading
 import uuid
 from collections.abc import Callable
 from typing import Any
+from unittest import skipUnless
 
 from django.db import IntegrityError, connection, transaction
 from django.test import SimpleTestCase, skipUnlessDBFeature
@@ -205,6 +206,24 @@ class ConcurrentDepositTest(CommittingTestCase):
         self.assert_money(self.alice, balance=0)
 
 
+@skipUnless(connection.vendor == "postgresql", "a statement of PostgreSQL's")
+class DepositStatementTest(WalletTestCase):
+    def test_reads_no_wallet_but_those_it_is_about(self) -> None:
+        """Planned once for any number of deposits, it must not read the whole table."""
+        Wallet.objects.bulk_create([Wallet() for _ in range(2000)])
+        with connection.cursor() as cursor, CaptureQueriesContext(connection) as ran:
+            cursor.execute("ANALYZE wallets_wallet")
+            deposit_many([asked(self.alice, 1)])
+            text = next(q["sql"] for q in ran if "json_to_recordset" in q["sql"])
+            cursor.execute("SET LOCAL plan_cache_mode = force_generic_plan")
+            cursor.execute(f"PREPARE deposits AS {text}")
+            cursor.execute("EXPLAIN EXECUTE deposits('[]', now())")
+            plan = "\n".join(row for (row,) in cursor.fetchall())
+            cursor.execute("DEALLOCATE deposits")
+        self.assertIn("wallets_wallet_uuid_key", plan)
+        self.assertNotIn("Seq Scan", plan)
+
+
 class Worker:
     """A `work` that says what it was asked, and waits to be let go on."""
 
@@ -267,6 +286,24 @@ class GroupCommitTest(SimpleTestCase):
             self.ask(request)
         self.assertEqual(self.finish(), {1: 10, 2: 20, 3: 30})
         self.assertEqual(self.worker.groups, [[1], [2, 3]])
+
+    def test_waits_a_moment_for_as_many_as_came_last(self) -> None:
+        self.group = GroupCommit(self.worker, most=8, gather_seconds=30)
+        for request in (1, 2, 3):
+            self.ask(request)
+        self.worker.may_end.release()
+        while not self.group._gathering:
+            self.threads[0].join(0.001)
+        self.ask(4)
+        self.assertEqual(self.finish(), {1: 10, 2: 20, 3: 30, 4: 40})
+        self.assertEqual(self.worker.groups, [[1], [2, 3, 4]])
+
+    def test_goes_on_without_those_who_stay_away(self) -> None:
+        for request in (1, 2, 3):
+            self.ask(request)
+        self.finish()
+        self.assertEqual(self.group.run(4), 40)
+        self.assertEqual(self.worker.groups, [[1], [2, 3], [4]])
 
     def test_does_not_do_more_at_once_than_it_may(self) -> None:
         for request in range(1, 7):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from datetime import datetime, timezone
 
@@ -30,6 +31,10 @@ def parse(text: str) -> datetime:
         raise ValueError("beyond the years 1 to 9999 in UTC") from error
 
 
+@functools.lru_cache(maxsize=1024)
 def write(instant: datetime) -> str:
-    """Return the instant as every answer has it: in UTC, with a Z."""
+    """Return the instant as every answer has it: in UTC, with a Z.
+
+    Kept, because the deposits of one request share theirs.
+    """
     return instant.astimezone(timezone.utc).isoformat().replace("+00:00", "Z")

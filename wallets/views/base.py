@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import orjson
 from django.http import HttpResponse
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -12,6 +13,18 @@ from rest_framework.views import APIView
 
 from wallets.views import parameters
 from wallets.views.negotiation import Negotiation
+
+
+def json_answer(
+    data: Any, *, status: int = 200, headers: Mapping[str, str] | None = None
+) -> HttpResponse:
+    """The data as JSON: what an endpoint with one form of answer needs of a renderer."""
+    return HttpResponse(
+        orjson.dumps(data),
+        status=status,
+        content_type="application/json",
+        headers=headers,
+    )
 
 
 def no_content() -> HttpResponse:

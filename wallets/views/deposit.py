@@ -6,15 +6,15 @@ from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
+from django.http import HttpResponse
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
-from rest_framework.response import Response
 
 from wallets.serializers.deposit import deposit_answer, read_amount, read_item
 from wallets.services.deposit import MAX_MANY, Answer, DepositRequest, deposit_many
 from wallets.services.wallet import WalletService
 from wallets.views import idempotent
-from wallets.views.base import Endpoint
+from wallets.views.base import Endpoint, json_answer
 from wallets.views.errors import problem_of
 from wallets.views.parsers import read_array, read_object
 from wallets.views.problems import RequestRefused
@@ -23,11 +23,11 @@ from wallets.views.problems import RequestRefused
 class DepositView(Endpoint):
     """POST /wallets/<uuid>/deposit."""
 
-    def post(self, request: Request, wallet_uuid: UUID) -> Response:
+    def post(self, request: Request, wallet_uuid: UUID) -> HttpResponse:
         key = idempotent.key_of(request)
         amount = read_amount(read_object(request._request))
         deposit = WalletService.deposit(wallet_uuid, amount, key)
-        return Response(
+        return json_answer(
             deposit_answer(deposit), headers=idempotent.headers_of(deposit, key)
         )
 
@@ -39,11 +39,11 @@ class DepositListView(Endpoint):
     has no meaning and is ignored.
     """
 
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request) -> HttpResponse:
         items = [_read(item) for item in read_array(request._request, most=MAX_MANY)]
         wanted = [item for item in items if isinstance(item, DepositRequest)]
         made: Iterator[Answer] = iter(deposit_many(wanted))
-        return Response(
+        return json_answer(
             [
                 _line(next(made) if isinstance(item, DepositRequest) else item)
                 for item in items

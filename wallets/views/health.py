@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from django.http import HttpResponse
 from rest_framework.request import Request
-from rest_framework.response import Response
 
 from wallets.services import readiness
 from wallets.views import problems
-from wallets.views.base import Endpoint
+from wallets.views.base import Endpoint, json_answer
 from wallets.views.errors import RETRY_AFTER_OUTAGE
 
 
 class AliveView(Endpoint):
     """GET /healthz: the process answers. Touches nothing, so it never lies about others."""
 
-    def get(self, request: Request) -> Response:
-        return Response({"status": "ok"})
+    def get(self, request: Request) -> HttpResponse:
+        return json_answer({"status": "ok"})
 
 
 class ReadyView(Endpoint):
@@ -26,11 +25,11 @@ class ReadyView(Endpoint):
     every process out of service would only add to the trouble.
     """
 
-    def get(self, request: Request) -> HttpResponse | Response:
+    def get(self, request: Request) -> HttpResponse:
         found = readiness.look()
         report = {"checks": found.checks, "sweep_age_seconds": found.sweeps}
         if found.ready:
-            return Response({"status": found.status, **report})
+            return json_answer({"status": found.status, **report})
         ill = [
             name for name in ("database", "migrations") if found.checks[name] != "ok"
         ]

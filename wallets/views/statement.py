@@ -5,17 +5,16 @@ from __future__ import annotations
 from dataclasses import astuple
 from uuid import UUID
 
-from django.http import StreamingHttpResponse
+from django.http import HttpResponse, StreamingHttpResponse
 from django.utils import timezone
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
-from rest_framework.response import Response
 
 from wallets.models.wallet import Wallet
 from wallets.serializers.statement import balance_line, csv_rows, movement_line, text_of
 from wallets.services.statement import Point, Statement, balance_at, statement_of
 from wallets.utils import instants
-from wallets.views.base import Endpoint
+from wallets.views.base import Endpoint, json_answer
 from wallets.views.negotiation import CSVRenderer
 from wallets.views.pagination import Pages
 from wallets.views.parameters import check_order, instant, page_limit, refuse
@@ -34,7 +33,7 @@ class StatementView(Endpoint):
 
     def get(
         self, request: Request, wallet_uuid: UUID
-    ) -> Response | StreamingHttpResponse:
+    ) -> HttpResponse | StreamingHttpResponse:
         check_order(self.parameters, "from", "to")
         as_csv = isinstance(request.accepted_renderer, CSVRenderer)
         if as_csv:
@@ -42,7 +41,7 @@ class StatementView(Endpoint):
         wallet = Wallet.objects.get(uuid=wallet_uuid)
         return self._csv(wallet) if as_csv else self._page(request, wallet)
 
-    def _page(self, request: Request, wallet: Wallet) -> Response:
+    def _page(self, request: Request, wallet: Wallet) -> HttpResponse:
         pages = Pages(request, self.parameters)
         position = pages.position()
         if position is None:
@@ -58,7 +57,7 @@ class StatementView(Endpoint):
         if movements and movements[-1].sequence < closing.sequence:
             last = movements[-1].sequence
             following = [last, *astuple(opening), *astuple(closing)]
-        return Response(
+        return json_answer(
             {
                 "wallet": str(wallet.uuid),
                 "from": text_of(self.parameters.get("from")),
@@ -95,11 +94,11 @@ class BalanceView(Endpoint):
 
     known_parameters = {"at": instant}
 
-    def get(self, request: Request, wallet_uuid: UUID) -> Response:
+    def get(self, request: Request, wallet_uuid: UUID) -> HttpResponse:
         wallet = Wallet.objects.get(uuid=wallet_uuid)
         at = self.parameters.get("at")
         found = balance_at(wallet, at)
-        return Response(
+        return json_answer(
             {
                 "wallet": str(wallet_uuid),
                 "at": instants.write(at or timezone.now()),

@@ -6,8 +6,8 @@ from uuid import UUID
 
 from django.db import connection
 from django.db.models import QuerySet
+from django.http import HttpResponse
 from rest_framework.request import Request
-from rest_framework.response import Response
 
 from wallets.errors import NotCancelable
 from wallets.models.states import Event, State
@@ -16,7 +16,7 @@ from wallets.models.wallet import Wallet
 from wallets.serializers.strict import read_no_fields
 from wallets.serializers.transaction import transaction_line
 from wallets.services.withdrawal import WithdrawalService
-from wallets.views.base import Endpoint
+from wallets.views.base import Endpoint, json_answer
 from wallets.views.pagination import page_of
 from wallets.views.parameters import check_order, instant, one_of, page_limit
 from wallets.views.parsers import read_nothing
@@ -40,7 +40,7 @@ class TransactionListView(Endpoint):
         "created_to": "created_at__lt",
     }
 
-    def get(self, request: Request, wallet_uuid: UUID) -> Response:
+    def get(self, request: Request, wallet_uuid: UUID) -> HttpResponse:
         check_order(self.parameters, "created_from", "created_to")
         wallet = Wallet.objects.get(uuid=wallet_uuid)
         rows = _newest_first(wallet)
@@ -50,15 +50,17 @@ class TransactionListView(Endpoint):
         page, headers = page_of(rows, request, self.parameters)
         for row in page:
             row.wallet = wallet
-        return Response([transaction_line(row) for row in page], headers=headers)
+        return json_answer([transaction_line(row) for row in page], headers=headers)
 
 
 class TransactionView(Endpoint):
     """GET /wallets/<uuid>/transactions/<id>/."""
 
-    def get(self, request: Request, wallet_uuid: UUID, transaction_id: int) -> Response:
+    def get(
+        self, request: Request, wallet_uuid: UUID, transaction_id: int
+    ) -> HttpResponse:
         transaction = _transaction_of(wallet_uuid, transaction_id)
-        return Response(transaction_line(transaction))
+        return json_answer(transaction_line(transaction))
 
 
 class CancelView(Endpoint):
@@ -69,14 +71,14 @@ class CancelView(Endpoint):
 
     def post(
         self, request: Request, wallet_uuid: UUID, transaction_id: int
-    ) -> Response:
+    ) -> HttpResponse:
         read_no_fields(read_nothing(request._request))
         found = _transaction_of(wallet_uuid, transaction_id)
         if found.transaction_type != Transaction.TransactionType.WITHDRAWAL:
             raise NotCancelable(State.COMPLETED.value, Event.CANCEL.value)
         cancelled = WithdrawalService.cancel(found.pk)
         cancelled.wallet = found.wallet
-        return Response(transaction_line(cancelled))
+        return json_answer(transaction_line(cancelled))
 
 
 def _newest_first(wallet: Wallet) -> QuerySet[Transaction]:
