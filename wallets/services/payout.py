@@ -32,7 +32,7 @@ from wallets.services.transition import Move
 from wallets.utils import clock
 from wallets.utils.bank import Answer, Outcome, Payment
 from wallets.utils.batch import as_new, insert_rows
-from wallets.utils.db import database_now, lock_rows, run_in_transaction
+from wallets.utils.db import database_now, lock_rows, read_by_index, run_in_transaction
 
 INSUFFICIENT_BALANCE = "Insufficient balance"
 
@@ -113,7 +113,8 @@ def _claim(
     now: datetime,
     started: float,
 ) -> Claim:
-    rows = lock_rows(candidates[:limit], skip_locked=True)
+    with read_by_index():
+        rows = lock_rows(candidates[:limit], skip_locked=True)
     if not rows:
         return Claim()
     wallets = ledger.lock_wallets(row.wallet_id for row in rows)

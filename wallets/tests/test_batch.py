@@ -7,7 +7,21 @@ from django.db import transaction
 from wallets.errors import LostRace
 from wallets.models.wallet import Wallet
 from wallets.tests.base import WalletTestCase
-from wallets.utils.batch import GuardedUpdate, guarded_updates
+from wallets.utils.batch import GuardedUpdate, as_new, as_stored, guarded_updates
+
+
+class AsStoredTest(WalletTestCase):
+    def test_is_as_if_it_had_been_read(self) -> None:
+        read = Wallet.objects.get(pk=self.alice.pk)
+        columns = {name: getattr(read, name) for name in ("id", "uuid", "balance")}
+        made = as_stored(Wallet, **columns, created_at=read.created_at)
+        self.assertEqual(made, read)
+        self.assertEqual(made._state.__dict__, read._state.__dict__)
+        self.assertEqual(set(vars(made)), set(vars(read)))
+
+    def test_knows_only_columns(self) -> None:
+        with self.assertRaisesRegex(TypeError, "balanse"):
+            as_new(Wallet, balanse=1)
 
 
 class GuardedUpdatesTest(WalletTestCase):

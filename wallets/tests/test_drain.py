@@ -6,7 +6,7 @@ import threading
 import time
 from concurrent.futures import Future
 from datetime import timedelta
-from unittest import mock, skipIf
+from unittest import mock, skipIf, skipUnless
 
 from django.db import connection, transaction
 from django.test import override_settings
@@ -20,9 +20,9 @@ from wallets.services.drain import Drain, find_due, find_retryable
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests import builders
 from wallets.tests.base import CommittingTestCase, WalletTestCase, close_connections
-from wallets.tests.fakes import LOOKS_UP_ONLY, Does, FakeBank, InThisThread
+from wallets.tests.fakes import BARE, LOOKS_UP_ONLY, Does, FakeBank, InThisThread
 from wallets.utils.bank import Answer, Payment
-from wallets.utils.db import database_now, lock_rows
+from wallets.utils.db import database_now, lock_rows, read_by_index
 
 NO_TIME = 0.0
 
@@ -167,6 +167,70 @@ class ConcurrencyTest(DrainTestCase):
             self.assertEqual(self.drain(30), 10)
         self.assertEqual(paid_meanwhile, [True])
 
+    def test_claims_more_before_the_callers_run_dry(self):
+        """The first two calls end when five are claimed: two, two waiting, and one."""
+        claimed, claimed_five = [], threading.Event()
+
+        def claim(*args, **options) -> payout.Claim:
+            claim = payout_claim(*args, **options)
+            claimed.extend(claim.sendings)
+            if len(claimed) >= 5:
+                claimed_five.set()
+            return claim
+
+        in_time = []
+        self.bank.on_the_way = lambda _: in_time.append(claimed_five.wait(10))
+        for _ in range(6):
+            self.due_withdrawal(1)
+        payout_claim = payout.claim
+        with (
+            override_settings(WITHDRAWAL_CONCURRENCY=2, WITHDRAWAL_BATCH_SIZE=2),
+            mock.patch.object(drain.payout, "claim", claim),
+        ):
+            self.assertEqual(self.drain(30), 6)
+        self.assertEqual(in_time, [True] * 6)
+
+    def test_claims_no_more_than_it_calls_where_only_a_person_could_find_out(self):
+        at_most = []
+
+        def claim(*args, **options) -> payout.Claim:
+            at_most.append(options["limit"] + sweep._unanswered())
+            return payout_claim(*args, **options)
+
+        self.bank = FakeBank(BARE)
+        for _ in range(9):
+            self.due_withdrawal(1)
+        payout_claim = payout.claim
+        with (
+            override_settings(WITHDRAWAL_CONCURRENCY=3),
+            mock.patch.object(drain.payout, "claim", claim),
+        ):
+            sweep = Drain(find_due, bank=self.bank, seconds=30)
+            self.assertEqual(sweep.run(), 9)
+        self.assertEqual(max(at_most), 3)
+
+    def test_records_together_what_is_answered_while_it_gathers(self):
+        """One is answered at once, the others while its record is put off."""
+        sweep = Drain(find_due, bank=self.bank, seconds=30)
+        gathers = threading.Event()
+
+        def gather(seconds: float) -> None:
+            gathers.set()
+            ends = time.monotonic() + 10
+            while sweep._answered.qsize() < 3 and time.monotonic() < ends:
+                time.sleep(0.001)
+
+        self.bank.on_the_way = lambda payment: payment.amount == 1 or gathers.wait(10)
+        for amount in (1, 2, 2, 2):
+            self.due_withdrawal(amount)
+        with (
+            mock.patch.object(drain, "time", mock.Mock(sleep=gather)),
+            mock.patch.object(drain.payout, "record", wraps=payout.record) as record,
+        ):
+            self.assertEqual(sweep.run(), 4)
+        self.assertEqual(record.call_count, 1)
+        self.assertEqual(self.statuses(), ["COMPLETED"] * 4)
+
 
 class NoCirclesTest(DrainTestCase):
     """A loop that waits for others must not eat the machine meanwhile."""
@@ -217,6 +281,28 @@ class LockedRowsTest(CommittingTestCase):
         self.assertEqual([payment.amount for payment in self.bank.paid], [20])
         self.assertLess(took, 5)
         self.assertLess(claim.call_count, 120)
+
+
+@skipUnless(connection.vendor == "postgresql", "PostgreSQL's planner")
+class DueQueueTest(DrainTestCase):
+    books_must_be_right = False
+
+    def rows(self, kind: str, **columns) -> None:
+        Transaction.objects.bulk_create(
+            Transaction(wallet=self.alice, transaction_type=kind, amount=1, **columns)
+            for _ in range(3000)
+        )
+
+    def test_is_read_by_its_index_whatever_the_planner_believes(self):
+        """When the table was last counted, nothing in it was due."""
+        self.rows("DEPOSIT", status="COMPLETED", executed_at=self.now)
+        with connection.cursor() as cursor:
+            cursor.execute("ANALYZE wallets_transaction")
+        self.rows("WITHDRAWAL", scheduled_for=self.now)
+        with transaction.atomic(), read_by_index():
+            plan = find_due(self.after(1))[:32].explain()
+        self.assertIn("Index Scan using transaction_due", plan)
+        self.assertNotIn("Sort", plan)
 
 
 class SameThreadBank(FakeBank):

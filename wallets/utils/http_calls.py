@@ -143,9 +143,10 @@ class _Loop:
                 self._go_on(key.data, events)
         while self._connected:
             self._connection_made(*self._connected.popleft())
+        self._cut_overdue()
+        # Last: while a call waits for its turn, one is under way whose end wakes us.
         while self._handed_in and len(self._flying) < self._size:
             self._begin(self._handed_in.popleft())
-        self._cut_overdue()
 
     def _begin(self, call: _Call) -> None:
         call.ends = clock.elapsed() + self._deadline
