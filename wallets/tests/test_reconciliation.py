@@ -6,6 +6,8 @@ import io
 from typing import Any
 
 from django.core.management import CommandError, call_command
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from wallets.models.attempt import Attempt
 from wallets.models.ledger import Movement
@@ -200,6 +202,18 @@ class VerifyTest(Damage, WalletTestCase):
             found["movement_attempt"],
             [f"movement {self.alice.movements.latest('pk').pk}"],
         )
+
+    def test_finds_the_wrong_wallet_among_many(self) -> None:
+        """Read by the hundreds, each wallet's statement is still its own."""
+        others = Wallet.objects.bulk_create([Wallet() for _ in range(1200)])
+        for place in (0, 498, 499, 500, 1199):
+            self.deposit(place + 1, Wallet.objects.get(uuid=others[place].uuid))
+        Wallet.objects.filter(uuid=others[499].uuid).update(balance=1)
+        with CaptureQueriesContext(connection) as ran:
+            self.assertEqual(
+                self.found(), {"stored_balance": [f"wallet {others[499].uuid}"]}
+            )
+        self.assertLess(len(ran), 30)
 
     def test_shows_how_far_it_is(self):
         seen: list[int] = []
