@@ -93,6 +93,8 @@ class RunTestCase(unittest.TestCase):
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                # A shell's background jobs ignore it, and so would all that they start.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
         self.addCleanup(process.wait)
         self.addCleanup(process.kill)
