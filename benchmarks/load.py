@@ -107,10 +107,7 @@ def drive(
             sent += 1
         waiting = len(clients)
         while waiting:
-            ready = poll.poll(SECONDS_TO_ANSWER)
-            if not ready:
-                raise LoadError(f"no answer for {SECONDS_TO_ANSWER} s")
-            for number, _ in ready:
+            for number in _ready(poll):
                 client = clients[number]
                 body = client.receive()
                 if body is None:
@@ -129,6 +126,13 @@ def drive(
             client.sock.close()
     load.seconds = time.perf_counter() - began
     return load
+
+
+def _ready(poll: select.epoll) -> list[int]:
+    ready = [number for number, _ in poll.poll(SECONDS_TO_ANSWER)]
+    if not ready:
+        raise LoadError(f"no answer for {SECONDS_TO_ANSWER} s")
+    return ready
 
 
 def http_post(path: str, body: bytes, *headers: str) -> bytes:
