@@ -10,6 +10,7 @@ import json
 import random
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -54,6 +55,7 @@ ON CONFLICT (reference, once) DO NOTHING
 BOOK_NOW = "UPDATE decisions SET decided_at = ? WHERE reference = ? AND decided_at > ?"
 
 FOR_EVER = "9999"  # Sorts after every time of decision.
+LOCK_SECONDS = 30
 
 
 @dataclass(frozen=True)
@@ -216,9 +218,12 @@ class Store:
         if self._opened is None:
             # Every use is under the lock, so threads may share it.
             self._opened = sqlite3.connect(
-                self._path, timeout=30, isolation_level=None, check_same_thread=False
+                self._path,
+                timeout=LOCK_SECONDS,
+                isolation_level=None,
+                check_same_thread=False,
             )
-            self._opened.execute("PRAGMA journal_mode = WAL")
+            _switch_to_wal(self._opened)
             # A commit is in the operating system's hands before it returns, and
             # outlives kill -9 of this process. Only a power cut could lose the last
             # ones, which no test here provokes; FULL would cost an fsync a payment.
@@ -236,6 +241,21 @@ class Store:
                 connection.execute("ROLLBACK")
                 raise
             connection.execute("COMMIT")
+
+
+def _switch_to_wal(connection: sqlite3.Connection) -> None:
+    # On a new file that another worker switches at this moment SQLite refuses at once,
+    # whatever the time-out: waiting while both hold a lock could be a deadlock.
+    deadline = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            locked = error.sqlite_errorcode == sqlite3.SQLITE_BUSY
+            if not locked or time.monotonic() > deadline:
+                raise
+        time.sleep(0.01)
 
 
 def _now(delay: float = 0.0) -> str:

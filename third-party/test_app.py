@@ -11,6 +11,7 @@ import re
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,8 @@ from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
+
+from store import Store
 
 HERE = Path(__file__).resolve().parent
 WALLET = "a1b2c3d4-5e6f-4a8b-9c0d-1e2f3a4b5c6d"
@@ -664,6 +667,20 @@ class StartTest(BankTestCase):
             self.assertLess(time.monotonic(), deadline)
             time.sleep(0.05)
         self.assertEqual(bank.get("/faults")["failure_rate"], 0.75)
+
+    def test_waits_for_another_worker_that_has_just_made_the_file(self) -> None:
+        # It is not in WAL mode yet, and SQLite itself refuses to wait for that.
+        other = sqlite3.connect(
+            self.data, isolation_level=None, check_same_thread=False
+        )
+        self.addCleanup(other.close)
+        other.execute("CREATE TABLE anything (id)")
+        other.execute("BEGIN IMMEDIATE")
+        threading.Timer(0.2, other.execute, ["COMMIT"]).start()
+        store = Store(self.data)
+        self.addCleanup(store.close)
+        store.start(server="a worker", explicit={"failure_rate": 0.25})
+        self.assertEqual(store.faults().failure_rate, 0.25)
 
     def test_ends_at_once_whoever_hangs(self) -> None:
         for workers in (0, 2):
