@@ -55,7 +55,7 @@ class Attempt(BaseModel):
     answer = models.TextField(default="", blank=True)
 
     class Meta:
-        ordering = ["transaction", "number"]
+        ordering = ["transaction_id", "number"]
         indexes = [
             models.Index(fields=["open", "next_check_at"], name="attempt_to_check")
         ]

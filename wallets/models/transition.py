@@ -29,7 +29,7 @@ class Transition(models.Model):
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
-        ordering = ["transaction", "sequence"]
+        ordering = ["transaction_id", "sequence"]
         # What happened lately: asked by the console and by /metrics. Rows are never
         # changed, so keeping it costs one entry at its right edge.
         indexes = [models.Index(fields=["created_at"], name="transition_by_time")]

@@ -10,6 +10,7 @@ from unittest import mock, skipIf, skipUnless
 
 from django.db import connection, transaction
 from django.test import override_settings
+from django.test.utils import CaptureQueriesContext
 
 from wallets.errors import InsideTransaction
 from wallets.models.heartbeat import Heartbeat
@@ -312,6 +313,23 @@ class SameThreadBank(FakeBank):
         future: Future[Answer] = Future()
         future.set_result(self.pay(payment, send_before=send_before))
         return future
+
+
+class StatementsTest(DrainTestCase):
+    """A drain's statements…"""
+
+    def test_read_each_table_by_itself(self) -> None:
+        """In a join, rows counted wrongly made PostgreSQL read all there ever was."""
+        self.bank = SameThreadBank(LOOKS_UP_ONLY)
+        for _ in range(3):
+            self.due_withdrawal(10)
+        with CaptureQueriesContext(connection) as ran:
+            self.assertEqual(self.drain(1), 3)
+        asked = [query["sql"] for query in ran if query["sql"].startswith("SELECT")]
+        self.assertTrue(
+            any('"wallets_attempt"' in sql.replace("`", '"') for sql in asked)
+        )
+        self.assertEqual([sql for sql in asked if " JOIN " in sql], [])
 
 
 class DamagedWalletTest(DrainTestCase):
