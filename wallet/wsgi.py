@@ -7,6 +7,7 @@ import django
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "wallet.settings")
 django.setup(set_prefix=False)
 
-from wallets.views.wsgi import Handler  # noqa: E402 (needs the settings)
+from wallets.views.express import Express  # noqa: E402 (needs the settings)
+from wallets.views.wsgi import Handler  # noqa: E402
 
-application = Handler()
+application = Express(Handler())

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from wsgiref.util import setup_testing_defaults
 
 from django.apps import apps
 from django.conf import settings
@@ -88,6 +90,36 @@ class Api:
         for leak in (*LEAKS, settings.SECRET_KEY):
             assert leak not in text, (leak, text)
         return problem
+
+
+def call_wsgi(
+    application: Any,
+    path: str,
+    body: bytes = b"",
+    *,
+    wsgi_input: io.BytesIO | None = None,
+    **environ: Any,
+) -> tuple[str, dict[str, str], bytes]:
+    """Call an application as a server does; return status line, headers and body.
+
+    It is a POST of JSON unless `environ` says otherwise; None takes a variable away.
+    """
+    path, _, query = path.partition("?")
+    environ = {
+        "REQUEST_METHOD": "POST",
+        "HTTP_HOST": "testserver",
+        "PATH_INFO": path,
+        "QUERY_STRING": query,
+        "CONTENT_TYPE": "application/json",
+        "CONTENT_LENGTH": str(len(body)),
+        "wsgi.input": wsgi_input or io.BytesIO(body),
+        **environ,
+    }
+    environ = {k: v for k, v in environ.items() if v is not None}
+    setup_testing_defaults(environ)
+    started: list[Any] = []
+    text = b"".join(application(environ, lambda *args: started.extend(args)))
+    return started[0], dict(started[1]), text
 
 
 @contextmanager

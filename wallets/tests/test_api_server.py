@@ -14,7 +14,6 @@ import sys
 import time
 from types import SimpleNamespace
 from typing import Any
-from wsgiref.util import setup_testing_defaults
 
 from django.conf import settings
 from django.core.servers.basehttp import get_internal_wsgi_application
@@ -23,7 +22,7 @@ from django.db import close_old_connections
 from django.test import SimpleTestCase
 from gunicorn.http.unreader import SocketUnreader
 
-from wallets.tests.api import Api, nothing_written
+from wallets.tests.api import Api, call_wsgi, nothing_written
 from wallets.tests.base import WalletTestCase
 
 
@@ -42,25 +41,14 @@ class ServerTest(Api, WalletTestCase):
         **environ: Any,
     ) -> tuple[str, dict[str, str], Any]:
         """Call the application; return the status line, the headers and the JSON."""
-        path = path or self.path("deposit")
-        path, _, query = path.partition("?")
-        environ = {
-            "REQUEST_METHOD": "POST",
-            "HTTP_HOST": "testserver",
-            "PATH_INFO": path,
-            "QUERY_STRING": query,
-            "CONTENT_TYPE": "application/json",
-            "CONTENT_LENGTH": str(len(body)),
-            "wsgi.input": wsgi_input or io.BytesIO(body),
+        status, headers, text = call_wsgi(
+            get_internal_wsgi_application(),  # as settings and servers name it
+            path or self.path("deposit"),
+            body,
+            wsgi_input=wsgi_input,
             **environ,
-        }
-        environ = {k: v for k, v in environ.items() if v is not None}
-        setup_testing_defaults(environ)
-        started: list[Any] = []
-        application = get_internal_wsgi_application()  # as settings and servers name it
-        response = application(environ, lambda *args: started.extend(args))
-        text = b"".join(response)
-        return started[0], dict(started[1]), json.loads(text) if text else None
+        )
+        return status, headers, json.loads(text) if text else None
 
     def chunked(self, stream: io.BytesIO, **environ: Any) -> tuple[str, str]:
         options = {

@@ -35,12 +35,7 @@ def loads(body: bytes) -> Any:
         raise NotStrictJSON("The body is not UTF-8.") from None
     _check_depth(text)
     try:
-        value = json.loads(
-            text,
-            object_pairs_hook=_without_duplicates,
-            parse_constant=_no_constant,
-            parse_int=_parse_int,
-        )
+        value = _DECODER.decode(text)
     except NotStrictJSON:
         raise
     except (ValueError, RecursionError):
@@ -92,3 +87,11 @@ def _parse_int(digits: str) -> int | float:
     if len(digits) > MAX_DIGITS or digits == "-0":
         return float(digits)
     return int(digits)
+
+
+# Made once: `json.loads` would make one for each body.
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_without_duplicates,
+    parse_constant=_no_constant,
+    parse_int=_parse_int,
+)

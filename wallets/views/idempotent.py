@@ -18,14 +18,20 @@ _KEY = re.compile(rf'("?)({_UUID})\1', re.I)
 def key_of(request: Request) -> uuid.UUID | None:
     """Return the key that the client sent, None where it sent none.
 
+    :raises InvalidIdempotencyKey: see `parse`.
+    """
+    sent = request.headers.get(HEADER)
+    return None if sent is None else parse(sent)
+
+
+def parse(sent: str) -> uuid.UUID:
+    """Return the key that the header names.
+
     A UUID, bare or as a quoted structured-field string (RFC 9651), in either case. The
     header sent twice arrives joined by a comma and is refused with the rest.
 
     :raises InvalidIdempotencyKey: for anything else.
     """
-    sent = request.headers.get(HEADER)
-    if sent is None:
-        return None
     match = _KEY.fullmatch(sent)
     if match is None:
         raise InvalidIdempotencyKey("Send one UUID, bare or quoted.", field=HEADER)

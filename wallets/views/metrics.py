@@ -57,12 +57,16 @@ def count_requests(
         match = request.resolver_match
         route = match.route if match and match.route else "none"
         method = request.method if request.method in METHODS else "other"
-        status = str(response.status_code)
-        request_metrics.REQUESTS.labels(method, route, status).inc()
-        request_metrics.SECONDS.labels(method, route).observe(clock.elapsed() - began)
+        count(str(method), route, response.status_code, began)
         return response
 
     return middleware
+
+
+def count(method: str, route: str, status: int, began: float) -> None:
+    """Count and time a request that began at `began` (`clock.elapsed()`)."""
+    request_metrics.REQUESTS.labels(method, route, str(status)).inc()
+    request_metrics.SECONDS.labels(method, route).observe(clock.elapsed() - began)
 
 
 class _Families(Collector):

@@ -8,7 +8,8 @@ from __future__ import annotations
 import logging
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import structlog
 from django.http import HttpRequest
@@ -31,29 +32,40 @@ def log_requests(
     """Give each request an id, its proxy's or a new one, and log how it was answered."""
 
     def middleware(request: HttpRequest) -> HttpResponseBase:
-        given = request.headers.get(HEADER, "")
-        request_id = given if _ID.fullmatch(given) else uuid.uuid4().hex
         began = clock.elapsed()
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
+        with identified(request.headers.get(HEADER, "")) as request_id:
             response = get_response(request)
             response.headers.setdefault(HEADER, request_id)
-            logger.log(
-                _level(request, response),
-                "request",
-                extra={
-                    "method": request.method,
-                    "path": request.path,
-                    "status": response.status_code,
-                    "ms": round((clock.elapsed() - began) * 1000, 1),
-                },
-            )
+            write(str(request.method), request.path, response.status_code, began)
         return response
 
     return middleware
 
 
-def _level(request: HttpRequest, response: HttpResponseBase) -> int:
-    if response.status_code >= 500:
+@contextmanager
+def identified(given: str) -> Iterator[str]:
+    """The id of a request; each line that is written meanwhile has it."""
+    request_id = given if _ID.fullmatch(given) else uuid.uuid4().hex
+    with structlog.contextvars.bound_contextvars(request_id=request_id):
+        yield request_id
+
+
+def write(method: str, path: str, status: int, began: float) -> None:
+    """Write the line about a request that began at `began` (`clock.elapsed()`)."""
+    logger.log(
+        _level(path, status),
+        "request",
+        extra={
+            "method": method,
+            "path": path,
+            "status": status,
+            "ms": round((clock.elapsed() - began) * 1000, 1),
+        },
+    )
+
+
+def _level(path: str, status: int) -> int:
+    if status >= 500:
         return logging.ERROR
-    quiet = request.path in _QUIET or request.path.startswith("/static/")
+    quiet = path in _QUIET or path.startswith("/static/")
     return logging.DEBUG if quiet else logging.INFO

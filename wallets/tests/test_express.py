@@ -1,0 +1,216 @@
+"""The short way for deposits: what it answers is what Django answers, or Django does."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import re
+import uuid
+from typing import Any
+from unittest import mock
+
+from django.core.signals import request_started
+from django.db import OperationalError, close_old_connections
+from django.test import override_settings
+
+from wallets.models.transaction import Transaction
+from wallets.models.wallet import Wallet
+from wallets.services.wallet import WalletService
+from wallets.tests.api import Api, call_wsgi, nothing_written
+from wallets.tests.base import WalletTestCase
+from wallets.utils import request_metrics
+from wallets.views import express
+from wallets.views.express import Express
+from wallets.views.wsgi import Handler
+
+Found = tuple[str, dict[str, str], bytes]
+PLAIN = b'{"amount": 5}'
+
+
+class ExpressTestCase(Api, WalletTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        # A new request closes old connections; the test's transaction is on this one.
+        request_started.disconnect(close_old_connections)
+        self.addCleanup(request_started.connect, close_old_connections)
+        self.django = Handler()
+        self.passed_on = 0
+        self.express = Express(self._pass_on)
+        # From the first one it learns how such a request is answered.
+        charlie = WalletService.create()
+        self.assertEqual(self.send(charlie, new_key())[0], "200 OK")
+        self.assertEqual(self.passed_on, 1)
+        self.passed_on = 0
+
+    def _pass_on(self, *args: Any) -> Any:
+        self.passed_on += 1
+        return self.django(*args)
+
+    def send(
+        self,
+        wallet: Wallet,
+        key: str | None,
+        body: bytes = PLAIN,
+        to: Any = None,
+        **environ: Any,
+    ) -> Found:
+        path = self.path(environ.pop("action", "deposit"), wallet=wallet)
+        environ = {"RAW_URI": path, "HTTP_IDEMPOTENCY_KEY": key, **environ}
+        return call_wsgi(to or self.express, path, body, **environ)
+
+
+def new_key() -> str:
+    return str(uuid.uuid4())
+
+
+def comparable(found: Found, wallet: Wallet) -> Any:
+    """The answer without what differs between any two deposits."""
+    status, headers, body = found
+    text = body.decode().replace(str(wallet.uuid), "WALLET")
+    text = re.sub(r'"id":[0-9]+', '"id":ID', text)
+    text = re.sub(r'"[0-9-]+T[0-9:.]+Z"', '"TIME"', text)
+    own = {"X-Request-ID", "Content-Length"}
+    return status, {k: v for k, v in headers.items() if k not in own}, text
+
+
+class ExpressTest(ExpressTestCase):
+    """The short way…"""
+
+    def test_answers_a_deposit_and_its_replay_as_django_does(self) -> None:
+        for environ in (
+            {},
+            {"HTTP_USER_AGENT": "curl", "HTTP_COOKIE": "sessionid=1"},
+            {"HTTP_X_REQUEST_ID": "0123456789abcdef"},
+            {"HTTP_X_REQUEST_ID": "no id, at all"},
+        ):
+            keys = new_key(), new_key()
+            for written in (str, str.upper, '"{}"'.format):
+                with self.subTest(environ=environ, key=written("key")):
+                    short = self.send(self.alice, written(keys[0]), **environ)
+                    long = self.send(
+                        self.bob, written(keys[1]), to=self.django, **environ
+                    )
+                    self.assertEqual(
+                        comparable(short, self.alice), comparable(long, self.bob)
+                    )
+                    given = environ.get("HTTP_X_REQUEST_ID", "")
+                    for _, headers, body in (short, long):
+                        self.assertEqual(headers["Content-Length"], str(len(body)))
+                        self.assertEqual(
+                            headers["X-Request-ID"] == given, given.isalnum()
+                        )
+        self.assertEqual(self.passed_on, 0, "it went the long way")
+
+    def test_writes_the_line_and_the_count_that_django_would(self) -> None:
+        found = []
+        for application in (self.express, self.django):
+            with (
+                override_settings(METRICS_ENABLED=True),
+                mock.patch.object(request_metrics.REQUESTS, "labels") as labels,
+                self.assertLogs("wallets.views.request_log") as logs,
+            ):
+                self.send(self.alice, new_key(), to=application)
+            (record,) = logs.records
+            line = (record.levelno, record.msg, record.method, record.path, record.status)  # type: ignore[attr-defined]
+            found.append((line, labels.call_args))
+        self.assertEqual(found[0][0], found[1][0])
+        self.assertEqual(found[0][0][0], logging.INFO)
+        self.assertEqual(
+            found[0][1], mock.call("POST", "wallets/<uuid:wallet_uuid>/deposit", "200")
+        )
+
+    def test_leaves_to_django_what_is_not_plain(self) -> None:
+        key, accepts = new_key(), "application/problem+json, text/html"
+        for name, environ in {
+            "no key": {"key": None},
+            "charset": {"CONTENT_TYPE": "application/json; charset=utf-8"},
+            "form": {"CONTENT_TYPE": "text/plain"},
+            "query": {"QUERY_STRING": "a=1"},
+            "slash": {"action": "deposit/"},
+            "encoded": {"RAW_URI": self.path("deposit").replace("/d", "%2Fd")},
+            "mounted": {"SCRIPT_NAME": "/below"},
+            "method": {"REQUEST_METHOD": "PUT"},
+            "coding": {"HTTP_CONTENT_ENCODING": "gzip"},
+            "chunks": {"HTTP_TRANSFER_ENCODING": "chunked"},
+            "length": {"CONTENT_LENGTH": "+13"},
+            "long": {"CONTENT_LENGTH": "1000"},
+            "host": {"HTTP_HOST": "elsewhere.example"},
+            "accept": {"HTTP_ACCEPT": accepts},
+            "secure": {"wsgi.url_scheme": "https"},
+        }.items():
+            with self.subTest(name):
+                self.passed_on = 0
+                environ = {"key": key, **environ}
+                self.send(self.alice, environ.pop("key"), **environ)
+                self.assertEqual(self.passed_on, 1)
+
+    def test_leaves_every_refusal_to_django(self) -> None:
+        used = new_key()
+        self.send(self.alice, used)
+        stranger = Wallet(uuid=uuid.uuid4())
+        for name, (wallet, key, body, code) in {
+            "nothing": (self.alice, new_key(), b'{"amount": 0}', "amount_invalid"),
+            "text": (self.alice, new_key(), b'{"amount": "5"}', "amount_invalid"),
+            "true": (self.alice, new_key(), b'{"amount": true}', "amount_invalid"),
+            "twice": (
+                self.alice,
+                new_key(),
+                b'{"amount":1,"amount":2}',
+                "json_invalid",
+            ),
+            "more": (self.alice, new_key(), b'{"amount": 1, "x": 1}', "unknown_field"),
+            "array": (self.alice, new_key(), b"[5]", "json_invalid"),
+            "broken": (self.alice, new_key(), b'{"amount": 5', "json_invalid"),
+            "key": (self.alice, "no-uuid", PLAIN, "idempotency_key_invalid"),
+            "keys": (self.alice, f"{used}, {used}", PLAIN, "idempotency_key_invalid"),
+            "used": (self.alice, used, b'{"amount": 6}', "idempotency_key_reused"),
+            "wallet": (stranger, new_key(), PLAIN, "wallet_not_found"),
+        }.items():
+            with self.subTest(name), nothing_written():
+                self.passed_on = 0
+                _, headers, answer = self.send(wallet, key, body)
+                self.assertEqual(headers["Content-Type"], "application/problem+json")
+                self.assertEqual(json.loads(answer)["code"], code)
+                self.assertEqual(self.passed_on, 1)
+
+    def test_leaves_a_body_that_breaks_off_to_django(self) -> None:
+        class Broken(io.BytesIO):
+            def read(self, size: int | None = -1) -> bytes:
+                raise OSError("connection reset")
+
+        for options in (
+            {"wsgi_input": Broken(), "CONTENT_LENGTH": "13"},
+            {"CONTENT_LENGTH": "14"},
+        ):
+            with nothing_written():
+                _, _, answer = self.send(self.alice, new_key(), **options)
+                self.assertEqual(json.loads(answer)["code"], "body_incomplete")
+
+    def test_asks_django_after_trouble_and_deposits_once(self) -> None:
+        """The COMMIT has happened, and nobody was told."""
+
+        def deposit(*args: Any) -> Transaction:
+            with mock.patch.object(express, "WalletService", WalletService):
+                WalletService.deposit(*args)
+            raise OperationalError("the connection is lost")
+
+        with mock.patch.object(express, "WalletService") as service:
+            service.deposit.side_effect = deposit
+            status, headers, _ = self.send(self.alice, new_key())
+        self.assertEqual((status, self.passed_on), ("200 OK", 1))
+        self.assertEqual(headers["Idempotent-Replayed"], "true")
+        self.assert_money(self.alice, balance=5)
+
+    def test_learns_from_no_refusal(self) -> None:
+        for _ in range(2):
+            status, _, _ = self.send(self.alice, new_key(), HTTP_HOST="evil.example")
+            self.assertEqual(status, "400 Bad Request")
+        self.assertEqual(self.passed_on, 2)
+
+    def test_learns_no_more_kinds_than_it_has_room_for(self) -> None:
+        with mock.patch.object(express, "MAX_KINDS", 2):
+            for _ in range(2):
+                for kind in ("*/*", "application/json", "application/*"):
+                    self.send(self.alice, new_key(), HTTP_ACCEPT=kind)
+        self.assertEqual(self.passed_on, 3 + 2)

@@ -1,0 +1,140 @@
+"""The short way for deposits: what is plainly one does not pass through Django.
+
+A deposit's own work is a fraction of what a request costs in the framework around it, so
+it is called from here, at WSGI's door. The rules are the same functions' as on the long
+way, and there is no refusal here: whatever is not plain, is refused, or fails is handed to
+Django, which answers it. That asks for nothing twice: what goes this way has an
+idempotency key. docs/decisions/0011-a-short-way-for-deposits.md has the measurements.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import uuid
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import orjson
+from django.conf import settings
+from django.core.signals import request_started
+from django.urls import resolve
+
+from wallets.models.transaction import Transaction
+from wallets.serializers.deposit import deposit_answer, read_amount
+from wallets.services.wallet import WalletService
+from wallets.utils import clock, strict_json
+from wallets.views import idempotent, metrics, request_log
+
+Environ = dict[str, Any]
+StartResponse = Callable[..., Any]
+Application = Callable[[Environ, StartResponse], Iterable[bytes]]
+Headers = list[tuple[str, str]]
+
+_UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+_PATH = re.compile(f"/wallets/({_UUID})/deposit")
+_LENGTH = re.compile("[1-9][0-9]{0,2}")
+_UNUSUAL = {"HTTP_TRANSFER_ENCODING", "HTTP_CONTENT_ENCODING"}
+# What differs between two answers to deposits of one kind.
+_OWN = {"content-length", "x-request-id", "idempotent-replayed"}
+# Clients choose what makes a kind; no memory is theirs to fill.
+MAX_KINDS = 100
+
+
+class Express:
+    """A WSGI application in front of Django's: answers plain deposits, hands on the rest.
+
+    Whether a host is served, a connection must be secure, a form of answer can be had,
+    and which headers an answer has, it learns from Django's answer to the first deposit
+    of a kind: that is what such requests may differ in.
+    """
+
+    def __init__(self, application: Application) -> None:
+        self._application = application
+        self._headers: dict[tuple[Any, ...], Headers] = {}
+
+    def __call__(
+        self, environ: Environ, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        path = _PATH.fullmatch(environ.get("PATH_INFO", ""))
+        if path is None or not _is_plain(environ):
+            return self._application(environ, start_response)
+        kind = tuple(map(environ.get, ("wsgi.url_scheme", "HTTP_HOST", "HTTP_ACCEPT")))
+        headers = self._headers.get(kind)
+        if headers is None:
+            return self._application(environ, self._learning(kind, start_response))
+        return self._deposit(
+            uuid.UUID(path[1]), headers, environ, start_response
+        ) or self._application(environ, start_response)
+
+    def _learning(
+        self, kind: tuple[Any, ...], start_response: StartResponse
+    ) -> StartResponse:
+        def learn(status: str, headers: Headers, *more: Any) -> Any:
+            if status == "200 OK" and len(self._headers) < MAX_KINDS:
+                self._headers[kind] = [
+                    (name, value) for name, value in headers if name.lower() not in _OWN
+                ]
+            return start_response(status, headers, *more)
+
+        return learn
+
+    def _deposit(
+        self,
+        wallet: uuid.UUID,
+        headers: Headers,
+        environ: Environ,
+        start_response: StartResponse,
+    ) -> list[bytes] | None:
+        """Make the deposit and answer; None where Django must."""
+        began = clock.elapsed()
+        request_started.send(sender=type(self), environ=environ)
+        with request_log.identified(environ.get("HTTP_X_REQUEST_ID", "")) as request_id:
+            deposit = _made(wallet, environ)
+            if deposit is None:
+                return None
+            content = orjson.dumps(deposit_answer(deposit))
+            start_response(
+                "200 OK",
+                [
+                    *headers,
+                    ("Content-Length", str(len(content))),
+                    (request_log.HEADER, request_id),
+                    *idempotent.headers_of(deposit, deposit.idempotency_key).items(),
+                ],
+            )
+            request_log.write("POST", environ["PATH_INFO"], 200, began)
+        if settings.METRICS_ENABLED:
+            route = resolve(environ["PATH_INFO"]).route
+            metrics.count("POST", route, 200, began)
+        return [content]
+
+
+def _is_plain(environ: Environ) -> bool:
+    """Whether the request has the form that nearly every deposit has."""
+    return (
+        environ["REQUEST_METHOD"] == "POST"
+        and environ.get("RAW_URI", environ["PATH_INFO"]) == environ["PATH_INFO"]
+        and not environ.get("SCRIPT_NAME")
+        and not environ.get("QUERY_STRING")
+        and environ.get("CONTENT_TYPE") == "application/json"
+        and _LENGTH.fullmatch(environ.get("CONTENT_LENGTH", "")) is not None
+        and "HTTP_IDEMPOTENCY_KEY" in environ
+        and environ.keys().isdisjoint(_UNUSUAL)
+    )
+
+
+def _made(wallet: uuid.UUID, environ: Environ) -> Transaction | None:
+    """The deposit that the request asks for, committed; None where it is not."""
+    length = int(environ["CONTENT_LENGTH"])
+    try:
+        body = environ["wsgi.input"].read(length)
+        environ["wsgi.input"] = io.BytesIO(body)
+        fields = strict_json.loads(body)
+        if len(body) < length or not isinstance(fields, dict):
+            return None
+        amount = read_amount(fields)
+        key = idempotent.parse(environ["HTTP_IDEMPOTENCY_KEY"])
+        return WalletService.deposit(wallet, amount, key)
+    except Exception:  # noqa: BLE001 (asked again by Django, and answered there)
+        return None
