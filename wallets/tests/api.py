@@ -105,7 +105,7 @@ def call_wsgi(
     It is a POST of JSON unless `environ` says otherwise; None takes a variable away.
     """
     path, _, query = path.partition("?")
-    environ = {
+    given: dict[str, Any] = {
         "REQUEST_METHOD": "POST",
         "HTTP_HOST": "testserver",
         "PATH_INFO": path,
@@ -115,10 +115,12 @@ def call_wsgi(
         "wsgi.input": wsgi_input or io.BytesIO(body),
         **environ,
     }
-    environ = {k: v for k, v in environ.items() if v is not None}
-    setup_testing_defaults(environ)
+    setup_testing_defaults(given)
+    given = {
+        k: v for k, v in given.items() if k not in environ or environ[k] is not None
+    }
     started: list[Any] = []
-    text = b"".join(application(environ, lambda *args: started.extend(args)))
+    text = b"".join(application(given, lambda *args: started.extend(args)))
     return started[0], dict(started[1]), text
 
 

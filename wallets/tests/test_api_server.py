@@ -182,6 +182,14 @@ class ServerTest(Api, WalletTestCase):
         _, _, answer = self.send(self.path(), **by_address)
         self.assertEqual(answer["code"], "bad_request")
 
+    def test_refuses_http_1_1_without_a_host(self) -> None:
+        for host in (None, ""):
+            with nothing_written():
+                status, _, answer = self.send(
+                    body=b'{"amount": 5}', HTTP_HOST=host, SERVER_PROTOCOL="HTTP/1.1"
+                )
+            self.assertEqual((status[:3], answer["code"]), ("400", "bad_request"))
+
     def test_answers_head_as_get_without_the_body(self) -> None:
         """Django's test client drops the body itself."""
         get = self.send(self.path(), REQUEST_METHOD="GET")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.core.exceptions import DisallowedHost
 from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
 from django.utils.http import parse_header_parameters
 
@@ -31,11 +32,16 @@ class Request(WSGIRequest):
     def get_host(self) -> str:
         """The name that was asked for, and that the service answers to.
 
-        :raises DisallowedHost: if it is none of ALLOWED_HOSTS. Who probes a process
-            or scrapes it asks by its address, and nothing of the answer has a name in it.
+        :raises DisallowedHost: if it is none of ALLOWED_HOSTS, or missing (RFC 9112,
+            3.2). Who probes a process or scrapes it asks by its address, and nothing of
+            the answer has a name in it.
         """
         if self.path_info in PROBES:
             return "localhost"
+        if self.META.get("SERVER_PROTOCOL") == "HTTP/1.1" and not self.META.get(
+            "HTTP_HOST"
+        ):
+            raise DisallowedHost("HTTP/1.1 without a Host")
         return super().get_host()
 
     def _set_content_type_params(self, meta: dict[str, Any]) -> None:
