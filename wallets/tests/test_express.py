@@ -80,7 +80,7 @@ class ExpressTest(ExpressTestCase):
     def test_answers_a_deposit_and_its_replay_as_django_does(self) -> None:
         for environ in (
             {},
-            {"HTTP_USER_AGENT": "curl", "HTTP_COOKIE": "sessionid=1"},
+            {"HTTP_USER_AGENT": "curl", "HTTP_AUTHORIZATION": "Bearer 1"},
             {"HTTP_X_REQUEST_ID": "0123456789abcdef"},
             {"HTTP_X_REQUEST_ID": "no id, at all"},
         ):
@@ -207,6 +207,18 @@ class ExpressTest(ExpressTestCase):
             status, _, _ = self.send(self.alice, new_key(), HTTP_HOST="evil.example")
             self.assertEqual(status, "400 Bad Request")
         self.assertEqual(self.passed_on, 2)
+
+    def test_gives_nobody_the_cookie_of_somebody_else(self) -> None:
+        """Django answers a broken CSRF cookie with a new one."""
+        kind = {"HTTP_ACCEPT": "application/json, text/plain"}
+        for _ in range(2):
+            broken = {**kind, "HTTP_COOKIE": "csrftoken=broken"}
+            _, headers, _ = self.send(self.alice, new_key(), **broken)
+            self.assertIn("Set-Cookie", headers)
+        for _ in range(2):
+            _, headers, _ = self.send(self.alice, new_key(), **kind)
+            self.assertNotIn("Set-Cookie", headers)
+            self.assertNotIn("Vary", headers)
 
     def test_learns_no_more_kinds_than_it_has_room_for(self) -> None:
         with mock.patch.object(express, "MAX_KINDS", 2):

@@ -34,7 +34,8 @@ Headers = list[tuple[str, str]]
 _UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _PATH = re.compile(f"/wallets/({_UUID})/deposit")
 _LENGTH = re.compile("[1-9][0-9]{0,2}")
-_UNUSUAL = {"HTTP_TRANSFER_ENCODING", "HTTP_CONTENT_ENCODING"}
+# Django may answer a cookie with one that is meant for its sender alone.
+_UNUSUAL = {"HTTP_TRANSFER_ENCODING", "HTTP_CONTENT_ENCODING", "HTTP_COOKIE"}
 # What differs between two answers to deposits of one kind.
 _OWN = {"content-length", "x-request-id", "idempotent-replayed"}
 # Clients choose what makes a kind; no memory is theirs to fill.
