@@ -10,7 +10,8 @@ import uuid
 from typing import Any
 from unittest import mock
 
-from django.core.signals import request_started
+import structlog
+from django.core.signals import request_finished, request_started
 from django.db import OperationalError, close_old_connections
 from django.test import override_settings
 
@@ -31,9 +32,10 @@ PLAIN = b'{"amount": 5}'
 class ExpressTestCase(Api, WalletTestCase):
     def setUp(self) -> None:
         super().setUp()
-        # A new request closes old connections; the test's transaction is on this one.
-        request_started.disconnect(close_old_connections)
-        self.addCleanup(request_started.connect, close_old_connections)
+        # A request closes old connections; the test's transaction is on this one.
+        for signal in (request_started, request_finished):
+            signal.disconnect(close_old_connections)
+            self.addCleanup(signal.connect, close_old_connections)
         self.django = Handler()
         self.passed_on = 0
         self.express = Express(self._pass_on)
@@ -80,7 +82,7 @@ class ExpressTest(ExpressTestCase):
     def test_answers_a_deposit_and_its_replay_as_django_does(self) -> None:
         for environ in (
             {},
-            {"HTTP_USER_AGENT": "curl", "HTTP_COOKIE": "sessionid=1"},
+            {"HTTP_USER_AGENT": "curl", "HTTP_AUTHORIZATION": "Bearer 1"},
             {"HTTP_X_REQUEST_ID": "0123456789abcdef"},
             {"HTTP_X_REQUEST_ID": "no id, at all"},
         ):
@@ -187,6 +189,48 @@ class ExpressTest(ExpressTestCase):
                 _, _, answer = self.send(self.alice, new_key(), **options)
                 self.assertEqual(json.loads(answer)["code"], "body_incomplete")
 
+    def test_does_not_wait_for_the_body_of_a_bad_key(self) -> None:
+        body = mock.Mock(spec=io.BytesIO)
+        _, _, answer = self.send(self.alice, "no-uuid", wsgi_input=body)
+        self.assertEqual(json.loads(answer)["code"], "idempotency_key_invalid")
+        body.read.assert_not_called()
+
+    def test_reads_no_second_time_what_did_not_come_in_time(self) -> None:
+        class Late(io.BytesIO):
+            reads = 0
+
+            def read(self, size: int | None = -1) -> bytes:
+                self.reads += 1
+                if self.reads == 1:
+                    raise TimeoutError
+                return super().read(size)
+
+        for application in (self.express, self.django):
+            with nothing_written():
+                _, _, answer = self.send(
+                    self.alice, new_key(), to=application, wsgi_input=Late(PLAIN)
+                )
+            self.assertEqual(json.loads(answer)["code"], "body_incomplete")
+
+    def test_writes_lines_about_one_request_with_one_id(self) -> None:
+        ids = []
+
+        def note(*_: Any) -> None:
+            ids.append(structlog.contextvars.get_contextvars()["request_id"])
+            raise OperationalError
+
+        with mock.patch.object(WalletService, "deposit", side_effect=note):
+            _, headers, _ = self.send(self.alice, new_key())
+        self.assertEqual(ids, [headers["X-Request-ID"]] * 2)
+
+    def test_leaves_connections_as_django_does(self) -> None:
+        """Which closes those that are not to be kept at a request's end."""
+        ended = mock.Mock()
+        request_finished.connect(ended)
+        self.addCleanup(request_finished.disconnect, ended)
+        self.send(self.alice, new_key())
+        ended.assert_called_once()
+
     def test_asks_django_after_trouble_and_deposits_once(self) -> None:
         """The COMMIT has happened, and nobody was told."""
 
@@ -207,6 +251,29 @@ class ExpressTest(ExpressTestCase):
             status, _, _ = self.send(self.alice, new_key(), HTTP_HOST="evil.example")
             self.assertEqual(status, "400 Bad Request")
         self.assertEqual(self.passed_on, 2)
+
+    def test_gives_nobody_the_cookie_of_somebody_else(self) -> None:
+        """Django answers a broken CSRF cookie with a new one."""
+        kind = {"HTTP_ACCEPT": "application/json, text/plain"}
+        for _ in range(2):
+            broken = {**kind, "HTTP_COOKIE": "csrftoken=broken"}
+            _, headers, _ = self.send(self.alice, new_key(), **broken)
+            self.assertIn("Set-Cookie", headers)
+        for _ in range(2):
+            _, headers, _ = self.send(self.alice, new_key(), **kind)
+            self.assertNotIn("Set-Cookie", headers)
+            self.assertNotIn("Vary", headers)
+
+    def test_asks_django_which_server_it_was_where_no_host_is_named(self) -> None:
+        def hostless(environ: dict[str, Any], start_response: Any) -> Any:
+            del environ["HTTP_HOST"]
+            return self.express(environ, start_response)
+
+        for name, answer in ("testserver", "200 OK"), ("evil", "400 Bad Request"):
+            status, _, _ = self.send(
+                self.alice, new_key(), to=hostless, SERVER_NAME=name
+            )
+            self.assertEqual(status, answer)
 
     def test_learns_no_more_kinds_than_it_has_room_for(self) -> None:
         with mock.patch.object(express, "MAX_KINDS", 2):

@@ -17,7 +17,7 @@ from typing import Any
 
 import orjson
 from django.conf import settings
-from django.core.signals import request_started
+from django.core.signals import request_finished, request_started
 from django.urls import resolve
 
 from wallets.models.transaction import Transaction
@@ -34,7 +34,8 @@ Headers = list[tuple[str, str]]
 _UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _PATH = re.compile(f"/wallets/({_UUID})/deposit")
 _LENGTH = re.compile("[1-9][0-9]{0,2}")
-_UNUSUAL = {"HTTP_TRANSFER_ENCODING", "HTTP_CONTENT_ENCODING"}
+# Django may answer a cookie with one that is meant for its sender alone.
+_UNUSUAL = {"HTTP_TRANSFER_ENCODING", "HTTP_CONTENT_ENCODING", "HTTP_COOKIE"}
 # What differs between two answers to deposits of one kind.
 _OWN = {"content-length", "x-request-id", "idempotent-replayed"}
 # Clients choose what makes a kind; no memory is theirs to fill.
@@ -92,6 +93,8 @@ class Express:
         with request_log.identified(environ.get("HTTP_X_REQUEST_ID", "")) as request_id:
             deposit = _made(wallet, environ)
             if deposit is None:
+                # What was logged so far and what Django logs is about one request.
+                environ["HTTP_X_REQUEST_ID"] = request_id
                 return None
             content = orjson.dumps(deposit_answer(deposit))
             start_response(
@@ -107,6 +110,7 @@ class Express:
         if settings.METRICS_ENABLED:
             route = resolve(environ["PATH_INFO"]).route
             metrics.count("POST", route, 200, began)
+        request_finished.send(sender=type(self))
         return [content]
 
 
@@ -120,6 +124,7 @@ def _is_plain(environ: Environ) -> bool:
         and environ.get("CONTENT_TYPE") == "application/json"
         and _LENGTH.fullmatch(environ.get("CONTENT_LENGTH", "")) is not None
         and "HTTP_IDEMPOTENCY_KEY" in environ
+        and "HTTP_HOST" in environ
         and environ.keys().isdisjoint(_UNUSUAL)
     )
 
@@ -128,13 +133,15 @@ def _made(wallet: uuid.UUID, environ: Environ) -> Transaction | None:
     """The deposit that the request asks for, committed; None where it is not."""
     length = int(environ["CONTENT_LENGTH"])
     try:
-        body = environ["wsgi.input"].read(length)
+        key = idempotent.parse(environ["HTTP_IDEMPOTENCY_KEY"])
+        # What could not be read in its time is not read again.
+        stream, environ["wsgi.input"] = environ["wsgi.input"], io.BytesIO()
+        body = stream.read(length)
         environ["wsgi.input"] = io.BytesIO(body)
         fields = strict_json.loads(body)
         if len(body) < length or not isinstance(fields, dict):
             return None
         amount = read_amount(fields)
-        key = idempotent.parse(environ["HTTP_IDEMPOTENCY_KEY"])
         return WalletService.deposit(wallet, amount, key)
     except Exception:  # noqa: BLE001 (asked again by Django, and answered there)
         return None
