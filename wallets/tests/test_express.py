@@ -15,7 +15,7 @@ from django.core.signals import request_finished, request_started
 from django.db import OperationalError, close_old_connections
 from django.test import override_settings
 
-from wallets.models.transaction import Transaction
+from wallets.errors import BalanceLimit
 from wallets.models.wallet import Wallet
 from wallets.services.wallet import WalletService
 from wallets.tests.api import Api, call_wsgi, nothing_written
@@ -221,7 +221,7 @@ class ExpressTest(ExpressTestCase):
 
         with mock.patch.object(WalletService, "deposit", side_effect=note):
             _, headers, _ = self.send(self.alice, new_key())
-        self.assertEqual(ids, [headers["X-Request-ID"]] * 2)
+        self.assertEqual(ids, [headers["X-Request-ID"]])
 
     def test_leaves_connections_as_django_does(self) -> None:
         """Which closes those that are not to be kept at a request's end."""
@@ -231,20 +231,21 @@ class ExpressTest(ExpressTestCase):
         self.send(self.alice, new_key())
         ended.assert_called_once()
 
-    def test_asks_django_after_trouble_and_deposits_once(self) -> None:
-        """The COMMIT has happened, and nobody was told."""
-
-        def deposit(*args: Any) -> Transaction:
-            with mock.patch.object(express, "WalletService", WalletService):
-                WalletService.deposit(*args)
-            raise OperationalError("the connection is lost")
-
-        with mock.patch.object(express, "WalletService") as service:
-            service.deposit.side_effect = deposit
-            status, headers, _ = self.send(self.alice, new_key())
-        self.assertEqual((status, self.passed_on), ("200 OK", 1))
-        self.assertEqual(headers["Idempotent-Replayed"], "true")
-        self.assert_money(self.alice, balance=5)
+    def test_asks_the_service_once_whatever_it_raises(self) -> None:
+        """A lock is not waited for twice, nor a refusal judged again."""
+        for error, status in (
+            (OperationalError(), "503"),
+            (BalanceLimit("full"), "422"),
+            (Wallet.DoesNotExist(), "404"),
+            (AssertionError("a bug"), "500"),
+        ):
+            with (
+                self.subTest(type(error).__name__),
+                mock.patch.object(WalletService, "deposit", side_effect=error) as made,
+            ):
+                found = self.send(self.alice, new_key())
+                self.assertEqual(found[0][:3], status)
+                made.assert_called_once()
 
     def test_learns_from_no_refusal(self) -> None:
         for _ in range(2):
@@ -263,6 +264,17 @@ class ExpressTest(ExpressTestCase):
             _, headers, _ = self.send(self.alice, new_key(), **kind)
             self.assertNotIn("Set-Cookie", headers)
             self.assertNotIn("Vary", headers)
+
+    def test_learns_nothing_that_is_meant_for_one_client(self) -> None:
+        def personal(environ: Any, start_response: Any) -> Any:
+            self.passed_on += 1
+            start_response("200 OK", [("Set-Cookie", "secret")])
+            return [b""]
+
+        self.express = Express(personal)
+        for _ in range(2):
+            self.send(self.alice, new_key())
+        self.assertEqual(self.passed_on, 2)
 
     def test_asks_django_which_server_it_was_where_no_host_is_named(self) -> None:
         def hostless(environ: dict[str, Any], start_response: Any) -> Any:

@@ -2,9 +2,8 @@
 
 A deposit's own work is a fraction of what a request costs in the framework around it, so
 it is called from here, at WSGI's door. The rules are the same functions' as on the long
-way, and there is no refusal here: whatever is not plain, is refused, or fails is handed to
-Django, which answers it. That asks for nothing twice: what goes this way has an
-idempotency key. docs/decisions/0011-a-short-way-for-deposits.md has the measurements.
+way, and there is no refusal here: what is not plain is handed to Django untouched, and
+with what was raised if it was refused or has failed. docs/decisions/0011-a-short-way-for-deposits.md has the measurements.
 """
 
 from __future__ import annotations
@@ -36,8 +35,11 @@ _PATH = re.compile(f"/wallets/({_UUID})/deposit")
 _LENGTH = re.compile("[1-9][0-9]{0,2}")
 # Django may answer a cookie with one that is meant for its sender alone.
 _UNUSUAL = {"HTTP_TRANSFER_ENCODING", "HTTP_CONTENT_ENCODING", "HTTP_COOKIE"}
-# What differs between two answers to deposits of one kind.
+# What differs between two answers to deposits of one kind, and what is somebody's own.
 _OWN = {"content-length", "x-request-id", "idempotent-replayed"}
+_PRIVATE = {"set-cookie", "vary"}
+# Where Django finds what the service has raised: no header has such a name.
+RAISED = "wallets.raised"
 # Clients choose what makes a kind; no memory is theirs to fill.
 MAX_KINDS = 100
 
@@ -72,7 +74,9 @@ class Express:
         self, kind: tuple[Any, ...], start_response: StartResponse
     ) -> StartResponse:
         def learn(status: str, headers: Headers, *more: Any) -> Any:
-            if status == "200 OK" and len(self._headers) < MAX_KINDS:
+            names = {name.lower() for name, _ in headers}
+            full = len(self._headers) >= MAX_KINDS
+            if status == "200 OK" and names.isdisjoint(_PRIVATE) and not full:
                 self._headers[kind] = [
                     (name, value) for name, value in headers if name.lower() not in _OWN
                 ]
@@ -142,6 +146,17 @@ def _made(wallet: uuid.UUID, environ: Environ) -> Transaction | None:
         if len(body) < length or not isinstance(fields, dict):
             return None
         amount = read_amount(fields)
-        return WalletService.deposit(wallet, amount, key)
-    except Exception:  # noqa: BLE001 (asked again by Django, and answered there)
+    except Exception:  # noqa: BLE001 (each server has errors of its own)
         return None
+    try:
+        return WalletService.deposit(wallet, amount, key)
+    except Exception as error:  # noqa: BLE001 (raised again below Django)
+        environ[RAISED] = error
+        return None
+
+
+def raise_again(environ: Environ) -> None:
+    """Raise what the service has raised on the short way: it is not asked twice."""
+    error = environ.get(RAISED)
+    if error is not None:
+        raise error
