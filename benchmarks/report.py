@@ -101,7 +101,7 @@ def circumstances(servers: Mapping[str, str]) -> dict[str, Any]:
             "cpu": model,
             "cores": len(os.sched_getaffinity(0)),
             "memory_gb": round(pages / 2**30, 1),
-            "system": f"{platform.system()} {platform.release()}",
+            "system": platform.system(),
             "load_before": round(os.getloadavg()[0], 2),
         },
         "versions": {
