@@ -107,8 +107,8 @@ def _run(work: Callable[[], T], *, one_statement: bool = False) -> T:
 
 
 def _deposit_in_group(requests: Sequence[DepositRequest]) -> list[Answer]:
-    # Who is alone holds nobody up by waiting.
-    return deposit_many(requests, wait=len(requests) == 1)
+    # Not even who is alone may wait: others come meanwhile, and would wait, too.
+    return deposit_many(requests, wait=False)
 
 
 _group: GroupCommit[DepositRequest, Answer] = GroupCommit(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from unittest import skipUnless
 
@@ -204,6 +205,27 @@ class ConcurrentDepositTest(CommittingTestCase):
         self.assertIsInstance(answers[0], deposit.WalletBusy)
         self.assertEqual(answers[1].balance_after, 2)
         self.assert_money(self.alice, balance=0)
+
+    @skipUnlessDBFeature("has_select_for_update_skip_locked")
+    def test_keeps_nobody_waiting_for_somebody_elses_wallet(self) -> None:
+        """Alice's wallet is held; a deposit to it, alone, waits. Bob's do not."""
+
+        def to(wallet: Wallet) -> Transaction:
+            try:
+                return WalletService.deposit(wallet.uuid, 1)
+            finally:
+                close_connections()
+
+        with ThreadPoolExecutor(2) as pool:
+            with transaction.atomic():
+                lock_rows(Wallet.objects.filter(pk=self.alice.pk))
+                hers = pool.submit(to, self.alice)
+                for _ in range(5):
+                    pool.submit(to, self.bob).result(timeout=60)
+                self.assertFalse(hers.done())
+            hers.result(timeout=60)
+        self.assert_money(self.alice, balance=1)
+        self.assert_money(self.bob, balance=5)
 
 
 @skipUnless(connection.vendor == "postgresql", "a statement of PostgreSQL's")
