@@ -1,9 +1,10 @@
 """Publishing that can neither hold up nor fail whoever asks for it.
 
 A request leaves its message with a thread of this process and goes on; only that thread
-ever waits for the broker. Each of its steps has a time-out of a fraction of a second,
-nothing is retried, and after a failure the broker is left alone for a moment. A message
-that is dropped on the way is no loss: the sweeps find the work without it.
+ever waits for the broker. Each of its steps has a time-out of a fraction of a second. What
+fails on an old connection is sent once more on a new one (so it may arrive twice, which is
+harmless); after a failure on that the broker is left alone for a moment. A message that is
+dropped on the way is no loss: the sweeps find the work without it.
 """
 
 from __future__ import annotations
