@@ -6,23 +6,18 @@ together are written together. docs/performance.md has what was measured.
 WEB_CONCURRENCY (processes) is gunicorn's own variable; WEB_THREADS is ours.
 """
 
-import contextlib
 import gc
 import os
-import select
 import shutil
-import ssl
 import sys
 import tempfile
 import time
 from typing import Any
 
 from gunicorn.glogging import Logger
-from gunicorn.http import errors
-from gunicorn.util import write_nonblock
-from gunicorn.workers.gthread import ThreadWorker
 
 from wallet.logs import logging_config
+from wallet.server import Worker
 from wallets.utils import uptime  # noqa: F401 (the service is up from now on)
 
 _cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
@@ -82,72 +77,7 @@ def post_request(worker, req, environ, resp):
         del req.unreader.chunk
 
 
-# A client that goes on within this many seconds keeps the thread that has served it.
-STAY_SECONDS = 0.005
-
-# How much later a process takes a connection for each one that it has.
-STEP_SECONDS = 0.0001
-MOST_STEPS = 20
-
-
-class ProblemWorker(ThreadWorker):
-    """Refuses what is no HTTP as the API refuses: by a problem that quotes nothing.
-
-    gunicorn's own answers are HTML, 501 for a coding it does not know, and it logs what it
-    could not read: a misspelt header with its value.
-
-    Its threads stay with a connection while the client goes on and nobody waits for one.
-    gthread itself hands it back to its main thread after each request: half a dozen system
-    calls and two changes of threads, which took longer than Django does.
-    """
-
-    def accept(self, listener):
-        """Take a new connection; whoever serves fewer is a little quicker at it.
-
-        Clients connect many at once and stay. Without this the process that woke first
-        had thirteen of sixteen, and the other one's core nothing to do.
-        """
-        time.sleep(min(self.nr_conns, MOST_STEPS) * STEP_SECONDS)
-        super().accept(listener)
-
-    def handle(self, conn):
-        """Serve the connection's requests until it is quiet, or others wait."""
-        kept = super().handle(conn)
-        while kept is True and self.alive and self._goes_on(conn):
-            kept = super().handle(conn)
-        return kept
-
-    def _goes_on(self, conn):
-        if conn.is_http2 or self.cfg.is_ssl or self.tpool._work_queue.qsize():
-            return False
-        if conn.parser.unreader.buf.getvalue():
-            return True
-        poll = select.poll()
-        poll.register(conn.sock, select.POLLIN)
-        return bool(poll.poll(STAY_SECONDS * 1000))
-
-    def handle_error(self, req, client, addr, exc):
-        """Answer and log an error that came before the application, or past it."""
-        # Loaded with the application, by now.
-        from wallets.views import problems, security
-
-        code = _refusal(exc)
-        if code == "internal_error":
-            self.log.exception("request failed")
-        else:
-            self.log.warning("request refused: %s", type(exc).__name__)
-        answer = problems.answer(
-            code, headers={**security.HEADERS, "Connection": "close"}
-        )
-        answer.headers["Content-Length"] = str(len(answer.content))
-        head = f"HTTP/1.1 {answer.status_code} {answer.reason_phrase}\r\n".encode()
-        with contextlib.suppress(OSError):  # who sends nonsense may have gone
-            write_nonblock(
-                client, head + answer.serialize_headers() + b"\r\n\r\n" + answer.content
-            )
-
-
-worker_class = ProblemWorker
+worker_class = Worker
 
 
 class NoAccessLog(Logger):
@@ -164,18 +94,6 @@ def post_worker_init(worker):
     """What is loaded by now stays: the garbage collector need not look at it again."""
     gc.collect()
     gc.freeze()
-
-
-def _refusal(exc):
-    if isinstance(exc, errors.LimitRequestLine):
-        return "uri_too_long"
-    if isinstance(exc, errors.LimitRequestHeaders):
-        return "headers_too_large"
-    ours = (errors.InvalidResponseHeader, errors.InvalidResponseHeaderName)
-    theirs = (errors.ParseException, ssl.SSLError)
-    if isinstance(exc, theirs) and not isinstance(exc, ours):
-        return "bad_request"
-    return "internal_error"
 
 
 # The master's lines look like everybody else's; each request is logged by the service.

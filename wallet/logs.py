@@ -17,7 +17,10 @@ import structlog
 from structlog.typing import EventDict, Processor
 
 # What `extra={…}` of a standard logger may carry.
-EXTRA = ("withdrawal_id", "attempt", "state", "actor", "method", "path", "status", "ms")
+EXTRA = (
+    *("withdrawal_id", "attempt", "state", "actor"),
+    *("method", "path", "status", "ms", "request_id"),
+)
 # Texts of exceptions, as some libraries hand them in.
 _TEXTS = ("error", "exception", "reason")
 MAX_FRAMES = 30

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
-from django.db import connection
+from django.db import OperationalError, connection
 from django.utils import timezone
 
 from wallets.errors import IdempotencyKeyReused, Refusal
@@ -26,7 +26,12 @@ from wallets.services.checks import checked_amount, is_amount
 from wallets.services.ledger import Entry
 from wallets.services.ledger_postgresql import Deposited
 from wallets.utils.batch import as_stored, insert_rows
-from wallets.utils.db import CLIENT_PATIENCE_SECONDS, run_in_transaction
+from wallets.utils import clock
+from wallets.utils.db import (
+    CLIENT_PATIENCE_SECONDS,
+    is_lock_timeout,
+    run_in_transaction,
+)
 from wallets.utils.group_commit import GroupCommit
 
 T = TypeVar("T")
@@ -38,6 +43,11 @@ MAX_GROUP = 64
 # Groups of those who wait for wallets that others hold; a wallet has its own group among
 # them, so that one wallet's trouble is not everybody's.
 PATIENT_GROUPS = 16
+
+# A group waits this long for wallets that others hold: as a rule another process's group,
+# for a moment. If that was not enough it waits for none for a while.
+LOCK_WAIT_SECONDS = 0.05
+IMPATIENT_SECONDS = 1.0
 
 _DEPOSIT = Transaction.TransactionType.DEPOSIT
 
@@ -91,7 +101,7 @@ def deposit_many(
     """
     if connection.vendor != "postgresql":
         return _run(lambda: _deposit_many(requests, now, wait))
-    made = _run(lambda: _deposit_at_once(requests, now, wait), one_statement=True)
+    made = _at_once(requests, now, lock_wait=None if wait else 0)
     left = [n for n in range(len(requests)) if n not in made]
     if left and wait:
         some = [requests[n] for n in left]
@@ -100,27 +110,57 @@ def deposit_many(
     return [made.get(n) or WalletBusy() for n in range(len(requests))]
 
 
-def _run(work: Callable[[], T], *, one_statement: bool = False) -> T:
+def _run(work: Callable[[], T]) -> T:
+    return run_in_transaction(work, patience=CLIENT_PATIENCE_SECONDS)
+
+
+def _at_once(
+    requests: Sequence[DepositRequest],
+    now: datetime | None,
+    *,
+    lock_wait: float | None,
+    patience: float = CLIENT_PATIENCE_SECONDS,
+) -> dict[int, Answer]:
     return run_in_transaction(
-        work, patience=CLIENT_PATIENCE_SECONDS, one_statement=one_statement
+        lambda: _deposit_at_once(requests, now, lock_wait),
+        patience=patience,
+        one_statement=True,
     )
 
 
-def _deposit_in_group(requests: Sequence[DepositRequest]) -> list[Answer]:
-    # Not even who is alone may wait: others come meanwhile, and would wait, too.
-    return deposit_many(requests, wait=False)
+class _Group:
+    """Deposits for many who did not choose each other: nobody waits long for the rest."""
+
+    def __init__(self) -> None:
+        self._impatient_until = 0.0
+
+    def deposit(self, requests: Sequence[DepositRequest]) -> list[Answer]:
+        """Deposit; the answer for a wallet that is locked for longer is `WalletBusy`."""
+        if (
+            connection.vendor == "postgresql"
+            and clock.elapsed() > self._impatient_until
+        ):
+            try:
+                made = _at_once(requests, None, lock_wait=LOCK_WAIT_SECONDS, patience=0)
+                return [made.get(n) or WalletBusy() for n in range(len(requests))]
+            except OperationalError as error:
+                if not is_lock_timeout(error):
+                    raise
+                self._impatient_until = clock.elapsed() + IMPATIENT_SECONDS
+        return deposit_many(requests, wait=False)
 
 
-_group: GroupCommit[DepositRequest, Answer] = GroupCommit(
-    _deposit_in_group, most=MAX_GROUP
-)
+deposit_group = _Group().deposit
+
+
+_group: GroupCommit[DepositRequest, Answer] = GroupCommit(deposit_group, most=MAX_GROUP)
 _patient_groups: list[GroupCommit[DepositRequest, Answer]] = [
     GroupCommit(deposit_many, most=MAX_GROUP) for _ in range(PATIENT_GROUPS)
 ]
 
 
 def _deposit_at_once(
-    requests: Sequence[DepositRequest], now: datetime | None, wait: bool
+    requests: Sequence[DepositRequest], now: datetime | None, lock_wait: float | None
 ) -> dict[int, Answer]:
     """Make the deposits that nothing stands in the way of; answer them by place."""
     now = now or timezone.now()
@@ -131,7 +171,7 @@ def _deposit_at_once(
         for n, request in enumerate(requests)
         if first[request.key] == n and is_amount(request.amount)
     ]
-    done = ledger_postgresql.deposit(fit, now=now, wait=wait) if fit else {}
+    done = ledger_postgresql.deposit(fit, now=now, lock_wait=lock_wait) if fit else {}
     return {
         first[key]: _transaction_of(requests[first[key]], made, now)
         for key, made in done.items()

@@ -22,7 +22,7 @@ from wallets.utils.db import execute_prepared
 # not credited, the LEFT JOIN would give its movement no wallet, and all of it would fail.
 _DEPOSIT = """
 WITH asked AS (
-    SELECT * FROM json_to_recordset(%(asked)s::json)
+    SELECT item.* FROM {patience} json_to_recordset(%(asked)s::json)
         AS item (place int, wallet uuid, amount bigint, key uuid)
 ), locked AS (
     SELECT id, uuid, balance + held AS total FROM wallets_wallet
@@ -67,6 +67,7 @@ SELECT idempotency_key, made.id, made.wallet_id, balance_after, held
 FROM made JOIN moved ON transaction_id = made.id
     JOIN credited ON credited.id = made.wallet_id
 """
+_PATIENCE = "(SELECT set_config('lock_timeout', '{}ms', true)) AS patience,"
 
 
 @dataclass(frozen=True)
@@ -80,20 +81,27 @@ class Deposited:
 
 
 def deposit(
-    requests: Iterable[tuple[uuid.UUID, int, uuid.UUID]], *, now: datetime, wait: bool
+    requests: Iterable[tuple[uuid.UUID, int, uuid.UUID]],
+    *,
+    now: datetime,
+    lock_wait: float | None = None,
 ) -> dict[uuid.UUID, Deposited]:
     """Make the deposits (wallet's UUID, amount, key) that can be made; return them by key.
 
-    One statement. Locks the wallets by id; unless it may `wait`, those that somebody else
-    holds are left out. Left out are, too, unknown wallets, keys that are not new, and all
-    of a wallet that has not room for all. Keys must differ, amounts be within limits.
+    One statement. Locks the wallets by id. It waits `lock_wait` seconds for those that
+    somebody else holds, and is a lock time-out then; with 0 they are left out; with None
+    it waits as long as every statement. Left out are, too, unknown wallets, keys that are
+    not new, and all of a wallet that has not room for all. Keys must differ, amounts be
+    within limits.
     """
     asked = [
         {"place": place, "wallet": str(wallet), "amount": amount, "key": str(key)}
         for place, (wallet, amount, key) in enumerate(requests)
     ]
     sql = _DEPOSIT.format(
-        skip_locked="" if wait else "SKIP LOCKED", max_money=MAX_MONEY
+        skip_locked="SKIP LOCKED" if lock_wait == 0 else "",
+        patience=_PATIENCE.format(round(lock_wait * 1000)) if lock_wait else "",
+        max_money=MAX_MONEY,
     )
     rows = execute_prepared(sql, {"asked": json.dumps(asked), "now": now})
     return {key: Deposited(*made) for key, *made in rows}

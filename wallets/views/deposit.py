@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from wallets.serializers.deposit import deposit_answer, read_amount, read_item
 from wallets.services.deposit import MAX_MANY, Answer, DepositRequest, deposit_many
 from wallets.services.wallet import WalletService
-from wallets.views import express, idempotent
+from wallets.views import idempotent
 from wallets.views.base import Endpoint, json_answer
 from wallets.views.errors import problem_of
 from wallets.views.parsers import read_array, read_object
@@ -26,7 +26,6 @@ class DepositView(Endpoint):
     def post(self, request: Request, wallet_uuid: UUID) -> HttpResponse:
         key = idempotent.key_of(request)
         amount = read_amount(read_object(request._request))
-        express.raise_again(request._request.META)
         deposit = WalletService.deposit(wallet_uuid, amount, key)
         return json_answer(
             deposit_answer(deposit), headers=idempotent.headers_of(deposit, key)

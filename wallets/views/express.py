@@ -1,19 +1,19 @@
 """The short way for deposits: what is plainly one does not pass through Django.
 
-A deposit's own work is a fraction of what a request costs in the framework around it, so
-it is called from here, at WSGI's door. The rules are the same functions' as on the long
-way, and there is no refusal here: what is not plain is handed to Django untouched, and
-with what was raised if it was refused or has failed. The measurements are in
-docs/decisions/0011-a-short-way-for-deposits.md.
+A deposit's own work is a fraction of what a request costs in the framework and the server
+around it, so the server (`wallet.server`) reads and answers plain ones by these functions,
+many together. The rules are the same functions' as on the long way, and there is no
+refusal here: what is not plain, and what cannot be done, is left to Django, untouched. The
+measurements are in docs/decisions/0011-a-short-way-for-deposits.md.
 """
 
 from __future__ import annotations
 
 import functools
-import io
 import re
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -24,146 +24,199 @@ from django.urls.converters import UUIDConverter
 
 from wallets.models.transaction import Transaction
 from wallets.serializers.deposit import deposit_answer, read_amount
-from wallets.services.wallet import WalletService
+from wallets.services.deposit import DepositRequest, deposit_group
 from wallets.utils import clock, strict_json
 from wallets.views import idempotent, metrics, request_log
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
 Application = Callable[[Environ, StartResponse], Iterable[bytes]]
-Headers = list[tuple[str, str]]
+Headers = dict[str, str]
+Kind = tuple[str | None, ...]
 
-_PATH = re.compile(f"/wallets/({UUIDConverter.regex})/deposit")
+_PATH = f"/wallets/({UUIDConverter.regex})/deposit"
+_START = re.compile(f"POST {_PATH} HTTP/1\\.1")
+# A narrow form of RFC 9112's field lines: what every server reads in the same way.
+_FIELD = re.compile("([A-Za-z0-9-]+): ?([!-~](?:[ -~]*[!-~])?)")
 _LENGTH = re.compile("[1-9][0-9]{0,2}")
-# Django may answer a cookie with one that is meant for its sender alone.
-_UNUSUAL = {"HTTP_TRANSFER_ENCODING", "HTTP_CONTENT_ENCODING", "HTTP_COOKIE"}
+# Longer requests are no plain deposits.
+MAX_BYTES = 4096
+# What a request must not have. Django may answer a cookie with one that is meant for its
+# sender alone; the others ask for something of the server.
+_UNUSUAL = {
+    *("cookie", "transfer-encoding", "content-encoding", "expect", "upgrade"),
+    *("http2-settings", "te", "trailer", "proxy-connection", "keep-alive"),
+}
+# What a proxy says of how it was asked. The server believes it only from some addresses.
+_FORWARDED = ("x-forwarded-proto", "x-forwarded-protocol", "x-forwarded-ssl")
 # What differs between two answers to deposits of one kind, and what is somebody's own.
 _OWN = {"content-length", "x-request-id", "idempotent-replayed"}
 _PRIVATE = {"set-cookie", "vary"}
-# Where Django finds what the service has raised: no header has such a name.
-RAISED = "wallets.raised"
 # Clients choose what makes a kind; no memory is theirs to fill.
 MAX_KINDS = 100
 
 
+class Incomplete(Exception):
+    """What has come so far may become a plain deposit."""
+
+
+@dataclass
+class Asked:
+    """A plain deposit that a client has asked for."""
+
+    deposit: DepositRequest
+    path: str
+    request_id: str
+    began: float
+    headers: bytes
+
+
 class Express:
-    """A WSGI application in front of Django's: answers plain deposits, hands on the rest.
+    """A WSGI application that hands everything on to Django's, and learns from it.
 
     Whether a host is served, a connection must be secure, a form of answer can be had,
     and which headers an answer has, it learns from Django's answer to the first deposit
-    of a kind: that is what such requests may differ in.
+    of a kind: that is what such requests may differ in. Later ones are read and answered
+    by `read` and `deposit`.
     """
 
     def __init__(self, application: Application) -> None:
         self._application = application
-        self._headers: dict[tuple[Any, ...], Headers] = {}
+        self._headers: dict[Kind, bytes] = {}
 
     def __call__(
         self, environ: Environ, start_response: StartResponse
     ) -> Iterable[bytes]:
-        path = _PATH.fullmatch(environ.get("PATH_INFO", ""))
-        if path is None or not _is_plain(environ):
-            return self._application(environ, start_response)
-        kind = tuple(map(environ.get, ("wsgi.url_scheme", "HTTP_HOST", "HTTP_ACCEPT")))
-        headers = self._headers.get(kind)
-        if headers is None:
-            return self._application(environ, self._learning(kind, start_response))
-        return self._deposit(
-            uuid.UUID(path[1]), headers, environ, start_response
-        ) or self._application(environ, start_response)
+        if re.fullmatch(_PATH, environ.get("PATH_INFO", "")):
+            fields = {
+                name[5:].lower().replace("_", "-"): value
+                for name, value in environ.items()
+                if name.startswith("HTTP_")
+            }
+            kind = _kind_of(fields, environ.get("REMOTE_ADDR", ""))
+            if kind not in self._headers:
+                start_response = self._learning(kind, start_response)
+        return self._application(environ, start_response)
 
-    def _learning(
-        self, kind: tuple[Any, ...], start_response: StartResponse
-    ) -> StartResponse:
-        def learn(status: str, headers: Headers, *more: Any) -> Any:
+    def _learning(self, kind: Kind, start_response: StartResponse) -> StartResponse:
+        def learn(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
             names = {name.lower() for name, _ in headers}
             full = len(self._headers) >= MAX_KINDS
             if status == "200 OK" and names.isdisjoint(_PRIVATE) and not full:
-                self._headers[kind] = [
+                self._headers[kind] = _lines(
                     (name, value) for name, value in headers if name.lower() not in _OWN
-                ]
+                )
             return start_response(status, headers, *more)
 
         return learn
 
-    def _deposit(
-        self,
-        wallet: uuid.UUID,
-        headers: Headers,
-        environ: Environ,
-        start_response: StartResponse,
-    ) -> list[bytes] | None:
-        """Make the deposit and answer; None where Django must."""
+    def read(self, data: bytes, address: str) -> Asked | None:
+        """Return what the bytes of one request ask for; None where Django must see it.
+
+        :raises Incomplete: more bytes have to come.
+        """
         began = clock.elapsed()
-        request_started.send(sender=type(self), environ=environ)
-        with request_log.identified(environ.get("HTTP_X_REQUEST_ID", "")) as request_id:
-            deposit = _made(wallet, environ)
-            if deposit is None:
-                # What was logged so far and what Django logs is about one request.
-                environ["HTTP_X_REQUEST_ID"] = request_id
+        if not data.startswith(b"POST /wallets/") or len(data) > MAX_BYTES:
+            return None
+        try:
+            head, whole, body = data.decode("ascii").partition("\r\n\r\n")
+        except UnicodeDecodeError:
+            return None
+        if not whole:
+            raise Incomplete
+        first, *lines = head.split("\r\n")
+        start = _START.fullmatch(first)
+        fields = _fields(lines)
+        if start is None or fields is None or not _is_plain(fields):
+            return None
+        headers = self._headers.get(_kind_of(fields, address))
+        left = int(fields["content-length"]) - len(body)
+        if headers is None or left < 0:
+            return None
+        if left > 0:
+            raise Incomplete
+        try:
+            key = idempotent.parse(fields["idempotency-key"])
+            content = strict_json.loads(body.encode())
+            if not isinstance(content, dict):
                 return None
-            content = orjson.dumps(deposit_answer(deposit))
-            start_response(
-                "200 OK",
-                [
-                    *headers,
-                    ("Content-Length", str(len(content))),
-                    (request_log.HEADER, request_id),
-                    *idempotent.headers_of(deposit, deposit.idempotency_key).items(),
-                ],
-            )
-            request_log.write("POST", environ["PATH_INFO"], 200, began)
-        if settings.METRICS_ENABLED:
-            metrics.count("POST", _route(), 200, began)
-        request_finished.send(sender=type(self))
-        return [content]
+            amount = read_amount(content)
+        except Exception:  # noqa: BLE001 (Django says what is wrong with it)
+            return None
+        return Asked(
+            DepositRequest(uuid.UUID(start[1]), amount, key),
+            first[5:-9],
+            request_log.id_of(fields.get("x-request-id", "")),
+            began,
+            headers,
+        )
+
+    def deposit(self, asked: Sequence[Asked]) -> list[bytes | None]:
+        """Make the deposits, in one transaction; return headers and body of each answer.
+
+        None where there is none: the deposit is refused or was made before, its wallet is
+        locked. Django answers then.
+
+        :raises DatabaseError: when it concerns all.
+        """
+        request_started.send(sender=type(self), environ={})
+        try:
+            made = deposit_group([one.deposit for one in asked])
+        finally:
+            request_finished.send(sender=type(self))
+        return [
+            _answer(one, deposit) if isinstance(deposit, Transaction) else None
+            for one, deposit in zip(asked, made, strict=True)
+        ]
+
+
+def _fields(lines: Sequence[str]) -> dict[str, str] | None:
+    """The header fields by name; None if one is unusual, or there twice."""
+    fields = {}
+    for line in lines:
+        field = _FIELD.fullmatch(line)
+        if field is None:
+            return None
+        fields[field[1].lower()] = field[2]
+    return fields if len(fields) == len(lines) else None
+
+
+def _is_plain(fields: dict[str, str]) -> bool:
+    """Whether the request has the form that nearly every deposit has."""
+    return (
+        fields.get("content-type") == "application/json"
+        and _LENGTH.fullmatch(fields.get("content-length", "")) is not None
+        and "idempotency-key" in fields
+        and "host" in fields
+        and fields.get("connection", "keep-alive").lower() == "keep-alive"
+        and fields.keys().isdisjoint(_UNUSUAL)
+    )
+
+
+def _kind_of(fields: dict[str, str], address: str) -> Kind:
+    forwarded = tuple(map(fields.get, _FORWARDED))
+    whose = address if any(forwarded) else None
+    return (fields.get("host"), fields.get("accept"), *forwarded, whose)
+
+
+def _answer(asked: Asked, deposit: Transaction) -> bytes:
+    content = orjson.dumps(deposit_answer(deposit))
+    request_log.write("POST", asked.path, 200, asked.began, request_id=asked.request_id)
+    if settings.METRICS_ENABLED:
+        metrics.count("POST", _route(), 200, asked.began)
+    own = {
+        "Content-Length": str(len(content)),
+        request_log.HEADER: asked.request_id,
+        **idempotent.headers_of(deposit, asked.deposit.key),
+    }
+    return b"%b%b\r\n%b" % (asked.headers, _lines(own.items()), content)
+
+
+def _lines(headers: Iterable[tuple[str, str]]) -> bytes:
+    return "".join(f"{name}: {value}\r\n" for name, value in headers).encode("latin-1")
 
 
 @functools.cache
 def _route() -> str:
     """What `metrics.count_requests` calls the path of every deposit."""
     return resolve(f"/wallets/{uuid.UUID(int=0)}/deposit").route
-
-
-def _is_plain(environ: Environ) -> bool:
-    """Whether the request has the form that nearly every deposit has."""
-    return (
-        environ["REQUEST_METHOD"] == "POST"
-        and environ.get("RAW_URI", environ["PATH_INFO"]) == environ["PATH_INFO"]
-        and not environ.get("SCRIPT_NAME")
-        and not environ.get("QUERY_STRING")
-        and environ.get("CONTENT_TYPE") == "application/json"
-        and _LENGTH.fullmatch(environ.get("CONTENT_LENGTH", "")) is not None
-        and "HTTP_IDEMPOTENCY_KEY" in environ
-        and "HTTP_HOST" in environ
-        and environ.keys().isdisjoint(_UNUSUAL)
-    )
-
-
-def _made(wallet: uuid.UUID, environ: Environ) -> Transaction | None:
-    """The deposit that the request asks for, committed; None where it is not."""
-    length = int(environ["CONTENT_LENGTH"])
-    try:
-        key = idempotent.parse(environ["HTTP_IDEMPOTENCY_KEY"])
-        # What could not be read in its time is not read again.
-        stream, environ["wsgi.input"] = environ["wsgi.input"], io.BytesIO()
-        body = stream.read(length)
-        environ["wsgi.input"] = io.BytesIO(body)
-        fields = strict_json.loads(body)
-        if len(body) < length or not isinstance(fields, dict):
-            return None
-        amount = read_amount(fields)
-    except Exception:  # noqa: BLE001 (each server has errors of its own)
-        return None
-    try:
-        return WalletService.deposit(wallet, amount, key)
-    except Exception as error:  # noqa: BLE001 (raised again below Django)
-        environ[RAISED] = error
-        return None
-
-
-def raise_again(environ: Environ) -> None:
-    """Raise what the service has raised on the short way: it is not asked twice."""
-    error = environ.get(RAISED)
-    if error is not None:
-        raise error
