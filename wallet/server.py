@@ -37,7 +37,7 @@ BEGUN_SECONDS = 0.05
 SHUT_SECONDS = 1.0
 
 
-class Worker(ThreadWorker):  # type: ignore[misc]
+class Worker(ThreadWorker):
     """gunicorn's worker with threads, which answers plain deposits before it needs one.
 
     Refuses what is no HTTP as the API refuses: by a problem that quotes nothing. gunicorn's
@@ -66,7 +66,11 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def on_client_socket_readable(self, conn: Any, client: socket.socket) -> None:
         """Look at what a connection sends: at the door, or else in a thread."""
         if not self.door.takes(conn):
-            super().on_client_socket_readable(conn, client)
+            self.to_a_thread(conn)
+
+    def to_a_thread(self, conn: Any) -> None:
+        """Have a thread read and answer what a waiting connection sends."""
+        super().on_client_socket_readable(conn, conn.sock)
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
         """Wait for what comes; then see to those at the door."""
@@ -217,7 +221,7 @@ class Door:
             del self._begun[conn]
             if conn in self._worker.keepalived_conns:  # or it was closed meanwhile
                 conn.parser.unreader.unread(sent)
-                super(Worker, self._worker).on_client_socket_readable(conn, conn.sock)
+                self._worker.to_a_thread(conn)
 
     def _answer(self, done: Future[list[bytes | None]]) -> None:
         """Answer the group; who got no answer goes on to a thread."""

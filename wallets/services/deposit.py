@@ -1,7 +1,7 @@
 """Deposits: many in one transaction, each with an answer of its own.
 
-A deposit that comes alone, those of many threads and those of one bulk request are all
-written here. A refused one never keeps the others from being done.
+A deposit that comes alone, those that come at the same moment and those of one bulk request
+are all written here. A refused one never keeps the others from being done.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
-from django.db import OperationalError, connection
+from django.db import connection
 from django.utils import timezone
 
 from wallets.errors import IdempotencyKeyReused, Refusal
@@ -25,25 +25,18 @@ from wallets.services import idempotency, ledger, ledger_postgresql
 from wallets.services.checks import checked_amount, is_amount
 from wallets.services.ledger import Entry
 from wallets.services.ledger_postgresql import Deposited
-from wallets.utils.batch import as_stored, insert_rows
 from wallets.utils import clock
+from wallets.utils.batch import as_stored, insert_rows
 from wallets.utils.db import (
     CLIENT_PATIENCE_SECONDS,
-    is_lock_timeout,
     run_in_transaction,
+    run_unless_locked,
 )
-from wallets.utils.group_commit import GroupCommit
 
 T = TypeVar("T")
 
 # As many as one call of `deposit_many` should do: it holds all their wallets meanwhile.
 MAX_MANY = 1000
-# As many as a group of threads may write at once.
-MAX_GROUP = 64
-# Groups of those who wait for wallets that others hold; a wallet has its own group among
-# them, so that one wallet's trouble is not everybody's.
-PATIENT_GROUPS = 16
-
 # A group waits this long for wallets that others hold: as a rule another process's group,
 # for a moment. If that was not enough it waits for none for a while.
 LOCK_WAIT_SECONDS = 0.05
@@ -69,24 +62,6 @@ class WalletBusy(Exception):
 Answer = Transaction | Refusal | Wallet.DoesNotExist | WalletBusy
 
 
-def deposit_together(request: DepositRequest) -> Transaction:
-    """Deposit, in one transaction with whoever deposits at the same moment.
-
-    Opens its own transaction; locks the wallets by id. A group does not wait for a wallet
-    that somebody else holds: those who need it go to a group that does.
-
-    :raises Refusal: the deposit is refused; see `WalletService.deposit`.
-    :raises Wallet.DoesNotExist: no such wallet.
-    """
-    answer = _group.run(request)
-    if isinstance(answer, WalletBusy):
-        patient = _patient_groups[request.wallet_uuid.int % PATIENT_GROUPS]
-        answer = patient.run(request)
-    if isinstance(answer, Exception):
-        raise answer
-    return answer
-
-
 def deposit_many(
     requests: Sequence[DepositRequest],
     *,
@@ -101,7 +76,8 @@ def deposit_many(
     """
     if connection.vendor != "postgresql":
         return _run(lambda: _deposit_many(requests, now, wait))
-    made = _at_once(requests, now, lock_wait=None if wait else 0)
+    lock_wait = None if wait else 0
+    made = _run(lambda: _deposit_at_once(requests, now, lock_wait), one_statement=True)
     left = [n for n in range(len(requests)) if n not in made]
     if left and wait:
         some = [requests[n] for n in left]
@@ -110,53 +86,37 @@ def deposit_many(
     return [made.get(n) or WalletBusy() for n in range(len(requests))]
 
 
-def _run(work: Callable[[], T]) -> T:
-    return run_in_transaction(work, patience=CLIENT_PATIENCE_SECONDS)
-
-
-def _at_once(
-    requests: Sequence[DepositRequest],
-    now: datetime | None,
-    *,
-    lock_wait: float | None,
-    patience: float = CLIENT_PATIENCE_SECONDS,
-) -> dict[int, Answer]:
+def _run(work: Callable[[], T], *, one_statement: bool = False) -> T:
     return run_in_transaction(
-        lambda: _deposit_at_once(requests, now, lock_wait),
-        patience=patience,
-        one_statement=True,
+        work, patience=CLIENT_PATIENCE_SECONDS, one_statement=one_statement
     )
 
 
 class _Group:
-    """Deposits for many who did not choose each other: nobody waits long for the rest."""
+    """Deposits of many who did not choose each other: nobody waits long for the rest."""
 
     def __init__(self) -> None:
         self._impatient_until = 0.0
 
     def deposit(self, requests: Sequence[DepositRequest]) -> list[Answer]:
-        """Deposit; the answer for a wallet that is locked for longer is `WalletBusy`."""
+        """Deposit; the answer for a wallet that is locked for longer is `WalletBusy`.
+
+        Opens its own transaction; locks the wallets by id.
+        """
         if (
             connection.vendor == "postgresql"
             and clock.elapsed() > self._impatient_until
         ):
-            try:
-                made = _at_once(requests, None, lock_wait=LOCK_WAIT_SECONDS, patience=0)
+            made = run_unless_locked(
+                lambda: _deposit_at_once(requests, None, LOCK_WAIT_SECONDS)
+            )
+            if made is not None:
                 return [made.get(n) or WalletBusy() for n in range(len(requests))]
-            except OperationalError as error:
-                if not is_lock_timeout(error):
-                    raise
-                self._impatient_until = clock.elapsed() + IMPATIENT_SECONDS
+            self._impatient_until = clock.elapsed() + IMPATIENT_SECONDS
         return deposit_many(requests, wait=False)
 
 
 deposit_group = _Group().deposit
-
-
-_group: GroupCommit[DepositRequest, Answer] = GroupCommit(deposit_group, most=MAX_GROUP)
-_patient_groups: list[GroupCommit[DepositRequest, Answer]] = [
-    GroupCommit(deposit_many, most=MAX_GROUP) for _ in range(PATIENT_GROUPS)
-]
 
 
 def _deposit_at_once(

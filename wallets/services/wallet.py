@@ -11,7 +11,7 @@ from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
 from wallets.services import idempotency
 from wallets.services.checks import checked_amount, checked_uuid
-from wallets.services.deposit import DepositRequest, deposit_many, deposit_together
+from wallets.services.deposit import DepositRequest, deposit_many
 
 
 class WalletService:
@@ -32,8 +32,7 @@ class WalletService:
     ) -> Transaction:
         """Add money (minor units) to a wallet, at once.
 
-        In a transaction of its own or of all who deposit at the same moment; on return it
-        is committed. Locks the wallet. The transaction returned carries
+        Opens its own transaction; on return it is committed. Locks the wallet. The transaction returned carries
         `balance_after` and its `wallet` with that balance; `replayed` says that the same
         key made it before.
 
@@ -46,10 +45,7 @@ class WalletService:
         amount = checked_amount(amount)
         key = idempotency.parse_key(idempotency_key)
         target = checked_uuid(wallet_uuid)
-        request = DepositRequest(target, amount, key)
-        if now is None:
-            return deposit_together(request)
-        (answer,) = deposit_many([request], now=now)
+        (answer,) = deposit_many([DepositRequest(target, amount, key)], now=now)
         if isinstance(answer, Exception):
             raise answer
         return answer

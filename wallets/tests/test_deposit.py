@@ -5,25 +5,25 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
-from unittest import skipUnless
+from unittest import mock, skipUnless
 
-from django.db import IntegrityError, connection, transaction
-from django.test import SimpleTestCase, skipUnlessDBFeature
+from django.db import connection, transaction
+from django.test import skipUnlessDBFeature
 from django.test.utils import CaptureQueriesContext
 
+from drills.process import wait_until
 from wallets.errors import BalanceLimit, IdempotencyKeyReused
 from wallets.models.base import MAX_MONEY
 from wallets.models.ledger import Movement
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
 from wallets.services import deposit
-from wallets.services.deposit import DepositRequest, deposit_many, deposit_together
+from wallets.services.deposit import DepositRequest, deposit_many
 from wallets.services.wallet import WalletService
 from wallets.tests.base import CommittingTestCase, WalletTestCase, close_connections
 from wallets.utils.db import lock_rows
-from wallets.utils.group_commit import GroupCommit
 
 
 def asked(wallet: Wallet, amount: int, key: uuid.UUID | None = None) -> DepositRequest:
@@ -160,10 +160,9 @@ class ConcurrentDepositTest(CommittingTestCase):
             wallet = self.bob if amount % 3 == 0 else self.alice
             return lambda: WalletService.deposit(wallet.uuid, amount)
 
-        unknown = asked(Wallet(uuid=uuid.uuid4()), 1)
         answers = self.in_threads(
             *[work(amount) for amount in range(1, 12)],
-            lambda: deposit_together(unknown),
+            lambda: WalletService.deposit(uuid.uuid4(), 1),
         )
         self.assertEqual([a.amount for a in answers[:-1]], list(range(1, 12)))
         self.assertIsInstance(answers[-1], Wallet.DoesNotExist)
@@ -206,26 +205,79 @@ class ConcurrentDepositTest(CommittingTestCase):
         self.assertEqual(answers[1].balance_after, 2)
         self.assert_money(self.alice, balance=0)
 
-    @skipUnlessDBFeature("has_select_for_update_skip_locked")
-    def test_keeps_nobody_waiting_for_somebody_elses_wallet(self) -> None:
-        """Alice's wallet is held; a deposit to it, alone, waits. Bob's do not."""
 
-        def to(wallet: Wallet) -> Transaction:
+class DepositGroupTest(CommittingTestCase):
+    """A group of deposits…"""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.group = deposit._Group()
+        self.asked = [asked(self.alice, 1), asked(self.bob, 2)]
+
+    def begin(self, pool: ThreadPoolExecutor) -> Future[list[Any]]:
+        """Have the group deposit in a thread."""
+
+        def work() -> list[Any]:
             try:
-                return WalletService.deposit(wallet.uuid, 1)
+                return self.group.deposit(self.asked)
             finally:
                 close_connections()
 
-        with ThreadPoolExecutor(2) as pool:
+        return pool.submit(work)
+
+    def test_answers_each(self) -> None:
+        unknown = asked(Wallet(uuid=uuid.uuid4()), 3)
+        one, two, three = self.group.deposit([*self.asked, unknown])
+        self.assertEqual((one.balance_after, two.balance_after), (1, 2))
+        self.assertIsInstance(three, deposit.WalletBusy)
+
+    @skipUnlessDBFeature("has_select_for_update_skip_locked")
+    def test_does_without_a_wallet_that_somebody_holds(self) -> None:
+        with ThreadPoolExecutor(1) as pool:
+            for balance in (2, 4):
+                with transaction.atomic():
+                    lock_rows(Wallet.objects.filter(pk=self.alice.pk))
+                    hers, his = self.begin(pool).result(timeout=60)
+                self.assertIsInstance(hers, deposit.WalletBusy)
+                self.assertEqual(his.balance_after, balance)
+                self.asked = [asked(self.alice, 1), asked(self.bob, 2)]
+        self.assert_money(self.alice, balance=0)
+
+    @skipUnless(connection.vendor == "postgresql", "elsewhere a group waits for nobody")
+    def test_waits_a_moment_for_a_wallet_that_somebody_holds(self) -> None:
+        """As a rule another process's group, that is done in milliseconds."""
+        with (
+            mock.patch.object(deposit, "LOCK_WAIT_SECONDS", 30),
+            ThreadPoolExecutor(1) as pool,
+        ):
             with transaction.atomic():
                 lock_rows(Wallet.objects.filter(pk=self.alice.pk))
-                hers = pool.submit(to, self.alice)
-                for _ in range(5):
-                    pool.submit(to, self.bob).result(timeout=60)
-                self.assertFalse(hers.done())
-            hers.result(timeout=60)
-        self.assert_money(self.alice, balance=1)
-        self.assert_money(self.bob, balance=5)
+                answers = self.begin(pool)
+                wait_until(somebody_waits, seconds=30, what="a waiting group")
+            hers, his = answers.result(timeout=60)
+        self.assertEqual((hers.balance_after, his.balance_after), (1, 2))
+
+    @skipUnless(connection.vendor == "postgresql", "elsewhere a group waits for nobody")
+    def test_waits_for_nobody_for_a_while_after_it_has_waited_in_vain(self) -> None:
+        with (
+            mock.patch.object(deposit, "run_unless_locked", return_value=None) as wait,
+            mock.patch.object(deposit.clock, "elapsed") as elapsed,
+        ):
+            for now, waits in ((1000, 1), (1001, 1), (1001.1, 2)):
+                elapsed.return_value = now
+                (answer,) = self.group.deposit([asked(self.alice, 1)])
+                self.assertEqual(answer.amount, 1)
+                self.assertEqual(wait.call_count, waits)
+
+
+def somebody_waits() -> bool:
+    """Whether a session of this PostgreSQL database waits for another one's lock."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        return cursor.fetchone()[0] > 0
 
 
 @skipUnless(connection.vendor == "postgresql", "a statement of PostgreSQL's")
@@ -244,107 +296,3 @@ class DepositStatementTest(WalletTestCase):
             cursor.execute("DEALLOCATE deposits")
         self.assertIn("wallets_wallet_uuid_key", plan)
         self.assertNotIn("Seq Scan", plan)
-
-
-class Worker:
-    """A `work` that says what it was asked, and waits to be let go on."""
-
-    def __init__(self) -> None:
-        self.groups: list[list[int]] = []
-        self.began = threading.Semaphore(0)
-        self.may_end = threading.Semaphore(0)
-        self.raises: dict[int, Exception] = {}
-
-    def __call__(self, requests: Any) -> list[int]:
-        self.groups.append(list(requests))
-        self.began.release()
-        self.may_end.acquire(timeout=30)
-        for request in requests:
-            if request in self.raises:
-                raise self.raises[request]
-        return [request * 10 for request in requests]
-
-
-class GroupCommitTest(SimpleTestCase):
-    def setUp(self) -> None:
-        self.worker = Worker()
-        self.group: GroupCommit[int, int] = GroupCommit(self.worker, most=3)
-        self.results: dict[int, Any] = {}
-        self.threads: list[threading.Thread] = []
-
-    def ask(self, request: int) -> None:
-        """Ask in a thread of its own, and go on when it is at work or in line."""
-
-        def run() -> None:
-            try:
-                self.results[request] = self.group.run(request)
-            except Exception as error:  # noqa: BLE001 (it is what came of it)
-                self.results[request] = error
-
-        in_line = len(self.group._line)
-        thread = threading.Thread(target=run, daemon=True)
-        thread.start()
-        self.threads.append(thread)
-        if len(self.threads) == 1:
-            self.assertTrue(self.worker.began.acquire(timeout=30))
-            return
-        while len(self.group._line) == in_line:
-            thread.join(0.001)
-
-    def finish(self) -> dict[int, Any]:
-        for _ in range(20):
-            self.worker.may_end.release()
-        for thread in self.threads:
-            thread.join(30)
-        self.assertFalse(self.group._busy)
-        return self.results
-
-    def test_does_one_alone_at_once(self) -> None:
-        self.ask(1)
-        self.assertEqual(self.finish(), {1: 10})
-
-    def test_does_together_who_came_meanwhile(self) -> None:
-        for request in (1, 2, 3):
-            self.ask(request)
-        self.assertEqual(self.finish(), {1: 10, 2: 20, 3: 30})
-        self.assertEqual(self.worker.groups, [[1], [2, 3]])
-
-    def test_waits_a_moment_for_as_many_as_came_last(self) -> None:
-        self.group = GroupCommit(self.worker, most=8, gather_seconds=30)
-        for request in (1, 2, 3):
-            self.ask(request)
-        self.worker.may_end.release()
-        while not self.group._gathering:
-            self.threads[0].join(0.001)
-        self.ask(4)
-        self.assertEqual(self.finish(), {1: 10, 2: 20, 3: 30, 4: 40})
-        self.assertEqual(self.worker.groups, [[1], [2, 3, 4]])
-
-    def test_goes_on_without_those_who_stay_away(self) -> None:
-        for request in (1, 2, 3):
-            self.ask(request)
-        self.finish()
-        self.assertEqual(self.group.run(4), 40)
-        self.assertEqual(self.worker.groups, [[1], [2, 3], [4]])
-
-    def test_does_not_do_more_at_once_than_it_may(self) -> None:
-        for request in range(1, 7):
-            self.ask(request)
-        self.assertEqual(self.finish(), {n: 10 * n for n in range(1, 7)})
-        self.assertEqual(self.worker.groups, [[1], [2, 3, 4], [5, 6]])
-
-    def test_lets_each_ask_alone_after_an_error(self) -> None:
-        self.worker.raises[3] = IntegrityError("of the third")
-        for request in (1, 2, 3, 4):
-            self.ask(request)
-        results = self.finish()
-        self.assertEqual({n: results[n] for n in (1, 2, 4)}, {1: 10, 2: 20, 4: 40})
-        self.assertIs(results[3], self.worker.raises[3])
-
-    def test_goes_on_after_an_error_of_one_alone(self) -> None:
-        self.worker.raises[1] = IntegrityError("of the first")
-        self.ask(1)
-        self.ask(2)
-        results = self.finish()
-        self.assertIs(results[1], self.worker.raises[1])
-        self.assertEqual(results[2], 20)

@@ -83,6 +83,19 @@ def run_in_transaction(
     raise AssertionError("unreachable: the last run returns or raises")
 
 
+def run_unless_locked(work: Callable[[], T]) -> T | None:
+    """Run `work`, one statement, in a transaction of its own; None if it has to wait.
+
+    As `run_in_transaction` does, but a lock time-out is not tried again.
+    """
+    try:
+        return run_in_transaction(work, patience=0, one_statement=True)
+    except DatabaseError as error:
+        if not is_lock_timeout(error):
+            raise
+        return None
+
+
 def _transaction(one_statement: bool) -> AbstractContextManager[None]:
     if one_statement and not connection.in_atomic_block:
         return nullcontext()

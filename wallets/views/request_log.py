@@ -53,9 +53,7 @@ def identified(given: str) -> Iterator[str]:
 def id_of(given: str) -> str:
     """The id that a request came with, if it is one, or else a new one."""
     # Nobody has to guess it: no secret, and no call of the system.
-    return (
-        given if _ID.fullmatch(given) else f"{random.getrandbits(128):032x}"
-    )  # noqa: S311
+    return given if _ID.fullmatch(given) else f"{random.getrandbits(128):032x}"
 
 
 def write(method: str, path: str, status: int, began: float, **more: str) -> None:

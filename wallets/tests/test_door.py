@@ -1,0 +1,426 @@
+"""The server's door, where plain deposits are read and answered without a thread each."""
+
+from __future__ import annotations
+
+import json
+import queue
+import socket
+import tempfile
+import uuid
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+from django.db import connection
+from django.test import SimpleTestCase
+
+from drills import services
+from wallet import server
+from wallet.server import Door
+from wallets.models.transaction import Transaction
+from wallets.models.wallet import Wallet
+from wallets.tests.base import CommittingTestCase
+from wallets.views.express import Incomplete
+
+PATIENCE = 30
+
+
+class FakeExpress:
+    """Takes what begins with D, up to a dot, and answers it in capitals."""
+
+    def __init__(self) -> None:
+        self.groups: list[list[str]] = []
+        self.fails: Exception | None = None
+
+    def read(self, data: bytes, address: str) -> str | None:
+        if not data.startswith(b"D"):
+            return None
+        if not data.endswith(b"."):
+            raise Incomplete
+        return data.decode()
+
+    def deposit(self, asked: list[str]) -> list[bytes | None]:
+        self.groups.append(asked)
+        if self.fails:
+            raise self.fails
+        return [None if "no" in one else one.upper().encode() for one in asked]
+
+
+class FakeWorker:
+    """As much of gunicorn's worker as the door touches."""
+
+    def __init__(self, *, tls: bool = False) -> None:
+        self.cfg = SimpleNamespace(is_ssl=tls)
+        self.wsgi = FakeExpress()
+        self.alive = True
+        self.nr, self.max_requests = 0, 1000
+        self.poller = mock.Mock()
+        self.log = mock.Mock()
+        self.keepalived_conns: list[Any] = []
+        self.finished: list[tuple[Any, bool]] = []
+        self.enqueued: list[Any] = []
+        self.deferred: queue.Queue[Callable[[], None]] = queue.Queue()
+        self.method_queue = SimpleNamespace(
+            defer=lambda call, *args: self.deferred.put(lambda: call(*args))
+        )
+
+    def enqueue_req(self, conn: Any) -> None:
+        self.enqueued.append(conn)
+
+    to_a_thread = enqueue_req
+
+    def finish_request(self, conn: Any, result: Future[bool]) -> None:
+        self.finished.append((conn, result.result()))
+
+    def run_deferred(self) -> None:
+        self.deferred.get(timeout=PATIENCE)()
+
+
+class DoorTest(SimpleTestCase):
+    """The door…"""
+
+    def setUp(self) -> None:
+        self.worker = FakeWorker()
+        self.express = self.worker.wsgi
+        self.door = Door(self.worker)  # type: ignore[arg-type]
+        self.addCleanup(self.door._teller.shutdown)
+        self.now = 1000.0
+        clock = mock.patch.object(
+            server.time, "monotonic", side_effect=lambda: self.now
+        )
+        clock.start()
+        self.addCleanup(clock.stop)
+
+    def comes(self) -> tuple[socket.socket, Any]:
+        """A client's end of a connection, and the server's."""
+        theirs, ours = socket.socketpair()
+        for end in (theirs, ours):
+            end.settimeout(PATIENCE)
+            self.addCleanup(end.close)
+        ours.setblocking(False)
+        parser = SimpleNamespace(unreader=mock.Mock())
+        conn = mock.Mock(sock=ours, client=("192.0.2.1", 1), parser=parser)
+        self.worker.keepalived_conns.append(conn)
+        return theirs, conn
+
+    def asks(self, *texts: bytes) -> list[tuple[socket.socket, Any]]:
+        """Clients that have sent this, and wait at the door."""
+        clients = [self.comes() for _ in texts]
+        for text, (theirs, conn) in zip(texts, clients, strict=True):
+            theirs.sendall(text)
+            self.assertTrue(self.door.takes(conn))
+        return clients
+
+    def serve(self) -> None:
+        self.door.attend()
+        self.worker.run_deferred()
+
+    def unread(self, conn: Any) -> list[bytes]:
+        """What a thread will find as if nobody had read it."""
+        return [call.args[0] for call in conn.parser.unreader.unread.call_args_list]
+
+    def test_answers_those_who_wait_together(self) -> None:
+        clients = self.asks(b"D1.", b"D2.")
+        self.serve()
+        self.assertEqual(self.express.groups, [["D1.", "D2."]])
+        for (theirs, conn), answer in zip(clients, (b"D1.", b"D2."), strict=True):
+            head, _, rest = theirs.recv(1000).partition(b"Connection: keep-alive\r\n")
+            self.assertTrue(head.startswith(b"HTTP/1.1 200 OK\r\nServer: gunicorn\r\n"))
+            self.assertEqual(rest, answer)
+            self.assertIn((conn, True), self.worker.finished)
+            self.assertNotIn(conn, self.worker.keepalived_conns)
+
+    def test_serves_one_group_at_a_time(self) -> None:
+        self.asks(b"D1.")
+        self.door.attend()
+        self.asks(b"D2.")
+        self.door.attend()
+        self.worker.run_deferred()
+        self.assertEqual(self.express.groups, [["D1."]])
+        self.now += server.GATHER_SECONDS
+        self.serve()
+        self.assertEqual(self.express.groups, [["D1."], ["D2."]])
+
+    def test_makes_no_group_larger_than_one_transaction_may_be(self) -> None:
+        with mock.patch.object(server, "MAX_GROUP", 2):
+            self.asks(b"D1.", b"D2.", b"D3.")
+            self.serve()
+            self.now += server.GATHER_SECONDS
+            self.serve()
+        self.assertEqual(self.express.groups, [["D1.", "D2."], ["D3."]])
+
+    def test_waits_a_moment_for_as_many_as_were_here_before(self) -> None:
+        self.asks(b"D1.", b"D2.")
+        self.serve()
+        self.asks(b"D3.")
+        self.door.attend()
+        self.assertEqual(len(self.express.groups), 1)
+        self.assertAlmostEqual(self.door.patience(1.0), server.GATHER_SECONDS)
+        self.asks(b"D4.")
+        self.serve()
+        self.assertEqual(self.express.groups[1], ["D3.", "D4."])
+
+    def test_waits_no_longer_for_who_does_not_come(self) -> None:
+        self.asks(b"D1.", b"D2.")
+        self.serve()
+        self.asks(b"D3.")
+        self.now += server.GATHER_SECONDS
+        self.assertEqual(self.door.patience(1.0), 0)
+        self.serve()
+        self.assertEqual(self.express.groups[1], ["D3."])
+
+    def test_leaves_to_a_thread_what_it_does_not_take(self) -> None:
+        theirs, conn = self.comes()
+        theirs.sendall(b"GET")
+        self.assertFalse(self.door.takes(conn))
+        self.assertEqual(self.unread(conn), [b"GET"])
+        self.assertIn(conn, self.worker.keepalived_conns)
+
+    def test_leaves_to_a_thread_who_has_gone(self) -> None:
+        theirs, conn = self.comes()
+        theirs.close()
+        self.assertFalse(self.door.takes(conn))
+        _, reset = self.comes()
+        reset.sock = mock.Mock(recv=mock.Mock(side_effect=ConnectionResetError))
+        self.assertFalse(self.door.takes(reset))
+
+    def test_leaves_to_a_thread_what_got_no_answer(self) -> None:
+        (_, refused), (theirs, done) = self.asks(b"Dno.", b"D2.")
+        self.serve()
+        self.assertEqual(self.worker.enqueued, [refused])
+        self.assertEqual(self.unread(refused), [b"Dno."])
+        self.assertTrue(theirs.recv(1000).endswith(b"D2."))
+        self.assertEqual(self.worker.finished, [(done, True)])
+
+    def test_gives_up_a_connection_that_takes_no_answer(self) -> None:
+        ((_, conn),) = self.asks(b"D1.")
+        for sock in (
+            mock.Mock(send=mock.Mock(return_value=3)),
+            mock.Mock(send=mock.Mock(side_effect=BrokenPipeError)),
+        ):
+            conn.sock = sock
+            self.door._line = self.door._line or [(conn, "D1.", b"D1.")]
+            self.now += 1
+            self.serve()
+        self.assertEqual(self.worker.finished, [(conn, False)] * 2)
+
+    def test_reads_what_comes_in_pieces(self) -> None:
+        ((theirs, conn),) = self.asks(b"D")
+        self.assertLessEqual(self.door.patience(1.0), server.BEGUN_SECONDS)
+        theirs.sendall(b"1.")
+        self.assertTrue(self.door.takes(conn))
+        self.serve()
+        self.assertEqual(self.express.groups, [["D1."]])
+        self.assertEqual(self.door.patience(1.0), 1.0)
+
+    def test_has_a_thread_wait_for_what_does_not_come(self) -> None:
+        """However often another byte does."""
+        ((theirs, conn),) = self.asks(b"D")
+        self.now += server.BEGUN_SECONDS / 2
+        theirs.sendall(b"1")
+        self.assertTrue(self.door.takes(conn))
+        self.now += server.BEGUN_SECONDS / 2
+        self.door.attend()
+        self.assertEqual(self.worker.enqueued, [conn])
+        self.assertEqual(self.unread(conn), [b"D1"])
+
+    def test_forgets_a_request_whose_connection_was_closed_meanwhile(self) -> None:
+        ((_, conn),) = self.asks(b"D")
+        self.worker.keepalived_conns.remove(conn)
+        self.now += server.BEGUN_SECONDS
+        self.door.attend()
+        self.assertEqual(self.unread(conn), [])
+        self.assertEqual(self.door.patience(1.0), 1.0)
+
+    def test_has_each_tried_alone_after_a_failure_and_shuts_for_a_while(self) -> None:
+        self.express.fails = RuntimeError("database")
+        clients = self.asks(b"D1.", b"D2.")
+        self.serve()
+        self.assertEqual(self.worker.enqueued, [conn for _, conn in clients])
+        self.assertEqual(self.unread(clients[0][1]), [b"D1."])
+        self.worker.log.exception.assert_called_once()
+        self.express.fails = None
+        for later, open_again in ((0.0, False), (server.SHUT_SECONDS, True)):
+            self.now += later
+            theirs, conn = self.comes()
+            theirs.sendall(b"D3.")
+            self.assertEqual(self.door.takes(conn), open_again)
+
+    def test_is_shut_while_the_process_ends(self) -> None:
+        theirs, conn = self.comes()
+        theirs.sendall(b"D1.")
+        self.worker.alive = False
+        self.assertFalse(self.door.takes(conn))
+
+    def test_serves_those_in_line_before_the_process_ends(self) -> None:
+        ((theirs, _),) = self.asks(b"D1.")
+        self.worker.alive = False
+        self.serve()
+        self.assertTrue(theirs.recv(1000).endswith(b"D1."))
+
+    def test_is_shut_where_bytes_are_encrypted(self) -> None:
+        door = Door(FakeWorker(tls=True))  # type: ignore[arg-type]
+        self.addCleanup(door._teller.shutdown)
+        theirs, conn = self.comes()
+        theirs.sendall(b"D1.")
+        self.assertFalse(door.takes(conn))
+
+    def test_counts_what_it_serves_until_the_process_is_replaced(self) -> None:
+        self.worker.max_requests = 2
+        self.asks(b"D1.")
+        self.serve()
+        self.assertTrue(self.worker.alive)
+        self.now += 1
+        self.asks(b"D2.")
+        self.serve()
+        self.assertFalse(self.worker.alive)
+
+    def test_knows_no_address_of_a_client_at_a_unix_socket(self) -> None:
+        theirs, conn = self.comes()
+        conn.client = ""
+        theirs.sendall(b"D1.")
+        with mock.patch.object(self.express, "read", return_value=None) as read:
+            self.door.takes(conn)
+        read.assert_called_once_with(b"D1.", "")
+
+
+class ServedDepositTest(CommittingTestCase):
+    """The real server, with one process and one thread…"""
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        super().setUpClass()
+        folder = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(folder.cleanup)
+        database = connection.settings_dict
+        parts = ("ENGINE", "NAME", "USER", "PASSWORD", "HOST", "PORT")
+        env = {f"DB_{part}": str(database[part] or "") for part in parts}
+        env |= {"WEB_CONCURRENCY": "1", "WEB_THREADS": "1"}
+        cls.api = services.Api(services.environment(env), Path(folder.name))
+        cls.addClassCleanup(cls.ends_well)
+        cls.api.start()
+
+    @classmethod
+    def ends_well(cls) -> None:
+        ended = cls.api.end()
+        said = cls.api.log.read_text()
+        assert ended, said[-2000:]
+        assert "Traceback" not in said, said
+        assert '"stack"' not in said, said
+
+    def setUp(self) -> None:
+        super().setUp()
+        # A connection's first request is a thread's; the first of all teaches the door.
+        self.sock = self.connect()
+        self.ask(self.sock, self.alice)
+
+    def connect(self) -> socket.socket:
+        sock = socket.create_connection(("127.0.0.1", self.api.port), PATIENCE)
+        self.addCleanup(sock.close)
+        return sock
+
+    def message(
+        self, wallet: Wallet, amount: int = 1, key: str = "", action: str = "deposit"
+    ) -> bytes:
+        body = json.dumps({"amount": amount}).encode()
+        return (
+            f"POST /wallets/{wallet.uuid}/{action} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+            f"Idempotency-Key: {key or uuid.uuid4()}\r\n\r\n"
+        ).encode() + body
+
+    def answer(self, sock: socket.socket) -> tuple[str, list[str], Any]:
+        """The next answer: status line, headers, and what the JSON says."""
+        stream = sock.makefile("rb", buffering=0)
+        lines = []
+        while line := stream.readline().decode().rstrip():
+            lines.append(line)
+        (length,) = (int(one.split()[1]) for one in lines if "ength: " in one)
+        return lines[0], lines[1:], json.loads(stream.read(length) or b"")
+
+    def ask(self, sock: socket.socket, *args: Any) -> tuple[str, list[str], Any]:
+        sock.sendall(self.message(*args))
+        return self.answer(sock)
+
+    def keep_the_thread_busy(self) -> None:
+        """A withdrawal whose body does not come: a thread waits seconds for it."""
+        busy = self.connect()
+        head, _, _ = self.message(self.bob, action="withdraw").partition(b"{")
+        busy.sendall(head)
+
+    def test_answers_deposits_while_every_thread_is_busy(self) -> None:
+        self.keep_the_thread_busy()
+        for balance in (2, 3, 4):
+            status, _, found = self.ask(self.sock, self.alice)
+            self.assertEqual(status, "HTTP/1.1 200 OK")
+            self.assertEqual(found["wallet"]["balance"], balance)
+
+    def test_answers_with_the_headers_that_a_thread_answers_with(self) -> None:
+        def headers(sock: socket.socket) -> list[str]:
+            _, lines, _ = self.ask(sock, self.alice)
+            return [
+                line
+                for line in lines
+                if not line.startswith(("X-Request-ID", "Content-Length", "Date"))
+            ]
+
+        door = headers(self.sock)
+        thread = headers(self.connect())
+        self.assertCountEqual(door, thread)
+
+    def test_answers_what_comes_byte_by_byte(self) -> None:
+        for byte in self.message(self.alice):
+            self.sock.sendall(bytes([byte]))
+        self.assertEqual(self.answer(self.sock)[0], "HTTP/1.1 200 OK")
+        self.assert_money(self.alice, balance=2)
+
+    def test_answers_requests_that_come_together_in_their_order(self) -> None:
+        self.sock.sendall(
+            b"".join(self.message(self.alice, amount) for amount in (10, 20, 30))
+        )
+        for balance in (11, 31, 61):
+            _, _, found = self.answer(self.sock)
+            self.assertEqual(found["wallet"]["balance"], balance)
+
+    def test_answers_one_after_the_other_to_who_does_not_wait(self) -> None:
+        for amount in range(1, 21):
+            self.sock.sendall(self.message(self.alice, amount))
+        balances = [self.answer(self.sock)[2]["wallet"]["balance"] for _ in range(20)]
+        self.assertEqual(balances, sorted(balances))
+        self.assert_money(self.alice, balance=211)
+
+    def test_answers_refusals_and_replays_and_goes_on(self) -> None:
+        key = str(uuid.uuid4())
+        for args, status, replayed in (
+            ((self.alice, 5, key), "200 OK", False),
+            ((self.alice, 5, key), "200 OK", True),
+            ((self.alice, 6, key), "422 Unprocessable Entity", False),
+            ((self.alice, 0), "400 Bad Request", False),
+            ((Wallet(uuid=uuid.uuid4()), 5), "404 Not Found", False),
+            ((self.alice, 7), "200 OK", False),
+        ):
+            with self.subTest(args=args[1:]):
+                found, lines, _ = self.ask(self.sock, *args)
+                self.assertEqual(found, f"HTTP/1.1 {status}")
+                self.assertEqual("Idempotent-Replayed: true" in lines, replayed)
+        self.assert_money(self.alice, balance=1 + 5 + 7)
+
+    def test_makes_the_deposit_of_who_does_not_wait_for_the_answer(self) -> None:
+        key = str(uuid.uuid4())
+        self.sock.sendall(self.message(self.alice, 5, key))
+        self.sock.close()
+        _, _, found = self.ask(self.connect(), self.alice, 5, key)
+        self.assertEqual(found["wallet"]["balance"], 6)
+        self.assertEqual(Transaction.objects.filter(idempotency_key=key).count(), 1)
+
+    def test_answers_many_clients(self) -> None:
+        clients = [self.connect() for _ in range(20)]
+        for _ in range(3):
+            for sock in clients:
+                sock.sendall(self.message(self.bob))
+            for sock in clients:
+                self.assertEqual(self.answer(sock)[0], "HTTP/1.1 200 OK")
+        self.assert_money(self.bob, balance=60)
