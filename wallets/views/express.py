@@ -4,7 +4,7 @@ A deposit's own work is a fraction of what a request costs in the framework and 
 around it, so the server (`wallet.server`) reads and answers plain ones by these functions,
 many together. The rules are the same functions' as on the long way, and there is no
 refusal here: what is not plain, and what cannot be done, is left to Django, untouched. The
-measurements are in docs/decisions/0011-a-short-way-for-deposits.md.
+measurements are in docs/decisions/0011-a-door-for-deposits.md.
 """
 
 from __future__ import annotations
