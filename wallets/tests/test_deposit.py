@@ -296,3 +296,17 @@ class DepositStatementTest(WalletTestCase):
             cursor.execute("DEALLOCATE deposits")
         self.assertIn("wallets_wallet_uuid_key", plan)
         self.assertNotIn("Seq Scan", plan)
+
+    def test_leaves_each_wallet_on_its_page(self) -> None:
+        """An update that stays on its page needs no new entry in any index."""
+        wallets = Wallet.objects.bulk_create([Wallet() for _ in range(200)])
+        before = self.pages()
+        deposit_many([asked(wallet, 1) for wallet in wallets[::2]])
+        self.assertEqual(self.pages(), before)
+
+    def pages(self) -> list[Any]:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT id, (ctid::text::point)[0] FROM wallets_wallet ORDER BY id"
+            )
+            return cursor.fetchall()
