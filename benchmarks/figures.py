@@ -42,15 +42,17 @@ def deposits(
     names = [str(wallet.uuid) for wallet in owners]
     one = names[:1]
     loads: Loads = {}
-    for _ in range(size.rounds):
+    # Short turns, and who goes first takes turns, too: a machine's speed drifts.
+    seconds = size.seconds / 2
+    turns = [("deposit", names), ("deposit_hot", one)]
+    for _ in range(2 * size.rounds):
         if anchor is not None:
-            _add(loads, "pgbench", anchor.run(size.seconds), say)
-        for name, onto in (("deposit", names), ("deposit_hot", one)):
-            load = drive(
-                port, _deposits(onto), connections=CLIENTS, seconds=size.seconds
-            )
+            _add(loads, "pgbench", anchor.run(seconds), say)
+        for name, onto in turns:
+            load = drive(port, _deposits(onto), connections=CLIENTS, seconds=seconds)
             _add(loads, name, load, say)
-        _add(loads, "deposit_bulk", _bulk(port, names, size.seconds), say)
+        _add(loads, "deposit_bulk", _bulk(port, names, seconds), say)
+        turns.reverse()
     return loads
 
 
