@@ -288,10 +288,10 @@ class DepositStatementTest(WalletTestCase):
         with connection.cursor() as cursor, CaptureQueriesContext(connection) as ran:
             cursor.execute("ANALYZE wallets_wallet")
             deposit_many([asked(self.alice, 1)])
-            text = next(q["sql"] for q in ran if "json_to_recordset" in q["sql"])
+            text = next(q["sql"] for q in ran if "unnest" in q["sql"])
             cursor.execute("SET LOCAL plan_cache_mode = force_generic_plan")
             cursor.execute(f"PREPARE deposits AS {text}")
-            cursor.execute("EXPLAIN EXECUTE deposits('[]', now())")
+            cursor.execute("EXPLAIN EXECUTE deposits('{}', '{}', '{}', now())")
             plan = "\n".join(row for (row,) in cursor.fetchall())
             cursor.execute("DEALLOCATE deposits")
         self.assertIn("wallets_wallet_uuid_key", plan)
