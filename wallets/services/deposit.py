@@ -9,8 +9,9 @@ from __future__ import annotations
 import copy
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from django.db import connection
@@ -117,18 +118,21 @@ def deposit_bulk(
 ) -> list[Answer | Made]:
     """Do as `deposit_many`, for who needs no `Transaction` of what is made right now.
 
-    On PostgreSQL that is one statement, and a second transaction for those that it could
-    not do.
+    On PostgreSQL that is one statement, another one for those whose wallets were locked,
+    and a last transaction for those that no statement could do.
     """
     if connection.vendor != "postgresql":
         return [*_run(lambda: _deposit_many(requests, now, wait))]
-    lock_wait = None if wait else 0
-    made = _run(lambda: _deposit_at_once(requests, now, lock_wait), one_statement=True)
-    left = [n for n in range(len(requests)) if n not in made]
-    answers: dict[int, Answer | Made] = {**made}
+    # Who waits keeps others from the wallets that it holds: so first those that are free.
+    lock_waits = ([0] if len(requests) > 1 or not wait else []) + [None] * wait
+    left = dict(enumerate(requests))
+    answers: dict[int, Answer | Made] = {}
+    for lock_wait in lock_waits:
+        work = partial(_deposit_at_once, left, now, lock_wait)
+        answers |= _run(work, one_statement=True)
+        left = {n: request for n, request in left.items() if n not in answers}
     if left and wait:
-        some = [requests[n] for n in left]
-        judged = _run(lambda: _deposit_many(some, now, wait))
+        judged = _run(lambda: _deposit_many([*left.values()], now, wait))
         answers |= zip(left, judged, strict=True)
     return [answers.get(n) or WalletBusy() for n in range(len(requests))]
 
@@ -155,7 +159,9 @@ class _Group:
             and clock.elapsed() > self._impatient_until
         ):
             made = run_unless_locked(
-                lambda: _deposit_at_once(requests, None, LOCK_WAIT_SECONDS)
+                partial(
+                    _deposit_at_once, dict(enumerate(requests)), None, LOCK_WAIT_SECONDS
+                )
             )
             if made is not None:
                 return [
@@ -170,15 +176,17 @@ deposit_group = _Group().deposit
 
 
 def _deposit_at_once(
-    requests: Sequence[DepositRequest], now: datetime | None, lock_wait: float | None
+    requests: Mapping[int, DepositRequest],
+    now: datetime | None,
+    lock_wait: float | None,
 ) -> dict[int, Made]:
     """Make the deposits that nothing stands in the way of; answer them by place."""
     now = now or timezone.now()
     # Of a key's requests the first one counts; the others are repetitions.
-    first = {request.key_text: n for n, request in reversed([*enumerate(requests)])}
+    first = {request.key_text: n for n, request in reversed([*requests.items()])}
     fit = [
         (request.wallet_text, request.amount, request.key_text)
-        for n, request in enumerate(requests)
+        for n, request in requests.items()
         if first[request.key_text] == n and is_amount(request.amount)
     ]
     done = ledger_postgresql.deposit(fit, now=now, lock_wait=lock_wait) if fit else {}

@@ -280,6 +280,41 @@ def somebody_waits() -> bool:
         return cursor.fetchone()[0] > 0
 
 
+@skipUnless(connection.vendor == "postgresql", "elsewhere all of it waits")
+class DepositManyWaitsTest(CommittingTestCase):
+    def test_after_it_has_done_what_is_free(self) -> None:
+        """Alice's wallet is held; of a key's requests still the first one counts."""
+        key = uuid.uuid4()
+        requests = [
+            asked(self.alice, 1, key),
+            asked(self.bob, 2),
+            asked(self.bob, 3, key),
+            asked(self.alice, 4),
+        ]
+
+        def many() -> list[Any]:
+            try:
+                return deposit_many(requests)
+            finally:
+                close_connections()
+
+        def bobs_is_done() -> bool:
+            return Wallet.objects.get(pk=self.bob.pk).balance == 2
+
+        with ThreadPoolExecutor(1) as pool:
+            with transaction.atomic():
+                lock_rows(Wallet.objects.filter(pk=self.alice.pk))
+                answers = pool.submit(many)
+                wait_until(bobs_is_done, seconds=30, what="bob's deposit")
+                self.assertFalse(answers.done())
+            hers, his, reused, hers_too = answers.result(timeout=60)
+        self.assertEqual((hers.balance_after, his.balance_after), (1, 2))
+        self.assertEqual(hers_too.balance_after, 5)
+        self.assertIsInstance(reused, IdempotencyKeyReused)
+        self.assert_money(self.alice, balance=5)
+        self.assert_money(self.bob, balance=2)
+
+
 @skipUnless(connection.vendor == "postgresql", "a statement of PostgreSQL's")
 class DepositStatementTest(WalletTestCase):
     def test_reads_no_wallet_but_those_it_is_about(self) -> None:
