@@ -26,7 +26,7 @@ def read_amount(body: Mapping[str, Any]) -> int:
 
 
 def read_item(item: Mapping[str, Any]) -> dict[str, Any]:
-    """Return wallet, amount and key of one deposit among many.
+    """Return wallet, amount and key of one deposit among many, UUIDs as text.
 
     :raises ValidationError: with every error of every field.
     """

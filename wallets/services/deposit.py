@@ -9,10 +9,10 @@ from __future__ import annotations
 import copy
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 from django.db import connection
 from django.utils import timezone
@@ -45,13 +45,47 @@ IMPATIENT_SECONDS = 1.0
 _DEPOSIT = Transaction.TransactionType.DEPOSIT
 
 
-@dataclass(frozen=True)
 class DepositRequest:
-    """What to deposit."""
+    """What to deposit. UUIDs are kept as canonical text: so most come, and so they go."""
 
-    wallet_uuid: uuid.UUID
-    amount: int
-    key: uuid.UUID
+    __slots__ = ("amount", "key_text", "wallet_text")
+
+    def __init__(
+        self, wallet: uuid.UUID | str, amount: int, key: uuid.UUID | str
+    ) -> None:
+        self.wallet_text = str(wallet)
+        self.amount = amount
+        self.key_text = str(key)
+
+    @property
+    def wallet_uuid(self) -> uuid.UUID:
+        """Whose money it will be."""
+        return uuid.UUID(self.wallet_text)
+
+    @property
+    def key(self) -> uuid.UUID:
+        """The idempotency key."""
+        return uuid.UUID(self.key_text)
+
+
+class Made(NamedTuple):
+    """A deposit that was made right now, without the `Transaction` that shows it."""
+
+    request: DepositRequest
+    now: datetime
+    row: Deposited
+    replayed: bool = False
+
+    def transaction(self) -> Transaction:
+        """The deposit as if it had been read."""
+        pk, wallet_id, balance, held = self.row
+        uuid = self.request.wallet_uuid
+        deposit = as_stored(Transaction, id=pk, **_columns(self.request, self.now))
+        deposit.wallet = as_stored(
+            Wallet, id=wallet_id, uuid=uuid, balance=balance, held=held
+        )
+        deposit.balance_after = balance
+        return deposit
 
 
 class WalletBusy(Exception):
@@ -71,19 +105,37 @@ def deposit_many(
     """Deposit what can be deposited; answer each request, in order.
 
     Opens its own transaction; locks the wallets by id. Unless it may `wait`, the answer
-    for a wallet that is locked (or does not exist) is `WalletBusy`. On PostgreSQL that is
-    one statement, and a second transaction for those that it could not do.
+    for a wallet that is locked (or does not exist) is `WalletBusy`.
+    """
+    answers = deposit_bulk(requests, now=now, wait=wait)
+    return [a.transaction() if isinstance(a, Made) else a for a in answers]
+
+
+def deposit_bulk(
+    requests: Sequence[DepositRequest],
+    *,
+    now: datetime | None = None,
+    wait: bool = True,
+) -> list[Answer | Made]:
+    """Do as `deposit_many`, for who needs no `Transaction` of what is made right now.
+
+    On PostgreSQL that is one statement, another one for those whose wallets were locked,
+    and a last transaction for those that no statement could do.
     """
     if connection.vendor != "postgresql":
-        return _run(lambda: _deposit_many(requests, now, wait))
-    lock_wait = None if wait else 0
-    made = _run(lambda: _deposit_at_once(requests, now, lock_wait), one_statement=True)
-    left = [n for n in range(len(requests)) if n not in made]
+        return [*_run(lambda: _deposit_many(requests, now, wait))]
+    # Who waits keeps others from the wallets that it holds: so first those that are free.
+    lock_waits = ([0] if len(requests) > 1 or not wait else []) + [None] * wait
+    left = dict(enumerate(requests))
+    answers: dict[int, Answer | Made] = {}
+    for lock_wait in lock_waits:
+        work = partial(_deposit_at_once, left, now, lock_wait)
+        answers |= _run(work, one_statement=True)
+        left = {n: request for n, request in left.items() if n not in answers}
     if left and wait:
-        some = [requests[n] for n in left]
-        answers = _run(lambda: _deposit_many(some, now, wait))
-        made |= zip(left, answers, strict=True)
-    return [made.get(n) or WalletBusy() for n in range(len(requests))]
+        judged = _run(lambda: _deposit_many([*left.values()], now, wait))
+        answers |= zip(left, judged, strict=True)
+    return [answers.get(n) or WalletBusy() for n in range(len(requests))]
 
 
 def _run(work: Callable[[], T], *, one_statement: bool = False) -> T:
@@ -98,7 +150,7 @@ class _Group:
     def __init__(self) -> None:
         self._impatient_until = 0.0
 
-    def deposit(self, requests: Sequence[DepositRequest]) -> list[Answer]:
+    def deposit(self, requests: Sequence[DepositRequest]) -> list[Answer | Made]:
         """Deposit; the answer for a wallet that is locked for longer is `WalletBusy`.
 
         Opens its own transaction; locks the wallets by id.
@@ -108,54 +160,37 @@ class _Group:
             and clock.elapsed() > self._impatient_until
         ):
             made = run_unless_locked(
-                lambda: _deposit_at_once(requests, None, LOCK_WAIT_SECONDS)
+                partial(
+                    _deposit_at_once, dict(enumerate(requests)), None, LOCK_WAIT_SECONDS
+                )
             )
             if made is not None:
                 return [made.get(n) or WalletBusy() for n in range(len(requests))]
             self._impatient_until = clock.elapsed() + IMPATIENT_SECONDS
-        return deposit_many(requests, wait=False)
+        return deposit_bulk(requests, wait=False)
 
 
 deposit_group = _Group().deposit
 
 
 def _deposit_at_once(
-    requests: Sequence[DepositRequest], now: datetime | None, lock_wait: float | None
-) -> dict[int, Answer]:
+    requests: Mapping[int, DepositRequest],
+    now: datetime | None,
+    lock_wait: float | None,
+) -> dict[int, Made]:
     """Make the deposits that nothing stands in the way of; answer them by place."""
     now = now or timezone.now()
     # Of a key's requests the first one counts; the others are repetitions.
-    first = {request.key: n for n, request in reversed(list(enumerate(requests)))}
+    first = {request.key_text: n for n, request in reversed([*requests.items()])}
     fit = [
-        (request.wallet_uuid, request.amount, request.key)
-        for n, request in enumerate(requests)
-        if first[request.key] == n and is_amount(request.amount)
+        (request.wallet_text, request.amount, request.key_text)
+        for n, request in requests.items()
+        if first[request.key_text] == n and is_amount(request.amount)
     ]
     done = ledger_postgresql.deposit(fit, now=now, lock_wait=lock_wait) if fit else {}
     return {
-        first[key]: _transaction_of(requests[first[key]], made, now)
-        for key, made in done.items()
+        first[key]: Made(requests[first[key]], now, row) for key, row in done.items()
     }
-
-
-def _transaction_of(
-    request: DepositRequest, made: Deposited, now: datetime
-) -> Transaction:
-    wallet = as_stored(
-        Wallet,
-        id=made.wallet_id,
-        uuid=request.wallet_uuid,
-        balance=made.balance_after,
-        held=made.held,
-    )
-    deposit = as_stored(
-        Transaction,
-        id=made.transaction_id,
-        **_columns(request, now),
-    )
-    deposit.wallet = wallet
-    deposit.balance_after = made.balance_after
-    return deposit
 
 
 def _columns(request: DepositRequest, now: datetime) -> dict[str, Any]:

@@ -7,11 +7,9 @@ writer of movements and balances.
 
 from __future__ import annotations
 
-import json
-import uuid
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 from wallets.models.base import MAX_MONEY
 from wallets.utils.db import execute_prepared
@@ -22,8 +20,9 @@ from wallets.utils.db import execute_prepared
 # not credited, the LEFT JOIN would give its movement no wallet, and all of it would fail.
 _DEPOSIT = """
 WITH asked AS (
-    SELECT item.* FROM {patience} json_to_recordset(%(asked)s::json)
-        AS item (place int, wallet uuid, amount bigint, key uuid)
+    SELECT item.* FROM {patience}
+        unnest(%(wallets)s::uuid[], %(amounts)s::bigint[], %(keys)s::uuid[])
+        WITH ORDINALITY AS item (wallet, amount, key, place)
 ), locked AS (
     SELECT id, uuid, balance + held AS total FROM wallets_wallet
     WHERE uuid = ANY (ARRAY(SELECT wallet FROM asked))
@@ -53,25 +52,26 @@ WITH asked AS (
     RETURNING wallet.id, wallet.held, wallet.updated_at,
         wallet.balance - added.amount AS balance_before,
         wallet.movement_count - added.count AS count_before
+), posted AS (
+    SELECT made.id, credited.id AS wallet_id, idempotency_key AS key, amount, held,
+        count_before + row_number() OVER earlier AS sequence,
+        (balance_before + sum(amount) OVER earlier)::bigint AS balance_after,
+        credited.updated_at AS created_at
+    FROM made LEFT JOIN credited ON credited.id = made.wallet_id
+    WINDOW earlier AS (PARTITION BY credited.id ORDER BY made.id)
 ), moved AS (
     INSERT INTO wallets_movement (wallet_id, transaction_id, attempt_number, kind, leg,
         from_account, to_account, amount, sequence, balance_after, created_at)
-    SELECT credited.id, made.id, 0, 'deposit', 'open', 'outside', 'wallet', amount,
-        count_before + row_number() OVER earlier,
-        balance_before + sum(amount) OVER earlier, credited.updated_at
-    FROM made LEFT JOIN credited ON credited.id = made.wallet_id
-    WINDOW earlier AS (PARTITION BY credited.id ORDER BY made.id)
-    RETURNING transaction_id, balance_after
+    SELECT wallet_id, id, 0, 'deposit', 'open', 'outside', 'wallet', amount,
+        sequence, balance_after, created_at
+    FROM posted
 )
-SELECT idempotency_key, made.id, made.wallet_id, balance_after, held
-FROM made JOIN moved ON transaction_id = made.id
-    JOIN credited ON credited.id = made.wallet_id
+SELECT key::text, id, wallet_id, balance_after, held FROM posted
 """
 _PATIENCE = "(SELECT set_config('lock_timeout', '{}ms', true)) AS patience,"
 
 
-@dataclass(frozen=True)
-class Deposited:
+class Deposited(NamedTuple):
     """A deposit that was made, and its wallet's balance once it had happened."""
 
     transaction_id: int
@@ -81,27 +81,33 @@ class Deposited:
 
 
 def deposit(
-    requests: Iterable[tuple[uuid.UUID, int, uuid.UUID]],
+    requests: Sequence[tuple[str, int, str]],
     *,
     now: datetime,
     lock_wait: float | None = None,
-) -> dict[uuid.UUID, Deposited]:
-    """Make the deposits (wallet's UUID, amount, key) that can be made; return them by key.
+) -> dict[str, Deposited]:
+    """Make the deposits (wallet, amount, key) that can be made; return them by key.
 
     One statement. Locks the wallets by id. It waits `lock_wait` seconds for those that
     somebody else holds, and is a lock time-out then; with 0 they are left out; with None
     it waits as long as every statement. Left out are, too, unknown wallets, keys that are
     not new, and all of a wallet that has not room for all. Keys must differ, amounts be
-    within limits.
+    within limits; wallets and keys are UUIDs as canonical text.
     """
-    asked = [
-        {"place": place, "wallet": str(wallet), "amount": amount, "key": str(key)}
-        for place, (wallet, amount, key) in enumerate(requests)
-    ]
     sql = _DEPOSIT.format(
         skip_locked="SKIP LOCKED" if lock_wait == 0 else "",
         patience=_PATIENCE.format(round(lock_wait * 1000)) if lock_wait else "",
         max_money=MAX_MONEY,
     )
-    rows = execute_prepared(sql, {"asked": json.dumps(asked), "now": now})
+    wallets, amounts, keys = map(_array, zip(*requests, strict=True))
+    columns = {"wallets": wallets, "amounts": amounts, "keys": keys}
+    rows = execute_prepared(sql, {**columns, "now": now})
     return {key: Deposited(*made) for key, *made in rows}
+
+
+def _array(values: Iterable[object]) -> str:
+    """An array of PostgreSQL's, as text: a third of the driver's work with a list.
+
+    Of what needs no quotes: integers and UUIDs.
+    """
+    return "{" + ",".join(map(str, values)) + "}"

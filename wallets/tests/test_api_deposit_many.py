@@ -91,6 +91,21 @@ class DepositManyApiTest(Api, WalletTestCase):
             alone = self.post(self.path("deposit"), {"amount": amount})
             self.assertEqual(line["problem"], alone.json(), amount)
 
+    def test_names_every_error_of_an_item_with_all_its_fields(self) -> None:
+        wrong = {"wallet": 1, "amount": 1.0, "idempotency_key": None}
+        with nothing_written():
+            (line,) = self.many([wrong]).json()
+        named = {error["field"] for error in line["problem"]["errors"]}
+        self.assertEqual(named, set(wrong))
+
+    def test_takes_a_key_in_either_case_for_the_same(self) -> None:
+        for first, again in ((str.upper, str.lower), (str.lower, str.upper)):
+            key = str(uuid.uuid4())
+            items = [item(self.alice, 5, case(key)) for case in (first, again)]
+            self.assertEqual(self.results(items), ["done", "replayed"])
+            self.assertEqual(self.results(items), ["replayed", "replayed"])
+        self.assert_money(self.alice, balance=10)
+
     def test_refuses_a_wallet_or_key_of_another_form(self) -> None:
         good = item(self.alice, 1)
         for name, value in good.items():

@@ -214,12 +214,19 @@ class DepositGroupTest(CommittingTestCase):
         self.group = deposit._Group()
         self.asked = [asked(self.alice, 1), asked(self.bob, 2)]
 
+    def together(self, requests: list[DepositRequest]) -> list[Any]:
+        answers = self.group.deposit(requests)
+        return [
+            answer.transaction() if isinstance(answer, deposit.Made) else answer
+            for answer in answers
+        ]
+
     def begin(self, pool: ThreadPoolExecutor) -> Future[list[Any]]:
         """Have the group deposit in a thread."""
 
         def work() -> list[Any]:
             try:
-                return self.group.deposit(self.asked)
+                return self.together(self.asked)
             finally:
                 close_connections()
 
@@ -227,7 +234,7 @@ class DepositGroupTest(CommittingTestCase):
 
     def test_answers_each(self) -> None:
         unknown = asked(Wallet(uuid=uuid.uuid4()), 3)
-        one, two, three = self.group.deposit([*self.asked, unknown])
+        one, two, three = self.together([*self.asked, unknown])
         self.assertEqual((one.balance_after, two.balance_after), (1, 2))
         self.assertIsInstance(three, deposit.WalletBusy)
 
@@ -265,7 +272,7 @@ class DepositGroupTest(CommittingTestCase):
         ):
             for now, waits in ((1000, 1), (1001, 1), (1001.1, 2)):
                 elapsed.return_value = now
-                (answer,) = self.group.deposit([asked(self.alice, 1)])
+                (answer,) = self.together([asked(self.alice, 1)])
                 self.assertEqual(answer.amount, 1)
                 self.assertEqual(wait.call_count, waits)
 
@@ -280,6 +287,41 @@ def somebody_waits() -> bool:
         return cursor.fetchone()[0] > 0
 
 
+@skipUnless(connection.vendor == "postgresql", "elsewhere all of it waits")
+class DepositManyWaitsTest(CommittingTestCase):
+    def test_after_it_has_done_what_is_free(self) -> None:
+        """Alice's wallet is held; of a key's requests still the first one counts."""
+        key = uuid.uuid4()
+        requests = [
+            asked(self.alice, 1, key),
+            asked(self.bob, 2),
+            asked(self.bob, 3, key),
+            asked(self.alice, 4),
+        ]
+
+        def many() -> list[Any]:
+            try:
+                return deposit_many(requests)
+            finally:
+                close_connections()
+
+        def bobs_is_done() -> bool:
+            return Wallet.objects.get(pk=self.bob.pk).balance == 2
+
+        with ThreadPoolExecutor(1) as pool:
+            with transaction.atomic():
+                lock_rows(Wallet.objects.filter(pk=self.alice.pk))
+                answers = pool.submit(many)
+                wait_until(bobs_is_done, seconds=30, what="bob's deposit")
+                self.assertFalse(answers.done())
+            hers, his, reused, hers_too = answers.result(timeout=60)
+        self.assertEqual((hers.balance_after, his.balance_after), (1, 2))
+        self.assertEqual(hers_too.balance_after, 5)
+        self.assertIsInstance(reused, IdempotencyKeyReused)
+        self.assert_money(self.alice, balance=5)
+        self.assert_money(self.bob, balance=2)
+
+
 @skipUnless(connection.vendor == "postgresql", "a statement of PostgreSQL's")
 class DepositStatementTest(WalletTestCase):
     def test_reads_no_wallet_but_those_it_is_about(self) -> None:
@@ -289,12 +331,13 @@ class DepositStatementTest(WalletTestCase):
             ledger_postgresql, "execute_prepared", return_value=[]
         ) as execute:
             deposit_many([asked(self.alice, 1)], wait=False)
-        text = execute.call_args[0][0] % {"asked": "$1", "now": "$2"}
+        places = {"wallets": "$1", "amounts": "$2", "keys": "$3", "now": "$4"}
+        text = execute.call_args[0][0] % places
         with connection.cursor() as cursor:
             cursor.execute("ANALYZE wallets_wallet")
             cursor.execute("SET LOCAL plan_cache_mode = force_generic_plan")
             cursor.execute(f"PREPARE deposits AS {text}")
-            cursor.execute("EXPLAIN EXECUTE deposits('[]', now())")
+            cursor.execute("EXPLAIN EXECUTE deposits('{}', '{}', '{}', now())")
             plan = "\n".join(row for (row,) in cursor.fetchall())
             cursor.execute("DEALLOCATE deposits")
         self.assertIn("wallets_wallet_uuid_key", plan)

@@ -56,6 +56,22 @@ class StrictJSONTest(SimpleTestCase):
             with self.assertRaisesMessage(NotStrictJSON, "nests deeper than 16"):
                 strict_json.loads(text.encode())
 
+    def test_counts_depth_in_a_text_without_escapes_as_in_one_with_them(self) -> None:
+        deep = "[" * 17
+        for text, message in (
+            (f'["{deep}", "{{", {{"[[": "]"}}]', None),
+            (f'["]]]]", "{deep}", {deep[1:]}', "nests deeper than 16"),
+            (f'["{deep}', "not valid JSON"),
+            (f'"" {deep}', "nests deeper than 16"),
+        ):
+            for body in (text, text.replace('"', '"\\n', 1)):
+                with self.subTest(body=body):
+                    if message is None:
+                        strict_json.loads(body.encode())
+                        continue
+                    with self.assertRaisesMessage(NotStrictJSON, message):
+                        strict_json.loads(body.encode())
+
     def test_refuses_text_that_not_every_database_stores(self) -> None:
         for text in (
             r'"\u0000"',

@@ -50,8 +50,10 @@ def _check_depth(text: str) -> None:
     """Count brackets outside strings: the parser itself recurses and would overflow."""
     if text.count("[") + text.count("{") <= MAX_DEPTH:
         return
+    # Without escapes every second piece between quotes is a string.
+    outside = _STRING.sub("", text) if "\\" in text else "".join(text.split('"')[::2])
     depth = 0
-    for bracket in _BRACKET.findall(_STRING.sub("", text)):
+    for bracket in _BRACKET.findall(outside):
         depth += 1 if bracket in "[{" else -1
         if depth > MAX_DEPTH:
             raise NotStrictJSON(f"The body nests deeper than {MAX_DEPTH} levels.")

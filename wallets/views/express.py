@@ -23,10 +23,11 @@ from django.urls import resolve
 from django.urls.converters import UUIDConverter
 
 from wallets.models.transaction import Transaction
-from wallets.serializers.deposit import deposit_answer, read_amount
-from wallets.services.deposit import DepositRequest, deposit_group
+from wallets.serializers.deposit import read_amount
+from wallets.services.deposit import DepositRequest, Made, deposit_group
 from wallets.utils import clock, strict_json
 from wallets.views import idempotent, metrics, request_log
+from wallets.views.deposit import answer_of
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
@@ -144,7 +145,7 @@ class Express:
         except Exception:  # noqa: BLE001 (Django says what is wrong with it)
             return None
         return Asked(
-            DepositRequest(uuid.UUID(start[1]), amount, key),
+            DepositRequest(start[1], amount, key),
             first[5:-9],
             request_log.id_of(fields.get("x-request-id", "")),
             began,
@@ -165,7 +166,7 @@ class Express:
         finally:
             request_finished.send(sender=type(self))
         return [
-            _answer(one, deposit) if isinstance(deposit, Transaction) else None
+            None if isinstance(deposit, Exception) else _answer(one, deposit)
             for one, deposit in zip(asked, made, strict=True)
         ]
 
@@ -199,15 +200,15 @@ def _kind_of(fields: dict[str, str], address: str) -> Kind:
     return (fields.get("host"), fields.get("accept"), *forwarded, whose)
 
 
-def _answer(asked: Asked, deposit: Transaction) -> bytes:
-    content = orjson.dumps(deposit_answer(deposit))
+def _answer(asked: Asked, deposit: Transaction | Made) -> bytes:
+    content = orjson.dumps(answer_of(deposit))
     request_log.write("POST", asked.path, 200, asked.began, request_id=asked.request_id)
     if settings.METRICS_ENABLED:
         metrics.count("POST", _route(), 200, asked.began)
     own = {
         "Content-Length": str(len(content)),
         request_log.HEADER: asked.request_id,
-        **idempotent.headers_of(deposit, asked.deposit.key),
+        **(idempotent.REPLAYED if deposit.replayed else {}),
     }
     return b"%b%b\r\n%b" % (asked.headers, _lines(own.items()), content)
 

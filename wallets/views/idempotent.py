@@ -11,6 +11,7 @@ from wallets.errors import InvalidIdempotencyKey
 from wallets.models.transaction import Transaction
 
 HEADER = "Idempotency-Key"
+REPLAYED = {"Idempotent-Replayed": "true"}
 _UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _KEY = re.compile(rf'("?)({_UUID})\1', re.I)
 
@@ -43,5 +44,5 @@ def headers_of(transaction: Transaction, key: uuid.UUID | None) -> dict[str, str
     # Without a key of the client's a "replay" is our own repeat after a lost COMMIT
     # reply: for the client it is the first answer.
     if key is not None and transaction.replayed:
-        return {"Idempotent-Replayed": "true"}
+        return REPLAYED
     return {}
