@@ -9,7 +9,6 @@ import os
 import signal
 import sqlite3
 import sys
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
@@ -20,6 +19,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from faults import LOOKUP_MODES, MODES, Answer, Decides, Faults, plain
 from server import Server, say
 from store import Order, Store
+from turns import OneAtATime
 
 MAX_AMOUNT = 2**63 - 1  # What the data file can hold.
 MAX_TEXT = 255
@@ -114,7 +114,7 @@ class Face:
         faults, draw = self._store.take_faults()
         decided = self._decide(order, faults, draw)
         if faults.latency:
-            time.sleep(faults.latency)
+            request.environ["bank.sleep"](faults.latency)
         if decided is None:
             return problem("conflict", 409, reference=order.reference)
         return MODES[faults.mode].reply(decided)
@@ -184,6 +184,7 @@ def too_large(error: RequestEntityTooLarge) -> Response:
 def create_app(store: Store) -> Flask:
     """Return the WSGI application on this data file."""
     app = Flask(__name__, static_folder=None)
+    app.wsgi_app = OneAtATime(app.wsgi_app, MAX_BODY)  # type: ignore[method-assign]
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     app.register_error_handler(RequestEntityTooLarge, too_large)
     face = Face(store)

@@ -609,6 +609,26 @@ class DurabilityTest(BankTestCase):
             time.sleep(0.05)
 
 
+class SlowClientTest(BankTestCase):
+    """A client that is slow to send its order…"""
+
+    def test_keeps_nobody_waiting(self) -> None:
+        order = json.dumps({"wallet_uuid": WALLET, "amount": 5, "reference": "slow"})
+        head = f"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {len(order)}\r\n"
+        for workers in (0, 1):
+            with self.subTest(workers=workers):
+                bank = self.start(workers=workers)
+                with socket.create_connection(("127.0.0.1", bank.port), 20) as client:
+                    client.sendall(f"{head}Expect: 100-continue\r\n\r\n".encode())
+                    # Said by a thread that waits for the order from now on.
+                    self.assertIn(b" 100 Continue", client.recv(1000))
+                    client.sendall(order[:9].encode())
+                    self.assertEqual(bank.pay(str(workers))[0], 200)
+                    client.sendall(order[9:].encode())
+                    self.assertIn(b" 200 OK", client.recv(1000))
+            self.assertEqual(bank.paid().count("slow"), 1)
+
+
 class ReadmeTest(BankTestCase):
     """The README…"""
 
