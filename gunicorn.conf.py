@@ -1,8 +1,8 @@
 """How the API is served: by `make run`, in the container, and anywhere else.
 
 Processes use the cores, so there are as many (but no more than eight, for the sake of the
-database's connections: one a thread). Deposits need no thread of theirs (`wallet.server`); the
-threads serve everything else. docs/performance.md has what was measured.
+database's connections: one a thread, and one). Deposits need no thread of theirs
+(`wallet.door`); the threads serve everything else. docs/performance.md has what was measured.
 WEB_CONCURRENCY (processes) is gunicorn's own variable; WEB_THREADS is ours.
 """
 

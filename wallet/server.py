@@ -7,17 +7,21 @@ Everything of gunicorn's that is used here and is not documented is tried by
 from __future__ import annotations
 
 import contextlib
-import functools
 import select
+import selectors
 import socket
 import ssl
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import deque
+from concurrent.futures import Future
+from functools import partial
 from typing import Any
 
 from gunicorn.http import errors
-from gunicorn.util import http_date, write_nonblock
+from gunicorn.util import write_nonblock
 from gunicorn.workers.gthread import ThreadWorker
+
+from wallet.door import Door
 
 # A client that goes on within this many seconds keeps the thread that has served it.
 STAY_SECONDS = 0.005
@@ -26,15 +30,9 @@ STAY_SECONDS = 0.005
 STEP_SECONDS = 0.0001
 MOST_STEPS = 20
 
-# As many deposits as one transaction may make.
-MAX_GROUP = 64
-# Seconds that a group waits for those who were in the last one. Where many asked a moment
-# ago, they come again, and a few large transactions are less work than many small ones.
-GATHER_SECONDS = 0.003
-# Seconds in which a request that has begun to come must be there, or a thread waits for it.
-BEGUN_SECONDS = 0.05
-# Seconds without a door after a group has failed: each finds out for itself then.
-SHUT_SECONDS = 1.0
+# Seconds, and bytes, for a client to end his side of a connection that we have ended.
+PART_SECONDS = 2.0
+PART_BYTES = 65_536
 
 
 class Worker(ThreadWorker):
@@ -53,6 +51,8 @@ class Worker(ThreadWorker):
         """Load the application, then open the door to it."""
         super().load_wsgi()
         self.door = Door(self)
+        # Connections that we have ended and their clients have not.
+        self.parting: deque[Any] = deque()
 
     def accept(self, listener: socket.socket) -> None:
         """Take a new connection; whoever serves fewer is a little quicker at it.
@@ -76,6 +76,45 @@ class Worker(ThreadWorker):
         """Wait for what comes; then see to those at the door."""
         super().wait_for_and_dispatch_events(self.door.patience(timeout))
         self.door.attend()
+        while self.parting and self.parting[0].timeout <= time.monotonic():
+            self._close(self.parting[0])
+
+    def finish_request(self, conn: Any, fs: Future[Any]) -> None:
+        """Keep the connection, or part from its client: the main thread waits for nobody.
+
+        gunicorn itself waits here, two seconds, until a client that was told that the
+        connection is closed has closed his side, too.
+        """
+        kept = not fs.cancelled() and fs.exception() is None and fs.result()
+        if kept or self.cfg.is_ssl:
+            super().finish_request(conn, fs)
+            return
+        self.parting.append(conn)
+        conn.timeout = time.monotonic() + PART_SECONDS
+        conn.may_send = PART_BYTES
+        try:
+            conn.sock.shutdown(socket.SHUT_WR)
+            conn.sock.setblocking(False)
+            ended = partial(self._drain, conn)
+            self.poller.register(conn.sock, selectors.EVENT_READ, ended)
+        except (OSError, ValueError):  # he has gone
+            self._close(conn)
+
+    def _drain(self, conn: Any, sock: socket.socket) -> None:
+        """Close the connection once its client has; what he still sends is not read."""
+        with contextlib.suppress(OSError):
+            sent = len(sock.recv(8192))
+            conn.may_send -= sent
+            if sent and conn.may_send > 0:
+                return
+        self._close(conn)
+
+    def _close(self, conn: Any) -> None:
+        self.parting.remove(conn)
+        with contextlib.suppress(OSError, KeyError, ValueError):
+            self.poller.unregister(conn.sock)
+        self.nr_conns -= 1
+        conn.close()
 
     def handle(self, conn: Any) -> Any:
         """Serve the connection's requests until it is quiet, or others wait."""
@@ -129,145 +168,3 @@ def _refusal(exc: Exception) -> str:
     if isinstance(exc, theirs) and not isinstance(exc, ours):
         return "bad_request"
     return "internal_error"
-
-
-class Door:
-    """Where the main thread reads plain deposits and has them made together.
-
-    A request for each thread, and a thread for each request, was two thirds of a deposit's
-    work. Here nobody wakes for one: what has come is read in turn, one other thread makes
-    one transaction of it, and all are answered. What `views.express` does not know for a
-    plain deposit, or could not make, goes on to a thread with all its bytes, as if nobody
-    had looked at it. Only connections that are kept alive are looked at.
-    """
-
-    def __init__(self, worker: Worker) -> None:
-        self._worker = worker
-        self._express = worker.wsgi
-        self._teller = ThreadPoolExecutor(1, "teller")
-        self._group: list[tuple[Any, Any, bytes]] = []
-        self._line: list[tuple[Any, Any, bytes]] = []
-        # As many as were here when the last group was done, and until when they are
-        # waited for.
-        self._expected = 0
-        self._gather_until = 0.0
-        # What has come of requests that are not complete, and until when it may.
-        self._begun: dict[Any, tuple[bytes, float]] = {}
-        # Bytes of TLS are none of a request's.
-        self._open_after = float("inf") if worker.cfg.is_ssl else 0.0
-
-    def takes(self, conn: Any) -> bool:
-        """Whether what the connection has sent is seen to here; or a thread must."""
-        sent, until = self._begun.pop(conn, (b"", 0.0))
-        if not sent and not self._is_open():
-            return False
-        with contextlib.suppress(OSError):  # a thread finds out why
-            sent += (received := conn.sock.recv(8192))
-            if received and self._reads(conn, sent, until):
-                return True
-        conn.parser.unreader.unread(sent)
-        return False
-
-    def _is_open(self) -> bool:
-        return self._worker.alive and time.monotonic() >= self._open_after
-
-    def _reads(self, conn: Any, sent: bytes, until: float) -> bool:
-        from wallets.views.express import Incomplete
-
-        # At a Unix socket nobody has an address.
-        address = conn.client[0] if isinstance(conn.client, tuple) else ""
-        try:
-            asked = self._express.read(sent, address)
-        except Incomplete:
-            self._begun[conn] = sent, until or time.monotonic() + BEGUN_SECONDS
-            return True
-        if asked is None:
-            return False
-        self._worker.poller.unregister(conn.sock)
-        self._worker.keepalived_conns.remove(conn)
-        self._line.append((conn, asked, sent))
-        return True
-
-    def patience(self, timeout: float) -> float:
-        """Return how many seconds the main thread may wait for what comes."""
-        if self._begun:
-            timeout = min(timeout, BEGUN_SECONDS)
-        if self._line and not self._group:
-            timeout = min(timeout, max(self._gather_until - time.monotonic(), 0))
-        return timeout
-
-    def attend(self) -> None:
-        """Let those in line be served, unless others are, or are still to come."""
-        if self._begun:
-            self._give_up_late()
-        if self._group or not self._line:
-            return
-        if len(self._line) < self._expected and time.monotonic() < self._gather_until:
-            return
-        self._group, self._line = self._line[:MAX_GROUP], self._line[MAX_GROUP:]
-        done = self._teller.submit(
-            self._express.deposit, [asked for _, asked, _ in self._group]
-        )
-        done.add_done_callback(
-            functools.partial(self._worker.method_queue.defer, self._answer)
-        )
-
-    def _give_up_late(self) -> None:
-        """Have a thread wait, as it does, for what has not come in time."""
-        now = time.monotonic()
-        for conn, (sent, until) in list(self._begun.items()):
-            if until > now:
-                continue
-            del self._begun[conn]
-            if conn in self._worker.keepalived_conns:  # or it was closed meanwhile
-                conn.parser.unreader.unread(sent)
-                self._worker.to_a_thread(conn)
-
-    def _answer(self, done: Future[list[bytes | None]]) -> None:
-        """Answer the group; who got no answer goes on to a thread."""
-        worker, group, self._group = self._worker, self._group, []
-        try:
-            answers = done.result()
-        except Exception:
-            worker.log.exception("deposits failed together: each is tried alone")
-            answers = [None] * len(group)
-            self._open_after = time.monotonic() + SHUT_SECONDS
-        head = _head(int(time.time()))
-        for (conn, _, sent), answer in zip(group, answers, strict=True):
-            if answer is None:
-                conn.parser.unreader.unread(sent)
-                worker.enqueue_req(conn)
-            else:
-                worker.finish_request(conn, _sends(conn.sock, head + answer))
-        self._expected = len(group) + len(self._line)
-        self._gather_until = time.monotonic() + GATHER_SECONDS
-        worker.nr += len(group)
-        if worker.nr >= worker.max_requests and worker.alive:
-            worker.log.info("Autorestarting worker after current request.")
-            worker.alive = False
-
-
-@functools.lru_cache(maxsize=1)
-def _head(second: int) -> bytes:
-    """What the server itself says at the top of an answer in this second."""
-    return (
-        "HTTP/1.1 200 OK\r\nServer: gunicorn\r\n"
-        f"Date: {http_date(second)}\r\nConnection: keep-alive\r\n"
-    ).encode()
-
-
-def _result(value: bool) -> Future[bool]:
-    future: Future[bool] = Future()
-    future.set_result(value)
-    return future
-
-
-_KEPT, _LOST = _result(True), _result(False)
-
-
-def _sends(sock: socket.socket, answer: bytes) -> Future[bool]:
-    """Send; whether the connection goes on. An answer fits into any socket's buffer."""
-    try:
-        return _KEPT if sock.send(answer) == len(answer) else _LOST
-    except OSError:
-        return _LOST

@@ -25,22 +25,13 @@ from wallets.services import idempotency, ledger, ledger_postgresql
 from wallets.services.checks import checked_amount, is_amount
 from wallets.services.ledger import Entry
 from wallets.services.ledger_postgresql import Deposited
-from wallets.utils import clock
 from wallets.utils.batch import as_stored, insert_rows
-from wallets.utils.db import (
-    CLIENT_PATIENCE_SECONDS,
-    run_in_transaction,
-    run_unless_locked,
-)
+from wallets.utils.db import CLIENT_PATIENCE_SECONDS, run_in_transaction
 
 T = TypeVar("T")
 
 # As many as one call of `deposit_many` should do: it holds all their wallets meanwhile.
 MAX_MANY = 1000
-# A group waits this long for wallets that others hold: as a rule another process's group,
-# for a moment. If that was not enough it waits for none for a while.
-LOCK_WAIT_SECONDS = 0.05
-IMPATIENT_SECONDS = 1.0
 
 _DEPOSIT = Transaction.TransactionType.DEPOSIT
 
@@ -124,12 +115,12 @@ def deposit_bulk(
     """
     if connection.vendor != "postgresql":
         return [*_run(lambda: _deposit_many(requests, now, wait))]
-    # Who waits keeps others from the wallets that it holds: so first those that are free.
-    lock_waits = ([0] if len(requests) > 1 or not wait else []) + [None] * wait
     left = dict(enumerate(requests))
     answers: dict[int, Answer | Made] = {}
-    for lock_wait in lock_waits:
-        work = partial(_deposit_at_once, left, now, lock_wait)
+    # Who waits keeps others from the wallets that it holds: so first those that are free.
+    passes = [True] * (len(requests) > 1 or not wait) + [False] * wait
+    for skip_locked in passes:
+        work = partial(deposit_at_once, left, now, skip_locked=skip_locked)
         answers |= _run(work, one_statement=True)
         left = {n: request for n, request in left.items() if n not in answers}
     if left and wait:
@@ -144,41 +135,18 @@ def _run(work: Callable[[], T], *, one_statement: bool = False) -> T:
     )
 
 
-class _Group:
-    """Deposits of many who did not choose each other: nobody waits long for the rest."""
-
-    def __init__(self) -> None:
-        self._impatient_until = 0.0
-
-    def deposit(self, requests: Sequence[DepositRequest]) -> list[Answer | Made]:
-        """Deposit; the answer for a wallet that is locked for longer is `WalletBusy`.
-
-        Opens its own transaction; locks the wallets by id.
-        """
-        if (
-            connection.vendor == "postgresql"
-            and clock.elapsed() > self._impatient_until
-        ):
-            made = run_unless_locked(
-                partial(
-                    _deposit_at_once, dict(enumerate(requests)), None, LOCK_WAIT_SECONDS
-                )
-            )
-            if made is not None:
-                return [made.get(n) or WalletBusy() for n in range(len(requests))]
-            self._impatient_until = clock.elapsed() + IMPATIENT_SECONDS
-        return deposit_bulk(requests, wait=False)
-
-
-deposit_group = _Group().deposit
-
-
-def _deposit_at_once(
+def deposit_at_once(
     requests: Mapping[int, DepositRequest],
-    now: datetime | None,
-    lock_wait: float | None,
+    now: datetime | None = None,
+    *,
+    skip_locked: bool = False,
+    lock_wait: float | None = None,
 ) -> dict[int, Made]:
-    """Make the deposits that nothing stands in the way of; answer them by place."""
+    """Make the deposits that nothing stands in the way of; answer them by number.
+
+    One statement of PostgreSQL's, to be run in a transaction of its own. For wallets that
+    others hold see `ledger_postgresql.deposit`.
+    """
     now = now or timezone.now()
     # Of a key's requests the first one counts; the others are repetitions.
     first = {request.key_text: n for n, request in reversed([*requests.items()])}
@@ -187,7 +155,11 @@ def _deposit_at_once(
         for n, request in requests.items()
         if first[request.key_text] == n and is_amount(request.amount)
     ]
-    done = ledger_postgresql.deposit(fit, now=now, lock_wait=lock_wait) if fit else {}
+    if not fit:
+        return {}
+    done = ledger_postgresql.deposit(
+        fit, now=now, skip_locked=skip_locked, lock_wait=lock_wait
+    )
     return {
         first[key]: Made(requests[first[key]], now, row) for key, row in done.items()
     }

@@ -84,18 +84,20 @@ def deposit(
     requests: Sequence[tuple[str, int, str]],
     *,
     now: datetime,
+    skip_locked: bool = False,
     lock_wait: float | None = None,
 ) -> dict[str, Deposited]:
     """Make the deposits (wallet, amount, key) that can be made; return them by key.
 
-    One statement. Locks the wallets by id. It waits `lock_wait` seconds for those that
-    somebody else holds, and is a lock time-out then; with 0 they are left out; with None
-    it waits as long as every statement. Left out are, too, unknown wallets, keys that are
-    not new, and all of a wallet that has not room for all. Keys must differ, amounts be
-    within limits; wallets and keys are UUIDs as canonical text.
+    One statement. Locks the wallets by id; for those that somebody else holds, and for a
+    key that somebody else is just using, it waits `lock_wait` seconds (None: as long as
+    every statement) and is a lock time-out then. With `skip_locked` such wallets are left
+    out. Left out are, too, unknown wallets, keys that are not new, and all of a wallet
+    that has not room for all. Keys must differ, amounts be within limits; wallets and keys
+    are UUIDs as canonical text.
     """
     sql = _DEPOSIT.format(
-        skip_locked="SKIP LOCKED" if lock_wait == 0 else "",
+        skip_locked="SKIP LOCKED" if skip_locked else "",
         patience=_PATIENCE.format(round(lock_wait * 1000)) if lock_wait else "",
         max_money=MAX_MONEY,
     )

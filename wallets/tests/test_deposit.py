@@ -19,7 +19,7 @@ from wallets.models.base import MAX_MONEY
 from wallets.models.ledger import Movement
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
-from wallets.services import deposit, ledger_postgresql
+from wallets.services import deposit, deposit_group, ledger_postgresql
 from wallets.services.deposit import DepositRequest, deposit_many
 from wallets.services.wallet import WalletService
 from wallets.tests.base import CommittingTestCase, WalletTestCase, close_connections
@@ -211,7 +211,7 @@ class DepositGroupTest(CommittingTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.group = deposit._Group()
+        self.group = deposit_group.DepositGroup()
         self.asked = [asked(self.alice, 1), asked(self.bob, 2)]
 
     def together(self, requests: list[DepositRequest]) -> list[Any]:
@@ -254,7 +254,7 @@ class DepositGroupTest(CommittingTestCase):
     def test_waits_a_moment_for_a_wallet_that_somebody_holds(self) -> None:
         """As a rule another process's group, that is done in milliseconds."""
         with (
-            mock.patch.object(deposit, "LOCK_WAIT_SECONDS", 30),
+            mock.patch.object(deposit_group, "LOCK_WAIT_SECONDS", 30),
             ThreadPoolExecutor(1) as pool,
         ):
             with transaction.atomic():
@@ -265,16 +265,52 @@ class DepositGroupTest(CommittingTestCase):
         self.assertEqual((hers.balance_after, his.balance_after), (1, 2))
 
     @skipUnless(connection.vendor == "postgresql", "elsewhere a group waits for nobody")
-    def test_waits_for_nobody_for_a_while_after_it_has_waited_in_vain(self) -> None:
+    def test_waits_for_no_wallet_for_a_while_after_it_has_waited_in_vain(self) -> None:
         with (
-            mock.patch.object(deposit, "run_unless_locked", return_value=None) as wait,
-            mock.patch.object(deposit.clock, "elapsed") as elapsed,
+            mock.patch.object(deposit_group, "run_unless_locked") as run,
+            mock.patch.object(deposit_group.clock, "elapsed") as elapsed,
         ):
-            for now, waits in ((1000, 1), (1001, 1), (1001.1, 2)):
+            run.return_value = None
+            for now, waits in (
+                (1000, [False, True]),
+                (1001, [True]),
+                (1001.1, [False, True]),
+            ):
+                run.reset_mock()
                 elapsed.return_value = now
-                (answer,) = self.together([asked(self.alice, 1)])
-                self.assertEqual(answer.amount, 1)
-                self.assertEqual(wait.call_count, waits)
+                self.together([asked(self.alice, 1)])
+                skipped = [
+                    call.args[0].keywords["skip_locked"] for call in run.mock_calls
+                ]
+                self.assertEqual(skipped, waits)
+
+    @skipUnless(connection.vendor == "postgresql", "elsewhere a group waits for nobody")
+    def test_does_not_wait_long_for_a_key_that_somebody_uses(self) -> None:
+        """The key's row is not committed, so nobody knows whether it will be there."""
+        key = uuid.uuid4()
+        with ThreadPoolExecutor(1) as pool, transaction.atomic():
+            Transaction.objects.create(
+                wallet=self.alice,
+                transaction_type="DEPOSIT",
+                amount=1,
+                status="COMPLETED",
+                executed_at=self.now,
+                created_at=self.now,
+                idempotency_key=key,
+            )
+            self.asked = [asked(self.alice, 1, key), asked(self.bob, 2)]
+            answers = self.begin(pool).result(timeout=4)
+            transaction.set_rollback(True)
+        self.assertEqual([type(answer) for answer in answers], [deposit.WalletBusy] * 2)
+
+    def test_makes_the_others_where_one_wallet_is_damaged(self) -> None:
+        self.books_must_be_right = False
+        self.deposit(1)
+        Wallet.objects.filter(pk=self.alice.pk).update(movement_count=0)
+        with self.assertLogs("wallets.utils.db", "ERROR"):
+            hers, his = self.together(self.asked)
+        self.assertIsInstance(hers, deposit.WalletBusy)
+        self.assertEqual(his.balance_after, 2)
 
 
 def somebody_waits() -> bool:

@@ -6,6 +6,7 @@ import json
 import queue
 import socket
 import tempfile
+import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -18,8 +19,8 @@ from django.db import connection
 from django.test import SimpleTestCase
 
 from drills import services
-from wallet import server
-from wallet.server import Door
+from wallet import door as door_module
+from wallet.door import Door
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
 from wallets.tests.base import CommittingTestCase
@@ -89,7 +90,7 @@ class DoorTest(SimpleTestCase):
         self.addCleanup(self.door._teller.shutdown)
         self.now = 1000.0
         clock = mock.patch.object(
-            server.time, "monotonic", side_effect=lambda: self.now
+            door_module.time, "monotonic", side_effect=lambda: self.now
         )
         clock.start()
         self.addCleanup(clock.stop)
@@ -140,15 +141,15 @@ class DoorTest(SimpleTestCase):
         self.door.attend()
         self.worker.run_deferred()
         self.assertEqual(self.express.groups, [["D1."]])
-        self.now += server.GATHER_SECONDS
+        self.now += door_module.GATHER_SECONDS
         self.serve()
         self.assertEqual(self.express.groups, [["D1."], ["D2."]])
 
     def test_makes_no_group_larger_than_one_transaction_may_be(self) -> None:
-        with mock.patch.object(server, "MAX_GROUP", 2):
+        with mock.patch.object(door_module, "MAX_GROUP", 2):
             self.asks(b"D1.", b"D2.", b"D3.")
             self.serve()
-            self.now += server.GATHER_SECONDS
+            self.now += door_module.GATHER_SECONDS
             self.serve()
         self.assertEqual(self.express.groups, [["D1.", "D2."], ["D3."]])
 
@@ -158,7 +159,7 @@ class DoorTest(SimpleTestCase):
         self.asks(b"D3.")
         self.door.attend()
         self.assertEqual(len(self.express.groups), 1)
-        self.assertAlmostEqual(self.door.patience(1.0), server.GATHER_SECONDS)
+        self.assertAlmostEqual(self.door.patience(1.0), door_module.GATHER_SECONDS)
         self.asks(b"D4.")
         self.serve()
         self.assertEqual(self.express.groups[1], ["D3.", "D4."])
@@ -167,10 +168,35 @@ class DoorTest(SimpleTestCase):
         self.asks(b"D1.", b"D2.")
         self.serve()
         self.asks(b"D3.")
-        self.now += server.GATHER_SECONDS
+        self.now += door_module.GATHER_SECONDS
         self.assertEqual(self.door.patience(1.0), 0)
         self.serve()
         self.assertEqual(self.express.groups[1], ["D3."])
+
+    def test_waits_for_no_more_than_one_group_holds(self) -> None:
+        with mock.patch.object(door_module, "MAX_GROUP", 2):
+            self.asks(b"D1.", b"D2.", b"D3.")
+            self.serve()
+            self.asks(b"D4.")
+            self.serve()
+        self.assertEqual(self.express.groups[1], ["D3.", "D4."])
+
+    def test_has_nobody_wait_for_a_group_that_does_not_end(self) -> None:
+        """Its connection to the database hangs, and nobody knows until TCP gives up."""
+        self.asks(b"D1.")
+        self.door.attend()  # and its answer does not come
+        ((_, waits),) = self.asks(b"D2.")
+        self.now += door_module.STUCK_SECONDS
+        theirs, conn = self.comes()
+        theirs.sendall(b"D3.")
+        self.assertFalse(self.door.takes(conn))
+        self.door.attend()
+        self.assertEqual(self.worker.enqueued, [waits])
+        self.assertEqual(self.unread(waits), [b"D2."])
+        self.worker.run_deferred()
+        theirs, conn = self.comes()
+        theirs.sendall(b"D4.")
+        self.assertTrue(self.door.takes(conn))
 
     def test_leaves_to_a_thread_what_it_does_not_take(self) -> None:
         theirs, conn = self.comes()
@@ -196,20 +222,16 @@ class DoorTest(SimpleTestCase):
         self.assertEqual(self.worker.finished, [(done, True)])
 
     def test_gives_up_a_connection_that_takes_no_answer(self) -> None:
-        ((_, conn),) = self.asks(b"D1.")
-        for sock in (
-            mock.Mock(send=mock.Mock(return_value=3)),
-            mock.Mock(send=mock.Mock(side_effect=BrokenPipeError)),
-        ):
-            conn.sock = sock
-            self.door._line = self.door._line or [(conn, "D1.", b"D1.")]
+        for trouble in ({"return_value": 3}, {"side_effect": BrokenPipeError}):
+            ((_, conn),) = self.asks(b"D1.")
+            conn.sock = mock.Mock(send=mock.Mock(**trouble))
             self.now += 1
             self.serve()
-        self.assertEqual(self.worker.finished, [(conn, False)] * 2)
+            self.assertEqual(self.worker.finished.pop(), (conn, False))
 
     def test_reads_what_comes_in_pieces(self) -> None:
         ((theirs, conn),) = self.asks(b"D")
-        self.assertLessEqual(self.door.patience(1.0), server.BEGUN_SECONDS)
+        self.assertLessEqual(self.door.patience(1.0), door_module.BEGUN_SECONDS)
         theirs.sendall(b"1.")
         self.assertTrue(self.door.takes(conn))
         self.serve()
@@ -219,10 +241,10 @@ class DoorTest(SimpleTestCase):
     def test_has_a_thread_wait_for_what_does_not_come(self) -> None:
         """However often another byte does."""
         ((theirs, conn),) = self.asks(b"D")
-        self.now += server.BEGUN_SECONDS / 2
+        self.now += door_module.BEGUN_SECONDS / 2
         theirs.sendall(b"1")
         self.assertTrue(self.door.takes(conn))
-        self.now += server.BEGUN_SECONDS / 2
+        self.now += door_module.BEGUN_SECONDS / 2
         self.door.attend()
         self.assertEqual(self.worker.enqueued, [conn])
         self.assertEqual(self.unread(conn), [b"D1"])
@@ -230,7 +252,7 @@ class DoorTest(SimpleTestCase):
     def test_forgets_a_request_whose_connection_was_closed_meanwhile(self) -> None:
         ((_, conn),) = self.asks(b"D")
         self.worker.keepalived_conns.remove(conn)
-        self.now += server.BEGUN_SECONDS
+        self.now += door_module.BEGUN_SECONDS
         self.door.attend()
         self.assertEqual(self.unread(conn), [])
         self.assertEqual(self.door.patience(1.0), 1.0)
@@ -243,7 +265,7 @@ class DoorTest(SimpleTestCase):
         self.assertEqual(self.unread(clients[0][1]), [b"D1."])
         self.worker.log.exception.assert_called_once()
         self.express.fails = None
-        for later, open_again in ((0.0, False), (server.SHUT_SECONDS, True)):
+        for later, open_again in ((0.0, False), (door_module.SHUT_SECONDS, True)):
             self.now += later
             theirs, conn = self.comes()
             theirs.sendall(b"D3.")
@@ -407,6 +429,21 @@ class ServedDepositTest(CommittingTestCase):
                 self.assertEqual(found, f"HTTP/1.1 {status}")
                 self.assertEqual("Idempotent-Replayed: true" in lines, replayed)
         self.assert_money(self.alice, balance=1 + 5 + 7)
+
+    def test_waits_for_no_client_to_close_a_connection_that_has_ended(self) -> None:
+        """gunicorn waits for him two seconds, where all deposits would wait, too."""
+        for sent in (
+            b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n",
+            b"no HTTP at all\r\n\r\n",
+        ):
+            for _ in range(4):
+                lingers = self.connect()
+                lingers.sendall(sent)
+                answer = lingers.makefile("rb").read()  # to its end
+                self.assertIn(b"Connection: close", answer)
+        began = time.monotonic()
+        self.assertEqual(self.ask(self.sock, self.alice)[0], "HTTP/1.1 200 OK")
+        self.assertLess(time.monotonic() - began, 2)
 
     def test_makes_the_deposit_of_who_does_not_wait_for_the_answer(self) -> None:
         key = str(uuid.uuid4())

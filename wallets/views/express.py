@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import re
+import threading
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -24,7 +25,8 @@ from django.urls.converters import UUIDConverter
 
 from wallets.models.transaction import Transaction
 from wallets.serializers.deposit import read_amount
-from wallets.services.deposit import DepositRequest, Made, deposit_group
+from wallets.services.deposit import DepositRequest, Made
+from wallets.services.deposit_group import DepositGroup
 from wallets.utils import clock, strict_json
 from wallets.views import idempotent, metrics, request_log
 from wallets.views.deposit import answer_of
@@ -40,8 +42,9 @@ _START = re.compile(f"POST {_PATH} HTTP/1\\.1")
 # A narrow form of RFC 9112's field lines: what every server reads in the same way.
 _FIELD = re.compile("([A-Za-z0-9-]+): ?([!-~](?:[ -~]*[!-~])?)")
 _LENGTH = re.compile("[1-9][0-9]{0,2}")
-# Longer requests are no plain deposits.
+# Longer requests, and with more fields, are no plain deposits. (The server refuses too many.)
 MAX_BYTES = 4096
+MAX_FIELDS = 50
 # What a request must not have. Django may answer a cookie with one that is meant for its
 # sender alone; the others ask for something of the server.
 _UNUSUAL = {
@@ -53,11 +56,11 @@ _FORWARDED = ("x-forwarded-proto", "x-forwarded-protocol", "x-forwarded-ssl")
 # What differs between two answers to deposits of one kind, and what is somebody's own.
 _OWN = {"content-length", "x-request-id", "idempotent-replayed"}
 _PRIVATE = {"set-cookie", "vary"}
-# Clients choose what makes a kind; no memory is theirs to fill.
+# Clients choose what makes a kind; no memory is theirs to fill. The oldest one is forgotten.
 MAX_KINDS = 100
 
 
-class Incomplete(Exception):
+class Incomplete(EOFError):
     """What has come so far may become a plain deposit."""
 
 
@@ -84,6 +87,8 @@ class Express:
     def __init__(self, application: Application) -> None:
         self._application = application
         self._headers: dict[Kind, bytes] = {}
+        self._learns = threading.Lock()
+        self._group = DepositGroup()
 
     def __call__(
         self, environ: Environ, start_response: StartResponse
@@ -102,11 +107,12 @@ class Express:
     def _learning(self, kind: Kind, start_response: StartResponse) -> StartResponse:
         def learn(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
             names = {name.lower() for name, _ in headers}
-            full = len(self._headers) >= MAX_KINDS
-            if status == "200 OK" and names.isdisjoint(_PRIVATE) and not full:
-                self._headers[kind] = _lines(
-                    (name, value) for name, value in headers if name.lower() not in _OWN
-                )
+            if status == "200 OK" and names.isdisjoint(_PRIVATE):
+                shared = [one for one in headers if one[0].lower() not in _OWN]
+                with self._learns:
+                    self._headers[kind] = _lines(shared)
+                    while len(self._headers) > MAX_KINDS:
+                        del self._headers[next(iter(self._headers))]
             return start_response(status, headers, *more)
 
         return learn
@@ -162,17 +168,19 @@ class Express:
         """
         request_started.send(sender=type(self), environ={})
         try:
-            made = deposit_group([one.deposit for one in asked])
+            made = self._group.deposit([one.deposit for one in asked])
         finally:
             request_finished.send(sender=type(self))
         return [
-            None if isinstance(deposit, Exception) else _answer(one, deposit)
+            None if isinstance(deposit, Exception) else _render(one, deposit)
             for one, deposit in zip(asked, made, strict=True)
         ]
 
 
 def _fields(lines: Sequence[str]) -> dict[str, str] | None:
-    """The header fields by name; None if one is unusual, or there twice."""
+    """The header fields by name; None if one is unusual, or there twice, or all too many."""
+    if len(lines) > MAX_FIELDS:
+        return None
     fields = {}
     for line in lines:
         field = _FIELD.fullmatch(line)
@@ -200,7 +208,7 @@ def _kind_of(fields: dict[str, str], address: str) -> Kind:
     return (fields.get("host"), fields.get("accept"), *forwarded, whose)
 
 
-def _answer(asked: Asked, deposit: Transaction | Made) -> bytes:
+def _render(asked: Asked, deposit: Transaction | Made) -> bytes:
     content = orjson.dumps(answer_of(deposit))
     request_log.write("POST", asked.path, 200, asked.began, request_id=asked.request_id)
     if settings.METRICS_ENABLED:
