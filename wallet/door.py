@@ -180,12 +180,12 @@ def _result(value: bool) -> Future[bool]:
     return future
 
 
-_KEPT, _LOST = _result(True), _result(False)
+KEPT, _LOST = _result(True), _result(False)
 
 
 def _sends(sock: socket.socket, answer: bytes) -> Future[bool]:
     """Send; whether the connection goes on. Who has not read so much gets no more."""
     try:
-        return _KEPT if sock.send(answer) == len(answer) else _LOST
+        return KEPT if sock.send(answer) == len(answer) else _LOST
     except OSError:
         return _LOST

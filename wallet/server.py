@@ -21,7 +21,7 @@ from gunicorn.http import errors
 from gunicorn.util import write_nonblock
 from gunicorn.workers.gthread import ThreadWorker
 
-from wallet.door import Door
+from wallet.door import KEPT, Door
 
 # A client that goes on within this many seconds keeps the thread that has served it.
 STAY_SECONDS = 0.005
@@ -85,8 +85,7 @@ class Worker(ThreadWorker):
         gunicorn itself waits here, two seconds, until a client that was told that the
         connection is closed has closed his side, too.
         """
-        kept = not fs.cancelled() and fs.exception() is None and fs.result()
-        if kept or self.cfg.is_ssl:
+        if fs is KEPT or self.cfg.is_ssl or _says_yes(fs):
             super().finish_request(conn, fs)
             return
         self.parting.append(conn)
@@ -156,6 +155,10 @@ class Worker(ThreadWorker):
             write_nonblock(
                 client, head + answer.serialize_headers() + b"\r\n\r\n" + answer.content
             )
+
+
+def _says_yes(fs: Future[Any]) -> bool:
+    return not fs.cancelled() and fs.exception() is None and bool(fs.result())
 
 
 def _refusal(exc: Exception) -> str:

@@ -110,19 +110,16 @@ def deposit_bulk(
 ) -> list[Answer | Made]:
     """Do as `deposit_many`, for who needs no `Transaction` of what is made right now.
 
-    On PostgreSQL that is one statement, another one for those whose wallets were locked,
-    and a last transaction for those that no statement could do.
+    On PostgreSQL that is one statement, and a second transaction for those that it could
+    not do.
     """
     if connection.vendor != "postgresql":
         return [*_run(lambda: _deposit_many(requests, now, wait))]
-    left = dict(enumerate(requests))
-    answers: dict[int, Answer | Made] = {}
-    # Who waits keeps others from the wallets that it holds: so first those that are free.
-    passes = [True] * (len(requests) > 1 or not wait) + [False] * wait
-    for skip_locked in passes:
-        work = partial(deposit_at_once, left, now, skip_locked=skip_locked)
-        answers |= _run(work, one_statement=True)
-        left = {n: request for n, request in left.items() if n not in answers}
+    work = partial(
+        deposit_at_once, dict(enumerate(requests)), now, skip_locked=not wait
+    )
+    answers: dict[int, Answer | Made] = {**_run(work, one_statement=True)}
+    left = {n: request for n, request in enumerate(requests) if n not in answers}
     if left and wait:
         judged = _run(lambda: _deposit_many([*left.values()], now, wait))
         answers |= zip(left, judged, strict=True)
