@@ -172,7 +172,8 @@ def script() -> int:
     ports = services.Ports.from_env(os.environ)
     lock = claim_folder()
     plan = services.plan(os.environ, ports)
-    environment.install("run", "local")
+    drivers = environment.drivers(environment.database_engine())
+    environment.install("run", "local", *drivers)
     migrate(plan.env)
     login = demo_login(plan.env)
     # Static files are found where they are; the empty folder spares a warning.

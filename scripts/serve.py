@@ -11,16 +11,12 @@ import os
 from ops import ROOT, Trouble, environment
 from ops.steps import main
 
-DRIVERS = {"postgres": "postgresql", "mysql": "mysql"}
-
 
 def script() -> int:
-    url = os.environ.get("DATABASE_URL", "")
-    engine = url.partition(":")[0] or os.environ.get("DB_ENGINE", "")
+    engine = environment.database_engine()
     if not engine:
         raise Trouble("set DATABASE_URL (docs/production.md), or use `make run`")
-    drivers = [group for name, group in DRIVERS.items() if name in engine]
-    python = environment.install("run", *drivers)
+    python = environment.install("run", *environment.drivers(engine))
     os.environ.setdefault("SERVICE_NAME", "api")
     where = f"{os.environ.get('HOST', '127.0.0.1')}:{os.environ.get('PORT', '8000')}"
     os.chdir(ROOT)

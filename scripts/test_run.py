@@ -25,7 +25,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 MARK = "WALLET_TEST_RUN"
-PROGRESS = ("making .venv", "installing ")
+PROGRESS = ("making .venv", "installing ", "installed in ")
 
 
 def free_port() -> int:

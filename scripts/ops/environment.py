@@ -21,6 +21,8 @@ from ops.steps import last_line, run_logged
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 LOG = VAR / "install.log"
+# What a database's engine, or the scheme of its URL, needs besides.
+DRIVERS = {"postgres": "postgresql", "mysql": "mysql"}
 
 
 def requirements(name: str) -> Path:
@@ -40,6 +42,17 @@ def install(*names: str) -> Path:
         for name in names:
             _install_group(name)
     return PYTHON
+
+
+def drivers(engine: str) -> list[str]:
+    """Return the groups that hold a database engine's driver; SQLite needs none."""
+    return [group for name, group in DRIVERS.items() if name in engine]
+
+
+def database_engine() -> str:
+    """Return the engine that the environment names, or its URL's scheme; "" if none."""
+    scheme = os.environ.get("DATABASE_URL", "").partition(":")[0]
+    return scheme or os.environ.get("DB_ENGINE", "")
 
 
 @contextmanager
