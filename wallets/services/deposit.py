@@ -114,14 +114,14 @@ def deposit_bulk(
     not do.
     """
     if connection.vendor != "postgresql":
-        return [*_run(lambda: _deposit_many(requests, now, wait))]
+        return [*_run(lambda: deposit_in_steps(requests, now, wait))]
     work = partial(
         deposit_at_once, dict(enumerate(requests)), now, skip_locked=not wait
     )
     answers: dict[int, Answer | Made] = {**_run(work, one_statement=True)}
     left = {n: request for n, request in enumerate(requests) if n not in answers}
     if left and wait:
-        judged = _run(lambda: _deposit_many([*left.values()], now, wait))
+        judged = _run(lambda: deposit_in_steps([*left.values()], now, wait))
         answers |= zip(left, judged, strict=True)
     return [answers.get(n) or WalletBusy() for n in range(len(requests))]
 
@@ -174,9 +174,10 @@ def _columns(request: DepositRequest, now: datetime) -> dict[str, Any]:
     }
 
 
-def _deposit_many(
-    requests: Sequence[DepositRequest], now: datetime | None, wait: bool
+def deposit_in_steps(
+    requests: Sequence[DepositRequest], now: datetime | None = None, wait: bool = True
 ) -> list[Answer]:
+    """Deposit as `deposit_many` does. Call inside a transaction."""
     uuids = {request.wallet_uuid for request in requests}
     wallets = ledger.lock_wallets_by_uuid(uuids, wait=wait)
     # With the locks held, so that the same request, made at the same time, is seen before

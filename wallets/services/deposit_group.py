@@ -14,16 +14,21 @@ from wallets.services.deposit import (
     WalletBusy,
     deposit_at_once,
     deposit_bulk,
+    deposit_in_steps,
 )
 from wallets.utils import clock
-from wallets.utils.db import all_or_each, run_unless_locked
+from wallets.utils.db import all_or_each, lock_wait, run_unless_locked
 
 # A group waits this long for wallets and keys that others hold: as a rule another
 # process's group, for a moment. If that was in vain, it waits for no wallet for a while.
 LOCK_WAIT_SECONDS = 0.05
 IMPATIENT_SECONDS = 1.0
 
+# MySQL and MariaDB cannot wait for less.
+LOCK_WAIT_ELSEWHERE_SECONDS = 1
+
 Numbered = dict[int, DepositRequest]
+Answers = dict[int, Answer | Made]
 
 
 class DepositGroup:
@@ -38,7 +43,7 @@ class DepositGroup:
         In a transaction of its own; locks the wallets by id. Where the rows of one wallet
         are damaged, each request has a transaction of its own.
         """
-        answers: dict[int, Answer | Made] = {}
+        answers: Answers = {}
 
         def work(some: Iterable[tuple[int, DepositRequest]]) -> None:
             answers.update(self._deposit(dict(some)))
@@ -47,15 +52,40 @@ class DepositGroup:
         return [answers.get(n) or WalletBusy() for n in range(len(requests))]
 
     def _deposit(self, requests: Numbered) -> Mapping[int, Answer | Made]:
-        if connection.vendor != "postgresql":
-            answers = deposit_bulk([*requests.values()], wait=False)
-            return dict(zip(requests, answers, strict=True))
-        if clock.elapsed() > self._impatient_until:
-            made = _unless_locked(requests, skip_locked=False)
+        waits = clock.elapsed() > self._impatient_until
+        if connection.vendor == "postgresql":
+            made = _unless_locked(requests, skip_locked=False) if waits else None
             if made is not None:
                 return made
-            self._impatient_until = clock.elapsed() + IMPATIENT_SECONDS
-        return _unless_locked(requests, skip_locked=True) or {}
+            if waits:
+                self._be_impatient()
+            return _unless_locked(requests, skip_locked=True) or {}
+        answers = _without_locked(requests)
+        busy = {n: requests[n] for n, one in answers.items() if _is_busy(one)}
+        if busy and waits and connection.vendor == "mysql":
+            answers |= self._wait_for(busy)
+        return answers
+
+    def _be_impatient(self) -> None:
+        self._impatient_until = clock.elapsed() + IMPATIENT_SECONDS
+
+    def _wait_for(self, busy: Numbered) -> Answers:
+        """Deposit to wallets that others hold: wait as briefly as the engine can."""
+        with lock_wait(LOCK_WAIT_ELSEWHERE_SECONDS):
+            answers = run_unless_locked(lambda: deposit_in_steps([*busy.values()]))
+        if answers is None:
+            self._be_impatient()
+            return {}
+        return dict(zip(busy, answers, strict=True))
+
+
+def _is_busy(answer: Answer | Made) -> bool:
+    return isinstance(answer, WalletBusy)
+
+
+def _without_locked(requests: Numbered) -> Answers:
+    answers = deposit_bulk([*requests.values()], wait=False)
+    return dict(zip(requests, answers, strict=True))
 
 
 def _unless_locked(requests: Numbered, *, skip_locked: bool) -> dict[int, Made] | None:
@@ -65,5 +95,6 @@ def _unless_locked(requests: Numbered, *, skip_locked: bool) -> dict[int, Made] 
             requests,
             skip_locked=skip_locked,
             lock_wait=LOCK_WAIT_SECONDS,
-        )
+        ),
+        one_statement=True,
     )

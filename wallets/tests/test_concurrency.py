@@ -127,7 +127,6 @@ class SameKeyTest(CommittingTestCase):
         def begin_after_the_other(*args, **options):
             if not between.is_set():
                 between.set()
-                # Of another process: this one's would wait in line for us.
                 race(partial(deposit_many, [DepositRequest(self.alice.uuid, 7, key)]))
             return begin(*args, **options)
 

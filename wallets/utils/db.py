@@ -83,17 +83,31 @@ def run_in_transaction(
     raise AssertionError("unreachable: the last run returns or raises")
 
 
-def run_unless_locked(work: Callable[[], T]) -> T | None:
-    """Run `work`, one statement, in a transaction of its own; None if it has to wait.
-
-    As `run_in_transaction` does, but a lock time-out is not tried again.
-    """
+def run_unless_locked(
+    work: Callable[[], T], *, one_statement: bool = False
+) -> T | None:
+    """Run `work` as `run_in_transaction` does; None, and no other run, if a lock timed out."""
     try:
-        return run_in_transaction(work, patience=0, one_statement=True)
+        return run_in_transaction(work, patience=0, one_statement=one_statement)
     except DatabaseError as error:
         if not is_lock_timeout(error):
             raise
         return None
+
+
+@contextmanager
+def lock_wait(seconds: int) -> Iterator[None]:
+    """Have this session wait so long for a lock. MySQL and MariaDB only; not in a transaction."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT @@SESSION.innodb_lock_wait_timeout")
+        (usual,) = cursor.fetchone()
+        cursor.execute("SET SESSION innodb_lock_wait_timeout = %s", [seconds])
+    try:
+        yield
+    finally:
+        if connection.connection is not None:  # or the next one begins as usual
+            with connection.cursor() as cursor:
+                cursor.execute("SET SESSION innodb_lock_wait_timeout = %s", [usual])
 
 
 def _transaction(one_statement: bool) -> AbstractContextManager[None]:
