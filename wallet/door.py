@@ -16,7 +16,7 @@ from gunicorn.util import http_date
 MAX_GROUP = 64
 # Seconds that a group waits for those who were in the last one. Where many asked a moment
 # ago, they come again, and a few large transactions are less work than many small ones.
-GATHER_SECONDS = 0.003
+GATHER_SECONDS = 0.006
 # Seconds in which a request that has begun to come must be there, or a thread waits for it.
 BEGUN_SECONDS = 0.05
 # Seconds without a door after a group has failed: each finds out for itself then.
