@@ -23,7 +23,7 @@ from wallets.models.ledger import Movement
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
 from wallets.services import payout
-from wallets.services.deposit import DepositRequest, _deposit_many
+from wallets.services.deposit import DepositRequest, deposit_in_steps
 from wallets.services.drain import find_due
 from wallets.services.ledger import lock_wallets
 from wallets.services.wallet import WalletService
@@ -255,7 +255,7 @@ class DeadlockTest(TroubleTestCase):
 
 def put_in(wallet: Wallet) -> None:
     """Deposit ten. Call inside a transaction: what may deadlock is on the way there."""
-    _deposit_many([DepositRequest(wallet.uuid, 10, uuid.uuid4())], None, True)
+    deposit_in_steps([DepositRequest(wallet.uuid, 10, uuid.uuid4())], None, True)
 
 
 def set_lock_timeout() -> None:
