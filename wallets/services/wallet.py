@@ -32,9 +32,9 @@ class WalletService:
     ) -> Transaction:
         """Add money (minor units) to a wallet, at once.
 
-        Opens its own transaction; on return it is committed. Locks the wallet. The transaction returned carries
-        `balance_after` and its `wallet` with that balance; `replayed` says that the same
-        key made it before.
+        Opens its own transaction; on return it is committed. Locks the wallet. The
+        transaction returned carries `balance_after` and its `wallet` with that balance;
+        `replayed` says that the same key made it before.
 
         :raises InvalidAmount: (a `ValueError`) not an integer from 1 to 10**15.
         :raises InvalidIdempotencyKey: (a `ValueError`) not a UUID.

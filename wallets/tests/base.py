@@ -93,6 +93,13 @@ def close_connections() -> None:
     connections.close_all()
 
 
+def database_environment() -> dict[str, str]:
+    """The environment of a program that shall use the test's own database."""
+    parts = ("ENGINE", "NAME", "USER", "PASSWORD", "HOST", "PORT")
+    database = connection.settings_dict
+    return {f"DB_{part}": str(database[part] or "") for part in parts}
+
+
 def up_for(seconds: float) -> Any:
     """A service that was started so long ago: as a `with` or as a decorator."""
     return mock.patch.object(uptime, "BEGAN", clock.elapsed() - seconds)

@@ -15,7 +15,6 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
-from django.db import connection
 from django.test import SimpleTestCase
 
 from drills import services
@@ -23,7 +22,7 @@ from wallet import door as door_module
 from wallet.door import Door
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
-from wallets.tests.base import CommittingTestCase
+from wallets.tests.base import CommittingTestCase, database_environment
 from wallets.views.express import Incomplete
 
 PATIENCE = 30
@@ -317,9 +316,7 @@ class ServedDepositTest(CommittingTestCase):
         super().setUpClass()
         folder = tempfile.TemporaryDirectory()
         cls.addClassCleanup(folder.cleanup)
-        database = connection.settings_dict
-        parts = ("ENGINE", "NAME", "USER", "PASSWORD", "HOST", "PORT")
-        env = {f"DB_{part}": str(database[part] or "") for part in parts}
+        env = database_environment()
         env |= {"WEB_CONCURRENCY": "1", "WEB_THREADS": "1"}
         cls.api = services.Api(services.environment(env), Path(folder.name))
         cls.addClassCleanup(cls.ends_well)

@@ -11,7 +11,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from django.db import connection
 from django.utils import timezone
 
 from drills import services
@@ -19,7 +18,7 @@ from drills.broker import OwnRedis
 from drills.process import Process, wait_until
 from wallets.models.transaction import Transaction
 from wallets.services.withdrawal import WithdrawalService
-from wallets.tests.base import CommittingTestCase
+from wallets.tests.base import CommittingTestCase, database_environment
 from wallets.tests.brokers import publishing_to
 
 PAID, FAILED = Transaction.Status.COMPLETED, Transaction.Status.FAILED
@@ -65,12 +64,10 @@ class WorkerTestCase(CommittingTestCase):
 
     def environment(self, **changes: str) -> dict[str, str]:
         """The workers' environment: our database, our broker, our bank."""
-        database = connection.settings_dict
-        parts = ("ENGINE", "NAME", "USER", "PASSWORD", "HOST", "PORT")
         able = {"THIRD_PARTY_DEDUPES": "true", "THIRD_PARTY_LOOKUP": "true"}
         return services.environment(
             {
-                **{f"DB_{part}": str(database[part] or "") for part in parts},
+                **database_environment(),
                 "CELERY_BROKER_URL": self.broker_url,
                 "THIRD_PARTY_BASE_URL": self.bank_simulator.url,
                 **able,
