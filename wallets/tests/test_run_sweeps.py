@@ -12,7 +12,7 @@ from pathlib import Path
 from unittest import mock
 
 from django.core.management import CommandError, call_command
-from django.db import OperationalError, connection
+from django.db import OperationalError
 from django.test import override_settings
 from django.utils import timezone
 
@@ -23,7 +23,7 @@ from wallets.models.transaction import Transaction
 from wallets.services import sweeper, sweeps
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests import marks
-from wallets.tests.base import CommittingTestCase
+from wallets.tests.base import CommittingTestCase, database_environment
 from wallets.tests.fakes import Does
 
 SWEEPS = {"pending", "retry", "resolve"}
@@ -114,10 +114,8 @@ class RunSweepsProcessTest(CommittingTestCase):
         self.deposit(1000)
 
     def sweeper(self, name: str) -> Process:
-        database = connection.settings_dict
-        parts = ("ENGINE", "NAME", "USER", "PASSWORD", "HOST", "PORT")
         env = services.environment(
-            {f"DB_{part}": str(database[part] or "") for part in parts}
+            database_environment()
             | {
                 "THIRD_PARTY_BASE_URL": self.bank_simulator.url,
                 # Nobody listens there: nothing may need it.
