@@ -20,7 +20,8 @@ from wallets.utils import instants
 Reader = Callable[[Any], Any]
 
 _UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
-_WALLET = re.compile(_UUID)
+# Raises `TypeError` for what is no text.
+is_uuid = re.compile(_UUID).fullmatch
 _KEY = re.compile(_UUID, re.I)
 
 
@@ -84,7 +85,7 @@ def scheduled_for(value: object) -> datetime:
 
 def wallet(value: object) -> str:
     """A wallet's UUID, text in the canonical form: the one that its path has."""
-    if type(value) is not str or _WALLET.fullmatch(value) is None:
+    if type(value) is not str or is_uuid(value) is None:
         raise ValidationError("Send the wallet's UUID, as text.", "wallet_invalid")
     return value
 

@@ -15,9 +15,8 @@ import threading
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-import orjson
 from django.conf import settings
 from django.core.signals import request_finished, request_started
 from django.urls import resolve
@@ -28,13 +27,13 @@ from wallets.serializers.deposit import read_amount
 from wallets.services.deposit import DepositRequest, Made
 from wallets.services.deposit_group import DepositGroup
 from wallets.utils import clock, strict_json
-from wallets.views import idempotent, metrics, request_log
-from wallets.views.deposit import answer_of
+from wallets.views import express_many, idempotent, metrics, request_log
+from wallets.views.deposit import write_answer
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
 Application = Callable[[Environ, StartResponse], Iterable[bytes]]
-Headers = dict[str, str]
+Fields = list[tuple[str, str]]
 Kind = tuple[str | None, ...]
 
 _PATH = f"/wallets/({UUIDConverter.regex})/deposit"
@@ -58,6 +57,13 @@ _OWN = {"content-length", "x-request-id", "idempotent-replayed"}
 _PRIVATE = {"set-cookie", "vary"}
 # Clients choose what makes a kind; no memory is theirs to fill. The oldest one is forgotten.
 MAX_KINDS = 100
+
+
+class Learnt(NamedTuple):
+    """The header fields that Django's answers of one kind share; and as they are sent."""
+
+    fields: Fields
+    lines: bytes
 
 
 class Incomplete(EOFError):
@@ -86,33 +92,42 @@ class Express:
 
     def __init__(self, application: Application) -> None:
         self._application = application
-        self._headers: dict[Kind, bytes] = {}
+        self._learnt: dict[Kind, Learnt] = {}
         self._learns = threading.Lock()
         self._group = DepositGroup()
 
     def __call__(
         self, environ: Environ, start_response: StartResponse
     ) -> Iterable[bytes]:
-        if re.fullmatch(_PATH, environ.get("PATH_INFO", "")):
-            fields = {
-                name[5:].lower().replace("_", "-"): value
-                for name, value in environ.items()
-                if name.startswith("HTTP_")
-            }
-            kind = _kind_of(fields, environ.get("REMOTE_ADDR", ""))
-            if kind not in self._headers:
-                start_response = self._learning(kind, start_response)
+        path = environ.get("PATH_INFO", "")
+        if path != express_many.PATH and not re.fullmatch(_PATH, path):
+            return self._application(environ, start_response)
+        fields = {
+            name[5:].lower().replace("_", "-"): value
+            for name, value in environ.items()
+            if name.startswith("HTTP_")
+        }
+        many = path if path == express_many.PATH else None
+        kind = (many, *_kind_of(fields, environ.get("REMOTE_ADDR", "")))
+        learnt = self._learnt.get(kind)
+        if learnt is None:
+            start_response = self._learning(kind, start_response)
+        elif many and "host" in fields and fields.keys().isdisjoint(_UNUSUAL):
+            answer = express_many.answer(environ)
+            if answer is not None:
+                start_response("200 OK", learnt.fields + answer.fields)
+                return [answer.content]
         return self._application(environ, start_response)
 
     def _learning(self, kind: Kind, start_response: StartResponse) -> StartResponse:
-        def learn(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
+        def learn(status: str, headers: Fields, *more: Any) -> Any:
             names = {name.lower() for name, _ in headers}
             if status == "200 OK" and names.isdisjoint(_PRIVATE):
                 shared = [one for one in headers if one[0].lower() not in _OWN]
                 with self._learns:
-                    self._headers[kind] = _lines(shared)
-                    while len(self._headers) > MAX_KINDS:
-                        del self._headers[next(iter(self._headers))]
+                    self._learnt[kind] = Learnt(shared, _lines(shared))
+                    while len(self._learnt) > MAX_KINDS:
+                        del self._learnt[next(iter(self._learnt))]
             return start_response(status, headers, *more)
 
         return learn
@@ -136,9 +151,9 @@ class Express:
         fields = _fields(lines)
         if start is None or fields is None or not _is_plain(fields):
             return None
-        headers = self._headers.get(_kind_of(fields, address))
+        learnt = self._learnt.get((None, *_kind_of(fields, address)))
         left = int(fields["content-length"]) - len(body)
-        if headers is None or left < 0:
+        if learnt is None or left < 0:
             return None
         if left > 0:
             raise Incomplete
@@ -155,7 +170,7 @@ class Express:
             first[5:-9],
             request_log.id_of(fields.get("x-request-id", "")),
             began,
-            headers,
+            learnt.lines,
         )
 
     def deposit(self, asked: Sequence[Asked]) -> list[bytes | None]:
@@ -209,7 +224,7 @@ def _kind_of(fields: dict[str, str], address: str) -> Kind:
 
 
 def _render(asked: Asked, deposit: Transaction | Made) -> bytes:
-    content = orjson.dumps(answer_of(deposit))
+    content = write_answer(deposit).encode()
     request_log.write("POST", asked.path, 200, asked.began, request_id=asked.request_id)
     if settings.METRICS_ENABLED:
         metrics.count("POST", _route(), 200, asked.began)
