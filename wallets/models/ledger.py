@@ -12,6 +12,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from wallets.models.base import MAX_MONEY
+from wallets.models.composite_key import ForeignKeyConstraint
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
 
@@ -44,15 +45,21 @@ class Movement(models.Model):
         OPEN = "open"
         CLOSE = "close"
 
-    # The constraint on `sequence` begins with the wallet: no index for it alone.
+    # Neither has a key of its own in the database: `movement_in_its_transactions_wallet` is
+    # of both, and a transaction's wallet exists. Unique constraints begin with each of
+    # them: no index for it alone.
     wallet = models.ForeignKey(
-        Wallet, on_delete=models.PROTECT, related_name="movements", db_index=False
+        Wallet,
+        on_delete=models.PROTECT,
+        related_name="movements",
+        db_constraint=False,
+        db_index=False,
     )
-    # A unique constraint begins with it: no index for it alone.
     transaction = models.ForeignKey(
         Transaction,
         on_delete=models.PROTECT,
         related_name="movements",
+        db_constraint=False,
         db_index=False,
     )
     # The attempt whose money this is; 0 for a deposit.
@@ -75,6 +82,11 @@ class Movement(models.Model):
             )
         ]
         constraints = [
+            ForeignKeyConstraint(
+                fields=["wallet", "transaction"],
+                to_fields=["wallet", "id"],
+                name="movement_in_its_transactions_wallet",
+            ),
             models.UniqueConstraint(
                 fields=["wallet", "sequence"], name="movement_sequence_unique"
             ),

@@ -42,7 +42,7 @@ class Transaction(BaseModel):
         NOT_FOUND = "not_found_at_bank"
         NOT_PAID = "resolved_not_paid"
 
-    # The indexes below begin with the wallet: none for it alone.
+    # Two indexes below begin with the wallet: none for it alone.
     wallet = models.ForeignKey(
         Wallet, on_delete=models.PROTECT, related_name="transactions", db_index=False
     )
@@ -75,7 +75,6 @@ class Transaction(BaseModel):
     class Meta:
         ordering = ["-id"]
         indexes = [
-            models.Index(fields=["wallet", "-id"], name="transaction_by_wallet"),
             models.Index(fields=["wallet", "created_at"], name="transaction_by_time"),
             models.Index(
                 fields=["scheduled_for", "id"],
@@ -97,6 +96,10 @@ class Transaction(BaseModel):
             ),
         ]
         constraints = [
+            # What a movement refers to; read backwards, a wallet's newest come first.
+            models.UniqueConstraint(
+                fields=["wallet", "id"], name="transaction_wallet_and_id_unique"
+            ),
             models.UniqueConstraint(
                 fields=["idempotency_key"], name="transaction_idempotency_key_unique"
             ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from django.db import connection
@@ -22,6 +23,23 @@ def insert(model: type[Model], columns: Columns) -> int:
         if connection.vendor == "postgresql":
             return cursor.fetchone()[0]
         return cursor.lastrowid
+
+
+def a_hold(wallet: int, transaction: int, created_at: datetime) -> Columns:
+    """A movement that breaks no rule if the transaction is the wallet's."""
+    return {
+        "wallet": wallet,
+        "transaction": transaction,
+        "attempt_number": 9,
+        "kind": "hold",
+        "leg": "open",
+        "from_account": "wallet",
+        "to_account": "in_flight",
+        "amount": 5,
+        "sequence": 9,
+        "balance_after": 0,
+        "created_at": created_at,
+    }
 
 
 def update(model: type[Model], pk: int, columns: Columns) -> None:

@@ -1,11 +1,12 @@
 """Every rule that the database itself keeps, hit by raw SQL, past every service.
 
 The books are damaged on purpose here, or nearly: each write is refused by the database
-under the name of the rule. SQLite names a unique constraint by its columns.
+under the name of the rule. SQLite names unique constraints and foreign keys by columns.
 """
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,16 +23,19 @@ from django.test import TestCase
 from wallets.models.alarm import Alarm
 from wallets.models.attempt import Attempt
 from wallets.models.base import MAX_MONEY
+from wallets.models.composite_key import ForeignKeyConstraint
 from wallets.models.ledger import Movement
 from wallets.models.transaction import Transaction
 from wallets.models.transition import Transition
 from wallets.models.wallet import Wallet
 from wallets.tests.base import CommittingTestCase, WalletTestCase, utc
-from wallets.tests.raw import Columns, execute, insert, prepared, update
+from wallets.tests.raw import Columns, a_hold, execute, insert, prepared, update
 
 NOON = utc(2026, 1, 1, 12)
 # Stands for the withdrawal that has one of everything already.
 SAME = object()
+# Stands for the wallet of somebody else.
+BOBS = object()
 
 # What no money can be. Positive-integer columns are unsigned or checked besides, so
 # "below zero" is refused before the named constraint is asked.
@@ -52,10 +56,16 @@ class Hit:
     also: tuple[str, ...] = ()
 
 
+# What a primary key is called: it forbids the second row of an id before anything else.
+PRIMARY_KEY = ("wallets_transaction_pkey", "PRIMARY", "wallets_transaction.id")
+
 HITS = (
     Hit(Wallet, "wallet_balance_within_limits", {"balance": TOO_MUCH}),
     Hit(Wallet, "wallet_held_has_room_to_return", {"balance": MAX_MONEY, "held": 1}),
     Hit(Wallet, "wallet_held_has_room_to_return", {"held": TOO_MUCH}),
+    Hit(
+        Transaction, "transaction_wallet_and_id_unique", {"id": SAME}, also=PRIMARY_KEY
+    ),
     Hit(
         Transaction,
         "transaction_idempotency_key_unique",
@@ -84,6 +94,8 @@ HITS = (
     Hit(Transaction, "transaction_unknown_is_processing", {"unknown_since": NOON}),
     Hit(Transaction, "transaction_review_is_unknown", {"needs_review": True}),
     Hit(Transaction, "transaction_final_is_failed", {"final": True}),
+    Hit(Movement, "movement_in_its_transactions_wallet", {"wallet": BOBS}),
+    Hit(Movement, "movement_in_its_transactions_wallet", {"transaction": 10**9}),
     Hit(Movement, "movement_sequence_unique", {"sequence": 1}),
     Hit(Movement, "movement_one_per_leg", {"attempt_number": 1}),
     Hit(Movement, "movement_amount_within_limits", {"amount": 0}),
@@ -140,6 +152,30 @@ def undone() -> Iterator[None]:
 
 def constraints_of(model: type[Model]) -> dict[str, Any]:
     return {constraint.name: constraint for constraint in model._meta.constraints}
+
+
+def names_in_database(model: type[Model]) -> set[str]:
+    """What stands there under a name; SQLite is asked for its foreign keys by hand."""
+    table = model._meta.db_table
+    with connection.cursor() as cursor:
+        found = set(connection.introspection.get_constraints(cursor, table))
+        if connection.vendor == "sqlite":
+            cursor.execute("SELECT sql FROM sqlite_master WHERE name = %s", [table])
+            found |= set(
+                re.findall(r'CONSTRAINT "(\w+)" FOREIGN KEY', cursor.fetchone()[0])
+            )
+    return found
+
+
+def name_by_columns(model: type[Model], constraint: Any) -> list[str]:
+    """How SQLite names it: by all its columns, a foreign key by the first."""
+    columns = [
+        f"{model._meta.db_table}.{model._meta.get_field(name).column}"
+        for name in getattr(constraint, "fields", ())
+    ]
+    if isinstance(constraint, ForeignKeyConstraint):
+        return columns[:1]
+    return [", ".join(columns)] if isinstance(constraint, UniqueConstraint) else []
 
 
 class ConstraintTestCase(WalletTestCase):
@@ -236,19 +272,7 @@ class ConstraintTestCase(WalletTestCase):
         } | changes
 
     def a_hold(self, **changes: Any) -> Columns:
-        return {
-            "wallet": self.alice.pk,
-            "transaction": self.full,
-            "attempt_number": 9,
-            "kind": "hold",
-            "leg": "open",
-            "from_account": "wallet",
-            "to_account": "in_flight",
-            "amount": 5,
-            "sequence": 9,
-            "balance_after": 0,
-            "created_at": NOON,
-        } | changes
+        return a_hold(self.alice.pk, self.full, NOON) | changes
 
     def a_transition(self, **changes: Any) -> Columns:
         return {
@@ -276,24 +300,22 @@ class ConstraintTestCase(WalletTestCase):
         } | changes
 
     def columns_of(self, hit: Hit) -> Columns:
+        stands_for = {SAME: self.full, BOBS: self.bob.pk}
         return {
-            name: self.full if value is SAME else value
-            for name, value in hit.columns.items()
+            name: stands_for.get(value, value) for name, value in hit.columns.items()
         }
 
     def assert_refused(self, hit: Hit, write: Callable[[], object]) -> None:
         """The database refuses it, and says by which of its rules."""
         with self.assertRaises(DatabaseError) as got, transaction.atomic():
             write()
+            # What would be judged at COMMIT is judged now.
+            connection.check_constraints()
         message = str(got.exception)
         names = [hit.constraint, *hit.also]
         constraint = constraints_of(hit.model)[hit.constraint]
-        if connection.vendor == "sqlite" and isinstance(constraint, UniqueConstraint):
-            columns = (
-                hit.model._meta.get_field(name).column for name in constraint.fields
-            )
-            table = hit.model._meta.db_table
-            names.append(", ".join(f"{table}.{column}" for column in columns))
+        if connection.vendor == "sqlite":
+            names += name_by_columns(hit.model, constraint)
         self.assertTrue(
             any(name in message for name in names),
             f"{hit.constraint} should have refused it, but: {message}",
@@ -317,11 +339,7 @@ class ConstraintTest(ConstraintTestCase):
 
     def test_every_constraint_stands_in_the_database(self):
         for model in apps.get_app_config("wallets").get_models():
-            with connection.cursor() as cursor:
-                found = connection.introspection.get_constraints(
-                    cursor, model._meta.db_table
-                )
-            missing = set(constraints_of(model)) - set(found)
+            missing = set(constraints_of(model)) - names_in_database(model)
             self.assertEqual(missing, set(), f"{model.__name__}: add a migration")
 
     def test_a_row_that_breaks_nothing_is_taken(self):
@@ -518,17 +536,18 @@ class ProtectTest(CommittingTestCase):
     """What history refers to cannot be deleted, also not by hand."""
 
     def test_refuses_to_delete_what_other_rows_refer_to(self):
-        self.deposit(1000)
+        deposit = self.deposit(1000)
         withdrawal = self.due_withdrawal(400)
         for table, pk in (
             ("wallets_wallet", self.alice.pk),
+            ("wallets_transaction", deposit.pk),
             ("wallets_transaction", withdrawal.pk),
         ):
-            with self.subTest(table), self.assertRaises(IntegrityError):
+            with self.subTest(table, pk=pk), self.assertRaises(IntegrityError):
                 # A deferred foreign key is judged at COMMIT.
                 execute(f"DELETE FROM {table} WHERE id = {pk}")
         self.assertTrue(Wallet.objects.filter(pk=self.alice.pk).exists())
-        self.assertTrue(Transaction.objects.filter(pk=withdrawal.pk).exists())
+        self.assertEqual(self.alice.transactions.count(), 2)
 
     def test_refuses_a_row_that_refers_to_nothing(self):
         withdrawal = self.due_withdrawal(400)
@@ -537,6 +556,33 @@ class ProtectTest(CommittingTestCase):
                 "UPDATE wallets_transaction SET wallet_id = 999999999"
                 f" WHERE id = {withdrawal.pk}"
             )
+
+
+class MovementInItsTransactionsWalletTest(CommittingTestCase):
+    """Money never moves in one wallet for the transaction of another."""
+
+    @contextmanager
+    def refused(self) -> Iterator[None]:
+        """By this rule, at COMMIT; SQLite says no more than that it is a foreign key."""
+        with self.assertRaises(IntegrityError) as got:
+            yield
+        sqlite = connection.vendor == "sqlite"
+        rule = "FOREIGN KEY" if sqlite else "movement_in_its_transactions_wallet"
+        self.assertIn(rule, str(got.exception))
+
+    def test_refuses_a_movement_in_another_wallet(self):
+        withdrawal = self.due_withdrawal(400)
+        for wallet in (self.bob.pk, 10**9):
+            with self.subTest(wallet=wallet), self.refused():
+                insert(Movement, a_hold(wallet, withdrawal.pk, self.now))
+        self.assertEqual(Movement.objects.count(), 0)
+
+    def test_refuses_to_give_somebody_else_a_transaction_whose_money_has_moved(self):
+        deposit = self.deposit(1000)
+        with self.refused():
+            update(Transaction, deposit.pk, {"wallet": self.bob.pk})
+        deposit.refresh_from_db()
+        self.assertEqual(deposit.wallet_id, self.alice.pk)
 
 
 @skipUnless(connection.vendor == "mysql", "MySQL and MariaDB only")

@@ -6,10 +6,12 @@ import uuid
 from datetime import timedelta
 from unittest import skipIf
 
+from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connection, transaction
 from django.db.models import ProtectedError
 from django.utils import timezone
 
+from wallets.models.ledger import Movement
 from wallets.models.states import State
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
@@ -41,6 +43,17 @@ class WalletModelTest(WalletTestCase):
         self.deposit(5)
         with self.assertRaises(ProtectedError):
             self.alice.delete()
+
+
+class MovementModelTest(WalletTestCase):
+    def test_is_valid_only_in_the_wallet_of_its_transaction(self):
+        movement = Movement.objects.get(transaction=self.deposit(5))
+        movement.validate_constraints()
+        movement.wallet = self.bob
+        rule = "movement_in_its_transactions_wallet"
+        with self.assertRaisesMessage(ValidationError, rule):
+            movement.validate_constraints()
+        movement.validate_constraints(exclude={"wallet"})
 
 
 class TransactionModelTest(WalletTestCase):

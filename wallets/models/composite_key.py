@@ -1,0 +1,93 @@
+"""A foreign key of several columns. Django's models declare those of one column only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db.models import BaseConstraint, Model
+from django.db.utils import DEFAULT_DB_ALIAS
+
+
+class ForeignKeyConstraint(BaseConstraint):
+    """One row, of the table that the last of `fields` refers to, has all these values.
+
+    They are its `to_fields`, in this order, which a unique constraint there must name.
+    Like Django's own keys it is judged at COMMIT, except on MySQL and MariaDB, which
+    judge each statement. SQLite keeps its name, but does not say it when it refuses.
+    """
+
+    def __init__(
+        self, *, fields: Sequence[str], to_fields: Sequence[str], name: str
+    ) -> None:
+        super().__init__(name=name)
+        self.fields = tuple(fields)
+        self.to_fields = tuple(to_fields)
+
+    def constraint_sql(self, model: Any, schema_editor: Any) -> str:
+        """As it stands in CREATE TABLE, which is how SQLite gets it."""
+        quote = schema_editor.quote_name
+        to = self._referred(model)
+        deferred = schema_editor.connection.features.can_defer_constraint_checks
+        return (
+            f"CONSTRAINT {quote(self.name)}"
+            f" FOREIGN KEY ({_columns(model, self.fields, quote)})"
+            f" REFERENCES {quote(to._meta.db_table)}"
+            f" ({_columns(to, self.to_fields, quote)})"
+            f"{' DEFERRABLE INITIALLY DEFERRED' if deferred else ''}"
+        )
+
+    def create_sql(self, model: Any, schema_editor: Any) -> str:
+        """For a table that is there."""
+        table = schema_editor.quote_name(model._meta.db_table)
+        return f"ALTER TABLE {table} ADD {self.constraint_sql(model, schema_editor)}"
+
+    def remove_sql(self, model: Any, schema_editor: Any) -> str:
+        """Drop it, and on MySQL and MariaDB the index that they have made for it."""
+        table = schema_editor.quote_name(model._meta.db_table)
+        name = schema_editor.quote_name(self.name)
+        if schema_editor.connection.vendor == "mysql":
+            return f"ALTER TABLE {table} DROP FOREIGN KEY {name}, DROP INDEX {name}"
+        return f"ALTER TABLE {table} DROP CONSTRAINT {name}"
+
+    def validate(
+        self,
+        model: Any,
+        instance: Model,
+        exclude: set[str] | None = None,
+        using: str = DEFAULT_DB_ALIAS,
+    ) -> None:
+        """Refuse an instance that the database would refuse.
+
+        :raises ValidationError: it refers to no row.
+        """
+        if exclude and not exclude.isdisjoint(self.fields):
+            return
+        attributes = (model._meta.get_field(name).attname for name in self.fields)
+        values = [getattr(instance, attribute) for attribute in attributes]
+        rows = self._referred(model)._base_manager.using(using)
+        if not rows.filter(**dict(zip(self.to_fields, values, strict=True))).exists():
+            raise ValidationError(str(self.get_violation_error_message()))
+
+    def deconstruct(self) -> tuple[str, Sequence[Any], dict[str, Any]]:
+        """As a migration writes it down."""
+        path, args, kwargs = super().deconstruct()
+        columns = {"fields": self.fields, "to_fields": self.to_fields}
+        return path, args, kwargs | columns
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ForeignKeyConstraint):
+            return NotImplemented
+        return self.deconstruct() == other.deconstruct()
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+    def _referred(self, model: Any) -> Any:
+        """The model whose table it refers to."""
+        return model._meta.get_field(self.fields[-1]).related_model
+
+
+def _columns(model: Any, names: Sequence[str], quote: Any) -> str:
+    return ", ".join(quote(model._meta.get_field(name).column) for name in names)
