@@ -82,16 +82,17 @@ class CancelView(Endpoint):
 
 
 def _newest_first(wallet: Wallet) -> QuerySet[Transaction]:
-    """A wallet's transactions, by the index that begins with the wallet.
+    """A wallet's transactions, by the index that begins with the wallet, read backwards.
 
     PostgreSQL takes "equal, newest first" as leave to read all wallets' rows backwards:
     quick where this one's are among the last, and a million rows where they are not.
-    Asked for a range in the index's own order, it has no such choice.
+    MariaDB reads a big wallet's from its end to the page. Asked for a range in the
+    index's own order, backwards, they have no such choice.
     """
-    if connection.vendor != "postgresql":
+    if connection.vendor == "sqlite":
         return wallet.transactions.order_by("-pk")
     mine = Transaction.objects.filter(wallet__gte=wallet.pk, wallet__lte=wallet.pk)
-    return mine.order_by("wallet_id", "-pk")
+    return mine.order_by("-wallet_id", "-pk")
 
 
 def _transaction_of(wallet_uuid: UUID, transaction_id: int) -> Transaction:
