@@ -30,6 +30,15 @@ SHORT_TIMES = {
     "WITHDRAWAL_QUIET_PERIOD": "12",
     "THIRD_PARTY_BOOKING_TIME": "4",
 }
+# Where nobody waits for the end of a call or a lease: for a machine that is busy.
+PATIENT_TIMES = {
+    "THIRD_PARTY_CONNECT_TIMEOUT": "30",
+    "THIRD_PARTY_DEADLINE": "30",
+    "WITHDRAWAL_SOFT_TIME_LIMIT": "100",
+    "WITHDRAWAL_HARD_TIME_LIMIT": "110",
+    "WITHDRAWAL_LEASE": "120",
+    "WITHDRAWAL_QUIET_PERIOD": "180",
+}
 # What the bank declares, and a little less: how long a payment may not show yet.
 BOOKING_DELAY = "3"
 # Settings of whoever starts a drill must not decide its outcome.

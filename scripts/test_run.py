@@ -69,6 +69,7 @@ class RunTestCase(unittest.TestCase):
             "BANK_DATA": str(self.folder / "bank.sqlite3"),
             "BANK_FAILURE_RATE": "0",
             "DB_NAME": str(self.folder / "db.sqlite3"),
+            "THIRD_PARTY_DEADLINE": "9",
             "WALLET_VAR": str(self.folder / "var"),
             MARK: self.mark,
         }
@@ -119,7 +120,7 @@ class RunTestCase(unittest.TestCase):
             {"Content-Type": "application/json"},
             method=method,
         )
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=30) as answer:
             return json.load(answer)
 
     def api(self, method: str, path: str, body: Any = None) -> Any:
@@ -152,11 +153,11 @@ class MakeRunTest(RunTestCase):
         first = self.withdraw(wallet, 4_000)
         self.wait_for(lambda: self.api("GET", first)["status"] == "COMPLETED", 30)
 
-        self.bank("PUT", "/faults", {"latency": 2})
+        self.bank("PUT", "/faults", {"latency": 4})
         second = self.withdraw(wallet, 1_000)
         self.wait_for(lambda: self.api("GET", second)["status"] == "PROCESSING", 30)
         os.killpg(process.pid, signal.SIGINT)  # Ctrl-C
-        self.assert_gone(10)
+        self.assert_gone(30)
         self.assertIn("everything has ended", self.output.read_text())
         self.assertNotIn("killed", self.output.read_text())
 
@@ -170,7 +171,7 @@ class MakeRunTest(RunTestCase):
         )
         self.assertEqual(self.api("GET", f"{wallet}/")["balance"], 5_000)
         process.terminate()  # SIGTERM to make alone
-        self.assert_gone(10)
+        self.assert_gone(30)
 
     def test_shows_the_pages_and_lets_their_operator_in(self) -> None:
         process = self.start()
@@ -184,7 +185,7 @@ class MakeRunTest(RunTestCase):
         self.assertIn(b"wallet_sweep_age_seconds", metrics.read())
         self.assertEqual(self.api("GET", "/readyz")["status"], "ok")
         process.terminate()
-        self.assert_gone(10)
+        self.assert_gone(30)
 
     def logs_in(self, name: str, password: str) -> bool:
         """Whether the console's form takes this operator."""
@@ -200,14 +201,14 @@ class MakeRunTest(RunTestCase):
     def test_an_interrupt_of_make_alone_ends_everything(self) -> None:
         process = self.start()
         process.send_signal(signal.SIGINT)
-        self.assert_gone(10)
+        self.assert_gone(30)
 
     def test_leaves_nothing_when_the_launcher_is_killed(self) -> None:
         self.start()
         launchers = [p for p, c in self.processes().items() if "run.py" in c]
         self.assertEqual(len(launchers), 1)
         os.kill(launchers[0], signal.SIGKILL)
-        self.assert_gone(15)
+        self.assert_gone(30)
 
     def test_revives_each_service(self) -> None:
         self.start()
@@ -224,7 +225,7 @@ class MakeRunTest(RunTestCase):
                 now = {p for p, c in self.processes().items() if words in c}
                 return bool(now - before)
 
-            self.wait_for(is_another, 20)
+            self.wait_for(is_another, 60)
         wallet = self.wallet_with(10_000)
         withdrawal = self.withdraw(wallet, 4_000)
         self.wait_for(lambda: self.api("GET", withdrawal)["status"] == "COMPLETED", 60)

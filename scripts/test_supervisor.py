@@ -55,7 +55,7 @@ class SupervisorTest(unittest.TestCase):
     def supervise(
         self,
         *services: tuple[str, int, str],
-        patience: float = 5,
+        patience: float = 30,
         starting: bool = False,
     ) -> subprocess.Popen[str]:
         program = PROGRAM.format(
@@ -81,7 +81,7 @@ class SupervisorTest(unittest.TestCase):
         return (self.folder / "output").read_text()
 
     def wait_for(self, condition: Callable[[], object], what: str) -> None:
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60
         while not condition():
             if time.monotonic() > end:
                 self.fail(f"{what} did not happen; output: {self.output()}")
@@ -128,7 +128,7 @@ class SupervisorTest(unittest.TestCase):
         self.wait_for_line("worker   | up")
         self.wait_for_line("bank     | up")
         process.send_signal(signal.SIGINT)
-        process.wait(timeout=20)
+        process.wait(timeout=60)
         lines = self.output().splitlines()
         self.assertLess(
             lines.index("worker   | finished"), lines.index("bank     | bank ends")
@@ -139,7 +139,7 @@ class SupervisorTest(unittest.TestCase):
         process = self.supervise(("api", 0, stubborn), patience=1)
         main = self.pid("main")
         process.send_signal(signal.SIGTERM)
-        process.wait(timeout=20)
+        process.wait(timeout=60)
         self.assertFalse(alive(main))
         self.assertIn("api did not end in time: killed", self.output())
 
@@ -153,12 +153,12 @@ class SupervisorTest(unittest.TestCase):
         process = self.supervise(("api", 0, "echo $$ >$HERE/main; exec sleep 60"))
         main = self.pid("main")
         process.send_signal(signal.SIGHUP)
-        process.wait(timeout=20)
+        process.wait(timeout=60)
         self.assertFalse(alive(main))
 
     def test_gives_up_on_a_service_that_never_starts(self) -> None:
         process = self.supervise(("api", 0, "exit 7"), starting=True)
-        process.wait(timeout=20)
+        process.wait(timeout=60)
         self.assertIn("trouble: api cannot start (exit code 7)", self.output())
 
 

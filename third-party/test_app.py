@@ -19,6 +19,7 @@ import threading
 import time
 import unittest
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -185,6 +186,12 @@ class SharedBankTestCase(unittest.TestCase):
     def times_paid(self) -> int:
         return self.bank.paid().count(self.reference)
 
+    def wait_until(self, done: Callable[[], object]) -> None:
+        deadline = time.monotonic() + 30
+        while not done():
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.05)
+
     def look_up(self) -> tuple[int, Any]:
         status, body = self.bank.call("GET", f"/payments/{self.reference}")
         return status, json.loads(body)
@@ -348,6 +355,7 @@ class FaultTest(SharedBankTestCase):
                 self.assertNotIn("success", content)
                 if mode[-3:].isdigit():
                     self.assertEqual(status, int(mode[-3:]))
+                self.wait_until(self.times_paid)
                 self.assertEqual(self.times_paid(), 1)
                 self.assertEqual(self.look_up()[1]["data"], "success")
                 self.ask(0.2 if silent else 20)
@@ -413,10 +421,7 @@ class FaultTest(SharedBankTestCase):
         self.bank.set(mode="late_booking", booking_delay=1.5)
         asked_at = datetime.now(timezone.utc)
         self.assertEqual(self.ask(), ("answer", 0, ""))
-        deadline = time.monotonic() + 20
-        while not self.times_paid():
-            self.assertLess(time.monotonic(), deadline)
-            time.sleep(0.05)
+        self.wait_until(self.times_paid)
         booked_at = datetime.fromisoformat(self.bank.get("/payments")[-1]["paid_at"])
         self.assertLess(booked_at, datetime.now(timezone.utc))
         self.assertGreaterEqual(booked_at - asked_at, timedelta(seconds=1.5))
@@ -509,10 +514,7 @@ class FaultTest(SharedBankTestCase):
             )
             client.sendall(order)
             clients.append(client)
-        deadline = time.monotonic() + 30
-        while self.bank.get("/faults")["mode"] != "normal":
-            self.assertLess(time.monotonic(), deadline)
-            time.sleep(0.05)
+        self.wait_until(lambda: self.bank.get("/faults")["mode"] == "normal")
         self.assertEqual(self.bank.pay(self.reference)[0], 200)
 
     def test_is_refused_if_unknown_or_out_of_range(self) -> None:
@@ -714,7 +716,7 @@ class StartTest(BankTestCase):
                     with self.assertRaises(TimeoutError):
                         bank.pay(timeout=0.3)
                     os.kill(bank.process.pid, number)
-                    self.assertEqual(bank.process.wait(timeout=15), 0)
+                    self.assertEqual(bank.process.wait(timeout=25), 0)
                     with self.assertRaises(ProcessLookupError):
                         os.killpg(bank.process.pid, 0)
                     self.data.unlink()

@@ -65,7 +65,7 @@ class ConsoleBrowserTest(BrowserTestCase):
 
     def test_shows_a_withdrawal_go_from_scheduled_to_paid(self):
         self.deposit(100_000)
-        due = database_now() + timedelta(seconds=4)
+        due = database_now() + timedelta(seconds=10)
         withdrawal = WithdrawalService.schedule(self.alice.uuid, 25_000, due)
         page = self.open()
         page.goto(f"/console/withdrawals/{withdrawal.pk}")
@@ -73,7 +73,7 @@ class ConsoleBrowserTest(BrowserTestCase):
         expect(badge).to_have_text("Scheduled")
         self.picture(page, "scheduled")
 
-        sweeps.pay_pending(bank=self.bank, seconds=6)
+        sweeps.pay_pending(bank=self.bank, seconds=60)
 
         expect(badge).to_have_text("Paid")  # the page has found out by itself
         expect(page.get_by_text("Settle", exact=False).first).to_be_visible()

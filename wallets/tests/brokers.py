@@ -80,12 +80,13 @@ class RabbitMQBehindProxy:
         self.url = at_port(RABBITMQ_URL, self.proxy.port)
         self.queue = f"wallet-test-{uuid.uuid4()}"
 
-    def waiting(self) -> int:
-        """How many messages wait in the queue, asked past the proxy."""
+    def take(self) -> int:
+        """Take all messages from the queue, past the proxy; return how many those are."""
         with kombu.Connection(RABBITMQ_URL) as connection:
-            channel = connection.default_channel
-            _, count, _ = channel.queue_declare(self.queue, passive=True)
-            return int(count)
+            channel, count = connection.default_channel, 0
+            while channel.basic_get(self.queue, no_ack=True) is not None:
+                count += 1
+            return count
 
     def close(self) -> None:
         self.proxy.close()

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import threading
 import urllib.request
+from contextlib import closing
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,7 @@ class Simulator:
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory()
+        self._data = Path(self._folder.name) / "bank.sqlite3"
         environment = {
             name: value
             for name, value in os.environ.items()
@@ -34,7 +38,7 @@ class Simulator:
             env=environment
             | {
                 "BANK_PORT": "0",
-                "BANK_DATA": str(Path(self._folder.name) / "bank.sqlite3"),
+                "BANK_DATA": str(self._data),
                 "BANK_FAILURE_RATE": "0",
             },
             stdout=subprocess.PIPE,
@@ -57,6 +61,14 @@ class Simulator:
     def payments(self) -> list[dict[str, Any]]:
         """What it really paid."""
         return self._request("GET", "/payments")
+
+    def book(self) -> None:
+        """Book now what it books late: so much time has passed."""
+        now = datetime.now(timezone.utc).isoformat(timespec="microseconds")
+        with closing(sqlite3.connect(self._data, timeout=PATIENCE)) as data, data:
+            data.execute(
+                "UPDATE decisions SET decided_at = ? WHERE decided_at > ?", (now, now)
+            )
 
     def _request(self, method: str, path: str, body: Any = None) -> Any:
         request = urllib.request.Request(

@@ -39,7 +39,7 @@ from wallets.tasks import process_pending_withdrawals
 from wallets.tests import builders, marks
 from wallets.tests.base import OSCAR, CommittingTestCase
 from wallets.tests.fakes import BARE, LOOKS_UP_ONLY, Does
-from wallets.tests.races import ROUNDS, race, rounds
+from wallets.tests.races import PATIENCE, ROUNDS, race, rounds
 from wallets.utils.bank import Answer, Outcome
 from wallets.utils.db import run_in_transaction
 
@@ -294,7 +294,7 @@ class TwoDrainsTest(CommittingTestCase):
         rows = [self.due_withdrawal(1, wallets[n % 5]) for n in range(self.COUNT)]
 
         def drain() -> int:
-            return Drain(find_due, bank=self.bank, seconds=20).run()
+            return Drain(find_due, bank=self.bank, seconds=PATIENCE).run()
 
         def tick() -> list[dict[str, int]]:
             return [process_pending_withdrawals() for _ in range(10)]

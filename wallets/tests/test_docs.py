@@ -20,13 +20,15 @@ from django.conf import settings
 from django.core.management import call_command, get_commands
 from django.test import LiveServerTestCase, SimpleTestCase, override_settings
 
-from wallets.services import sweeps
+from wallets.services.drain import Drain, find_due
 from wallets.tests import marks
 from wallets.tests.base import CommittingTestCase
 from wallets.utils.bank import Abilities
+from wallets.utils.db import database_now
 from wallets.utils.third_party import HttpBank
 
 ROOT = Path(settings.BASE_DIR)
+PATIENCE = 60  # for a busy machine
 UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|\+00:00)")
 API, BANK = "http://127.0.0.1:8000", "http://127.0.0.1:8010"
@@ -100,7 +102,7 @@ class ReadmeWalkTest(CommittingTestCase, LiveServerTestCase):
 
     def run_command(self, command: str) -> str:
         if "scheduled_for" in command:
-            soon = datetime.now(timezone.utc) + timedelta(seconds=4)
+            soon = datetime.now(timezone.utc) + timedelta(seconds=PATIENCE)
             command = INSTANT.sub(soon.strftime("%Y-%m-%dT%H:%M:%SZ"), command)
         for recorded, here in self.known.items():
             command = command.replace(recorded, here)
@@ -110,7 +112,11 @@ class ReadmeWalkTest(CommittingTestCase, LiveServerTestCase):
                 call_command(command.split()[2], stdout=out)
             return out.getvalue().strip()
         done = subprocess.run(
-            shlex.split(command), capture_output=True, text=True, timeout=20, check=True
+            shlex.split(command),
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=True,
         )
         if "scheduled_for" in command:
             self.pay_when_due()
@@ -120,11 +126,15 @@ class ReadmeWalkTest(CommittingTestCase, LiveServerTestCase):
         bank = HttpBank(
             self.known[BANK],
             abilities=Abilities(),
-            deadline=5,
-            connect_timeout=2,
+            deadline=PATIENCE,
+            connect_timeout=PATIENCE,
             connections=1,
         )
-        sweeps.pay_pending(bank=bank, seconds=8)
+
+        def later() -> datetime:
+            return database_now() + timedelta(seconds=PATIENCE)
+
+        Drain(find_due, bank=bank, seconds=PATIENCE, now=later).run()
 
     def assert_same(self, here: str, recorded: str) -> None:
         """Equal, but for times, and for identities that must be new but consistent."""

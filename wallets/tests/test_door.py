@@ -429,6 +429,7 @@ class ServedDepositTest(CommittingTestCase):
 
     def test_waits_for_no_client_to_close_a_connection_that_has_ended(self) -> None:
         """gunicorn waits for him two seconds, where all deposits would wait, too."""
+        began = time.monotonic()
         for sent in (
             b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n",
             b"no HTTP at all\r\n\r\n",
@@ -438,9 +439,8 @@ class ServedDepositTest(CommittingTestCase):
                 lingers.sendall(sent)
                 answer = lingers.makefile("rb").read()  # to its end
                 self.assertIn(b"Connection: close", answer)
-        began = time.monotonic()
         self.assertEqual(self.ask(self.sock, self.alice)[0], "HTTP/1.1 200 OK")
-        self.assertLess(time.monotonic() - began, 2)
+        self.assertLess(time.monotonic() - began, 10, "8 waits of 2 s in a row")
 
     def test_makes_the_deposit_of_who_does_not_wait_for_the_answer(self) -> None:
         key = str(uuid.uuid4())

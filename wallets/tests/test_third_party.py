@@ -13,7 +13,6 @@ import select
 import signal
 import socket
 import threading
-import time
 import uuid
 from concurrent.futures import Future, wait
 from typing import Any
@@ -23,6 +22,7 @@ from django.db import transaction
 from django.test import SimpleTestCase, TestCase, override_settings
 
 from wallets.errors import InsideTransaction
+from wallets.tests.clocks import StandingClock
 from wallets.tests.peers import PAID, REFUSED, Line, Peer, Script, response
 from wallets.utils import clock, http_calls, third_party
 from wallets.utils.bank import Abilities, Answer, Outcome, Payment
@@ -30,9 +30,12 @@ from wallets.utils.connections import Connection
 from wallets.utils.http_answer import MAX_BODY_BYTES, HttpAnswer
 from wallets.utils.third_party import HttpBank, read_answer
 
+# A busy machine may stand still for seconds: what is answered at once is never cut.
+PATIENCE = 30
+# Of calls that must be cut. Where they must have been sent, a clock stands till they are.
 DEADLINE = 0.6
-# What a busy machine may add to a deadline.
-SLACK = 1.5
+HASTY = {"deadline": DEADLINE, "connect_timeout": DEADLINE / 2}
+NEVER = float("inf")
 
 PAYMENT = Payment(
     uuid.UUID("11111111-2222-4333-8444-555555555555"),
@@ -45,8 +48,8 @@ ECHO = {"reference": str(PAYMENT.reference), "amount": PAYMENT.amount}
 def bank_at(url: str, **options: Any) -> HttpBank:
     settings = {
         "abilities": Abilities(),
-        "deadline": DEADLINE,
-        "connect_timeout": DEADLINE / 2,
+        "deadline": PATIENCE,
+        "connect_timeout": PATIENCE,
         "connections": 8,
     }
     return HttpBank(url, **(settings | options))
@@ -75,10 +78,19 @@ class PeerTestCase(SimpleTestCase):
         return peer
 
     def pay(self, bank: HttpBank, payment: Payment = PAYMENT) -> Answer:
-        began = time.monotonic()
-        answer = bank.pay(payment, send_before=float("inf"))
-        self.assertLess(time.monotonic() - began, DEADLINE + SLACK)
-        return answer
+        return bank.pay(payment, send_before=NEVER)
+
+    def clock(self) -> StandingClock:
+        """The client's clock, which stands from now on."""
+        standing = StandingClock()
+        standing.start()
+        self.addCleanup(standing.stop)
+        return standing
+
+    def look_at_the_clock(self, bank: HttpBank) -> None:
+        """Have the client's thread do so: by a call that comes too late to be sent."""
+        answer = bank.pay(PAYMENT, send_before=clock.elapsed())
+        self.assertEqual(answer.outcome, Outcome.NOT_SENT)
 
     def outcome_of(self, script: Script) -> Answer:
         return self.pay(bank_at(self.peer(script).url))
@@ -306,23 +318,28 @@ class ProxyTest(PeerTestCase):
 
 class DeadlineTest(PeerTestCase):
     def assert_cut(self, script: Script) -> None:
-        answer = self.outcome_of(script)
+        """It is cut, in real time, which begins when the peer has the request."""
+        time_begins = self.clock().run
+
+        def read_and_go_on(line: Line) -> None:
+            line.read_request()
+            time_begins()
+            script(line)
+
+        answer = self.pay(bank_at(self.peer(read_and_go_on).url, **HASTY))
         self.assertEqual((answer.outcome, answer.reason), (Outcome.UNKNOWN, "deadline"))
 
     def test_ends_a_call_that_nobody_answers(self):
-        def script(line: Line) -> None:
-            line.read_request()
-            line.hang()
-
-        self.assert_cut(script)
+        self.assert_cut(lambda line: line.hang())
 
     def test_ends_a_call_that_drips(self):
-        answer = response(PAID)
+        """Either part would take twenty seconds."""
+        padded = b" " * 400 + json.dumps(PAID).encode()
+        answer = response(padded, headers={"X": "x" * 400})
         head_ends = answer.index(b"\r\n\r\n") + 4
         for name, at_once in (("head", 0), ("body", head_ends)):
 
             def script(line: Line, at_once: int = at_once) -> None:
-                line.read_request()
                 line.send(answer[:at_once])
                 line.drip(answer[at_once:])
 
@@ -331,69 +348,101 @@ class DeadlineTest(PeerTestCase):
 
     def test_ends_a_call_that_is_told_to_continue_for_ever(self):
         def script(line: Line) -> None:
-            line.read_request()
             while not line.ended.wait(0.01):
                 line.send(b"HTTP/1.1 100 Continue\r\n\r\n")
 
         self.assert_cut(script)
 
+    def test_ends_a_call_at_its_moment_and_not_before(self):
+        time_passes, asked = self.clock(), threading.Event()
+
+        def script(line: Line) -> None:
+            if line.read_request():
+                asked.set()
+                line.hang()
+
+        bank = bank_at(self.peer(script).url)
+        call = bank.pay_later(PAYMENT, send_before=NEVER)
+        self.assertTrue(asked.wait(PATIENCE))
+        time_passes.go_on(PATIENCE - 0.01)
+        self.look_at_the_clock(bank)
+        self.assertFalse(call.done())
+        time_passes.go_on(0.01)
+        self.look_at_the_clock(bank)
+        self.assertTrue(call.done())
+
     def test_does_not_end_a_call_that_is_only_slow(self):
+        time_passes = self.clock()
+
         def script(line: Line) -> None:
             line.read_request()
             line.send(b"HTTP/1.1 100 Continue\r\n\r\n")
-            line.ended.wait(DEADLINE / 3)
+            time_passes.go_on(0.9 * PATIENCE)
             line.send(response(PAID))
 
         self.assertEqual(self.outcome_of(script).outcome, Outcome.ACCEPTED)
 
     def test_is_each_calls_own(self):
-        """Many calls at once, some hanging: the others are not cut."""
+        """Many calls at once, some hanging: the others are not cut with them."""
+        time_passes, answers = self.clock(), threading.Event()
+        asked = threading.Semaphore(0)
 
         def script(line: Line) -> None:
             while request := line.read_request():
+                asked.release()
                 if b'"amount": 1,' in request:
                     line.hang()
                     return
+                answers.wait(PATIENCE)
                 line.send(response(PAID))
 
         bank = bank_at(self.peer(script).url)
-        got: dict[int, list[Outcome]] = {1: [], 2: []}
 
-        def call(amount: int) -> None:
-            for _ in range(1 if amount == 1 else 10):
-                payment = Payment(uuid.uuid4(), PAYMENT.wallet_uuid, amount)
-                answer = bank.pay(payment, send_before=float("inf"))
-                got[amount].append(answer.outcome)
-                time.sleep(DEADLINE / 8 if amount == 2 else 0)
+        def four(amount: int) -> list[Future[Answer]]:
+            payments = [
+                Payment(uuid.uuid4(), PAYMENT.wallet_uuid, amount) for _ in range(4)
+            ]
+            calls = [bank.pay_later(one, send_before=NEVER) for one in payments]
+            for _ in calls:
+                self.assertTrue(asked.acquire(timeout=PATIENCE))
+            return calls
 
-        threads = [threading.Thread(target=call, args=[n % 2 + 1]) for n in range(8)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(20)
-        self.assertEqual(got[1], [Outcome.UNKNOWN] * 4)
-        self.assertEqual(got[2], [Outcome.ACCEPTED] * 40)
+        hanging = four(1)
+        time_passes.go_on(0.9 * PATIENCE)
+        others = four(2)
+        time_passes.go_on(0.2 * PATIENCE)
+        # The ninth call wakes the client, and the eight are looked at before it begins.
+        others.append(bank.pay_later(PAYMENT, send_before=NEVER))
+        cut = [call.result(PATIENCE).outcome for call in hanging]
+        self.assertEqual(cut, [Outcome.UNKNOWN] * 4)
+        answers.set()
+        paid = [call.result(PATIENCE).outcome for call in others]
+        self.assertEqual(paid, [Outcome.ACCEPTED] * 5)
 
     def test_of_a_call_that_is_over_does_not_cut_the_next_one_on_the_connection(self):
         """Two slow calls, one after the other: the first one's time ends in the second."""
+        time_passes, lines = self.clock(), []
 
         def script(line: Line) -> None:
             while line.read_request():
-                line.ended.wait(0.6 * DEADLINE)
+                lines.append(line.number)
+                time_passes.go_on(0.6 * PATIENCE)
+                self.look_at_the_clock(bank)
                 line.send(response(PAID))
 
-        peer = self.peer(script)
-        bank = bank_at(peer.url)
+        bank = bank_at(self.peer(script).url)
         for _ in range(2):
             self.assertEqual(self.pay(bank).outcome, Outcome.ACCEPTED)
-        self.assertEqual(peer.connections, 1, "the second call had its own connection")
+        self.assertEqual(len(set(lines)), 1, "the second call had its own connection")
 
     def test_lets_the_next_calls_begin_when_all_are_over_in_the_same_moment(self):
+        time_passes = self.clock()
+
         class Slow(Connection):
             """Of a busy machine: the first byte takes the client all of the deadline."""
 
             def receive(self) -> HttpAnswer | None:
-                time.sleep(DEADLINE)
+                time_passes.go_on(PATIENCE)
                 return super().receive()
 
         all_asked = threading.Event()
@@ -401,16 +450,16 @@ class DeadlineTest(PeerTestCase):
 
         def script(line: Line) -> None:
             line.read_request()
-            both_sent.wait(20)
-            all_asked.wait(20)
+            both_sent.wait(PATIENCE)
+            all_asked.wait(PATIENCE)
             line.send(response(PAID)[:1])
             line.hang()
 
         with mock.patch.object(HttpBank, "connection_class", Slow):
             bank = bank_at(self.peer(script).url, connections=2)
-        calls = [bank.pay_later(PAYMENT, send_before=float("inf")) for _ in range(4)]
+        calls = [bank.pay_later(PAYMENT, send_before=NEVER) for _ in range(4)]
         all_asked.set()
-        self.assertFalse(wait(calls, 10).not_done)
+        self.assertFalse(wait(calls, PATIENCE).not_done)
 
 
 class LostAnswerTest(PeerTestCase):
@@ -454,7 +503,7 @@ class NotSentTest(PeerTestCase):
         self.assert_not_sent(bank_at(f"http://127.0.0.1:{port}"))
 
     def test_says_so_when_the_name_is_unknown(self):
-        self.assert_not_sent(bank_at("http://bank.invalid"))
+        self.assert_not_sent(bank_at("http://bank.invalid", **HASTY))
 
     def test_says_so_when_the_connection_is_not_made_in_time(self):
         with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
@@ -465,17 +514,17 @@ class NotSentTest(PeerTestCase):
                 sock.setblocking(False)
                 sock.connect_ex(("127.0.0.1", port))
                 crowd.append(sock)
-            self.assert_not_sent(bank_at(f"http://127.0.0.1:{port}"))
+            self.assert_not_sent(bank_at(f"http://127.0.0.1:{port}", **HASTY))
             for sock in crowd:
                 sock.close()
 
     def test_says_so_when_tls_meets_a_plain_port(self):
         peer = self.answering(response(PAID))
-        self.assert_not_sent(bank_at(f"https://127.0.0.1:{peer.port}"))
+        self.assert_not_sent(bank_at(f"https://127.0.0.1:{peer.port}", **HASTY))
 
     def test_says_so_when_the_tls_handshake_hangs(self):
         peer = self.peer(lambda line: line.hang())
-        self.assert_not_sent(bank_at(f"https://127.0.0.1:{peer.port}"))
+        self.assert_not_sent(bank_at(f"https://127.0.0.1:{peer.port}", **HASTY))
 
     def test_says_so_when_the_sender_comes_too_late(self):
         peer = self.answering(response(PAID))
@@ -486,21 +535,33 @@ class NotSentTest(PeerTestCase):
 
     def test_says_so_when_connecting_alone_took_all_the_time(self):
         """A name server that is slow, not wrong: the deadline is over, no byte is sent."""
-        peer = self.answering(response(PAID))
-        bank = bank_at(peer.url)
-        resolve = socket.getaddrinfo
+        time_passes, peer = self.clock(), self.answering(response(PAID))
+        # With one connector: what it finds in the end is seen before the next call ends.
+        bank = bank_at(peer.url, connections=1)
+        resolve, resolves = socket.getaddrinfo, threading.Event()
+        looked_up = threading.Event()
 
         def slowly(*args: Any, **options: Any) -> Any:
-            time.sleep(DEADLINE + 0.2)
+            resolves.set()
+            looked_up.wait(PATIENCE)
             return resolve(*args, **options)
 
         with mock.patch.object(socket, "getaddrinfo", slowly):
-            self.assert_not_sent(bank)
-        self.assertEqual([request for request in peer.requests if request], [])
+            call = bank.pay_later(PAYMENT, send_before=NEVER)
+            self.assertTrue(resolves.wait(PATIENCE))
+            time_passes.go_on(PATIENCE)
+            another = Payment(uuid.uuid4(), PAYMENT.wallet_uuid, 7)
+            next_call = bank.pay_later(another, send_before=NEVER)
+            self.assertEqual(call.result(PATIENCE).outcome, Outcome.NOT_SENT)
+            looked_up.set()
+            self.assertEqual(next_call.result(PATIENCE).outcome, Outcome.ACCEPTED)
+        (request,) = peer.requests
+        self.assertIn(str(another.reference).encode(), request)
 
 
 class ConnectionTest(PeerTestCase):
     def test_is_used_again(self):
+        self.clock()  # it never idles too long
         peer = self.answering(response(PAID))
         bank = bank_at(peer.url)
         for _ in range(20):
@@ -531,12 +592,14 @@ class ConnectionTest(PeerTestCase):
 
     def test_never_gives_one_payments_answer_to_the_next(self):
         """An interim answer comes first, the real one after the client has gone on."""
+        time_passes = self.clock()
 
         def script(line: Line) -> None:
             line.read_request()
             if line.number > 1:
                 line.send(response(REFUSED))
                 return
+            time_passes.go_on(PATIENCE)
             line.send(b"HTTP/1.1 103 Early Hints\r\n\r\n")
             if line.read_request():
                 line.send(response(PAID))  # about the first payment
@@ -570,18 +633,19 @@ class ConnectionTest(PeerTestCase):
         self.assertEqual(peer.connections, 2)
 
     def test_are_not_more_than_a_number_at_once(self):
+        self.clock()  # none idles too long
         bank_answers = threading.Event()
 
         def script(line: Line) -> None:
             while line.read_request():
-                bank_answers.wait(DEADLINE)
+                bank_answers.wait(PATIENCE)
                 line.send(response(PAID))
 
         peer = self.peer(script)
-        bank = bank_at(peer.url, connections=2, deadline=10)
-        calls = [bank.pay_later(PAYMENT, send_before=float("inf")) for _ in range(8)]
+        bank = bank_at(peer.url, connections=2)
+        calls = [bank.pay_later(PAYMENT, send_before=NEVER) for _ in range(8)]
         bank_answers.set()
-        outcomes = [call.result(20).outcome for call in calls]
+        outcomes = [call.result(PATIENCE).outcome for call in calls]
         self.assertEqual(outcomes, [Outcome.ACCEPTED] * 8)
         self.assertEqual(peer.connections, 2)
 
@@ -604,19 +668,19 @@ class DeadClientTest(PeerTestCase):
         bug = mock.patch.object(loop, "_turn", side_effect=ZeroDivisionError)
         with bug, mock.patch.object(threading, "excepthook"):
             loop._ring()
-            loop._thread.join(10)
+            loop._thread.join(PATIENCE)
         self.assertFalse(loop.runs_here())
         call = http_calls._Call(b"", mock.Mock(), float("inf"))
         loop.hand_in(call)
         with self.assertRaises(ZeroDivisionError):
-            call.future.result(5)
+            call.future.result(PATIENCE)
 
 
 class InsideTransactionTest(TestCase):
     def test_refuses_to_talk_to_the_bank(self):
         bank = bank_at("http://127.0.0.1:9")
         for call in (
-            lambda: bank.pay(PAYMENT, send_before=float("inf")),
+            lambda: bank.pay(PAYMENT, send_before=NEVER),
             lambda: bank.look_up(PAYMENT),
         ):
             with self.assertRaises(InsideTransaction), transaction.atomic():
@@ -636,7 +700,7 @@ class ForkTest(PeerTestCase):
             finally:
                 os._exit(0)
         os.close(writing)
-        readable, _, _ = select.select([reading], [], [], 10 * (DEADLINE + SLACK))
+        readable, _, _ = select.select([reading], [], [], PATIENCE)
         result = os.read(reading, 100) if readable else b""
         os.close(reading)
         if not readable:
@@ -645,17 +709,27 @@ class ForkTest(PeerTestCase):
         return result
 
     def test_keeps_the_deadline_in_the_child(self):
+        time_begins = self.clock().run
+        asked, is_asked = os.pipe()
+        for end in (asked, is_asked):
+            self.addCleanup(os.close, end)
+
         def script(line: Line) -> None:
+            line.read_request()
             if line.number == 1:
-                line.read_request()
                 line.send(response(PAID))
+            else:
+                os.write(is_asked, b".")
             line.hang()
 
-        bank = bank_at(self.peer(script).url)
+        bank = bank_at(self.peer(script).url, **HASTY)
         self.assertEqual(self.pay(bank).outcome, Outcome.ACCEPTED)  # starts the thread
 
         def work() -> bytes:
-            return bank.pay(PAYMENT, send_before=float("inf")).reason.encode()
+            call = bank.pay_later(PAYMENT, send_before=NEVER)
+            os.read(asked, 1)
+            time_begins()
+            return call.result().reason.encode()
 
         self.assertEqual(self.in_child(work), b"deadline")
 
@@ -663,14 +737,13 @@ class ForkTest(PeerTestCase):
         peer = self.answering(response(PAID))
         third_party._bank_of.cache_clear()
         self.addCleanup(third_party._bank_of.cache_clear)
-        with override_settings(THIRD_PARTY_BASE_URL=peer.url):
+        patient = {"THIRD_PARTY_DEADLINE": PATIENCE}
+        with override_settings(THIRD_PARTY_BASE_URL=peer.url, **patient):
             self.pay(third_party.get_bank())
 
             def work() -> bytes:
                 bank = third_party.get_bank()
-                return bank.pay(
-                    PAYMENT, send_before=float("inf")
-                ).outcome.value.encode()
+                return bank.pay(PAYMENT, send_before=NEVER).outcome.value.encode()
 
             self.assertEqual(self.in_child(work), b"accepted")
             self.assertEqual(peer.connections, 2)

@@ -29,6 +29,8 @@ PROBE = 999
 class WorkerTestCase(CommittingTestCase):
     """Starts what a test asks for, and ends it before the books are verified."""
 
+    times = services.PATIENT_TIMES
+
     def setUp(self) -> None:
         super().setUp()
         self.folder = Path(tempfile.mkdtemp())
@@ -71,6 +73,7 @@ class WorkerTestCase(CommittingTestCase):
                 "CELERY_BROKER_URL": self.broker_url,
                 "THIRD_PARTY_BASE_URL": self.bank_simulator.url,
                 **able,
+                **self.times,
                 **changes,
             }
         )
@@ -102,8 +105,9 @@ class WorkerTestCase(CommittingTestCase):
 
     def soon(self, amount: int = 10, seconds: float = 1) -> Transaction:
         """A withdrawal that is due in a moment."""
-        due = timezone.now() + timedelta(seconds=seconds)
-        return WithdrawalService.schedule(self.alice.uuid, amount, due)
+        now = timezone.now()
+        due = now + timedelta(seconds=seconds)
+        return WithdrawalService.schedule(self.alice.uuid, amount, due, now=now)
 
     def status(self, withdrawal: Transaction) -> str:
         withdrawal.refresh_from_db()
