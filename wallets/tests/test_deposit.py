@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from time import sleep
 from typing import Any
 from unittest import mock, skipUnless
@@ -307,6 +308,36 @@ class DepositGroupTest(CommittingTestCase):
             answers = self.begin(pool).result(timeout=4)
             transaction.set_rollback(True)
         self.assertEqual([type(answer) for answer in answers], [deposit.WalletBusy] * 2)
+
+    @skipUnless(connection.vendor == "postgresql", "a statement of PostgreSQL's")
+    def test_locks_wallets_in_the_order_of_their_ids(self) -> None:
+        """Who waits for the first wallet holds none of the later ones."""
+        self.asked.reverse()
+        with ThreadPoolExecutor(1) as pool, self.waits_for_alice(pool) as answers:
+            bobs = Wallet.objects.filter(pk=self.bob.pk)
+            self.assertEqual(len(lock_rows(bobs, skip_locked=True)), 1)
+        self.assertEqual([one.amount for one in answers.result(timeout=60)], [2, 1])
+
+    @skipUnless(connection.vendor == "postgresql", "elsewhere it is locked, then read")
+    def test_leaves_out_a_wallet_that_another_has_filled_meanwhile(self) -> None:
+        with ThreadPoolExecutor(1) as pool, self.waits_for_alice(pool) as answers:
+            deposit.deposit_in_steps([asked(self.alice, MAX_MONEY)])
+        hers, his = answers.result(timeout=60)
+        self.assertIsInstance(hers, deposit.WalletBusy)
+        self.assertEqual(his.balance_after, 2)
+        self.assert_money(self.alice, balance=MAX_MONEY)
+
+    @contextmanager
+    def waits_for_alice(self, pool: ThreadPoolExecutor) -> Iterator[Future[list[Any]]]:
+        """While the group waits for her wallet, whoever holds it goes on."""
+        patience = mock.patch.object(deposit_group, "LOCK_WAIT_SECONDS", 30)
+        with patience, transaction.atomic():
+            lock_rows(Wallet.objects.filter(pk=self.alice.pk))
+            answers = self.begin(pool)
+            while not (somebody_waits() or answers.done()):
+                sleep(0.05)
+            self.assertFalse(answers.done())
+            yield answers
 
     def test_makes_the_others_where_one_wallet_is_damaged(self) -> None:
         self.books_must_be_right = False
