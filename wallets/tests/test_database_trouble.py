@@ -339,6 +339,7 @@ class LosingProxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
         self._lose = ""
+        self._deaf: set[socket.socket] = set()
         self.lost = 0
         threading.Thread(target=self._serve, daemon=True).start()
 
@@ -378,22 +379,20 @@ class LosingProxy:
     ) -> None:
         lose, self._lose = self._lose, ""
         self.lost += 1
-        # From now on the client hears nothing more.
-        client.shutdown(socket.SHUT_WR)
+        # From now on the client hears nothing more; of its end only once all has happened.
+        self._deaf.add(client)
         if lose == "answer":
             server.sendall(data)
             server.shutdown(socket.SHUT_WR)  # the server ends after its answer
         else:
             _end(server)
 
-    @staticmethod
-    def _pass(source: socket.socket, target: socket.socket) -> None:
+    def _pass(self, source: socket.socket, target: socket.socket) -> None:
         while data := _receive(source):
-            try:
-                target.sendall(data)
-            except OSError:
-                continue  # whoever should hear it is cut off; the server is heard out
-        target.close()
+            with suppress(OSError):  # the client may have gone; the server is heard out
+                if target not in self._deaf:
+                    target.sendall(data)
+        _end(target)
 
 
 def _end(sock: socket.socket) -> None:
