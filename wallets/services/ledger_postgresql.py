@@ -14,24 +14,23 @@ from typing import NamedTuple
 from wallets.models.base import MAX_MONEY
 from wallets.utils.db import execute_prepared
 
-# The transactions are written first: nobody waits for a wallet meanwhile. Then wallets are
-# updated, and so locked, in the order of their ids. An UPDATE that had to wait takes the
-# latest version of a row, and what it returns is the balance before and after; whether there
-# is room was read earlier, so CHECK has the last word. A key that has made something makes
-# nothing. Were a wallet not credited, the LEFT JOIN would give its movement no wallet, and
-# all of it would fail.
+# Wallets are locked first, in the order of their ids, and read as they are then: also the
+# UPDATE, which waits for nobody any more, takes the latest version of a row. A key that
+# has made something makes nothing, nor does a wallet that would overflow. Were a wallet
+# not credited, the LEFT JOIN would give its movement no wallet, and all of it would fail.
 _DEPOSIT = """
 WITH asked AS (
     SELECT item.* FROM {patience}
         unnest(%(wallets)s::uuid[], %(amounts)s::bigint[], %(keys)s::uuid[])
         WITH ORDINALITY AS item (wallet, amount, key, place)
-), found AS MATERIALIZED (
+), locked AS (
     SELECT id, uuid, balance + held AS total FROM wallets_wallet
-    WHERE uuid = ANY (ARRAY(SELECT wallet FROM asked)) {lock}
+    WHERE uuid = ANY (ARRAY(SELECT wallet FROM asked))
+    ORDER BY id FOR NO KEY UPDATE {skip_locked}
 ), planned AS (
-    SELECT asked.*, found.id AS wallet_id,
-        total + sum(amount) OVER (PARTITION BY found.id) AS total
-    FROM asked JOIN found ON found.uuid = asked.wallet
+    SELECT asked.*, locked.id AS wallet_id,
+        total + sum(amount) OVER (PARTITION BY locked.id) AS total
+    FROM asked JOIN locked ON locked.uuid = asked.wallet
 ), made AS (
     INSERT INTO wallets_transaction (wallet_id, transaction_type, amount, status,
         idempotency_key, executed_at, created_at, updated_at, retry_count, final,
@@ -48,7 +47,7 @@ WITH asked AS (
         updated_at = CASE WHEN wallet.movement_count = 0 THEN %(now)s
             ELSE greatest(wallet.updated_at, %(now)s) END
     FROM (SELECT wallet_id, sum(amount)::bigint AS amount, count(*) AS count
-          FROM made GROUP BY wallet_id ORDER BY wallet_id) AS added
+          FROM made GROUP BY wallet_id) AS added
     WHERE wallet.id = added.wallet_id
     RETURNING wallet.id, wallet.held, wallet.updated_at,
         wallet.balance - added.amount AS balance_before,
@@ -90,17 +89,15 @@ def deposit(
 ) -> dict[str, Deposited]:
     """Make the deposits (wallet, amount, key) that can be made; return them by key.
 
-    One statement. Takes the keys, then locks the wallets by id; for a key that somebody else
-    is just using, and for a wallet that somebody else holds, it waits `lock_wait` seconds
-    (None: as long as every statement) and is a lock time-out then. With `skip_locked` such wallets are left
+    One statement. Locks the wallets by id; for those that somebody else holds, and for a
+    key that somebody else is just using, it waits `lock_wait` seconds (None: as long as
+    every statement) and is a lock time-out then. With `skip_locked` such wallets are left
     out. Left out are, too, unknown wallets, keys that are not new, and all of a wallet
     that has not room for all. Keys must differ, amounts be within limits; wallets and keys
     are UUIDs as canonical text.
-
-    :raises IntegrityError: the room that a wallet had was taken meanwhile.
     """
     sql = _DEPOSIT.format(
-        lock="FOR NO KEY UPDATE SKIP LOCKED" if skip_locked else "",
+        skip_locked="SKIP LOCKED" if skip_locked else "",
         patience=_PATIENCE.format(round(lock_wait * 1000)) if lock_wait else "",
         max_money=MAX_MONEY,
     )

@@ -318,7 +318,21 @@ class DepositGroupTest(CommittingTestCase):
             self.assertEqual(len(lock_rows(bobs, skip_locked=True)), 1)
         self.assertEqual([one.amount for one in answers.result(timeout=60)], [2, 1])
 
-    @skipUnless(connection.vendor == "postgresql", "elsewhere it is locked, then read")
+    @skipUnless(connection.vendor == "postgresql", "a statement of PostgreSQL's")
+    def test_locks_them_so_however_the_table_is_read(self) -> None:
+        """One that is not large is read as it lies: what was changed last comes last."""
+        others = Wallet.objects.bulk_create([Wallet() for _ in range(300)])
+        Wallet.objects.filter(pk=self.alice.pk).update(updated_at=self.now)
+        with connection.cursor() as cursor:
+            cursor.execute("ANALYZE wallets_wallet")
+        self.asked += [asked(other, 3) for other in others[:100]]
+        with ThreadPoolExecutor(1) as pool, self.waits_for_alice(pool) as answers:
+            bobs = Wallet.objects.filter(pk=self.bob.pk)
+            self.assertEqual(len(lock_rows(bobs, skip_locked=True)), 1)
+        amounts = [one.amount for one in answers.result(timeout=60)]
+        self.assertEqual(amounts[:3], [1, 2, 3])
+
+    @skipUnless(connection.vendor == "postgresql", "a statement of PostgreSQL's")
     def test_leaves_out_a_wallet_that_another_has_filled_meanwhile(self) -> None:
         with ThreadPoolExecutor(1) as pool, self.waits_for_alice(pool) as answers:
             deposit.deposit_in_steps([asked(self.alice, MAX_MONEY)])
