@@ -188,14 +188,21 @@ class ExpressManyTest(ExpressManyTestCase):
             found = self.long(body, wsgi_input=broken)
         self.assertEqual(json.loads(found[2])["code"], "body_incomplete")
 
-    def test_leaves_trouble_with_the_database_to_django(self) -> None:
-        for error in (OperationalError, LostRace):
+    def test_has_django_tell_of_trouble_with_the_database(self) -> None:
+        """It is not waited for a lock in vain twice."""
+        for error, code in (
+            (OperationalError, "service_unavailable"),
+            (LostRace, "request_in_progress"),
+        ):
             with (
-                self.subTest(error),
+                self.subTest(code),
                 mock.patch.object(express_many, "deposit_bulk", side_effect=error),
+                nothing_written(),
             ):
-                found = self.long([item(self.alice)])
-                self.assertEqual(json.loads(found[2])[0]["result"], "done")
+                status, headers, body = self.long([item(self.alice)])
+            self.assertEqual(json.loads(body)["code"], code, status)
+            self.assertIn("Retry-After", headers)
+        self.short([item(self.alice)])
 
     def test_learns_from_requests_of_its_own(self) -> None:
         """A deposit of the same kind may be answered with other headers."""

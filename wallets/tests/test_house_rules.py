@@ -215,7 +215,7 @@ class TransactionTest(HouseRule):
         "wallets/management/base.py": "says so and ends",
         "wallets/services/sweeper.py": "goes on with the next sweep, on a new connection",
         "wallets/services/readiness.py": "says whether the database answers",
-        "wallets/views/express_many.py": "has Django try again, and say so",
+        "wallets/views/express_many.py": "has Django say so",
         "console/views/base.py": "shows a page that says so",
     }
 

@@ -30,6 +30,10 @@ from wallets.views.errors import problem_of
 from wallets.views.parsers import read_array, read_object
 from wallets.views.problems import RequestRefused
 
+# Where `views.express_many` leaves an error of the database's for Django to tell: who has
+# waited for a lock in vain need not do so again.
+TROUBLE = "wallets.trouble"
+
 
 class DepositView(Endpoint):
     """POST /wallets/<uuid>/deposit."""
@@ -51,6 +55,8 @@ class DepositListView(Endpoint):
     """
 
     def post(self, request: Request) -> HttpResponse:
+        if TROUBLE in request.META:
+            raise request.META[TROUBLE]
         items = [_read(item) for item in read_array(request._request, most=MAX_MANY)]
         wanted = [item for item in items if isinstance(item, DepositRequest)]
         made: Iterator[Answer | Made] = iter(deposit_bulk(wanted))

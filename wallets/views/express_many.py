@@ -21,7 +21,7 @@ from wallets.serializers.deposit import read_plain_items
 from wallets.services.deposit import MAX_MANY, DepositRequest, deposit_bulk
 from wallets.utils import clock
 from wallets.views import metrics, request_log
-from wallets.views.deposit import write_answers
+from wallets.views.deposit import TROUBLE, write_answers
 
 PATH = "/deposits/"
 _LENGTH = re.compile("[1-9][0-9]{0,8}")
@@ -54,8 +54,10 @@ def answer(environ: dict[str, Any]) -> Answered | None:
     if requests is None:
         return None
     with request_log.identified(environ.get("HTTP_X_REQUEST_ID", "")) as request_id:
-        content = _deposit(requests)
-        if content is None:
+        try:
+            content = _deposit(requests)
+        except (Error, LostRace) as error:
+            environ[TROUBLE] = error
             return None
         request_log.write("POST", PATH, 200, began)
         if settings.METRICS_ENABLED:
@@ -80,13 +82,10 @@ def _read(environ: dict[str, Any], length: int) -> list[DepositRequest] | None:
     return [DepositRequest(*item) for item in items]
 
 
-def _deposit(requests: list[DepositRequest]) -> bytes | None:
-    """The answer; None after trouble with the database, which Django tells of."""
+def _deposit(requests: list[DepositRequest]) -> bytes:
     request_started.send(sender=_deposit, environ={})
     try:
         return write_answers(deposit_bulk(requests))
-    except (Error, LostRace):
-        return None
     finally:
         request_finished.send(sender=_deposit)
 
