@@ -17,7 +17,7 @@ from typing import Any
 from gunicorn.glogging import Logger
 
 from wallet.logs import logging_config
-from wallet.server import Worker
+from wallet.server import CROWD, Worker
 from wallets.utils import uptime  # noqa: F401 (the service is up from now on)
 
 _cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
@@ -114,6 +114,7 @@ def on_starting(server: Any) -> None:
 
 def child_exit(server: Any, worker: Any) -> None:
     """What a process that has ended was doing at the moment is no longer counted."""
+    CROWD.place(worker.age).leave()
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         from prometheus_client import multiprocess
 

@@ -21,14 +21,18 @@ from gunicorn.http import errors
 from gunicorn.util import write_nonblock
 from gunicorn.workers.gthread import ThreadWorker
 
+from wallet.crowd import Crowd
 from wallet.door import KEPT, Door
 
 # A client that goes on within this many seconds keeps the thread that has served it.
 STAY_SECONDS = 0.005
 
-# How much later a process takes a connection for each one that it has.
-STEP_SECONDS = 0.0001
-MOST_STEPS = 20
+# Made before the processes are.
+CROWD = Crowd()
+
+# How much later a process takes a connection for each one that it has more than another.
+STEP_SECONDS = 0.0005
+MOST_STEPS = 4
 
 # Seconds, and bytes, for a client to end his side of a connection that we have ended.
 PART_SECONDS = 2.0
@@ -51,6 +55,7 @@ class Worker(ThreadWorker):
         """Load the application, then open the door to it."""
         super().load_wsgi()
         self.door = Door(self)
+        self.place = CROWD.place(self.age)
         # Connections that we have ended and their clients have not.
         self.parting: deque[Any] = deque()
 
@@ -60,8 +65,11 @@ class Worker(ThreadWorker):
         Clients connect many at once and stay. Without this the process that woke first
         had thirteen of sixteen, and the other one's core nothing to do.
         """
-        time.sleep(min(self.nr_conns, MOST_STEPS) * STEP_SECONDS)
+        lead = self.place.lead(self.nr_conns)
+        if lead:
+            time.sleep(min(lead, MOST_STEPS) * STEP_SECONDS)
         super().accept(listener)
+        self.place.says(self.nr_conns)
 
     def on_client_socket_readable(self, conn: Any, client: socket.socket) -> None:
         """Look at what a connection sends: at the door, or else in a thread."""
@@ -76,6 +84,10 @@ class Worker(ThreadWorker):
         """Wait for what comes; then see to those at the door."""
         super().wait_for_and_dispatch_events(self.door.patience(timeout))
         self.door.attend()
+        if self.alive:
+            self.place.says(self.nr_conns)
+        else:
+            self.place.leave()
         while self.parting and self.parting[0].timeout <= time.monotonic():
             self._close(self.parting[0])
 
