@@ -86,8 +86,6 @@ def write_answers(answers: Iterable[Answer | Made | Exception]) -> bytes:
 
 
 def _write(answer: Answer | Made | Exception) -> str:
-    if isinstance(answer, Made):
-        return f'{{"result":"done",{write_answer(answer)[1:]}'
     if isinstance(answer, Exception):
         refused = {"result": "refused", "problem": problem_of(answer)}
         return orjson.dumps(refused).decode()

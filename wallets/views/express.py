@@ -9,7 +9,6 @@ measurements are in docs/decisions/0011-a-door-for-deposits.md.
 
 from __future__ import annotations
 
-import functools
 import re
 import threading
 import uuid
@@ -17,9 +16,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from django.conf import settings
-from django.core.signals import request_finished, request_started
-from django.urls import resolve
 from django.urls.converters import UUIDConverter
 
 from wallets.models.transaction import Transaction
@@ -27,16 +23,17 @@ from wallets.serializers.deposit import read_amount
 from wallets.services.deposit import DepositRequest, Made
 from wallets.services.deposit_group import DepositGroup
 from wallets.utils import clock, strict_json
-from wallets.views import express_many, idempotent, metrics, request_log
+from wallets.views import express_many, idempotent, request_log
 from wallets.views.deposit import write_answer
+from wallets.views.short_way import Fields, in_a_request, tell
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
 Application = Callable[[Environ, StartResponse], Iterable[bytes]]
-Fields = list[tuple[str, str]]
 Kind = tuple[str | None, ...]
 
 _PATH = f"/wallets/({UUIDConverter.regex})/deposit"
+_EXAMPLE = f"/wallets/{uuid.UUID(int=0)}/deposit"
 _START = re.compile(f"POST {_PATH} HTTP/1\\.1")
 # A narrow form of RFC 9112's field lines: what every server reads in the same way.
 _FIELD = re.compile("([A-Za-z0-9-]+): ?([!-~](?:[ -~]*[!-~])?)")
@@ -181,11 +178,8 @@ class Express:
 
         :raises DatabaseError: when it concerns all.
         """
-        request_started.send(sender=type(self), environ={})
-        try:
+        with in_a_request():
             made = self._group.deposit([one.deposit for one in asked])
-        finally:
-            request_finished.send(sender=type(self))
         return [
             None if isinstance(deposit, Exception) else _render(one, deposit)
             for one, deposit in zip(asked, made, strict=True)
@@ -225,9 +219,7 @@ def _kind_of(fields: dict[str, str], address: str) -> Kind:
 
 def _render(asked: Asked, deposit: Transaction | Made) -> bytes:
     content = write_answer(deposit).encode()
-    request_log.write("POST", asked.path, 200, asked.began, request_id=asked.request_id)
-    if settings.METRICS_ENABLED:
-        metrics.count("POST", _route(), 200, asked.began)
+    tell(asked.path, asked.began, example=_EXAMPLE, request_id=asked.request_id)
     own = {
         "Content-Length": str(len(content)),
         request_log.HEADER: asked.request_id,
@@ -238,9 +230,3 @@ def _render(asked: Asked, deposit: Transaction | Made) -> bytes:
 
 def _lines(headers: Iterable[tuple[str, str]]) -> bytes:
     return "".join(f"{name}: {value}\r\n" for name, value in headers).encode("latin-1")
-
-
-@functools.cache
-def _route() -> str:
-    """What `metrics.count_requests` calls the path of every deposit."""
-    return resolve(f"/wallets/{uuid.UUID(int=0)}/deposit").route

@@ -6,22 +6,20 @@ Django sees every request that is not plain, whole.
 
 from __future__ import annotations
 
-import functools
 import io
 import re
 from typing import Any, NamedTuple
 
 from django.conf import settings
-from django.core.signals import request_finished, request_started
 from django.db import Error
-from django.urls import resolve
 
 from wallets.errors import LostRace
 from wallets.serializers.deposit import read_plain_items
 from wallets.services.deposit import MAX_MANY, DepositRequest, deposit_bulk
 from wallets.utils import clock
-from wallets.views import metrics, request_log
+from wallets.views import request_log
 from wallets.views.deposit import TROUBLE, write_answers
+from wallets.views.short_way import Fields, in_a_request, tell
 
 PATH = "/deposits/"
 _LENGTH = re.compile("[1-9][0-9]{0,8}")
@@ -30,7 +28,7 @@ _LENGTH = re.compile("[1-9][0-9]{0,8}")
 class Answered(NamedTuple):
     """An answer of 200: the header fields that are its own, and its body."""
 
-    fields: list[tuple[str, str]]
+    fields: Fields
     content: bytes
 
 
@@ -55,13 +53,12 @@ def answer(environ: dict[str, Any]) -> Answered | None:
         return None
     with request_log.identified(environ.get("HTTP_X_REQUEST_ID", "")) as request_id:
         try:
-            content = _deposit(requests)
+            with in_a_request():
+                content = write_answers(deposit_bulk(requests))
         except (Error, LostRace) as error:
             environ[TROUBLE] = error
             return None
-        request_log.write("POST", PATH, 200, began)
-        if settings.METRICS_ENABLED:
-            metrics.count("POST", _route(), 200, began)
+        tell(PATH, began, example=PATH)
     fields = [
         ("Content-Length", str(len(content))),
         (request_log.HEADER, request_id),
@@ -80,16 +77,3 @@ def _read(environ: dict[str, Any], length: int) -> list[DepositRequest] | None:
     if items is None or len(items) > MAX_MANY:
         return None
     return [DepositRequest(*item) for item in items]
-
-
-def _deposit(requests: list[DepositRequest]) -> bytes:
-    request_started.send(sender=_deposit, environ={})
-    try:
-        return write_answers(deposit_bulk(requests))
-    finally:
-        request_finished.send(sender=_deposit)
-
-
-@functools.cache
-def _route() -> str:
-    return resolve(PATH).route
