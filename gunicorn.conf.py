@@ -114,7 +114,7 @@ def on_starting(server: Any) -> None:
 
 def child_exit(server: Any, worker: Any) -> None:
     """What a process that has ended was doing at the moment is no longer counted."""
-    CROWD.place(worker.age).leave()
+    CROWD.leave(worker.age)
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         from prometheus_client import multiprocess
 

@@ -55,7 +55,6 @@ class Worker(ThreadWorker):
         """Load the application, then open the door to it."""
         super().load_wsgi()
         self.door = Door(self)
-        self.place = CROWD.place(self.age)
         # Connections that we have ended and their clients have not.
         self.parting: deque[Any] = deque()
 
@@ -65,11 +64,11 @@ class Worker(ThreadWorker):
         Clients connect many at once and stay. Without this the process that woke first
         had thirteen of sixteen, and the other one's core nothing to do.
         """
-        lead = self.place.lead(self.nr_conns)
+        lead = CROWD.lead(self.age, self.nr_conns)
         if lead:
             time.sleep(min(lead, MOST_STEPS) * STEP_SECONDS)
         super().accept(listener)
-        self.place.says(self.nr_conns)
+        CROWD.say(self.age, self.nr_conns)
 
     def on_client_socket_readable(self, conn: Any, client: socket.socket) -> None:
         """Look at what a connection sends: at the door, or else in a thread."""
@@ -85,9 +84,9 @@ class Worker(ThreadWorker):
         super().wait_for_and_dispatch_events(self.door.patience(timeout))
         self.door.attend()
         if self.alive:
-            self.place.says(self.nr_conns)
+            CROWD.say(self.age, self.nr_conns)
         else:
-            self.place.leave()
+            CROWD.leave(self.age)
         while self.parting and self.parting[0].timeout <= time.monotonic():
             self._close(self.parting[0])
 

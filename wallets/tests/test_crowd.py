@@ -19,30 +19,32 @@ class CrowdTest(SimpleTestCase):
     """A process…"""
 
     def setUp(self) -> None:
-        crowd = Crowd()
-        self.one, self.two, self.three = (crowd.place(n) for n in (1, 2, PLACES + 3))
+        self.crowd = Crowd()
+
+    def lead(self, connections: int) -> int:
+        return self.crowd.lead(1, connections)
 
     def test_leads_by_what_it_has_more_than_the_one_with_the_fewest(self) -> None:
-        self.two.says(4)
-        self.three.says(1)
-        self.assertEqual([self.one.lead(n) for n in (0, 1, 2, 9)], [0, 0, 1, 8])
+        self.crowd.say(2, 4)
+        self.crowd.say(PLACES + 3, 1)
+        self.assertEqual([self.lead(n) for n in (0, 1, 2, 9)], [0, 0, 1, 8])
 
     def test_leads_nobody_where_it_is_alone(self) -> None:
-        self.assertEqual(self.one.lead(9), 0)
+        self.assertEqual(self.lead(9), 0)
 
     def test_leads_nobody_who_has_left(self) -> None:
-        self.two.says(1)
-        self.assertEqual(self.one.lead(9), 8)
-        self.two.leave()
-        self.assertEqual(self.one.lead(9), 0)
+        self.crowd.say(2, 1)
+        self.assertEqual(self.lead(9), 8)
+        self.crowd.leave(2)
+        self.assertEqual(self.lead(9), 0)
 
     def test_knows_what_another_process_says(self) -> None:
         pid = os.fork()
         if pid == 0:
-            self.two.says(3)
+            self.crowd.say(2, 3)
             os._exit(0)
         os.waitpid(pid, 0)
-        self.assertEqual(self.one.lead(5), 2)
+        self.assertEqual(self.lead(5), 2)
 
 
 class WorkerTest(SimpleTestCase):
@@ -51,12 +53,13 @@ class WorkerTest(SimpleTestCase):
     def accepts_after(self, connections: int, *, others: int) -> list[float]:
         """For how long it has slept before it accepts."""
         crowd = Crowd()
-        crowd.place(2).says(others)
+        crowd.say(2, others)
         worker: Any = object.__new__(Worker)
-        worker.__dict__.update(nr_conns=connections, place=crowd.place(1))
+        worker.__dict__.update(nr_conns=connections, age=1)
         seconds: list[float] = []
         clock = SimpleNamespace(sleep=seconds.append)
         with (
+            mock.patch.object(server, "CROWD", crowd),
             mock.patch.object(server, "time", clock),
             mock.patch.object(ThreadWorker, "accept") as accept,
         ):
