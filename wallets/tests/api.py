@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from unittest import TestCase
 from wsgiref.util import setup_testing_defaults
 
 from django.apps import apps
 from django.conf import settings
-from django.db import connection
+from django.core.signals import request_finished, request_started
+from django.db import close_old_connections, connection
 from django.test import Client
 
+from wallets.models.wallet import Wallet
 from wallets.tests.conformance import assert_documented
 from wallets.views.catalogue import PROBLEMS
 
@@ -122,6 +126,28 @@ def call_wsgi(
     started: list[Any] = []
     text = b"".join(application(given, lambda *args: started.extend(args)))
     return started[0], dict(started[1]), text
+
+
+def keep_connection(case: TestCase) -> None:
+    """A request closes old connections; the test's transaction is on this one."""
+    for signal in (request_started, request_finished):
+        signal.disconnect(close_old_connections)
+        case.addCleanup(signal.connect, close_old_connections)
+
+
+def without_ids_and_times(body: bytes) -> str:
+    """What two answers that differ in nothing else have in common."""
+    text = re.sub(r'"id":[0-9]+', '"id":ID', body.decode())
+    return re.sub(r'"[0-9-]+T[0-9:.]+Z"', '"TIME"', text)
+
+
+def item(wallet: Wallet, amount: Any = 5, key: Any = None) -> dict[str, Any]:
+    """One deposit of `POST /deposits/`."""
+    return {
+        "wallet": str(wallet.uuid),
+        "amount": amount,
+        "idempotency_key": str(key or uuid.uuid4()),
+    }
 
 
 @contextmanager

@@ -15,18 +15,10 @@ from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
 from wallets.services.deposit import MAX_MANY
 from wallets.services.wallet import WalletService
-from wallets.tests.api import FUTURE, Answer, Api, nothing_written
+from wallets.tests.api import FUTURE, Answer, Api, item, nothing_written
 from wallets.tests.base import CommittingTestCase, WalletTestCase, close_connections
 
 PATH = "/deposits/"
-
-
-def item(wallet: Wallet, amount: Any, key: Any = None) -> dict[str, Any]:
-    return {
-        "wallet": str(wallet.uuid),
-        "amount": amount,
-        "idempotency_key": str(key or uuid.uuid4()),
-    }
 
 
 class DepositManyApiTest(Api, WalletTestCase):

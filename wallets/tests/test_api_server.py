@@ -17,21 +17,17 @@ from typing import Any
 
 from django.conf import settings
 from django.core.servers.basehttp import get_internal_wsgi_application
-from django.core.signals import request_started
-from django.db import close_old_connections
 from django.test import SimpleTestCase
 from gunicorn.http.unreader import SocketUnreader
 
-from wallets.tests.api import Api, call_wsgi, nothing_written
+from wallets.tests.api import Api, call_wsgi, keep_connection, nothing_written
 from wallets.tests.base import WalletTestCase
 
 
 class ServerTest(Api, WalletTestCase):
     def setUp(self) -> None:
         super().setUp()
-        # A new request closes old connections; the test's transaction is on this one.
-        request_started.disconnect(close_old_connections)
-        self.addCleanup(request_started.connect, close_old_connections)
+        keep_connection(self)
 
     def send(
         self,

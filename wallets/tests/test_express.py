@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import uuid
 from typing import Any
 from unittest import mock
 
-from django.core.signals import request_finished, request_started
-from django.db import OperationalError, close_old_connections
+from django.core.signals import request_finished
+from django.db import OperationalError
 from django.test import override_settings
 
 from wallets.models.wallet import Wallet
 from wallets.services import deposit as deposit_service
 from wallets.services.wallet import WalletService
-from wallets.tests.api import Api, call_wsgi, nothing_written
+from wallets.tests.api import (
+    Api,
+    call_wsgi,
+    keep_connection,
+    nothing_written,
+    without_ids_and_times,
+)
 from wallets.tests.base import WalletTestCase
 from wallets.utils import request_metrics
 from wallets.views import express
@@ -31,10 +36,7 @@ HERE = "192.0.2.1"
 class ExpressTestCase(Api, WalletTestCase):
     def setUp(self) -> None:
         super().setUp()
-        # A request closes old connections; the test's transaction is on this one.
-        for signal in (request_started, request_finished):
-            signal.disconnect(close_old_connections)
-            self.addCleanup(signal.connect, close_old_connections)
+        keep_connection(self)
         self.express = Express(Handler())
         self.learn()
 
@@ -104,9 +106,7 @@ def comparable(found: Found | None, wallet: Wallet) -> Any:
     """The answer without what differs between any two deposits."""
     assert found is not None
     status, headers, body = found
-    text = body.decode().replace(str(wallet.uuid), "WALLET")
-    text = re.sub(r'"id":[0-9]+', '"id":ID', text)
-    text = re.sub(r'"[0-9-]+T[0-9:.]+Z"', '"TIME"', text)
+    text = without_ids_and_times(body).replace(str(wallet.uuid), "WALLET")
     own = {"X-Request-ID", "Content-Length"}
     return status, {k: v for k, v in headers.items() if k not in own}, text
 
