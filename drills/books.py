@@ -64,7 +64,7 @@ def own_wrongs() -> list[str]:
         found = [f"books: {finding}" for finding in reconciliation.verify()]
     alarms = Alarm.objects.exclude(kind=Alarm.Kind.NEEDS_REVIEW)
     return found + [
-        f"alarm: {a.kind} of {a.transaction_id}: {a.detail}" for a in alarms
+        f"alarm: {a.kind} of {a.subject}: {a.detail}" for a in alarms
     ]
 
 

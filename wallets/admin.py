@@ -257,6 +257,7 @@ class AlarmAdmin(OfTransaction):
     list_display = (
         "pk",
         "kind",
+        "subject",
         "transaction",
         "attempt_number",
         "created_at",

@@ -26,6 +26,26 @@ MEANING = {
         "The bank's statement lists one reference more than once. Claim it back from "
         "the bank."
     ),
+    Alarm.Kind.UNKNOWN_PAYMENT: (
+        "The bank's statement has a payment that the books do not have. After a restored "
+        "backup it may be one that the books forgot."
+    ),
+    Alarm.Kind.NOT_ON_STATEMENT: (
+        "The books have a payment that the bank's statement does not have. Ask the bank."
+    ),
+    Alarm.Kind.PAID_OTHERWISE: (
+        "The bank paid another amount, or for another wallet, than it was asked to."
+    ),
+    Alarm.Kind.NO_STATEMENT: (
+        "The bank's statement could not be read, so books and bank were not compared."
+    ),
+    Alarm.Kind.DAMAGED_ROWS: (
+        "Rows break the rules of the books. They were left as they are; run "
+        "verify_ledger."
+    ),
+    Alarm.Kind.PAYOUTS_PAUSED: (
+        "An operator has stopped all payouts. Nothing is sent to the bank."
+    ),
 }
 
 

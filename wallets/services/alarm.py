@@ -18,27 +18,32 @@ logger = logging.getLogger(__name__)
 
 def raise_alarm(
     kind: Alarm.Kind,
-    withdrawal: Transaction,
+    withdrawal: Transaction | None = None,
     *,
-    attempt_number: int,
     detail: str,
+    subject: str = "",
+    attempt_number: int = 0,
     now: datetime | None = None,
 ) -> None:
-    """Write an alarm, once for each attempt and kind, as of `now` or this moment.
+    """Write an alarm, once for each kind, subject and attempt, as of `now` or this moment.
 
-    Call inside a transaction that holds the withdrawal's lock: so nobody else writes the
-    same alarm at the same time.
+    `subject` names what it is about: the withdrawal, unless another text is given. Call
+    inside a transaction. Where it is about a withdrawal, hold the withdrawal's lock: so
+    nobody else writes the same alarm at the same time. Elsewhere two writers may meet at
+    the unique constraint; `run_in_transaction` runs the second one again.
     """
     known = {
         "kind": kind,
-        "transaction_id": withdrawal.pk,
+        "subject": subject or f"withdrawal {withdrawal and withdrawal.pk}",
         "attempt_number": attempt_number,
     }
     if Alarm.objects.filter(**known).exists():
         return
     moment = now or database_now()
-    Alarm.objects.create(**known, detail=detail, created_at=moment)
-    logger.error("alarm: %s", kind.value, extra={"withdrawal_id": withdrawal.pk})
+    Alarm.objects.create(
+        **known, transaction=withdrawal, detail=detail, created_at=moment
+    )
+    logger.error("alarm: %s", kind.value, extra={"subject": known["subject"]})
 
 
 def unacknowledged() -> QuerySet[Alarm]:

@@ -138,7 +138,7 @@ HITS = (
     Hit(Attempt, "attempt_closed_has_outcome", {"outcome": "perhaps"}),
     Hit(Attempt, "attempt_number_positive", {"number": 0}),
     Hit(Transition, "transition_sequence_unique", {"sequence": 0}),
-    Hit(Alarm, "alarm_once_per_attempt", {"attempt_number": 1}),
+    Hit(Alarm, "alarm_once_per_subject", {"attempt_number": 1}),
 )
 
 
@@ -290,6 +290,7 @@ class ConstraintTestCase(WalletTestCase):
     def an_alarm(self, **changes: Any) -> Columns:
         return {
             "kind": "needs_review",
+            "subject": f"withdrawal {self.full}",
             "transaction": self.full,
             "attempt_number": 9,
             "detail": "",

@@ -36,7 +36,7 @@ class Command(DatabaseCommand):
             count += 1
             self.stdout.write(
                 f"{alarm.pk}  {alarm.kind}  {alarm.created_at:%Y-%m-%dT%H:%M:%SZ}"
-                f"  withdrawal {alarm.transaction_id} attempt {alarm.attempt_number}"
+                f"  {alarm.subject} attempt {alarm.attempt_number}"
                 f"  {' '.join(alarm.detail.split())[:200]!a}"
             )
         self.stdout.write(f"{count} not acknowledged")
