@@ -84,6 +84,22 @@ def statement_of(
     return Statement(wallet.pk, opening, closing)
 
 
+def statement_between(wallet: Wallet, opening: int, closing: int) -> Statement | None:
+    """The statement that begins after one movement's number and ends with another's.
+
+    None where the wallet has no such movements. One query of two rows.
+    """
+    if not 0 <= opening <= closing:
+        return None
+    rows = Movement.objects.filter(wallet=wallet, sequence__in=[opening, closing])
+    known = {0: 0, **dict(rows.values_list("sequence", "balance_after"))}
+    if opening not in known or closing not in known:
+        return None
+    return Statement(
+        wallet.pk, Point(opening, known[opening]), Point(closing, known[closing])
+    )
+
+
 def _last(rows: QuerySet[Movement]) -> Point:
     # By time, then number: the order of the index, and the same as by number alone.
     row = (

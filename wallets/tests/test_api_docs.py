@@ -37,6 +37,7 @@ NOT_OF_AN_ENDPOINT = {
     "invalid",
     "refused",
     "unknown_is_not_failed",
+    "unauthorized",
     "uri_too_long",
 }
 

@@ -93,6 +93,20 @@ class IdempotencyApiTest(Api, WalletTestCase):
             self.assertNotIn("Idempotent-Replayed", response.headers)
         self.assert_money(self.alice, balance=10)
 
+    def test_refuses_a_header_that_only_looks_like_the_keys(self) -> None:
+        """Ignored, it would let its sender believe that repeating is safe."""
+        later = {"amount": 5, "scheduled_for": FUTURE}
+        for action, body in (("deposit", {"amount": 5}), ("withdraw", later)):
+            for name in ("X-Idempotency-Key", "Idempotence-Key", "Idempotency-Token"):
+                for key in (None, self.key):
+                    with self.subTest(action, name=name, key=key), nothing_written():
+                        answer = self.post(
+                            self.path(action), body, key=key, **{name: str(self.key)}
+                        )
+                        self.assert_problem(
+                            answer, 400, "idempotency_key_invalid", name
+                        )
+
     def test_refuses_the_key_of_another_request(self) -> None:
         """Rows 13 and 14: other amount, wallet, endpoint or time."""
         withdrawal = {"amount": 5, "scheduled_for": FUTURE}

@@ -8,6 +8,7 @@ import uuid
 from typing import Any
 from urllib.parse import quote
 
+from django.core import signing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -238,7 +239,8 @@ class StatementApiTest(Api, WalletTestCase):
 
     def test_takes_one_query_for_the_wallet_and_one_for_a_later_page(self) -> None:
         url = links_of(self.statement("?limit=2"))["next"]
-        with self.assertNumQueries(2):
+        # The wallet, both ends, the page.
+        with self.assertNumQueries(3):
             self.get(url)
 
     def test_begins_and_ends_where_it_is_told(self) -> None:
@@ -274,6 +276,33 @@ class StatementApiTest(Api, WalletTestCase):
             with self.subTest(query=query):
                 response = self.get(self.path("statement/", wallet=wallet) + query)
                 self.assert_problem(response, 400, "cursor_invalid", "cursor")
+
+    def test_believes_no_content_of_a_cursor(self) -> None:
+        """Also where its signature is right: a key may have become known."""
+        path, last = self.path("statement/"), self.alice.movements.count()
+        signer = signing.Signer(sep=".", salt=f"wallets.cursor {path} ")
+        for content in (
+            [1, 0, last + 1],
+            [last + 1, 0, last],
+            [0, 1, last],
+            [2, 3, 1],
+            [1, 0, 5, last, 9],
+            [1],
+            [1, 0, "2"],
+            [1, 0, True],
+            [-1, -1, 1],
+            [0, 0, 2**63],
+            {"a": 1},
+            "text",
+            None,
+        ):
+            with self.subTest(content=content):
+                cursor = signer.sign_object(content)
+                response = self.get(f"{path}?cursor={cursor}")
+                self.assert_problem(response, 400, "cursor_invalid", "cursor")
+        cursor = signer.sign_object([1, 0, last])
+        answer = self.get(f"{path}?cursor={cursor}").json()
+        self.assertEqual(answer["closing_balance"], 70)
 
     def test_refuses_limits_as_the_list_does(self) -> None:
         for limit in ("0", "-1", "101", "1.0", "", "9" * 4000, "%D9%A1"):

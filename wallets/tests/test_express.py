@@ -199,6 +199,7 @@ class ExpressTest(ExpressTestCase):
     def test_leaves_to_django_what_is_not_plain(self) -> None:
         for name, options in {
             "no key": {"key": None},
+            "second key": {"X_Idempotency_Key": str(new_key())},
             "charset": {"Content_Type": "application/json; charset=utf-8"},
             "form": {"Content_Type": "text/plain"},
             "query": {"line": "POST {}?a=1 HTTP/1.1"},

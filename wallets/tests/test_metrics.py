@@ -120,8 +120,20 @@ class ScrapeTest(WalletTestCase):
         for sent in ("", "Bearer", "Bearer wrong", "long enough a token"):
             with self.subTest(sent=sent):
                 answer = self.client.get("/metrics", headers={"Authorization": sent})
-                self.assertEqual(answer.status_code, 403)
+                self.assertEqual(answer.status_code, 401)
+                self.assertEqual(
+                    answer.headers["WWW-Authenticate"], 'Bearer realm="metrics"'
+                )
         self.scrape(Authorization="Bearer long enough a token")
+
+    def test_is_not_read_under_a_strangers_name(self):
+        """A page whose name resolves to this machine (DNS rebinding) must learn nothing."""
+        bare = [m for m in settings.MIDDLEWARE if "CommonMiddleware" not in m]
+        for middleware in (settings.MIDDLEWARE, bare):
+            with override_settings(MIDDLEWARE=middleware):
+                answer = Client().get("/metrics", headers={"Host": "evil.example"})
+            self.assertEqual(answer.status_code, 400)
+            self.assertNotIn(b"wallet_", answer.content)
 
 
 class CountingTest(WalletTestCase):

@@ -152,6 +152,13 @@ _TABLE = (
     Problem("invalid", 400, "Invalid value", "A value can never be right."),
     # 403 to 415: HTTP's own, and what the present state does not admit.
     Problem(
+        "unauthorized",
+        401,
+        "Unauthorized",
+        "The request needs credentials that it does not have. `WWW-Authenticate` says "
+        "which.",
+    ),
+    Problem(
         "forbidden", 403, "Forbidden", "The request is understood and not permitted."
     ),
     Problem("not_found", 404, "Not found", "There is nothing at this path."),

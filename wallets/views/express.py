@@ -206,6 +206,7 @@ def _is_plain(fields: dict[str, str]) -> bool:
         and _LENGTH.fullmatch(fields.get("content-length", "")) is not None
         and "idempotency-key" in fields
         and "host" in fields
+        and not any("idempoten" in name for name in fields if name != "idempotency-key")
         and fields.get("connection", "keep-alive").lower() == "keep-alive"
         and fields.keys().isdisjoint(_UNUSUAL)
     )

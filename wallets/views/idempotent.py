@@ -11,6 +11,7 @@ from wallets.errors import InvalidIdempotencyKey
 from wallets.models.transaction import Transaction
 
 HEADER = "Idempotency-Key"
+_META = "HTTP_IDEMPOTENCY_KEY"
 REPLAYED = {"Idempotent-Replayed": "true"}
 _UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _KEY = re.compile(rf'("?)({_UUID})\1', re.I)
@@ -19,9 +20,16 @@ _KEY = re.compile(rf'("?)({_UUID})\1', re.I)
 def key_of(request: Request) -> uuid.UUID | None:
     """Return the key that the client sent, None where it sent none.
 
-    :raises InvalidIdempotencyKey: see `parse`.
+    :raises InvalidIdempotencyKey: see `parse`; and for a header that looks like the key's
+        and is not: ignored, its sender would believe that a repeated request is safe.
     """
-    sent = request.headers.get(HEADER)
+    for name in request.META:
+        if "IDEMPOTEN" in name and name != _META and name.startswith("HTTP_"):
+            header = name[5:].replace("_", "-").title()
+            raise InvalidIdempotencyKey(
+                f"The header {header} means nothing here. Send {HEADER}.", field=header
+            )
+    sent = request.META.get(_META)
     return None if sent is None else parse(sent)
 
 

@@ -31,13 +31,20 @@ METHODS = {"GET", "HEAD", "POST", "OPTIONS", "PUT", "PATCH", "DELETE"}
 
 @csrf_exempt  # it changes nothing, and a form's page would be no answer to a machine
 def metrics(request: HttpRequest) -> HttpResponse:
-    """Every figure as text. With METRICS_TOKEN set, only for who sends it."""
+    """Every figure as text. With METRICS_TOKEN set, only for who sends it.
+
+    Only under a name of ALLOWED_HOSTS, as everywhere: a page of a stranger's that has its
+    name resolve to this machine must not read it.
+    """
+    request.get_host()
     if request.method not in ("GET", "HEAD"):
         return problems.answer("method_not_allowed", headers={"Allow": "GET, HEAD"})
     if settings.METRICS_TOKEN and not constant_time_compare(
         request.headers.get("Authorization", ""), f"Bearer {settings.METRICS_TOKEN}"
     ):
-        return problems.answer("forbidden")
+        return problems.answer(
+            "unauthorized", headers={"WWW-Authenticate": 'Bearer realm="metrics"'}
+        )
     figures = CollectorRegistry()
     figures.register(_Families(service.figures()))
     text = generate_latest(figures) + generate_latest(request_metrics.registry())

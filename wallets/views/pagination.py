@@ -18,6 +18,15 @@ from wallets.utils import instants
 from wallets.views.problems import FieldError, RequestRefused
 
 DEFAULT_LIMIT = 50
+# The largest id or number that a database column holds.
+MAX_NUMBER = 2**63 - 1
+
+
+def cursor_refused() -> RequestRefused:
+    """The refusal of a cursor that is none of this list with these filters."""
+    detail = "It is not one of this list with these filters."
+    error = FieldError("cursor", "cursor_invalid", detail)
+    return RequestRefused("cursor_invalid", errors=[error])
 
 
 class Pages:
@@ -42,19 +51,25 @@ class Pages:
         if "limit" in parameters:
             self._query["limit"] = str(self.limit)
 
-    def position(self) -> list[int] | None:
-        """Where this page begins, as `links` was told it; None for the first page.
+    def position(self, *, numbers: int) -> list[int] | None:
+        """Where this page begins: so many numbers, as `links` was told them.
+
+        None for the first page. The signature says who made a cursor; its content is
+        checked all the same, because a key can become known.
 
         :raises RequestRefused: when the cursor is not one of this list and filters.
         """
         if self._cursor is None:
             return None
         try:
-            return self._signer.unsign_object(self._cursor)
-        except signing.BadSignature:
-            detail = "It is not one of this list with these filters."
-            error = FieldError("cursor", "cursor_invalid", detail)
-            raise RequestRefused("cursor_invalid", errors=[error]) from None
+            found = self._signer.unsign_object(self._cursor)
+        except (signing.BadSignature, ValueError):
+            raise cursor_refused() from None
+        if type(found) is not list or len(found) != numbers:
+            raise cursor_refused()
+        if not all(type(one) is int and 0 <= one <= MAX_NUMBER for one in found):
+            raise cursor_refused()
+        return found
 
     def links(self, following: list[int] | None) -> dict[str, str]:
         """The Link header, with a next page where one follows."""
@@ -77,7 +92,7 @@ def page_of(
     :raises RequestRefused: when the cursor is not one of this list with these filters.
     """
     pages = Pages(request, parameters)
-    position = pages.position()
+    position = pages.position(numbers=1)
     if position is not None:
         rows = rows.filter(pk__lt=position[0])
     found = list(rows[: pages.limit + 1])

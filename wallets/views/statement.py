@@ -12,11 +12,16 @@ from rest_framework.request import Request
 
 from wallets.models.wallet import Wallet
 from wallets.serializers.statement import balance_line, csv_rows, movement_line, text_of
-from wallets.services.statement import Point, Statement, balance_at, statement_of
+from wallets.services.statement import (
+    Statement,
+    balance_at,
+    statement_between,
+    statement_of,
+)
 from wallets.utils import instants
 from wallets.views.base import Endpoint, json_answer
 from wallets.views.negotiation import CSVRenderer
-from wallets.views.pagination import Pages
+from wallets.views.pagination import Pages, cursor_refused
 from wallets.views.parameters import check_order, instant, page_limit, refuse
 
 
@@ -43,20 +48,23 @@ class StatementView(Endpoint):
 
     def _page(self, request: Request, wallet: Wallet) -> HttpResponse:
         pages = Pages(request, self.parameters)
-        position = pages.position()
+        position = pages.position(numbers=3)
         if position is None:
             statement = self._begin(wallet)
             after = statement.opening.sequence
         else:
             # All pages are of the statement that the first one began.
-            after, *ends = position
-            statement = Statement(wallet.pk, Point(*ends[:2]), Point(*ends[2:]))
+            after, opening_number, closing_number = position
+            found = statement_between(wallet, opening_number, closing_number)
+            if found is None or not opening_number <= after <= closing_number:
+                raise cursor_refused()
+            statement = found
         movements = statement.page(after, pages.limit)
         opening, closing = statement.opening, statement.closing
         following = None
         if movements and movements[-1].sequence < closing.sequence:
             last = movements[-1].sequence
-            following = [last, *astuple(opening), *astuple(closing)]
+            following = [last, opening.sequence, closing.sequence]
         return json_answer(
             {
                 "wallet": str(wallet.uuid),
