@@ -59,6 +59,7 @@ MIDDLEWARE = [
     "wallets.views.request_log.log_requests",
     "wallets.views.middleware.without_body_for_head",
     "wallets.views.security.security_headers",
+    "wallets.views.middleware.WithoutHostileInput",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "wallets.views.middleware.PageSessions",
@@ -151,7 +152,11 @@ API_DOCS_ENABLED = env.bool("API_DOCS_ENABLED", default=True)
 API_MAX_BODY_BYTES = 16 * 1024
 # A thousand deposits, written with spaces.
 API_MAX_BULK_BODY_BYTES = 256 * 1024
-DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
+# An operator's evidence, as a form sends it, is the longest that a page takes.
+PAGE_MAX_BODY_BYTES = 64 * 1024
+DATA_UPLOAD_MAX_MEMORY_SIZE = PAGE_MAX_BODY_BYTES
+# No form of ours takes a file; none is ever written to a disk.
+FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.MemoryFileUploadHandler"]
 
 # --- Celery: bells, not truth -------------------------------------------------------
 

@@ -31,6 +31,7 @@ from wallets.models.transition import Transition
 from wallets.models.wallet import Wallet
 from wallets.services import alarm as alarm_service
 from wallets.services import review
+from wallets.utils.actors import operator
 
 # What a column of ids can hold; SQLite's driver raises on more.
 MAX_ID = 2**63 - 1
@@ -86,7 +87,7 @@ class LookOnly(admin.ModelAdmin):
 
 def actor_of(request: HttpRequest) -> str:
     """Who acts, for the transition rows."""
-    return f"operator {request.user.get_username()}"
+    return operator(request.user)
 
 
 @admin.register(Wallet)

@@ -17,6 +17,7 @@ from django.urls import reverse
 from django.utils.cache import add_never_cache_headers
 from django_htmx.http import HttpResponseClientRedirect
 
+from wallets.utils.actors import operator
 from wallets.views.errors import csrf_failure
 
 logger = logging.getLogger(__name__)
@@ -81,7 +82,7 @@ def form_refused(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 def actor(request: HttpRequest) -> str:
     """Who acts, as the services record it."""
-    return f"operator {request.user.get_username()}"
+    return operator(request.user)
 
 
 def is_htmx(request: HttpRequest) -> bool:

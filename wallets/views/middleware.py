@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from urllib.parse import unquote
 
+from django.conf import settings
 from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.deprecation import MiddlewareMixin
+
+from wallets.views import problems
 
 # Below these paths there is nobody logged in and no cookie.
 API_PATHS = ("/wallets/", "/deposits/")
@@ -30,6 +34,36 @@ def without_body_for_head(
         return response
 
     return middleware
+
+
+class WithoutHostileInput(MiddlewareMixin):
+    """Refuses what no link and no form of our pages sends; the API has rules of its own.
+
+    A body over `PAGE_MAX_BODY_BYTES` is refused by its length, before a byte of it is
+    read. NUL, which no database takes in a text, is refused in a path or a query; a cookie
+    that has it counts as not sent, so that nobody is locked out by one.
+    """
+
+    def process_request(self, request: HttpRequest) -> HttpResponseBase | None:
+        if request.path_info.startswith(API_PATHS):
+            return None
+        length = request.META.get("CONTENT_LENGTH") or "0"
+        if not length.isdigit() or int(length[:20]) > settings.PAGE_MAX_BODY_BYTES:
+            return problems.answer("content_too_large")
+        query = request.META.get("QUERY_STRING", "")
+        if "\0" in request.path_info or "\0" in unquote(query):
+            return problems.answer("bad_request", "The request has NUL in a text.")
+        for name in [name for name, value in request.COOKIES.items() if "\0" in value]:
+            del request.COOKIES[name]
+        return None
+
+    def process_exception(
+        self, request: HttpRequest, exception: Exception
+    ) -> HttpResponseBase | None:
+        """A number that no column holds: SQLite's driver says so by an OverflowError."""
+        if isinstance(exception, OverflowError):
+            return problems.answer("bad_request", "A number is too large.")
+        return None
 
 
 class _ForPages(MiddlewareMixin):

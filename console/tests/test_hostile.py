@@ -1,0 +1,214 @@
+"""Whatever anybody sends to the console and the admin, logged in or not: never a 5xx."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from urllib.parse import quote
+
+from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from console.tests.base import ConsoleTestCase
+from wallets.models.attempt import Attempt
+from wallets.tests import marks
+from wallets.tests.fakes import Does
+
+# What a text in a path, a query, a form or a cookie may be.
+TEXTS = (
+    "",
+    "0",
+    "-1",
+    "1",
+    "9" * 19,
+    "9" * 400,
+    "1e3",
+    "\0",
+    "a\0b",
+    "\ud800",
+    "é\u202e",
+    "%",
+    "_",
+    "'",
+    "../..",
+    "x" * 5000,
+    "None",
+    "2026-13-45",
+    "1999-01-01,2000-01-01",
+    "11111111-1111-8111-0111-111111111111",
+)
+COOKIES = ("\0", "a\0b", "x" * 4000, "é", "'", "\\000", "None")
+
+
+def encoded(text: str) -> str:
+    return quote(text.encode("utf-8", "surrogatepass"), safe="")
+
+
+def routes(patterns: list[URLPattern | URLResolver], prefix: str = "") -> Iterator[str]:
+    """Every route below, as Django writes it."""
+    for pattern in patterns:
+        route = prefix + str(pattern.pattern)
+        if isinstance(pattern, URLResolver):
+            yield from routes(pattern.url_patterns, route)
+        else:
+            yield route
+
+
+def pages() -> list[str]:
+    """Every route of console and admin."""
+    found = routes(get_resolver().url_patterns)
+    return [route for route in found if route.startswith(("console/", "admin/"))]
+
+
+@marks.slow
+class HostileTest(ConsoleTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.failures: list[str] = []
+        self.deposit(1000)
+        self.withdrawal = self.execute(10, Does.LOSE)
+        self.root = User.objects.create_superuser("root")
+
+    def clients(self) -> Iterator[tuple[str, Client]]:
+        for name, user in (
+            ("nobody", None),
+            ("olga", self.olga),
+            ("root", self.root),
+        ):
+            client = Client(raise_request_exception=False)
+            if user is not None:
+                client.force_login(user)
+            yield name, client
+
+    def paths(self, text: str) -> Iterator[str]:
+        """Each route with the text where it has a part of its own."""
+        known = {"id": self.withdrawal.pk, "uuid": self.alice.uuid}
+        for route in pages():
+            if "logout" in route:
+                continue  # what follows would be asked by nobody
+            path = ""
+            for piece in route.replace("$", "").replace("^", "").split("<"):
+                name, closing, rest = piece.partition(">")
+                kind = name.partition(":")[0]
+                if not closing:
+                    path += piece
+                elif text or kind in ("path", "str"):
+                    path += encoded(text) + rest
+                else:
+                    path += str(known.get(kind, "paid")) + rest
+            yield "/" + path
+
+    def assert_no_failure(self, answer, *what: object) -> None:
+        if answer.status_code >= 500:
+            self.failures.append(" ".join(map(repr, what))[:200])
+
+    def tearDown(self) -> None:
+        self.assertEqual(self.failures, [])
+        super().tearDown()
+
+    def test_a_text_in_a_path_is_no_failure(self):
+        for name, client in self.clients():
+            for text in TEXTS[::4] if name != "root" else TEXTS:
+                for path in self.paths(text):
+                    self.assert_no_failure(client.get(path), name, path)
+
+    def test_a_query_is_no_failure(self):
+        """The parameters that Django's list pages and our own pages know."""
+        names = [
+            "q",
+            "p",
+            "o",
+            "e",
+            "all",
+            "_popup",
+            "_to_field",
+            "_changelist_filters",
+        ]
+        names += [
+            "before",
+            "status",
+            "next",
+            "id",
+            "pk",
+            "id__in",
+            "id__gt",
+            "nonsense",
+        ]
+        names += [
+            "needs_review__exact",
+            "status__exact",
+            "created_at__gte",
+            "kind__exact",
+        ]
+        names += [
+            "acknowledged_at__isempty",
+            "open__exact",
+            "wallet__uuid",
+            "app_label",
+        ]
+        names += ["model_name", "field_name", "term", "amount__gte", "transaction__id"]
+        client = Client(raise_request_exception=False)
+        client.force_login(self.root)
+        for path in self.paths(""):
+            if path.endswith(("add/", "delete/", "history/")):
+                continue  # they read none
+            for parameter in names:
+                for text in ("\0", "\ud800", "9" * 19):
+                    query = f"?{parameter}={encoded(text)}"
+                    self.assert_no_failure(client.get(path + query), path, query)
+
+    def test_a_form_is_no_failure(self):
+        fields = (
+            "username",
+            "password",
+            "evidence",
+            "action",
+            "index",
+            "_selected_action",
+        )
+        for _name, client in self.clients():
+            for path in self.paths(""):
+                for text in ("", "\0", "\ud800", "9" * 19, "x" * 5000):
+                    form = {
+                        field: text.replace("\ud800", "\\ud800") for field in fields
+                    }
+                    self.assert_no_failure(client.post(path, form), path, text)
+
+    def test_a_cookie_is_no_failure(self):
+        for cookie in ("sessionid", "csrftoken", "messages"):
+            for text in COOKIES:
+                client = Client(raise_request_exception=False)
+                value = text.replace("\0", "\\000") if "\0" in text else text
+                client.cookies[cookie] = "x"
+                header = f'{cookie}="{value}"'
+                for path in ("/console/", "/console/login", "/admin/", "/admin/login/"):
+                    answer = client.get(path, HTTP_COOKIE=header)
+                    self.assert_no_failure(answer, path, header)
+
+    def test_a_name_as_long_as_a_name_may_be_presses_every_button(self):
+        long = User.objects.create_superuser("o" * 150)
+        self.client.force_login(long)
+        waiting = self.withdrawal_in_review(5)
+        due = self.due_withdrawal(5)
+        for path in (
+            f"/console/withdrawals/{due.pk}/cancel",
+            f"/console/withdrawals/{waiting.pk}/resolve/paid",
+        ):
+            answer = self.client.post(path, {"evidence": "statement 8"})
+            self.assertEqual(answer.status_code, 302, path)
+        self.assertEqual(Attempt.objects.filter(outcome="accepted").count(), 1)
+
+    def test_a_long_body_is_refused_before_it_is_read(self):
+        client = Client(raise_request_exception=False)
+        for path in ("/console/login", "/admin/login/", "/nowhere"):
+            answer = client.generic(
+                "POST",
+                path,
+                b"x",
+                "multipart/form-data; boundary=a",
+                CONTENT_LENGTH=str(10**9),
+            )
+            self.assertEqual(answer.status_code, 413, path)
+
+    def test_the_registered_models_are_those_that_are_asked_for(self):
+        self.assertIn("admin/wallets/wallet/", pages())
