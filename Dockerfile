@@ -12,9 +12,14 @@ COPY requirements.txt requirements-mysql.txt requirements-postgresql.txt ./
 RUN pip install -r requirements.txt -r requirements-mysql.txt -r requirements-postgresql.txt \
     && useradd --system --no-create-home wallet
 COPY . .
-RUN python manage.py collectstatic --noinput
+# A key that is used for this step only: one that the image kept would be everybody's.
+RUN SECRET_KEY=for-this-step-only python manage.py collectstatic --noinput \
+    && install -d -o wallet /data
 
 USER wallet
+# Where the key is kept that is made if SECRET_KEY is not set: a volume outlives a container.
+ENV SECRET_KEY_FILE=/data/secret-key
+VOLUME /data
 EXPOSE 8000
 
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 \

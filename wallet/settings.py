@@ -16,6 +16,7 @@ from wallet.brokers import broker_settings
 from wallet.databases import database_from_env
 from wallet.logs import logging_config
 from wallet.rest import REST_FRAMEWORK, SPECTACULAR_SETTINGS  # noqa: F401
+from wallet.secret_key import beside, made_key
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -23,16 +24,21 @@ env = environ.Env()
 
 # --- Django -------------------------------------------------------------------------
 
-INSECURE_DEVELOPMENT_KEY = "insecure-development-key-for-loopback-only-0123456789"
 LOOPBACK_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
 
 DEBUG = env.bool("DEBUG", default=False)
-SECRET_KEY = env.str("SECRET_KEY", default=INSECURE_DEVELOPMENT_KEY)
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=LOOPBACK_HOSTS)
-if SECRET_KEY == INSECURE_DEVELOPMENT_KEY and set(ALLOWED_HOSTS) - set(LOOPBACK_HOSTS):
+DATABASES = {"default": database_from_env(env, BASE_DIR)}
+SECRET_KEY = env.str("SECRET_KEY", default="")
+SECRET_KEY_IS_MADE = not SECRET_KEY
+if SECRET_KEY_IS_MADE and set(ALLOWED_HOSTS) - set(LOOPBACK_HOSTS):
     raise ImproperlyConfigured(
         "ALLOWED_HOSTS names a host other than this machine, so set SECRET_KEY "
         "to a long random value of your own."
+    )
+if SECRET_KEY_IS_MADE:
+    SECRET_KEY = made_key(
+        env.str("SECRET_KEY_FILE", default=beside(DATABASES["default"], BASE_DIR))
     )
 
 INSTALLED_APPS = [
@@ -95,7 +101,6 @@ TEMPLATES = [
     },
 ]
 
-DATABASES = {"default": database_from_env(env, BASE_DIR)}
 # MySQL and MariaDB have no partial indexes; the models carry full ones beside them.
 SILENCED_SYSTEM_CHECKS = ["models.W037"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

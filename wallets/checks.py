@@ -39,12 +39,12 @@ def limits_are_in_order(**_kwargs: Any) -> list[CheckMessage]:
 
 @register(Tags.security, deploy=True)
 def secret_key_is_own(**_kwargs: Any) -> list[CheckMessage]:
-    """The development key signs nothing in production."""
-    if settings.SECRET_KEY != settings.INSECURE_DEVELOPMENT_KEY:
+    """Machines that serve together sign with one key, and it outlives each of them."""
+    if not settings.SECRET_KEY_IS_MADE:
         return []
     return [
         Error(
-            "SECRET_KEY is the development key.",
+            "SECRET_KEY is not set: this machine made one of its own.",
             hint="Set the environment variable SECRET_KEY to a long random value.",
             id="wallets.E002",
         )

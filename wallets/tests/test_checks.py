@@ -37,12 +37,12 @@ class LimitsTest(SimpleTestCase):
 
 
 class SecretKeyTest(SimpleTestCase):
-    def test_is_refused_when_it_is_the_development_key(self):
-        with override_settings(SECRET_KEY=settings.INSECURE_DEVELOPMENT_KEY):
+    def test_is_refused_when_this_machine_made_it(self):
+        with override_settings(SECRET_KEY_IS_MADE=True):
             self.assertEqual(ids(checks.secret_key_is_own()), ["wallets.E002"])
 
     def test_is_taken_when_it_is_our_own(self):
-        with override_settings(SECRET_KEY="x" * 60):
+        with override_settings(SECRET_KEY_IS_MADE=False):
             self.assertEqual(checks.secret_key_is_own(), [])
 
 

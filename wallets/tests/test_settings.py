@@ -6,15 +6,19 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 from unittest import mock
 
 import environ
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.test import SimpleTestCase
 
 from wallet.databases import database_from_env
+from wallet.secret_key import made_key
 
 ROOT = Path(__file__).resolve().parents[2]
 BASE = Path("/srv/wallet")
@@ -126,14 +130,57 @@ class DefaultsTest(SimpleTestCase):
         self.assertEqual(self.found["TIME_ZONE"], "UTC")
 
 
+class SecretKeyTest(SimpleTestCase):
+    """The key that is made where none is set."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.path = Path(folder.name) / "data" / "secret-key"
+
+    def test_is_made_once_for_all_processes_that_start_together(self):
+        with ThreadPoolExecutor(8) as pool:
+            keys = set(pool.map(lambda _: made_key(self.path), range(8)))
+        self.assertEqual(keys, {self.path.read_text()})
+        self.assertGreaterEqual(len(keys.pop()), 50)
+        self.assertEqual([self.path], list(self.path.parent.iterdir()))
+
+    def test_is_read_by_its_owner_only(self):
+        made_key(self.path)
+        self.assertEqual(self.path.stat().st_mode & 0o777, 0o600)
+
+    def test_is_kept_beside_the_data(self):
+        url = f"sqlite:///{self.path.with_name('db.sqlite3')}"
+        found = loaded(DATABASE_URL=url)
+        self.assertEqual(found["SECRET_KEY"], self.path.read_text())
+        self.assertTrue(found["SECRET_KEY_IS_MADE"])
+        other = self.path.with_name("other")
+        found = loaded(DATABASE_URL=url, SECRET_KEY_FILE=str(other))
+        self.assertEqual(found["SECRET_KEY"], other.read_text())
+
+    def test_is_no_part_of_the_code(self):
+        self.assertNotEqual(made_key(self.path), made_key(self.path.with_name("b")))
+
+    def test_is_refused_in_a_sentence_where_it_cannot_be_kept(self):
+        for path in (Path("/proc/nowhere/key"), ROOT / "manage.py" / "key"):
+            with self.assertRaisesMessage(ImproperlyConfigured, "set SECRET_KEY"):
+                made_key(path)
+
+    def test_is_refused_when_the_file_was_damaged(self):
+        made_key(self.path)
+        self.path.write_text("")
+        with self.assertRaisesMessage(ImproperlyConfigured, "holds no key"):
+            made_key(self.path)
+
+
 class RefusalTest(SimpleTestCase):
-    def test_of_the_development_key_for_the_world(self):
+    def test_of_a_made_key_for_the_world(self):
         done = settings_in(ALLOWED_HOSTS="wallet.example.com")
         self.assertNotEqual(done.returncode, 0)
         self.assertIn("set SECRET_KEY", done.stderr)
         self.assertIn("ImproperlyConfigured", done.stderr)
 
-    def test_of_the_development_key_for_every_host(self):
+    def test_of_a_made_key_for_every_host(self):
         self.assertNotEqual(settings_in(ALLOWED_HOSTS="*").returncode, 0)
 
     def test_is_lifted_by_an_own_key(self):
