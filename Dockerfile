@@ -8,15 +8,18 @@ ENV PYTHONDONTWRITEBYTECODE=1 \
     PIP_DISABLE_PIP_VERSION_CHECK=1
 
 WORKDIR /app
-COPY requirements.txt requirements-mysql.txt requirements-postgresql.txt ./
-RUN pip install -r requirements.txt -r requirements-mysql.txt -r requirements-postgresql.txt \
-    && useradd --system --no-create-home wallet
+# Only what the service runs on, each file as its hash says; no test library, no simulator.
+COPY requirements-production.txt requirements-mysql.txt requirements-postgresql.txt ./
+RUN pip install --require-hashes -r requirements-production.txt \
+        -r requirements-mysql.txt -r requirements-postgresql.txt \
+    && useradd --system --no-create-home --uid 10001 wallet
 COPY . .
 # A key that is used for this step only: one that the image kept would be everybody's.
 RUN SECRET_KEY=for-this-step-only python manage.py collectstatic --noinput \
     && install -d -o wallet /data
 
-USER wallet
+# As a number: who runs the image can tell that it is not root.
+USER 10001
 # Where the key is kept that is made if SECRET_KEY is not set: a volume outlives a container.
 ENV SECRET_KEY_FILE=/data/secret-key
 VOLUME /data

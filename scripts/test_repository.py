@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import unittest
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,28 @@ REQUIREMENTS = sorted(
 def pins(file: Path) -> dict[str, set[str]]:
     """Return each pinned package with its versions (one for each marker)."""
     found: dict[str, set[str]] = {}
-    for line in file.read_text().splitlines():
-        if line and not line.lstrip().startswith("#"):
-            name, _, version = line.partition("==")
-            found.setdefault(name.lower(), set()).add(version.split()[0])
+    for line in lines(file):
+        name, _, version = line.partition("==")
+        found.setdefault(name.lower(), set()).add(version.split()[0])
     return found
+
+
+def lines(file: Path) -> list[str]:
+    """Return the pins of a file, without comments and hashes."""
+    return [
+        line.removesuffix(" \\")
+        for line in file.read_text().splitlines()
+        if line and not line.lstrip().startswith(("#", "--hash=sha256:"))
+    ]
+
+
+def dependencies_of(groups: dict[str, Any], name: str) -> Iterator[str]:
+    """Return the direct dependencies of a group, with those of groups it includes."""
+    for dependency in groups[name]:
+        if isinstance(dependency, str):
+            yield dependency
+        else:
+            yield from dependencies_of(groups, dependency["include-group"])
 
 
 def read_yaml(name: str) -> Any:
@@ -40,17 +58,31 @@ class RequirementsTest(unittest.TestCase):
     def test_hold_pins_and_nothing_else(self) -> None:
         pin = re.compile(r"[a-z0-9-]+==[0-9][0-9a-z.]*( ; [^;@]+)?$")
         for file in REQUIREMENTS:
-            for line in file.read_text().splitlines():
-                if line and not line.lstrip().startswith("#"):
-                    self.assertRegex(line, pin, file.name)
-                self.assertNotIn("://", line, file.name)
+            for line in lines(file):
+                self.assertRegex(line, pin, file.name)
+            self.assertNotIn("://", file.read_text(), file.name)
+
+    def test_of_the_image_are_held_by_hashes_and_have_nothing_to_test_with(
+        self,
+    ) -> None:
+        image = (ROOT / "Dockerfile").read_text()
+        used = re.findall(r"-r (requirements[a-z-]*\.txt)", image)
+        self.assertIn("requirements-production.txt", used)
+        self.assertIn("--require-hashes", image)
+        for name in used:
+            text = (ROOT / name).read_text()
+            for line in lines(ROOT / name):
+                self.assertIn(f"{line} \\\n    --hash=sha256:", text, name)
+            for package in ("flask", "hypothesis", "time-machine", "pytest"):
+                self.assertNotIn(package, pins(ROOT / name))
 
     def test_pin_every_dependency_of_their_group(self) -> None:
         project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-        for group, dependencies in project["dependency-groups"].items():
+        groups = project["dependency-groups"]
+        for group in groups:
             suffix = "" if group == "run" else f"-{group}"
             pinned = pins(ROOT / f"requirements{suffix}.txt")
-            for dependency in dependencies:
+            for dependency in dependencies_of(groups, group):
                 name = re.split(r"[^A-Za-z0-9.-]", dependency)[0]
                 self.assertIn(name, pinned, f"run make lock: {group}")
 
