@@ -63,9 +63,7 @@ def own_wrongs() -> list[str]:
     with read_snapshot():
         found = [f"books: {finding}" for finding in reconciliation.verify()]
     alarms = Alarm.objects.exclude(kind=Alarm.Kind.NEEDS_REVIEW)
-    return found + [
-        f"alarm: {a.kind} of {a.subject}: {a.detail}" for a in alarms
-    ]
+    return found + [f"alarm: {a.kind} of {a.subject}: {a.detail}" for a in alarms]
 
 
 def review_all(paid: set[str], **only: Any) -> int:
