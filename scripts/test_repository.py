@@ -104,6 +104,19 @@ class RequirementsTest(unittest.TestCase):
         self.assertEqual(black["additional_dependencies"], [f"black=={version}"])
 
 
+class ContinuousIntegrationTest(unittest.TestCase):
+    def test_runs_the_two_lines_of_the_specification_and_the_commands_of_all(
+        self,
+    ) -> None:
+        text = (ROOT / ".ci" / "run").read_text()
+        readme = (ROOT / "README.md").read_text()
+        for line in ("pip install -r requirements.txt", "manage.py test wallets -v2"):
+            self.assertIn(line, readme)
+            self.assertIn(line, text)
+        for command in ("two_lines", "make check", "make test"):
+            self.assertIn(f"{command} || verdict=1\n", text)
+
+
 class MakefileTest(unittest.TestCase):
     def test_helps_with_every_target_and_has_no_file_targets(self) -> None:
         text = (ROOT / "Makefile").read_text()

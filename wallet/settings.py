@@ -104,6 +104,8 @@ TEMPLATES = [
 # MySQL and MariaDB have no partial indexes; the models carry full ones beside them.
 SILENCED_SYSTEM_CHECKS = ["models.W037"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+# `manage.py test` leaves out what is slow; a name, because nothing else needs the tests.
+TEST_RUNNER = "wallets.tests.runner.Runner"
 
 AUTHENTICATION_BACKENDS = ["wallets.utils.login_limit.LimitedBackend"]
 AUTH_PASSWORD_VALIDATORS = [

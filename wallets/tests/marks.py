@@ -1,23 +1,32 @@
-"""Marks for pytest. Under Django's own runner, which needs no pytest, they mean nothing."""
+"""Marks of tests, for Django's runner and for pytest alike. Only the latter needs pytest."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
+from django.test import tag
+
+SLOW = "slow"
+
 try:
     import pytest
 except ImportError:
 
-    def slow(test: Any) -> Any:
+    def _unmarked(test: Any) -> Any:
         return test
 
     def timeout(_seconds: float) -> Callable[[Any], Any]:
-        return slow
+        return _unmarked
 
-    every_database = slow
+    _slow = every_database = _unmarked
 else:
-    slow = pytest.mark.slow
+    _slow = pytest.mark.slow
     # No database test case, but with processes that use the database of the settings.
     every_database = pytest.mark.every_database
     timeout = pytest.mark.timeout
+
+
+def slow(test: Any) -> Any:
+    """More than a second or two: `manage.py test wallets` leaves it out."""
+    return tag(SLOW)(_slow(test))

@@ -10,6 +10,7 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
+from types import ModuleType
 from unittest import mock
 
 import environ
@@ -62,6 +63,8 @@ class DatabaseFromEnvTest(SimpleTestCase):
         self.assertEqual(found["NAME"], str(BASE / "db.sqlite3"))
         self.assertEqual(found["OPTIONS"]["transaction_mode"], "IMMEDIATE")
 
+    # Settings are read without the driver: only the tests on MySQL itself need one.
+    @mock.patch.dict(sys.modules, {"MySQLdb": ModuleType("MySQLdb")})
     def test_takes_the_parts_that_the_specification_names(self):
         found = self.database(
             DB_ENGINE="django.db.backends.mysql",

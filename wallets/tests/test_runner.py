@@ -1,0 +1,111 @@
+"""`manage.py test`: what it leaves out, what it runs when asked, and what it says."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+from collections.abc import Iterator
+from pathlib import Path
+
+from django.test import SimpleTestCase
+
+from wallets.tests.runner import Runner
+
+ROOT = Path(__file__).resolve().parents[2]
+SAMPLE = """
+from django.test import SimpleTestCase
+from wallets.tests import marks
+
+class SampleTest(SimpleTestCase):
+    def test_quick(self): pass
+    @marks.slow
+    def test_slow(self): pass
+
+@marks.slow
+class SlowTest(SimpleTestCase):
+    def test_all_of_it(self): pass
+"""
+QUICK, SLOW, ALL_SLOW = "test_quick", "test_slow", "test_all_of_it"
+LAST_LINE = "2 slow tests were left out; `make test` runs them."
+
+
+class RunnerTest(SimpleTestCase):
+    @classmethod
+    def setUpClass(cls) -> None:
+        super().setUpClass()
+        folder = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(folder.cleanup)
+        cls.path = folder.name
+        # A name of its own: what one process has imported stays.
+        cls.package = f"sample_{os.getpid()}"
+        (Path(folder.name) / cls.package).mkdir()
+        (Path(folder.name) / cls.package / "__init__.py").touch()
+        (Path(folder.name) / cls.package / "test_sample.py").write_text(SAMPLE)
+        sys.path.insert(0, folder.name)
+        cls.addClassCleanup(sys.path.remove, folder.name)
+
+    def found(self, label: str, **options: object) -> set[str]:
+        """The names of the tests that it would run for this label."""
+
+        def names(suite: unittest.TestSuite) -> Iterator[str]:
+            for test in suite:
+                if isinstance(test, unittest.TestSuite):
+                    yield from names(test)
+                else:
+                    yield test.id().rpartition(".")[2]
+
+        return set(names(Runner(verbosity=0, **options).build_suite([label])))
+
+    def run_it(self, *arguments: str) -> list[str]:
+        """The lines of a run in a process of its own."""
+        done = subprocess.run(
+            [sys.executable, "manage.py", "test", *arguments],
+            cwd=ROOT,
+            env={"PATH": os.environ["PATH"], "PYTHONPATH": self.path},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.assertEqual(done.returncode, 0, done.stdout)
+        return done.stdout.strip().splitlines()
+
+    def test_leaves_out_what_is_slow_and_only_found(self) -> None:
+        for label in (self.package, f"{self.path}/{self.package}"):
+            with self.subTest(label):
+                self.assertEqual(self.found(label), {QUICK})
+
+    def test_runs_what_is_named(self) -> None:
+        module = f"{self.package}.test_sample"
+        for label, tests in {
+            module: {QUICK, SLOW, ALL_SLOW},
+            f"{module}.SampleTest": {QUICK, SLOW},
+            f"{module}.SampleTest.test_slow": {SLOW},
+            f"{module}.SlowTest": {ALL_SLOW},
+        }.items():
+            with self.subTest(label):
+                self.assertEqual(self.found(label), tests)
+
+    def test_runs_all_that_is_asked_for_by_an_option(self) -> None:
+        self.assertEqual(self.found(self.package, slow=True), {QUICK, SLOW, ALL_SLOW})
+        self.assertEqual(self.found(self.package, tags=["slow"]), {SLOW, ALL_SLOW})
+
+    def test_leaves_out_other_tags_as_before(self) -> None:
+        self.assertEqual(self.found(self.package, exclude_tags=["odd"]), {QUICK})
+        self.assertEqual(
+            self.found(self.package, exclude_tags=["slow"], slow=True), {QUICK}
+        )
+
+    def test_says_at_last_how_many_it_left_out_and_who_runs_them(self) -> None:
+        self.assertEqual(self.run_it(self.package, "-v2")[-1], LAST_LINE)
+
+    def test_says_nothing_when_it_left_out_nothing(self) -> None:
+        lines = self.run_it(self.package, "--slow")
+        self.assertNotIn("left out", "\n".join(lines))
+
+    def test_runs_the_specifications_classes_and_tests_by_their_names(self) -> None:
+        label, test = "wallets.tests.WithdrawalServiceTest", "test_execute_success"
+        self.assertIn(test, self.found(label))
+        self.assertEqual(self.found(f"{label}.{test}"), {test})
