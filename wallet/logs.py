@@ -20,6 +20,7 @@ from structlog.typing import EventDict, Processor
 EXTRA = (
     *("withdrawal_id", "attempt", "state", "actor"),
     *("method", "path", "status", "ms", "request_id"),
+    *("subject", "user_id", "address"),
 )
 # Texts of exceptions, as some libraries hand them in.
 _TEXTS = ("error", "exception", "reason")
@@ -35,6 +36,8 @@ LOGGERS: dict[str, dict[str, Any]] = {
     # Each request has a line of its own, with its id and without what it asked for.
     "django.request": {"level": "ERROR"},
     "django.server": {"level": "CRITICAL"},
+    # It quotes the names that are tried; a login has a line of ours.
+    "axes": {"level": "ERROR"},
     # It quotes what it refuses, as an error of ours; the request's line has the status.
     "django.security": {"level": "CRITICAL"},
     **{

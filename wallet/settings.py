@@ -14,6 +14,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from wallet.brokers import broker_settings
 from wallet.databases import database_from_env
+from wallet.logins import *  # noqa: F403
 from wallet.logs import logging_config
 from wallet.rest import REST_FRAMEWORK, SPECTACULAR_SETTINGS  # noqa: F401
 from wallet.secret_key import beside, made_key
@@ -48,6 +49,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "axes",
     "django_structlog",
     "rest_framework",
     "drf_spectacular",
@@ -73,6 +75,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "wallets.views.middleware.PageUsers",
     "wallets.views.middleware.PageMessages",
+    "wallets.views.login.known_devices",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 
@@ -107,16 +110,8 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # `manage.py test` leaves out what is slow; a name, because nothing else needs the tests.
 TEST_RUNNER = "wallets.tests.runner.Runner"
 
-AUTHENTICATION_BACKENDS = ["wallets.utils.login_limit.LimitedBackend"]
-AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": f"django.contrib.auth.password_validation.{name}"}
-    for name in (
-        "UserAttributeSimilarityValidator",
-        "MinimumLengthValidator",
-        "CommonPasswordValidator",
-        "NumericPasswordValidator",
-    )
-]
+# Our own proxies in front of the service that add to X-Forwarded-For.
+PROXY_COUNT = env.int("PROXY_COUNT", default=0)
 
 LANGUAGE_CODE = "en-us"
 USE_I18N = False

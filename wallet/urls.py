@@ -4,12 +4,14 @@ from django.conf import settings
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 
+from wallets.views.login import BoundedAdminLogin
 from wallets.views.metrics import metrics
 
 urlpatterns: list[URLPattern | URLResolver] = [path("", include("wallets.urls"))]
 if settings.ADMIN_ENABLED:
     admin.site.site_title = admin.site.site_header = "Wallet Service"
     admin.site.index_title = "Look at anything"
+    admin.site.login_form = BoundedAdminLogin
     # Where "View site" leads.
     admin.site.site_url = "/console/" if settings.CONSOLE_ENABLED else None
     urlpatterns += [path("admin/", admin.site.urls)]

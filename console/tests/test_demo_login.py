@@ -7,7 +7,6 @@ from pathlib import Path
 from unittest import mock
 
 from django.conf import settings
-from django.contrib.auth import authenticate
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.db import connection
@@ -32,7 +31,10 @@ class DemoLoginTest(TestCase):
 
     def test_can_log_in_and_act(self):
         username, password = self.call()
-        user = authenticate(username=username, password=password)
+        form = {"username": username, "password": password}
+        answer = self.client.post("/console/login", form, HTTP_HOST="localhost")
+        self.assertEqual(answer.status_code, 302)
+        user = User.objects.get(username=username)
         self.assertTrue(user.is_staff)
         self.assertTrue(user.has_perm(OPERATE))
         self.assertFalse(user.is_superuser)

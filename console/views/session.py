@@ -4,26 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib.auth.forms import AuthenticationForm
 from django.contrib.auth.models import User
 from django.contrib.auth.views import LoginView, LogoutView
-from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 
-from wallets.utils import login_limit
+from wallets.views.login import BoundedLogin
 
 
-class StaffForm(AuthenticationForm):
+class StaffForm(BoundedLogin):
     """Username and password of a member of staff."""
-
-    def get_invalid_login_error(self) -> ValidationError:
-        if login_limit.is_locked(self.request, self.cleaned_data.get("username")):
-            minutes = login_limit.PAUSE_SECONDS // 60
-            return ValidationError(
-                f"Too many wrong passwords. Try again in {minutes} minutes.",
-                code="locked",
-            )
-        return super().get_invalid_login_error()
 
     def confirm_login_allowed(self, user: User) -> None:
         super().confirm_login_allowed(user)

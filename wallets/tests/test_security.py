@@ -1,10 +1,12 @@
 """What browsers and guessers are told."""
 
-from django.contrib.auth import authenticate
+from unittest import mock
+
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.http import HttpResponse
-from django.test import RequestFactory, TestCase
+from django.test import Client, RequestFactory, TestCase, override_settings
 
 from wallets.tests.base import quick_passwords
 from wallets.utils import login_limit
@@ -51,32 +53,108 @@ class HeadersTest(TestCase):
 
 @quick_passwords
 class LoginLimitTest(TestCase):
+    """On the pages where people log in: the admin's here, the console's in its own tests."""
+
     def setUp(self):
         cache.clear()
-        User.objects.create_user("oscar", password="right")
+        self.oscar = User.objects.create_superuser("oscar", password="right")
 
-    def log_in(self, password, username="oscar", address="10.0.0.1"):
-        request = RequestFactory().post("/", REMOTE_ADDR=address)
-        return authenticate(request, username=username, password=password)
+    def log_in(self, password, username="oscar", client=None, **options):
+        client = client or Client()
+        return client.post(
+            "/admin/login/", {"username": username, "password": password}, **options
+        )
 
-    def fail(self, times):
+    def is_in(self, answer):
+        return answer.status_code == 302
+
+    def fail(self, times, client=None, **options):
         for _ in range(times):
-            self.assertIsNone(self.log_in("wrong"))
+            answer = self.log_in("wrong", client=client, **options)
+            self.assertContains(answer, "a name waits for 5 minutes")
 
     def test_makes_a_guesser_wait_even_with_the_right_password(self):
-        self.fail(login_limit.ALLOWED_FAILURES)
-        self.assertIsNone(self.log_in("right"))
+        self.fail(settings.AXES_FAILURE_LIMIT)
+        self.assertFalse(self.is_in(self.log_in("right")))
 
-    def test_lets_others_in_meanwhile(self):
-        self.fail(login_limit.ALLOWED_FAILURES)
-        self.assertIsNotNone(self.log_in("right", address="10.0.0.2"))
+    def test_makes_a_guesser_wait_who_has_many_addresses(self):
+        for n in range(settings.AXES_FAILURE_LIMIT):
+            self.fail(1, REMOTE_ADDR=f"10.0.0.{n}", HTTP_USER_AGENT=f"browser {n}")
+        self.assertFalse(self.is_in(self.log_in("right", REMOTE_ADDR="10.0.1.1")))
+
+    def test_locks_nobody_out_who_has_logged_in_there_before(self):
+        home = Client()
+        self.assertTrue(self.is_in(self.log_in("right", client=home)))
+        home.get("/admin/")
+        del home.cookies["sessionid"]
+        self.fail(3 * settings.AXES_FAILURE_LIMIT)
+        self.assertTrue(self.is_in(self.log_in("right", client=home)))
+
+    def test_makes_a_known_browser_wait_too_when_it_guesses(self):
+        home = Client()
+        self.log_in("right", client=home)
+        del home.cookies["sessionid"]
+        self.fail(2 * settings.AXES_FAILURE_LIMIT, client=home)
+        self.assertFalse(self.is_in(self.log_in("right", client=home)))
+
+    def test_knows_a_browser_for_one_name_only(self):
+        home = Client()
+        self.log_in("right", client=home)
+        del home.cookies["sessionid"]
+        User.objects.create_superuser("olga", password="right")
+        self.fail(settings.AXES_FAILURE_LIMIT, username="olga")
+        self.assertFalse(self.is_in(self.log_in("right", "olga", client=home)))
+
+    def test_believes_no_cookie_that_it_did_not_sign(self):
+        forger = Client()
+        forger.cookies[login_limit.COOKIE] = "oscar:1:signature"
+        self.fail(settings.AXES_FAILURE_LIMIT)
+        self.assertFalse(self.is_in(self.log_in("right", client=forger)))
 
     def test_forgets_wrong_passwords_after_the_right_one(self):
         for _ in range(2):
-            self.fail(login_limit.ALLOWED_FAILURES - 1)
-            self.assertIsNotNone(self.log_in("right"))
+            self.fail(settings.AXES_FAILURE_LIMIT - 1)
+            self.assertTrue(self.is_in(self.log_in("right")))
 
-    def test_takes_any_text_for_a_name(self):
-        for name in (None, "", "\ud800", "x" * 10_000):
-            with self.subTest(name=repr(name)[:20]):
-                self.assertFalse(login_limit.is_locked(None, name))
+    def test_hashes_one_password_at_a_time(self):
+        with login_limit.turn() as first:
+            with mock.patch.object(login_limit, "TURN_SECONDS", 0):
+                answer = self.log_in("right")
+            self.assertTrue(first)
+        self.assertContains(answer, "Too many logins at this moment")
+        self.assertTrue(self.is_in(self.log_in("right")))
+
+    def test_refuses_at_once_whom_it_cannot_let_wait(self):
+        with login_limit.turn():
+            login_limit._waiting.acquire()
+            try:
+                with mock.patch.object(login_limit, "_locks") as locks:
+                    self.assertContains(self.log_in("right"), "Too many logins")
+                locks.assert_not_called()
+            finally:
+                login_limit._waiting.release()
+
+    def test_records_who_came_from_where_and_no_name_that_was_tried(self):
+        with self.assertLogs("wallets.views.login", "INFO") as logs:
+            self.log_in("wrong", REMOTE_ADDR="10.0.0.9")
+            self.log_in("my password", username="my password")
+            self.log_in("right")
+        told = [(r.getMessage(), r.user_id, r.address) for r in logs.records]
+        self.assertEqual(
+            told,
+            [
+                ("login failed", self.oscar.pk, "10.0.0.9"),
+                ("login failed", None, "127.0.0.1"),
+                ("login", self.oscar.pk, "127.0.0.1"),
+            ],
+        )
+
+    def test_believes_as_many_forwarders_as_are_ours(self):
+        for count, expected in ((0, "10.0.0.1"), (1, "3.3.3.3"), (2, "2.2.2.2")):
+            request = RequestFactory().get(
+                "/",
+                REMOTE_ADDR="10.0.0.1",
+                HTTP_X_FORWARDED_FOR="1.1.1.1, 2.2.2.2,3.3.3.3",
+            )
+            with override_settings(PROXY_COUNT=count):
+                self.assertEqual(login_limit.address_of(request), expected)

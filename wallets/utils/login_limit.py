@@ -1,56 +1,120 @@
-"""Slows down who guesses passwords: a few wrong ones, then a pause.
+"""Logins: nobody may guess a password, and nobody may lock an operator out by guessing.
 
-Counted for each name and address in the cache, which is each process's own unless a
-shared one is configured: a brake, not a wall.
+Note [Known devices]: five wrong passwords within five minutes make a *name* wait, wherever
+they come from: many addresses do not help a guesser, and a proxy's shared address harms
+nobody. A browser in which this name has logged in before is known by a signed cookie, and
+does not wait for what others guess; it has five wrong passwords of its own. (The rule is
+the one that OWASP describes as device cookies; `axes` keeps the count in the database.)
+
+A password is hashed by one login at a time on this machine: hashing is slow on purpose,
+and must not be what deposits wait for.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
 from typing import Any
 
-from django.contrib.auth.backends import ModelBackend
-from django.contrib.auth.models import User
+from django.conf import settings
 from django.core.cache import cache
-from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 
-ALLOWED_FAILURES = 5
-PAUSE_SECONDS = 300
+from wallets.utils import clock
+
+COOKIE = "known_device"
+COOKIE_SECONDS = 365 * 86400
+_SALT = "wallets.known_device"
+
+# One is being hashed, one waits; whoever comes then is told to come again.
+MAX_WAITING = 2
+TURN_SECONDS = 2.0
+_waiting = threading.BoundedSemaphore(MAX_WAITING)
 
 
-class LimitedBackend(ModelBackend):
-    """Django's users, with a limit on wrong passwords; admin and console share it."""
+@contextlib.contextmanager
+def turn() -> Iterator[bool]:
+    """Take the machine's one turn to hash a password; False if there is none to be had."""
+    if not _waiting.acquire(blocking=False):
+        yield False
+        return
+    path = os.path.join(tempfile.gettempdir(), f"wallet-login-{os.getuid()}.lock")
+    try:
+        file = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o600)
+        try:
+            yield _locks(file)
+        finally:
+            os.close(file)
+    finally:
+        _waiting.release()
 
-    def authenticate(
-        self,
-        request: HttpRequest | None,
-        username: str | None = None,
-        password: str | None = None,
-        **kwargs: Any,
-    ) -> User | None:
-        """Return the user whose password this is.
 
-        :raises PermissionDenied: too many wrong ones lately; the right one, too, waits.
-        """
-        if is_locked(request, username):
-            raise PermissionDenied
-        user = super().authenticate(request, username, password, **kwargs)
-        key = _key(request, username)
-        if user is None:
-            cache.add(key, 0, PAUSE_SECONDS)
-            cache.incr(key)
+def _locks(file: int) -> bool:
+    ends = clock.elapsed() + TURN_SECONDS
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if clock.elapsed() >= ends:
+                return False
+            time.sleep(0.05)
         else:
-            cache.delete(key)
-        return user
+            return True
 
 
-def is_locked(request: HttpRequest | None, username: str | None) -> bool:
-    """Whether this name has failed too often from this address lately."""
-    return int(cache.get(_key(request, username), 0)) >= ALLOWED_FAILURES
+def address_of(request: HttpRequest) -> str:
+    """Return the client's address, for the record.
+
+    Behind PROXY_COUNT proxies of ours it is what the outermost of them has seen; a client
+    can write whatever it likes to the left of that.
+    """
+    hops = request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")
+    if 0 < settings.PROXY_COUNT <= len(hops) and hops[0]:
+        return hops[-settings.PROXY_COUNT].strip()[:45]
+    return str(request.META.get("REMOTE_ADDR", ""))
 
 
-def _key(request: HttpRequest | None, username: str | None) -> str:
-    address = request.META.get("REMOTE_ADDR", "") if request else ""
-    text = f"{address} {username or ''}"
-    return "login:" + hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+def remember_device(response: HttpResponseBase, username: str) -> None:
+    """Let this browser be known as one in which the name has logged in."""
+    response.set_signed_cookie(
+        COOKIE,
+        username,
+        salt=_SALT,
+        max_age=COOKIE_SECONDS,
+        httponly=True,
+        samesite="Lax",
+        secure=settings.SESSION_COOKIE_SECURE,
+    )
+
+
+def is_known_device(
+    request: HttpRequest, credentials: dict[str, Any] | None = None
+) -> bool:
+    """Whether this name has logged in from this browser, and has not failed too often there."""
+    username = (credentials or {}).get("username")
+    known = request.get_signed_cookie(
+        COOKIE, default=None, salt=_SALT, max_age=COOKIE_SECONDS
+    )
+    if known is None or known != username:
+        return False
+    return int(cache.get(_key(request), 0)) < settings.AXES_FAILURE_LIMIT
+
+
+def count_failure(request: HttpRequest) -> None:
+    """Count a wrong password of a known device."""
+    if COOKIE in request.COOKIES:
+        pause = settings.AXES_COOLOFF_TIME.total_seconds()
+        cache.add(_key(request), 0, pause)
+        cache.incr(_key(request))
+
+
+def _key(request: HttpRequest) -> str:
+    cookie = request.COOKIES.get(COOKIE, "")
+    return "login:" + hashlib.sha256(cookie.encode("utf-8", "replace")).hexdigest()

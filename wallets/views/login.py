@@ -1,0 +1,92 @@
+"""What the login forms of console and admin share: a bound, a record, a known device."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from django.conf import settings
+from django.contrib.admin.forms import AdminAuthenticationForm
+from django.contrib.auth.forms import AuthenticationForm
+from django.contrib.auth.models import User
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+
+from wallets.utils import login_limit
+
+logger = logging.getLogger(__name__)
+
+
+class BoundedLogin(AuthenticationForm):
+    """Username and password: hashed one at a time, recorded with the user's id and address.
+
+    A name that was tried and does not exist is not recorded: people type passwords there.
+    """
+
+    request: HttpRequest
+
+    def clean(self) -> dict[str, Any]:
+        with login_limit.turn() as ours:
+            if not ours:
+                raise ValidationError(
+                    "Too many logins at this moment. Try again in a few seconds.",
+                    code="busy",
+                )
+            try:
+                cleaned = super().clean()
+            except ValidationError:
+                login_limit.count_failure(self.request)
+                self._record(False)
+                raise
+        self._record(True)
+        self.request.logged_in = self.get_user()  # type: ignore[attr-defined]
+        return cleaned
+
+    def get_invalid_login_error(self) -> ValidationError:
+        """The same for a wrong password, an unknown name, and a name that has to wait.
+
+        Who has an account is nobody's business; that one may have to wait is everybody's.
+        """
+        minutes = settings.AXES_COOLOFF_TIME.total_seconds() / 60
+        return ValidationError(
+            "Please enter a correct username and password. After "
+            f"{settings.AXES_FAILURE_LIMIT} wrong ones a name waits for {minutes:g} "
+            "minutes.",
+            code="invalid_login",
+        )
+
+    def _record(self, succeeded: bool) -> None:
+        name = self.cleaned_data.get("username")
+        user_id = User.objects.filter(username=name).values_list("pk", flat=True)
+        logger.log(
+            logging.INFO if succeeded else logging.WARNING,
+            "login" if succeeded else "login failed",
+            extra={
+                "user_id": user_id.first(),
+                "address": login_limit.address_of(self.request),
+            },
+        )
+
+
+class BoundedAdminLogin(BoundedLogin, AdminAuthenticationForm):
+    """The same for the admin."""
+
+    def get_invalid_login_error(self) -> ValidationError:
+        return BoundedLogin.get_invalid_login_error(self)
+
+
+def known_devices(
+    get_response: Callable[[HttpRequest], HttpResponseBase],
+) -> Callable[[HttpRequest], HttpResponseBase]:
+    """Remember the browser in which somebody has just logged in."""
+
+    def middleware(request: HttpRequest) -> HttpResponseBase:
+        response = get_response(request)
+        user = getattr(request, "logged_in", None)
+        if user is not None:
+            login_limit.remember_device(response, user.get_username())
+        return response
+
+    return middleware
