@@ -38,6 +38,15 @@ class ResolverTestCase(WalletTestCase):
         patch.start()
         self.addCleanup(patch.stop)
 
+    def take_up(self, withdrawal: Transaction, unknown: bool) -> None:
+        """Claim it, and call the bank, or die before that."""
+        if unknown:
+            WithdrawalService.execute(withdrawal.pk, bank=self.bank, now=self.now)
+        else:
+            rows = Transaction.objects.filter(pk=withdrawal.pk)
+            for sending in payout.claim(rows, limit=1, now=self.now).sendings:
+                self.bank.pay(sending.payment)
+
     def unknown(self, does: Does = Does.LOSE) -> Transaction:
         """A withdrawal whose sender got no answer."""
         withdrawal = self.due_withdrawal(100)
