@@ -132,8 +132,8 @@ TIME_GUARDS = (
     Guard(
         "nobody is called for a clock's step",
         _STEP,
-        "        and moment.waited_since(attempt, waits.SENT) >= patience\n",
-        "",
+        "return agrees and moment.waited_since(attempt, waits.SENT) >= patience",
+        "return agrees",
         "test_clock_steps.py::SteppedClockTest",
     ),
     Guard(

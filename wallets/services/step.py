@@ -72,13 +72,13 @@ def until_lease_ends(
 
 def too_long_unknown(attempt: Attempt, withdrawal: Transaction, moment: Moment) -> bool:
     """Whether it is time to call an operator, by both clocks: nobody is called for a step."""
-    since = withdrawal.unknown_since
+    if withdrawal.unknown_since is None:
+        return False
     patience: float = settings.WITHDRAWAL_REVIEW_AFTER
-    return (
-        since is not None
-        and (moment.now - since).total_seconds() >= patience
-        and moment.waited_since(attempt, waits.SENT) >= patience
-    )
+    by_database = (moment.now - withdrawal.unknown_since).total_seconds()
+    # Before it began: that clock was set back, and says nothing.
+    agrees = by_database >= patience or by_database < 0
+    return agrees and moment.waited_since(attempt, waits.SENT) >= patience
 
 
 def _age(attempt: Attempt, moment: Moment) -> float:

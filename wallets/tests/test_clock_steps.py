@@ -129,6 +129,19 @@ class SteppedClockTest(ResolverTestCase):
         self.assertEqual(self.resolve(TICK, PAID), 1)
         self.assert_state(withdrawal, State.COMPLETED)
 
+    def test_calls_an_operator_in_time_whatever_the_clock_shows(self):
+        """Not at once for a step forward, and not a day late for one back."""
+        patience = settings.WITHDRAWAL_REVIEW_AFTER
+        for step in STEPS:
+            withdrawal = self.unknown()
+            late = -min(0.0, step) if step == -5 * MINUTE else 0.0
+            silent = mock.patch.object(self.bank, "look_up", return_value=TROUBLE)
+            with self.subTest(step=step), silent:
+                self.resolve(patience - 1, database=step)
+                self.assert_state(withdrawal, State.UNKNOWN)
+                self.resolve(patience + late + 1100, database=step)
+                self.assert_state(withdrawal, State.NEEDS_REVIEW)
+
     def test_leaves_plans_alone_that_can_be_its_own(self):
         withdrawal = self.unknown()
         attempt = withdrawal.attempts.get()
