@@ -31,10 +31,11 @@ def report(
     detail = " ".join(part for part in (note, type(error).__name__, words) if part)
 
     def work() -> None:
-        known = Transaction.objects.filter(pk=withdrawal_id).exists()
+        rows = Transaction.objects.filter(pk=withdrawal_id or 0)
         raise_alarm(
             Alarm.Kind.DAMAGED_ROWS,
-            Transaction(pk=withdrawal_id) if known else None,
+            # Not read: it may be the row that cannot be.
+            Transaction(pk=withdrawal_id) if rows.exists() else None,
             subject=subject,
             detail=detail[:MAX_DETAIL],
         )

@@ -128,7 +128,7 @@ def _plan_next_check(
     answer: Answer, attempt: Attempt, abilities: Abilities, asked: Moment, told: Moment
 ) -> None:
     """Look again later; "not found" counts only when it can be believed, and in a row."""
-    known = waits.observed(attempt.waits, clock=told.clock, elapsed=told.elapsed)
+    known = told.observed(attempt)
     not_found_count = 0
     wait = check_delay(attempt.checks).total_seconds()
     if _counts(answer, attempt, abilities, asked, told):

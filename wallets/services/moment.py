@@ -33,6 +33,14 @@ class Moment:
             attempt.waits, event, clock=self.clock, elapsed=self.elapsed
         )
 
+    def observed(self, attempt: Attempt) -> waits.Waits:
+        """What is known of the attempt's waits, with what this clock knows now."""
+        return waits.observed(attempt.waits, clock=self.clock, elapsed=self.elapsed)
+
+    def begun_again(self, attempt: Attempt) -> waits.Waits:
+        """The same, when the attempt is about to be sent once more."""
+        return waits.begun_again(attempt.waits, clock=self.clock, elapsed=self.elapsed)
+
     def age(self, since: datetime, waited: float) -> float:
         """Seconds that may have passed since: the most that any of the clocks says.
 

@@ -12,7 +12,7 @@ from wallets.errors import DamagedRows
 from wallets.models.attempt import Attempt
 from wallets.models.states import Event, State
 from wallets.models.transaction import Transaction
-from wallets.services import look_up, outcome, payout, transition, waits
+from wallets.services import look_up, outcome, payout, transition
 from wallets.services.moment import Moment
 from wallets.services.outcome import Locked
 from wallets.services.step import (
@@ -35,8 +35,9 @@ _HELD = (State.SENDING, State.UNKNOWN, State.NEEDS_REVIEW)
 def due(now: datetime) -> QuerySet[Attempt]:
     """Attempts whose check is due; and those whose plan no clock of today has made."""
     planned_by_another_clock = Q(next_check_at__gt=now + look_up.longest_plan())
+    # "IN": Django leaves the value of a plain truth out, and SQLite then every index.
     return Attempt.objects.filter(
-        Q(next_check_at__lte=now) | planned_by_another_clock, open=True
+        Q(next_check_at__lte=now) | planned_by_another_clock, open__in=[True]
     )
 
 
@@ -127,12 +128,11 @@ def _prepare(
     """Commit what is about to be done: the next look, the new lease, or the alarm."""
     now = taken.now
     lease_end = now + timedelta(seconds=settings.WITHDRAWAL_LEASE)
-    this_clock = {"clock": taken.clock, "elapsed": taken.elapsed}
     changes: dict[str, Any] = {
         "outcome": Attempt.Outcome.UNKNOWN,
         "checks": attempt.checks + 1,
         "next_check_at": lease_end,
-        "waits": waits.observed(attempt.waits, **this_clock),
+        "waits": taken.observed(attempt),
     }
     if step is Step.LEAVE:
         left = until_lease_ends(attempt, withdrawal, taken)
@@ -151,7 +151,7 @@ def _prepare(
             "not_found_count": 0,
             "last_sent_at": now,
             "lease_expires_at": lease_end,
-            "waits": waits.begun_again(attempt.waits, **this_clock),
+            "waits": taken.begun_again(attempt),
         }
     elif step is Step.REVIEW or (
         step is Step.WAIT and too_long_unknown(attempt, withdrawal, taken)

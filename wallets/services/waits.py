@@ -26,7 +26,8 @@ from typing import Any
 # What is remembered of one event: processes come and go, the row must not grow.
 MAX_CLOCKS = 20
 
-# The events. A payment is sent, and perhaps sent again; "not found" is said first.
+# The events: the lease of the last send began; that of the first, if it was sent again;
+# a "not found" that counts was recorded, and nothing else since.
 SENT = "sent"
 FIRST_SENT = "first_sent"
 NOT_FOUND = "not_found"
@@ -49,10 +50,10 @@ def waited_since(waits: Any, event: str, *, clock: str, elapsed: float) -> float
 
 
 def begun(*, clock: str, elapsed: float) -> Waits:
-    """What is known of an attempt that is about to be sent, from this moment on.
+    """What is known of an attempt whose lease begins now, or began a moment ago.
 
-    Taken before the first byte can leave, it would say too much of a payment that leaves
-    later: whoever uses it adds how long a sender may take (its lease).
+    Its first byte may leave later, within the lease: whoever must know how long nothing
+    can have been sent adds the lease to what it waits for.
     """
     return {SENT: {clock: [0.0, elapsed]}}
 
