@@ -25,7 +25,7 @@ def _refund_on_unknown() -> None:
 def _no_quiet_period() -> None:
     from wallets.services import belief
 
-    belief.quiet_period = lambda abilities: 0.0
+    belief.quiet_period = belief.distance = lambda abilities: 0.0
 
 
 def _no_lease() -> None:
