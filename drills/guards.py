@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from drills.guard import POSTGRESQL, Guard
 from drills.guards_bank import BANK_GUARDS
+from drills.guards_time import TIME_GUARDS
 
 _DB = "wallets/utils/db.py"
 _PAYOUT = "wallets/services/payout.py"
-_RESOLVER = "wallets/services/resolver.py"
 
 GUARDS = (
     *BANK_GUARDS,
+    *TIME_GUARDS,
     # --- concurrency ---
     Guard(
         "row lock",
@@ -51,10 +52,10 @@ GUARDS = (
     ),
     Guard(
         "one damaged wallet stops nobody else",
-        _DB,
-        "DAMAGED = (DataError, IntegrityError, LostRace)",
-        "DAMAGED = ()",
-        "test_drain.py::DamagedWalletTest",
+        "wallets/utils/damaged.py",
+        "    *(DataError, IntegrityError, LostRace),\n",
+        "",
+        "test_drain.py::DamagedWalletTest test_damaged_rows.py",
     ),
     Guard(
         "own COMMIT recognised by a claim",
@@ -129,78 +130,6 @@ GUARDS = (
         "        next_check_at=lease_expires_at,\n",
         "        next_check_at=now,\n",
         "test_resolver.py::LeaseTest",
-    ),
-    Guard(
-        "quiet period",
-        _RESOLVER,
-        "return attempt.last_sent_at + timedelta(seconds=quiet)",
-        "return attempt.last_sent_at",
-        "test_resolver.py::QuietPeriodTest test_stateful.py",
-    ),
-    Guard(
-        "quiet period covers the bank's booking time",
-        _RESOLVER,
-        "longest + abilities.booking_time)",
-        "longest)",
-        "test_resolver.py::QuietPeriodTest",
-    ),
-    Guard(
-        "second 'not found'",
-        _RESOLVER,
-        "answer.outcome is Outcome.NOT_FOUND and believable"
-        " and attempt.not_found_count:",
-        "answer.outcome is Outcome.NOT_FOUND and believable:",
-        "test_resolver.py::LookUpTest",
-    ),
-    Guard(
-        "a look-up is as old as its question",
-        _RESOLVER,
-        "        event = _event_of(answer,",
-        "        object.__setattr__(check, 'taken_at', now)\n"
-        "        event = _event_of(answer,",
-        "test_resolver.py::LookUpTest",
-    ),
-    Guard(
-        "overtaken look-ups are dropped",
-        _RESOLVER,
-        "        if attempt.checks != check.attempt.checks:\n",
-        "        if False:\n",
-        "test_resolver.py::TwoResolversTest",
-    ),
-    Guard(
-        "re-send only to a bank that dedupes",
-        _RESOLVER,
-        "if abilities.dedupes and now + margin < remembers_until:",
-        "if True:",
-        "test_resolver.py::BareBankTest",
-    ),
-    Guard(
-        "dedupe window",
-        _RESOLVER,
-        "if abilities.dedupes and now + margin < remembers_until:",
-        "if abilities.dedupes:",
-        "test_resolver.py::ResendTest test_stateful.py",
-    ),
-    Guard(
-        "an operator is called for a bank that stays silent",
-        _RESOLVER,
-        "if step is Step.RESEND and _sent_long_enough(attempt, now):",
-        "if False:",
-        "test_resolver.py::ResendTest",
-    ),
-    Guard(
-        "nothing sent behind an operator's back",
-        _RESOLVER,
-        "if step is Step.RESEND and withdrawal.state is not State.UNKNOWN:",
-        "if False:",
-        "test_resolver.py::ResendTest",
-    ),
-    Guard(
-        "needs_review for a bare bank",
-        _RESOLVER,
-        "    elif step is Step.REVIEW or _too_long_unknown(withdrawal, now):\n",
-        "    elif False:\n",
-        "test_resolver.py::BareBankTest",
     ),
     Guard(
         "payouts can be paused",

@@ -213,7 +213,7 @@ WITHDRAWAL_POLL = env.float("WITHDRAWAL_POLL", default=1)
 # The bank's longest call < a task's soft limit < its hard limit < the lease of an
 # attempt < the quiet period after which "not found" is believed. A worker that is killed
 # at its hard limit is dead before its lease ends; see Note [Quiet period] in
-# wallets/services/resolver.py.
+# wallets/services/belief.py.
 THIRD_PARTY_CONNECT_TIMEOUT = env.float("THIRD_PARTY_CONNECT_TIMEOUT", default=2)
 THIRD_PARTY_DEADLINE = env.float("THIRD_PARTY_DEADLINE", default=5)
 WITHDRAWAL_SOFT_TIME_LIMIT = env.float("WITHDRAWAL_SOFT_TIME_LIMIT", default=30)
@@ -236,6 +236,9 @@ THIRD_PARTY_DEDUPE_WINDOW = env.float("THIRD_PARTY_DEDUPE_WINDOW", default=86400
 # It answers GET /payments/<reference>; a payment may take this long to show there.
 THIRD_PARTY_LOOKUP = env.bool("THIRD_PARTY_LOOKUP", default=False)
 THIRD_PARTY_BOOKING_TIME = env.float("THIRD_PARTY_BOOKING_TIME", default=30)
+# And shows there for so long after its last request; "inf": for ever. Afterwards "not
+# found" proves nothing.
+THIRD_PARTY_LOOKUP_WINDOW = env.float("THIRD_PARTY_LOOKUP_WINDOW", default=86400)
 
 CELERY_TASK_SOFT_TIME_LIMIT = WITHDRAWAL_SOFT_TIME_LIMIT
 CELERY_TASK_TIME_LIMIT = WITHDRAWAL_HARD_TIME_LIMIT

@@ -7,8 +7,11 @@ from itertools import pairwise
 from typing import Any
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Tags, register
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import connections
+
+from wallets.services import belief
+from wallets.utils.bank import Abilities
 
 
 @register()
@@ -34,6 +37,25 @@ def limits_are_in_order(**_kwargs: Any) -> list[CheckMessage]:
         )
         for (small, low), (large, high) in pairwise(limits)
         if low >= high
+    ]
+
+
+@register()
+def not_found_can_be_believed(**_kwargs: Any) -> list[CheckMessage]:
+    """The look-up's memory is longer than it takes to believe its "not found"."""
+    if not settings.THIRD_PARTY_LOOKUP:
+        return []
+    declared = Abilities(booking_time=settings.THIRD_PARTY_BOOKING_TIME)
+    needed = belief.quiet_period(declared) + belief.distance(declared)
+    if needed < settings.THIRD_PARTY_LOOKUP_WINDOW:
+        return []
+    return [
+        Warning(
+            f"THIRD_PARTY_LOOKUP_WINDOW ({settings.THIRD_PARTY_LOOKUP_WINDOW:g} s) is "
+            f"over before 'not found' can be believed ({needed:g} s).",
+            hint="Each payment that the bank does not show will wait for an operator.",
+            id="wallets.W010",
+        )
     ]
 
 

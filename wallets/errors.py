@@ -95,6 +95,13 @@ class StatementUnavailable(Exception):
     """The bank's list of payments could not be had; the message says why."""
 
 
+class DamagedRows(Exception):
+    """Rows contradict each other, or one is missing: no event of ours leads there.
+
+    Nothing is done with them until a person has looked; `verify_ledger` names more.
+    """
+
+
 class LostRace(Exception):
     """Another process moved the row first. The whole transaction is rolled back."""
 

@@ -24,6 +24,7 @@ from wallets.services import payout, resolver
 from wallets.services.payout import Sending
 from wallets.services.wallet import WalletService
 from wallets.services.withdrawal import WithdrawalService
+from wallets.utils import clock
 from wallets.utils.bank import Abilities, Answer, Outcome, Payment
 
 Event = Callable[[datetime], object]
@@ -39,7 +40,7 @@ OUTAGE = (44, 41)
 class DemoBank:
     """Pays, refuses, is away for a while, loses answers, and stays silent about a few."""
 
-    abilities = Abilities(looks_up=True, booking_time=1)
+    abilities = Abilities(looks_up=True, booking_time=1, lookup_window=math.inf)
 
     def __init__(self, rng: random.Random, outage: tuple[datetime, datetime]) -> None:
         self._rng = rng
@@ -85,6 +86,7 @@ class DemoDay:
         self._rng = random.Random(seed)  # noqa: S311 (no secret)
         self._end = end
         self._start = end - timedelta(days=1)
+        self._began = clock.elapsed()
         outage = tuple(end - timedelta(minutes=minutes) for minutes in OUTAGE)
         self._bank = DemoBank(self._rng, outage)  # type: ignore[arg-type]
         self._queue: list[tuple[datetime, int, Event]] = []
@@ -185,7 +187,11 @@ class DemoDay:
 
     def _check(self, pk: int, now: datetime) -> None:
         if pk in self._unknown:
-            resolver.resolve_due(bank=self._bank, limit=64, now=now)
+            # Time passes as the day does, not as the computer lives through it.
+            passed = (now - self._start).total_seconds()
+            resolver.resolve_due(
+                bank=self._bank, limit=64, now=now, elapsed=self._began + passed
+            )
             self._unknown.discard(pk)
             self._go_on(pk, now)
 

@@ -17,7 +17,8 @@ class Attempt(BaseModel):
     An attempt is open until it is known whether the bank paid; `open` is NULL afterwards,
     so that one unique constraint, on every engine, allows one open attempt at most.
     `lease_expires_at`: until then a live sender may be at work. `next_check_at`: when the
-    resolver looks at it next.
+    resolver looks at it next. `waits`: how long ago things happened, by elapsed time; see
+    `services.waits`. NULL, from an earlier release: nothing is known.
     """
 
     class Outcome(models.TextChoices):
@@ -53,6 +54,7 @@ class Attempt(BaseModel):
     not_found_count = models.PositiveSmallIntegerField(default=0)
     http_status = models.PositiveSmallIntegerField(null=True, blank=True)
     answer = models.TextField(default="", blank=True)
+    waits = models.JSONField(null=True, blank=True, default=None, editable=False)
 
     class Meta:
         ordering = ["transaction_id", "number"]

@@ -17,7 +17,8 @@ from wallets.services.deposit import (
     deposit_in_steps,
 )
 from wallets.utils import clock
-from wallets.utils.db import all_or_each, lock_wait, run_unless_locked
+from wallets.utils.damaged import all_or_each
+from wallets.utils.db import lock_wait, run_unless_locked
 
 # A group waits this long for wallets and keys that others hold: as a rule another
 # process's group, for a moment. If that was in vain, it waits for no wallet for a while.

@@ -24,11 +24,9 @@ from wallets.services import payout
 from wallets.services.payout import Claim, Sending
 from wallets.utils import clock, stopping
 from wallets.utils.bank import Abilities, Answer, Bank
+from wallets.utils.damaged import DAMAGED, all_or_each, each_alone
 from wallets.utils.db import (
-    DAMAGED,
-    all_or_each,
     database_now,
-    each_alone,
     refuse_inside_transaction,
 )
 

@@ -24,7 +24,7 @@ from wallets.models.ledger import Movement
 from wallets.models.states import Event, State, rule_for
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
-from wallets.services import ledger, outcome, transition
+from wallets.services import ledger, outcome, transition, waits
 from wallets.services.alarm import raise_alarm
 from wallets.services.ledger import Entry
 from wallets.services.outcome import Conclusion
@@ -178,6 +178,8 @@ def _attempt(
         last_sent_at=now,
         lease_expires_at=lease_expires_at,
         next_check_at=lease_expires_at,
+        # After the lease began: what counts from it must never count too much.
+        waits=waits.begun(clock=clock.machine(), elapsed=clock.elapsed()),
     )
     attempt.transaction = row
     return attempt

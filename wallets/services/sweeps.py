@@ -46,9 +46,12 @@ def resolve_unknown(*, bank: Bank | None = None) -> int:
     """Look into unknown outcomes whose check is due, for a tick's time at most."""
     ends = clock.elapsed() + settings.WITHDRAWAL_RESOLVE_INTERVAL
     total = 0
+    damaged: set[int] = set()  # attempts that are left out for the rest of this sweep
     while clock.elapsed() < ends:
         count = resolver.resolve_due(
-            bank=bank or get_bank(), limit=settings.WITHDRAWAL_BATCH_SIZE
+            bank=bank or get_bank(),
+            limit=settings.WITHDRAWAL_BATCH_SIZE,
+            damaged=damaged,
         )
         total += count
         if count < settings.WITHDRAWAL_BATCH_SIZE:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 from unittest import mock
 
@@ -9,14 +10,15 @@ from wallets.utils import clock
 
 
 class StandingClock:
-    """Stands from its making on, until it is put forward or let run. Never goes back.
+    """Stands from its making on, until it is put forward or let run.
 
     `with` or `start` puts it in the place of `clock.elapsed`, in what is forked, too.
     """
 
     def __init__(self) -> None:
         self._real = clock.elapsed
-        self._shows = self._real()
+        # A whole number, so that sums of seconds are exact.
+        self._began = self._shows = float(math.ceil(self._real()))
         self._runs_since: float | None = None
         self._patch: Any = mock.patch.object(clock, "elapsed", self.elapsed)
         self.start, self.stop = self._patch.start, self._patch.stop
@@ -36,6 +38,10 @@ class StandingClock:
     def go_on(self, seconds: float) -> None:
         """So much time has passed, at once."""
         self._shows += seconds
+
+    def stand_at(self, seconds: float) -> None:
+        """It is so many seconds after it was made: a story may be told in any order."""
+        self._shows = self._began + seconds
 
     def run(self) -> None:
         """From now on time passes as it does."""

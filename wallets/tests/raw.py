@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
 from django.db import connection
-from django.db.models import Model
+from django.db.models import CheckConstraint, Model
 
 Columns = dict[str, Any]
 
@@ -55,6 +57,51 @@ def update(model: type[Model], pk: int, columns: Columns) -> None:
 def execute(sql: str) -> None:
     with connection.cursor() as cursor:
         cursor.execute(sql)
+
+
+@contextmanager
+def rules_off(*models: type[Model]) -> Iterator[None]:
+    """The database looks at no CHECK of these tables and at no foreign key, in this block.
+
+    For damage that a wrong restore or a hand at the prompt does. Use it in a test case
+    whose transaction is rolled back, and whose foreign keys are not checked at its end.
+    """
+    before, after = _SWITCHES[connection.vendor]
+    for sql in before:
+        execute(sql)
+    if connection.vendor == "postgresql":
+        _drop_checks(models)
+    yield
+    for sql in after:
+        execute(sql)
+
+
+# On SQLite foreign keys are looked at when the test's own transaction ends.
+_SWITCHES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "sqlite": (
+        ("PRAGMA ignore_check_constraints = ON",),
+        ("PRAGMA ignore_check_constraints = OFF",),
+    ),
+    "mysql": (
+        ("SET foreign_key_checks = 0", "SET check_constraint_checks = 0"),
+        ("SET foreign_key_checks = 1", "SET check_constraint_checks = 1"),
+    ),
+    "postgresql": (
+        ("SET CONSTRAINTS ALL IMMEDIATE", "SET session_replication_role = replica"),
+        ("SET session_replication_role = DEFAULT", "SET CONSTRAINTS ALL DEFERRED"),
+    ),
+}
+
+
+def _drop_checks(models: tuple[type[Model], ...]) -> None:
+    """PostgreSQL has no switch for them; they are back when the test is rolled back."""
+    for model in models:
+        for constraint in model._meta.constraints:
+            if isinstance(constraint, CheckConstraint):
+                execute(
+                    f"ALTER TABLE {model._meta.db_table}"
+                    f" DROP CONSTRAINT IF EXISTS {constraint.name}"
+                )
 
 
 def prepared(model: type[Model], columns: Columns) -> tuple[list[str], list[Any]]:

@@ -36,6 +36,34 @@ class LimitsTest(SimpleTestCase):
             self.assertIn("wallets.E001", ids(run_checks()))
 
 
+class LookUpWindowTest(SimpleTestCase):
+    def test_is_long_enough_as_shipped(self):
+        with override_settings(THIRD_PARTY_LOOKUP=True):
+            self.assertEqual(checks.not_found_can_be_believed(), [])
+
+    def test_is_warned_of_when_not_found_could_never_be_believed(self):
+        # A quiet period, and the longest call and the booking time between two answers.
+        needed = (
+            settings.WITHDRAWAL_QUIET_PERIOD
+            + settings.THIRD_PARTY_DEADLINE
+            + settings.THIRD_PARTY_BOOKING_TIME
+        )
+        for window, warned in ((0, True), (needed, True), (needed + 1, False)):
+            with self.subTest(window=window):
+                changed = {
+                    "THIRD_PARTY_LOOKUP": True,
+                    "THIRD_PARTY_LOOKUP_WINDOW": window,
+                }
+                with override_settings(**changed):
+                    found = ids(checks.not_found_can_be_believed())
+                self.assertEqual(found, ["wallets.W010"] * warned)
+
+    def test_does_not_matter_to_a_bank_that_has_no_look_up(self):
+        changed = {"THIRD_PARTY_LOOKUP": False, "THIRD_PARTY_LOOKUP_WINDOW": 0}
+        with override_settings(**changed):
+            self.assertEqual(checks.not_found_can_be_believed(), [])
+
+
 class SecretKeyTest(SimpleTestCase):
     def test_is_refused_when_this_machine_made_it(self):
         with override_settings(SECRET_KEY_IS_MADE=True):

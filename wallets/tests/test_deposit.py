@@ -357,7 +357,7 @@ class DepositGroupTest(CommittingTestCase):
         self.books_must_be_right = False
         self.deposit(1)
         Wallet.objects.filter(pk=self.alice.pk).update(movement_count=0)
-        with self.assertLogs("wallets.utils.db", "ERROR"):
+        with self.assertLogs("wallets.utils.damaged", "ERROR"):
             hers, his = self.together(self.asked)
         self.assertIsInstance(hers, deposit.WalletBusy)
         self.assertEqual(his.balance_after, 2)

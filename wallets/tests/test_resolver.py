@@ -6,79 +6,33 @@ from collections.abc import Callable
 from unittest import mock
 
 from django.conf import settings
+from django.db import connection
 from django.test import override_settings
 
 from wallets.models.alarm import Alarm
 from wallets.models.attempt import Attempt
 from wallets.models.states import State
 from wallets.models.transaction import Transaction
-from wallets.services import payout, resolver
+from wallets.services import belief, moment, payout, resolver, take, waits
 from wallets.services.payout import Sending
-from wallets.services.withdrawal import WithdrawalService
-from wallets.tests.base import WalletTestCase
 from wallets.tests.fakes import (
     ABLE,
     BARE,
     DEDUPES_ONLY,
     LOOKS_UP_ONLY,
     Does,
-    FakeBank,
-    InThisThread,
+)
+from wallets.tests.unknowns import (
+    LEASE,
+    NOT_FOUND,
+    PAID,
+    QUIET,
+    REFUSED,
+    TROUBLE,
+    ResolverTestCase,
 )
 from wallets.utils import clock
 from wallets.utils.bank import Abilities, Answer, Outcome
-
-LEASE = settings.WITHDRAWAL_LEASE
-QUIET = settings.WITHDRAWAL_QUIET_PERIOD
-NOT_FOUND = Answer(Outcome.NOT_FOUND, "not found", 404)
-PAID = Answer(Outcome.ACCEPTED, "paid", 200)
-REFUSED = Answer(Outcome.REJECTED, "refused", 200)
-TROUBLE = Answer(Outcome.UNKNOWN, "<h1>Error</h1>", 500)
-
-
-class ResolverTestCase(WalletTestCase):
-    abilities = LOOKS_UP_ONLY
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.bank = FakeBank(self.abilities)
-        self.deposit(1000)
-        patch = mock.patch.object(resolver, "ThreadPoolExecutor", InThisThread)
-        patch.start()
-        self.addCleanup(patch.stop)
-
-    def unknown(self, does: Does = Does.LOSE) -> Transaction:
-        """A withdrawal whose sender got no answer."""
-        withdrawal = self.due_withdrawal(100)
-        self.bank.script.append(does)
-        WithdrawalService.execute(withdrawal.pk, bank=self.bank, now=self.now)
-        return withdrawal
-
-    def crashed(self) -> tuple[Transaction, Sending]:
-        """A withdrawal that was claimed and nothing heard of since."""
-        withdrawal = self.due_withdrawal(100)
-        rows = Transaction.objects.filter(pk=withdrawal.pk)
-        (sending,) = payout.claim(rows, limit=1, now=self.now).sendings
-        return withdrawal, sending
-
-    def resolve(self, at: float, *answers: Answer) -> int:
-        """One sweep at that moment; the bank gives these answers to look-ups."""
-        self.bank.look_up_script.extend(answers)
-        return resolver.resolve_due(bank=self.bank, limit=100, now=self.after(at))
-
-    def sweep_until(self, end: float, step: float = 5) -> None:
-        """Sweeps as Beat would have them, up to that moment."""
-        at = 0.0
-        while at <= end:
-            self.resolve(at)
-            at += step
-
-    def assert_state(self, withdrawal: Transaction, state: State) -> None:
-        withdrawal.refresh_from_db()
-        self.assertIs(withdrawal.state, state)
-
-    def assert_held(self, amount: int = 100) -> None:
-        self.assert_money(self.alice, balance=1000 - amount, held=amount)
 
 
 class LookUpTest(ResolverTestCase):
@@ -151,11 +105,7 @@ class LookUpTest(ResolverTestCase):
     def test_does_not_count_an_answer_that_was_asked_for_before_the_quiet_period(self):
         """The resolver is frozen between asking and recording."""
         withdrawal = self.unknown()
-        asked, recorded = self.after(LEASE), self.after(QUIET + 60)
-        with mock.patch.object(
-            resolver, "database_now", side_effect=[asked, recorded, recorded]
-        ):
-            resolver.resolve_due(bank=self.bank, limit=10)
+        self.resolve_frozen_until(QUIET + 60, at=LEASE)
         self.assertEqual(withdrawal.attempts.get().checks, 1)
         self.assertEqual(withdrawal.attempts.get().not_found_count, 0)
 
@@ -204,24 +154,24 @@ class LookUpTest(ResolverTestCase):
 
 
 class QuietPeriodTest(ResolverTestCase):
-    def believable(self, abilities: Abilities) -> float:
-        attempt = Attempt(last_sent_at=self.now)
-        moment = resolver.believable_at(attempt, abilities)
-        return (moment - self.now).total_seconds()
-
     def test_covers_lease_longest_call_and_booking_time(self):
-        self.assertEqual(self.believable(Abilities(looks_up=True)), QUIET)
+        self.assertEqual(belief.quiet_period(Abilities(looks_up=True)), QUIET)
         slow = Abilities(looks_up=True, booking_time=86400)
         longest = LEASE + settings.THIRD_PARTY_DEADLINE
-        self.assertEqual(self.believable(slow), 86400 + longest)
+        self.assertEqual(belief.quiet_period(slow), 86400 + longest)
         with override_settings(WITHDRAWAL_QUIET_PERIOD=1):
-            self.assertEqual(self.believable(Abilities(looks_up=True)), longest)
+            self.assertEqual(belief.quiet_period(Abilities(looks_up=True)), longest)
 
     def test_begins_with_the_last_send(self):
-        attempt = Attempt(started_at=self.now, last_sent_at=self.after(500))
-        self.assertEqual(
-            resolver.believable_at(attempt, Abilities()), self.after(500 + QUIET)
+        attempt = Attempt(
+            started_at=self.now,
+            last_sent_at=self.after(500),
+            waits=waits.begun(clock=clock.machine(), elapsed=500),
         )
+        for passed, left in ((0, QUIET), (QUIET - 1, 1), (QUIET, 0), (QUIET + 1, 0)):
+            shown = moment.read(self.after(500 + passed), 500 + passed)
+            with self.subTest(passed=passed):
+                self.assertEqual(belief.until_quiet(attempt, Abilities(), shown), left)
 
 
 class LeaseTest(ResolverTestCase):
@@ -236,7 +186,7 @@ class LeaseTest(ResolverTestCase):
         self.assert_state(withdrawal, State.UNKNOWN)
         self.assertEqual(withdrawal.unknown_since, self.after(LEASE))
         row = withdrawal.transitions.get(event="unknown")
-        self.assertEqual(row.evidence, resolver.LEASE_EXPIRED)
+        self.assertEqual(row.evidence, take.LEASE_EXPIRED)
         self.assert_held()
 
     def test_is_recovered_whether_the_bank_was_reached_or_not(self):
@@ -550,6 +500,11 @@ class BatchTest(ResolverTestCase):
             ).count(),
             2,
         )
+
+    def test_is_found_by_its_index(self):
+        """SQLite has no index for a plain truth; the others plan as full as a table is."""
+        if connection.vendor == "sqlite":
+            self.assertNotIn("SCAN", take.due(self.now).explain())
 
     def test_ends_each_by_its_own_answer(self):
         rows = [self.unknown(does) for does in (Does.PAY_SILENTLY, Does.LOSE)]

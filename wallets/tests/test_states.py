@@ -19,6 +19,7 @@ from wallets.services.transition import Move
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests import diagram
 from wallets.tests.base import OSCAR, WalletTestCase
+from wallets.tests.clocks import StandingClock
 from wallets.tests.fakes import ABLE, BARE, DEDUPES_ONLY, Does
 from wallets.utils.bank import Answer, Outcome
 
@@ -158,12 +159,16 @@ class LivedStates(WalletTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.deposit(1000)
+        self.time = StandingClock()
+        self.time.start()
+        self.addCleanup(self.time.stop)
 
     def at(self, seconds: float, call: Callable[..., object], *args, **options):
         return call(*args, now=self.after(seconds), **options)
 
     def claimed(self) -> tuple[Transaction, payout.Sending]:
         withdrawal = self.due_withdrawal(100)
+        self.time.stand_at(0)
         (sending,) = payout.claim(
             Transaction.objects.filter(pk=withdrawal.pk), limit=1, now=self.now
         ).sendings
@@ -171,6 +176,7 @@ class LivedStates(WalletTestCase):
 
     def execute(self, withdrawal: Transaction, *does: Does, at: float = 0) -> None:
         self.bank.script.extend(does)
+        self.time.stand_at(at)
         WithdrawalService.execute(withdrawal.pk, bank=self.bank, now=self.after(at))
 
     def record(self, sending: payout.Sending, outcome: Outcome, at: float = 0) -> None:
@@ -179,6 +185,7 @@ class LivedStates(WalletTestCase):
 
     def resolve(self, at: float, abilities=None) -> None:
         self.bank._abilities = abilities or self.bank.abilities
+        self.time.stand_at(at)
         resolver.resolve_due(bank=self.bank, limit=10, now=self.after(at))
 
     def pending(self) -> Transaction:

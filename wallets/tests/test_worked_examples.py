@@ -7,6 +7,7 @@ from wallets.models.transaction import Transaction
 from wallets.services import ledger, resolver, review
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests.base import OSCAR, WalletTestCase
+from wallets.tests.clocks import StandingClock
 from wallets.tests.fakes import BARE, LOOKS_UP_ONLY, Does
 
 MINUTE, HOUR = 60, 3600
@@ -16,6 +17,12 @@ class WorkedExampleTestCase(WalletTestCase):
     """Tables are written as people write them; the docstring is what is compared."""
 
     maxDiff = None
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.time = StandingClock()
+        self.time.start()
+        self.addCleanup(self.time.stop)
 
     def at(self, hours: float) -> float:
         return hours * HOUR
@@ -27,11 +34,13 @@ class WorkedExampleTestCase(WalletTestCase):
 
     def execute(self, row: Transaction, hours: float, does: Does = Does.PAY) -> None:
         self.bank.script.append(does)
+        self.time.stand_at(self.at(hours))
         WithdrawalService.execute(
             row.pk, bank=self.bank, now=self.after(self.at(hours))
         )
 
     def resolve(self, hours: float) -> None:
+        self.time.stand_at(self.at(hours))
         resolver.resolve_due(bank=self.bank, limit=10, now=self.after(self.at(hours)))
 
     def assert_table(self, test) -> None:

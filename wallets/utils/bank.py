@@ -35,13 +35,15 @@ class Abilities:
     """What the bank can do, as declared by its operator. Times in seconds.
 
     `dedupe_window`: how long it pays one reference at most once. `booking_time`: how long
-    after it took a request a payment may first show in a look-up.
+    after it took a request a payment may first show in a look-up. `lookup_window`: how
+    long after its last request a payment still shows there; infinite: for ever.
     """
 
     dedupes: bool = False
     dedupe_window: float = 0
     looks_up: bool = False
     booking_time: float = 0
+    lookup_window: float = 86400
 
 
 @dataclass(frozen=True)

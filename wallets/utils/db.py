@@ -20,7 +20,6 @@ from typing import Any, TypeVar
 from django.db import (
     DEFAULT_DB_ALIAS,
     DatabaseError,
-    DataError,
     IntegrityError,
     InterfaceError,
     OperationalError,
@@ -39,8 +38,6 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 MAX_RUNS = 5
-# What rows that break the rules answer with, however often they are written to.
-DAMAGED = (DataError, IntegrityError, LostRace)
 # A client waits: one lock time-out is answered "come back", not waited for again.
 CLIENT_PATIENCE_SECONDS = 3.0
 # Serialization failure, deadlock, lock not available.
@@ -132,33 +129,6 @@ def execute_prepared(sql: str, params: dict[str, Any]) -> list[tuple[Any, ...]]:
     with database._prepare_cursor(cursor) as prepared:
         prepared.execute(sql, params)
         return prepared.fetchall()
-
-
-def each_alone(work: Callable[[list[T]], object], items: Sequence[T]) -> list[T]:
-    """Do `work` with one item after the other; return those whose rows are `DAMAGED`.
-
-    For what failed with all of them at once: one damaged row must not keep the others
-    from being done. `work` opens its own transaction.
-    """
-    failed = []
-    for item in items:
-        try:
-            work([item])
-        except DAMAGED:
-            logger.exception("damaged rows: left as they are, verify the ledger")
-            failed.append(item)
-    return failed
-
-
-def all_or_each(work: Callable[[list[T]], object], items: Sequence[T]) -> None:
-    """Do `work` with all items at once; if rows among them are `DAMAGED`, with each alone.
-
-    `work` opens its own transaction.
-    """
-    try:
-        work(list(items))
-    except DAMAGED:
-        each_alone(work, items)
 
 
 def _worth_another_run(error: Exception) -> bool:

@@ -210,6 +210,7 @@ def _bank_of(_pid: int) -> HttpBank:
             dedupe_window=settings.THIRD_PARTY_DEDUPE_WINDOW,
             looks_up=settings.THIRD_PARTY_LOOKUP,
             booking_time=settings.THIRD_PARTY_BOOKING_TIME,
+            lookup_window=settings.THIRD_PARTY_LOOKUP_WINDOW,
         ),
         deadline=settings.THIRD_PARTY_DEADLINE,
         connect_timeout=settings.THIRD_PARTY_CONNECT_TIMEOUT,

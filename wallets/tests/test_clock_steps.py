@@ -1,0 +1,392 @@
+"""The database's clock is set, or is another one after a failover: nothing is paid twice.
+
+Elapsed time and the database's clock go apart between the send and the look-ups.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import timedelta
+from unittest import mock
+
+from django.conf import settings
+from django.test import override_settings
+from django.utils import timezone
+
+from wallets.models.alarm import Alarm
+from wallets.models.states import State
+from wallets.models.transaction import Transaction
+from wallets.services import belief, look_up, moment, payout, waits
+from wallets.tests.fakes import BARE, DEDUPES_ONLY, Does
+from wallets.tests.unknowns import (
+    LEASE,
+    NOT_FOUND,
+    PAID,
+    QUIET,
+    TROUBLE,
+    ResolverTestCase,
+)
+from wallets.utils import clock
+from wallets.utils.bank import Abilities
+
+BOOKING = 30.0
+WEEK = 7 * 86400.0
+SLOW = Abilities(looks_up=True, booking_time=BOOKING, lookup_window=WEEK)
+DISTANCE = belief.distance(SLOW)
+MINUTE, DAY = 60.0, 86400.0
+STEPS = (5 * MINUTE, -5 * MINUTE, DAY, -DAY)
+# What a sweep and the rounding of a plan may add.
+TICK = 10.0
+
+
+class SteppedClockTest(ResolverTestCase):
+    """The clock is set right after the payment was sent."""
+
+    abilities = SLOW
+
+    def sweep_from_to(self, begin: float, end: float, database: float) -> None:
+        at = begin
+        while at <= end:
+            self.resolve(at, database=database)
+            at += TICK / 2
+
+    def ends_at(self, withdrawal: Transaction, database: float, limit: float) -> float:
+        """After how many seconds it is known that it was not paid."""
+        at = 0.0
+        while at <= limit:
+            self.resolve(at, database=database)
+            withdrawal.refresh_from_db()
+            if withdrawal.state is not State.UNKNOWN:
+                return at
+            at += TICK
+        raise AssertionError(f"nothing known after {limit} s")
+
+    def test_pays_once_what_the_bank_books_late(self):
+        """Seen: +300 s, "not found" twice, 2 s apart, released, booked, paid again."""
+        for step in STEPS:
+            with self.subTest(step=step):
+                self.bank.paid.clear()
+                withdrawal = self.unknown(Does.BOOK_LATE)
+                self.sweep_from_to(0, BOOKING, database=step)
+                self.assert_state(withdrawal, State.UNKNOWN)
+                self.bank.book()
+                self.sweep_from_to(BOOKING, 2 * QUIET + 5 * MINUTE, database=step)
+                self.assert_state(withdrawal, State.COMPLETED)
+                self.assertEqual(len(self.bank.paid), 1)
+
+    def test_ends_in_its_time_what_was_not_paid(self):
+        """And not before both the quiet period and the distance have passed."""
+        least = QUIET + DISTANCE
+        for step in (0.0, *STEPS):
+            withdrawal = self.unknown()
+            # What a clock plans, another one that is behind comes to so much later.
+            behind = 5 * MINUTE if step == -5 * MINUTE else 0
+            with self.subTest(step=step):
+                ended = self.ends_at(withdrawal, step, least + behind + 9 * TICK)
+                self.assertGreaterEqual(ended, least)
+                self.assertLessEqual(ended, least + behind + 6 * TICK)
+                self.assert_state(withdrawal, State.FAILED_RETRYABLE)
+
+    def test_does_not_take_a_second_answer_for_one_that_was_asked_much_later(self):
+        """The clock steps between the two answers."""
+        withdrawal = self.unknown()
+        self.resolve(QUIET, NOT_FOUND)
+        self.assertEqual(withdrawal.attempts.get().not_found_count, 1)
+        for after, step in ((2, DAY), (DISTANCE - 1, DAY + MINUTE)):
+            self.assertEqual(self.resolve(QUIET + after, NOT_FOUND, database=step), 1)
+            self.assert_state(withdrawal, State.UNKNOWN)
+        self.resolve(QUIET + DISTANCE, NOT_FOUND, database=DAY + 2 * MINUTE)
+        self.assert_state(withdrawal, State.FAILED_RETRYABLE)
+
+    def test_plans_the_second_question_for_when_it_will_count(self):
+        withdrawal = self.unknown()
+        self.resolve(QUIET)
+        planned = withdrawal.attempts.get().next_check_at
+        self.assertEqual(planned, self.after(QUIET + DISTANCE))
+        self.resolve(QUIET + DISTANCE)
+        self.assert_state(withdrawal, State.FAILED_RETRYABLE)
+
+    def test_plans_the_first_question_that_counts_for_the_end_of_the_quiet_period(self):
+        withdrawal = self.unknown()
+        self.resolve(QUIET - 1)
+        planned = withdrawal.attempts.get().next_check_at
+        self.assertEqual(planned, self.after(QUIET))
+
+    def test_waits_for_the_database_too(self):
+        """A copy of this machine would count the time of another one: both must agree."""
+        withdrawal = self.unknown()
+        for at in (QUIET + 60, QUIET + 120, QUIET + 180):
+            self.resolve(at, NOT_FOUND, database=-120)
+        attempt = withdrawal.attempts.get()
+        self.assertEqual((attempt.checks, attempt.not_found_count), (3, 1))
+
+    def test_is_not_put_off_for_a_day(self):
+        """Plans of a clock that is ahead are not waited for."""
+        withdrawal = self.unknown()
+        attempt = withdrawal.attempts.get()
+        attempt.next_check_at = self.after(DAY)
+        attempt.save()
+        self.assertEqual(self.resolve(TICK, PAID), 1)
+        self.assert_state(withdrawal, State.COMPLETED)
+
+    def test_calls_an_operator_in_time_whatever_the_clock_shows(self):
+        """Not at once for a step forward, and not a day late for one back."""
+        patience = settings.WITHDRAWAL_REVIEW_AFTER
+        for step in STEPS:
+            withdrawal = self.unknown()
+            late = -min(0.0, step) if step == -5 * MINUTE else 0.0
+            silent = mock.patch.object(self.bank, "look_up", return_value=TROUBLE)
+            with self.subTest(step=step), silent:
+                self.resolve(patience - 1, database=step)
+                self.assert_state(withdrawal, State.UNKNOWN)
+                self.resolve(patience + late + 1100, database=step)
+                self.assert_state(withdrawal, State.NEEDS_REVIEW)
+
+    def test_leaves_plans_alone_that_can_be_its_own(self):
+        withdrawal = self.unknown()
+        attempt = withdrawal.attempts.get()
+        attempt.next_check_at = self.now + look_up.longest_plan()
+        attempt.save()
+        self.assertEqual(self.resolve(0, PAID), 0)
+
+
+class OtherMachineTest(ResolverTestCase):
+    """The machine that sent is gone; another one looks, with a clock of its own."""
+
+    abilities = SLOW
+
+    def on(self, name: str) -> None:
+        patch = mock.patch.object(clock, "machine", return_value=name)
+        patch.start()
+        self.addCleanup(patch.stop)
+
+    def test_counts_from_its_own_first_look(self):
+        self.on("one")
+        withdrawal = self.unknown()
+        self.on("two")
+        begin = LEASE  # when it looks first
+        self.resolve(begin)
+        ahead = 5 * MINUTE  # the standby that took over is ahead
+        for at in range(int(begin), int(begin + QUIET), 5):
+            self.resolve(at, database=ahead)
+        self.assertEqual(withdrawal.attempts.get().not_found_count, 0)
+        self.resolve(begin + QUIET, database=ahead)
+        self.assertEqual(withdrawal.attempts.get().not_found_count, 1)
+        self.resolve(begin + QUIET + DISTANCE, database=ahead)
+        self.assert_state(withdrawal, State.FAILED_RETRYABLE)
+
+    def test_takes_over_what_the_first_one_has_waited(self):
+        self.on("one")
+        withdrawal = self.unknown()
+        self.resolve(QUIET - 20, TROUBLE)
+        self.on("two")
+        self.resolve(QUIET, NOT_FOUND)  # as far as it knows, 20 s too early
+        self.assertEqual(withdrawal.attempts.get().not_found_count, 0)
+        self.resolve(QUIET + 20, NOT_FOUND)
+        self.assertEqual(withdrawal.attempts.get().not_found_count, 1)
+
+    def test_does_not_take_a_difference_of_two_bounds_for_the_distance(self):
+        """It knows little of the send, then all at once much: that much has not passed
+        between the two answers."""
+        self.on("one")
+        withdrawal = self.unknown()
+        self.resolve(QUIET, NOT_FOUND)
+        self.on("two")
+        self.resolve(QUIET + DISTANCE, NOT_FOUND, database=DAY)
+        self.assert_state(withdrawal, State.UNKNOWN)
+        self.on("one")
+        self.resolve(QUIET + 2 * DISTANCE, NOT_FOUND, database=DAY)
+        self.assert_state(withdrawal, State.FAILED_RETRYABLE)
+
+
+class EarlierReleaseTest(ResolverTestCase):
+    abilities = SLOW
+
+    def test_is_counted_from_the_first_look(self):
+        """Attempts that were open when this release came know nothing of elapsed time."""
+        withdrawal = self.unknown()
+        withdrawal.attempts.update(waits=None)
+        self.resolve(3600, NOT_FOUND)
+        self.assertEqual(withdrawal.attempts.get().not_found_count, 0)
+        self.resolve(3600 + QUIET, NOT_FOUND)
+        self.resolve(3600 + QUIET + DISTANCE, NOT_FOUND)
+        self.assert_state(withdrawal, State.FAILED_RETRYABLE)
+
+
+class LookUpWindowTest(ResolverTestCase):
+    """The bank's look-up forgets: then "not found" is no proof."""
+
+    abilities = Abilities(looks_up=True, booking_time=BOOKING, lookup_window=DAY)
+
+    def test_calls_an_operator_when_all_of_ours_was_down_for_days(self):
+        """Paid, the answer lost, three days of silence, and the bank has forgotten."""
+        withdrawal = self.unknown(Does.PAY_SILENTLY)
+        self.bank._remembered.clear()
+        for at in (3 * DAY, 3 * DAY + 60, 3 * DAY + 3600, 4 * DAY):
+            self.resolve(at)
+            self.assert_state(withdrawal, State.NEEDS_REVIEW)
+        alarm = withdrawal.alarms.get()
+        self.assertEqual(alarm.kind, Alarm.Kind.NEEDS_REVIEW)
+        self.assertEqual(alarm.detail, look_up.FORGOTTEN)
+        self.assert_held()
+        self.assertEqual(len(self.bank.requests), 1)
+
+    def test_is_over_when_the_databases_clock_was_set_so_far_forward(self):
+        """Nobody can tell that from a standstill of ours: a person looks, no money moves."""
+        withdrawal = self.unknown(Does.BOOK_LATE)
+        self.resolve(QUIET, database=DAY)
+        self.assert_state(withdrawal, State.NEEDS_REVIEW)
+        self.bank.book()
+        self.resolve(QUIET + 600, database=DAY)
+        self.assert_state(withdrawal, State.COMPLETED)
+
+    def test_still_believes_that_it_was_paid(self):
+        for answers in ([PAID], [NOT_FOUND, TROUBLE, PAID]):
+            withdrawal = self.unknown()
+            for number, answer in enumerate(answers):
+                self.resolve(3 * DAY + 3600 * number, answer)
+            self.assert_state(withdrawal, State.COMPLETED)
+
+    def test_ends_between_the_two_answers(self):
+        withdrawal = self.unknown()
+        self.resolve(DAY - DISTANCE, NOT_FOUND)
+        self.assertEqual(withdrawal.attempts.get().not_found_count, 1)
+        self.resolve(DAY, NOT_FOUND)
+        self.assert_state(withdrawal, State.NEEDS_REVIEW)
+
+    def test_ends_while_the_answer_is_under_way(self):
+        """Asked in time, or so it seems: the process was frozen before it asked."""
+        withdrawal = self.unknown()
+        self.resolve(QUIET, NOT_FOUND)
+        self.resolve_frozen_until(2 * DAY, at=QUIET + MINUTE)
+        self.assert_state(withdrawal, State.NEEDS_REVIEW)
+
+    def test_does_not_open_again_when_a_clock_is_set_back(self):
+        """Any clock that says "closed" is believed."""
+        for database, elapsed, host in (
+            (DAY, 0.0, 0.0),
+            (0.0, DAY, 0.0),
+            (0.0, 0.0, DAY),
+            (-DAY, DAY, -DAY),
+        ):
+            withdrawal = self.unknown()
+            attempt = withdrawal.attempts.get()
+            shown = moment.Moment(
+                now=self.after(database),
+                host=self.after(host),
+                elapsed=clock.elapsed() + elapsed,
+                clock=clock.machine(),
+            )
+            with self.subTest(database=database, elapsed=elapsed, host=host):
+                self.assertFalse(belief.is_remembered(attempt, self.abilities, shown))
+
+    def test_is_judged_by_this_hosts_clock_as_well(self):
+        withdrawal = self.unknown()
+        self.resolve(QUIET, NOT_FOUND)
+        with (
+            mock.patch.object(
+                moment, "database_now", return_value=self.after(QUIET + 60)
+            ),
+            mock.patch.object(timezone, "now", return_value=self.after(2 * DAY)),
+        ):
+            self.time.stand_at(QUIET + 60)
+            self.run_round()
+        self.assert_state(withdrawal, State.NEEDS_REVIEW)
+
+    def test_may_be_for_ever(self):
+        self.bank._abilities = Abilities(looks_up=True, lookup_window=math.inf)
+        withdrawal = self.unknown()
+        self.resolve(900 * DAY)
+        self.resolve(900 * DAY + MINUTE)
+        self.assert_state(withdrawal, State.FAILED_RETRYABLE)
+
+    def test_begins_with_the_last_send(self):
+        attempt = self.unknown().attempts.get()
+        attempt.waits = waits.begun_again(
+            attempt.waits, clock=clock.machine(), elapsed=clock.elapsed() + DAY
+        )
+        attempt.last_sent_at += timedelta(seconds=DAY)
+        for passed, remembered in ((0.0, True), (DAY - 1, True), (DAY, False)):
+            shown = moment.read(
+                self.after(DAY + passed), clock.elapsed() + DAY + passed
+            )
+            self.assertEqual(
+                belief.is_remembered(attempt, self.abilities, shown), remembered
+            )
+
+
+class DedupeWindowTest(ResolverTestCase):
+    """The bank pays one reference once, as long as it remembers it."""
+
+    window = 7200.0
+    abilities = Abilities(dedupes=True, dedupe_window=window)
+
+    def test_does_not_open_again_when_the_databases_clock_is_set_back(self):
+        withdrawal = self.unknown(Does.PAY_SILENTLY)
+        self.bank._remembered.clear()
+        self.resolve(self.window, database=-DAY)
+        self.assert_state(withdrawal, State.NEEDS_REVIEW)
+        self.assertEqual(len(self.bank.requests), 1)
+
+    def test_begins_with_the_first_send_whatever_the_clocks_do_since(self):
+        withdrawal = self.unknown()
+        self.bank.script.append(Does.LOSE)
+        self.resolve(LEASE)
+        self.assertEqual(len(self.bank.requests), 2)
+        self.resolve(self.window - LEASE, database=-DAY)
+        self.assertEqual(len(self.bank.requests), 2)
+        self.assert_state(withdrawal, State.NEEDS_REVIEW)
+
+
+class LiveSenderTest(ResolverTestCase):
+    """The database's clock runs ahead of a sender that is at work."""
+
+    def test_is_not_taken_for_dead(self):
+        for abilities in (BARE, DEDUPES_ONLY):
+            self.bank._abilities = abilities
+            withdrawal, sending = self.crashed()
+            with self.subTest(abilities=abilities):
+                for at in (1, 20, LEASE - 1):
+                    self.resolve(at, database=5 * MINUTE)
+                    self.assert_state(withdrawal, State.SENDING)
+                payout.record([(sending, PAID)], now=self.after(LEASE))
+                self.assert_state(withdrawal, State.COMPLETED)
+        self.assertEqual(self.bank.requests, [])
+        self.assertEqual(Alarm.objects.count(), 0)
+
+    def test_is_looked_into_once_its_lease_is_over(self):
+        self.bank._abilities = DEDUPES_ONLY
+        withdrawal, _ = self.crashed()
+        self.resolve(1, database=5 * MINUTE)
+        planned = withdrawal.attempts.get().next_check_at
+        self.assertEqual(planned, self.after(LEASE + 5 * MINUTE))
+        self.resolve(LEASE, database=5 * MINUTE)
+        self.assert_state(withdrawal, State.COMPLETED)
+
+    def test_of_a_clock_set_back_is_not_taken_for_dead_either(self):
+        self.bank._abilities = BARE
+        withdrawal, _ = self.crashed()
+        self.resolve(1, database=-DAY)
+        self.assert_state(withdrawal, State.SENDING)
+        self.resolve(LEASE, database=-DAY)
+        self.assert_state(withdrawal, State.NEEDS_REVIEW)
+
+    @override_settings(WITHDRAWAL_QUIET_PERIOD=settings.WITHDRAWAL_LEASE + 1)
+    def test_may_send_until_its_lease_ends_and_is_waited_for(self):
+        """The last byte leaves as late as it may, the bank books as late as it may."""
+        self.bank._abilities = SLOW
+        withdrawal, sending = self.crashed()
+        last = LEASE - 2 * settings.THIRD_PARTY_DEADLINE - 1
+        for at in range(0, int(last), 10):
+            self.resolve(at, database=DAY)
+        self.time.stand_at(last)
+        self.bank.script.append(Does.BOOK_LATE)
+        self.bank.pay(sending.payment, send_before=sending.send_before)
+        for at in range(int(last), int(last + BOOKING), 2):
+            self.resolve(at, database=DAY)
+        self.assert_state(withdrawal, State.UNKNOWN)
+        self.bank.book()
+        for at in range(int(last + BOOKING), int(QUIET + DISTANCE), 5):
+            self.resolve(at, database=DAY)
+        self.assert_state(withdrawal, State.COMPLETED)
+        self.assertEqual(len(self.bank.paid), 1)

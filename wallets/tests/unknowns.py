@@ -1,0 +1,107 @@
+"""What tests of unknown outcomes share: a withdrawal nobody knows about, and a resolver."""
+
+from __future__ import annotations
+
+from unittest import mock
+
+from django.conf import settings
+
+from wallets.models.states import State
+from wallets.models.transaction import Transaction
+from wallets.services import moment, payout, resolver
+from wallets.services.payout import Sending
+from wallets.services.withdrawal import WithdrawalService
+from wallets.tests.base import WalletTestCase
+from wallets.tests.clocks import StandingClock
+from wallets.tests.fakes import LOOKS_UP_ONLY, Does, FakeBank, InThisThread
+from wallets.utils.bank import Answer, Outcome, Payment
+
+LEASE = settings.WITHDRAWAL_LEASE
+QUIET = settings.WITHDRAWAL_QUIET_PERIOD
+NOT_FOUND = Answer(Outcome.NOT_FOUND, "not found", 404)
+PAID = Answer(Outcome.ACCEPTED, "paid", 200)
+REFUSED = Answer(Outcome.REJECTED, "refused", 200)
+TROUBLE = Answer(Outcome.UNKNOWN, "<h1>Error</h1>", 500)
+
+
+class ResolverTestCase(WalletTestCase):
+    abilities = LOOKS_UP_ONLY
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.bank = FakeBank(self.abilities)
+        self.time = StandingClock()
+        self.time.start()
+        self.addCleanup(self.time.stop)
+        self.deposit(1000)
+        patch = mock.patch.object(resolver, "ThreadPoolExecutor", InThisThread)
+        patch.start()
+        self.addCleanup(patch.stop)
+
+    def take_up(self, withdrawal: Transaction, unknown: bool) -> None:
+        """Claim it, and call the bank, or die before that."""
+        if unknown:
+            WithdrawalService.execute(withdrawal.pk, bank=self.bank, now=self.now)
+        else:
+            rows = Transaction.objects.filter(pk=withdrawal.pk)
+            for sending in payout.claim(rows, limit=1, now=self.now).sendings:
+                self.bank.pay(sending.payment)
+
+    def unknown(self, does: Does = Does.LOSE) -> Transaction:
+        """A withdrawal whose sender got no answer."""
+        withdrawal = self.due_withdrawal(100)
+        self.bank.script.append(does)
+        self.time.stand_at(0)
+        WithdrawalService.execute(withdrawal.pk, bank=self.bank, now=self.now)
+        return withdrawal
+
+    def crashed(self) -> tuple[Transaction, Sending]:
+        """A withdrawal that was claimed and nothing heard of since."""
+        withdrawal = self.due_withdrawal(100)
+        rows = Transaction.objects.filter(pk=withdrawal.pk)
+        self.time.stand_at(0)
+        (sending,) = payout.claim(rows, limit=1, now=self.now).sendings
+        return withdrawal, sending
+
+    def resolve(self, at: float, *answers: Answer, database: float = 0) -> int:
+        """One sweep after so many seconds; the bank gives these answers to look-ups.
+
+        The database's clock may have been put forward, or back.
+        """
+        self.bank.look_up_script.extend(answers)
+        self.time.stand_at(at)
+        now = self.after(at + database)
+        return resolver.resolve_due(bank=self.bank, limit=100, now=now)
+
+    def run_round(self) -> int:
+        """One sweep by the clocks as they are."""
+        return resolver.resolve_due(bank=self.bank, limit=100)
+
+    def resolve_frozen_until(self, end: float, *, at: float) -> None:
+        """One sweep at that moment, which records its answers much later."""
+        with mock.patch.object(
+            moment, "database_now", side_effect=[self.after(at), self.after(end)]
+        ):
+            self.time.stand_at(at)
+            look_up = self.bank.look_up
+
+            def freeze(payment: Payment) -> Answer:
+                self.time.stand_at(end)
+                return look_up(payment)
+
+            with mock.patch.object(self.bank, "look_up", freeze):
+                self.run_round()
+
+    def sweep_until(self, end: float, step: float = 5) -> None:
+        """Sweeps as Beat would have them, up to that moment."""
+        at = 0.0
+        while at <= end:
+            self.resolve(at)
+            at += step
+
+    def assert_state(self, withdrawal: Transaction, state: State) -> None:
+        withdrawal.refresh_from_db()
+        self.assertIs(withdrawal.state, state)
+
+    def assert_held(self, amount: int = 100) -> None:
+        self.assert_money(self.alice, balance=1000 - amount, held=amount)
