@@ -38,6 +38,13 @@ BANK_GUARDS = (
         "test_stateful.py",
     ),
     Guard(
+        "reference from what the client holds",
+        _PAYOUT,
+        'name = f"withdrawal {withdrawal.idempotency_key} {number}"',
+        'name = f"withdrawal {withdrawal.pk} {withdrawal.created_at} {number}"',
+        "test_restored_books.py",
+    ),
+    Guard(
         "deadline of the whole call",
         _CALLS,
         "            if call.ends > now:\n                return\n",
