@@ -45,6 +45,31 @@ BANK_GUARDS = (
         "test_restored_books.py",
     ),
     Guard(
+        "right to send ends before the lease in the books",
+        _PAYOUT,
+        "        leased_at = clock.elapsed()\n        return now or database_now()\n",
+        "        moment = now or database_now()\n"
+        "        leased_at = clock.elapsed()\n"
+        "        return moment\n",
+        "test_execution_time.py::MomentTest",
+    ),
+    Guard(
+        "execution is when the payment left",
+        _PAYOUT,
+        "if answer.sent_at is None or sent.send_number > 1:",
+        "if True:",
+        "test_execution_time.py::MomentTest",
+    ),
+    Guard(
+        "the attempt begins when its locks are taken",
+        _PAYOUT,
+        "    wallets = ledger.lock_wallets(row.wallet_id for row in rows)\n"
+        "    now = read_clocks()\n",
+        "    now = read_clocks()\n"
+        "    wallets = ledger.lock_wallets(row.wallet_id for row in rows)\n",
+        "test_execution_time.py",
+    ),
+    Guard(
         "deadline of the whole call",
         _CALLS,
         "            if call.ends > now:\n                return\n",

@@ -80,7 +80,7 @@ class Drain:
         *,
         bank: Bank,
         seconds: float,
-        now: Callable[[], datetime] = database_now,
+        now: Callable[[], datetime] | None = None,
     ) -> None:
         self._find = find
         # A bank that can have many calls under way by itself needs no threads.
@@ -90,7 +90,8 @@ class Drain:
             "pay_later",
             lambda payment, **options: pool.submit(bank.pay, payment, **options),
         )
-        self._now = now
+        self._now = now or database_now
+        self._given_now = now
         self._ends = clock.elapsed() + seconds
         self._looks_at = clock.elapsed()  # when to look for what is due
         self._damaged: list[int] = []  # withdrawals that cannot be claimed
@@ -140,13 +141,15 @@ class Drain:
         due = self._find(now)
         if self._damaged:
             due = due.exclude(pk__in=self._damaged)
+        # The attempts begin when their locks are taken, not when somebody looked.
+        begins = now if self._given_now else None
         try:
-            return payout.claim(due, limit=limit, now=now)
+            return payout.claim(due, limit=limit, now=begins)
         except DAMAGED:
             claims: list[Claim] = []
             self._damaged += each_alone(
                 lambda pks: claims.append(
-                    payout.claim(due.filter(pk__in=pks), limit=1, now=now)
+                    payout.claim(due.filter(pk__in=pks), limit=1, now=begins)
                 ),
                 list(due.values_list("pk", flat=True)[:limit]),
             )

@@ -137,7 +137,7 @@ class WithdrawalService:
             moment, settings.WITHDRAWAL_MAX_RETRIES
         )
         candidates = Transaction.objects.filter(executable, pk=transaction_id)
-        claim = payout.claim(candidates, limit=1, now=moment)
+        claim = payout.claim(candidates, limit=1, now=now)
         if not claim:
             raise Transaction.DoesNotExist(f"nothing to execute: {transaction_id}")
         for sending in claim.sendings:

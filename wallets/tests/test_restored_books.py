@@ -29,7 +29,7 @@ class RestoredBooksTest(Api, CommittingTestCase):
         super().setUp()
         self.deposit(1000)
         self.deposit(1000, self.bob)
-        self.last = Transaction.objects.order_by("pk").last().pk
+        self.last = Transaction.objects.latest("pk").pk
         self.wallets = list(Wallet.objects.values())
 
     def restore(self) -> None:
