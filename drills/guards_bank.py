@@ -39,7 +39,7 @@ BANK_GUARDS = (
     ),
     Guard(
         "reference from what the client holds",
-        _PAYOUT,
+        "wallets/services/reference.py",
         'name = f"withdrawal {withdrawal.idempotency_key} {number}"',
         'name = f"withdrawal {withdrawal.pk} {withdrawal.created_at} {number}"',
         "test_restored_books.py",
@@ -68,6 +68,41 @@ BANK_GUARDS = (
         "    now = read_clocks()\n"
         "    wallets = ledger.lock_wallets(row.wallet_id for row in rows)\n",
         "test_execution_time.py",
+    ),
+    Guard(
+        "answers kept while the database is away",
+        "wallets/utils/outage.py",
+        "            if last or not is_away(error):\n",
+        "            if True:\n",
+        "test_recording.py::OutageTest",
+    ),
+    Guard(
+        "answers given up at last",
+        "wallets/utils/outage.py",
+        "        last = clock.elapsed() >= _end(ends) or soft_limit.struck()\n",
+        "        last = tries > 1000\n",
+        "test_recording.py::OutageTest test_recording.py::SoftLimitTest",
+    ),
+    Guard(
+        "answers recorded whatever ends a sweep",
+        "wallets/services/drain.py",
+        "                self._record_rest()\n",
+        "                pass\n",
+        "test_recording.py::EndedSweepTest",
+    ),
+    Guard(
+        "soft limit put off while answers are in hand",
+        "wallets/utils/soft_limit.py",
+        "    if _deferring or handler is None:\n",
+        "    if True:\n",
+        "test_recording.py::SoftLimitTest",
+    ),
+    Guard(
+        "own COMMIT looked for when the database is back",
+        _PAYOUT,
+        "        if not written or not outage.is_away(error):\n",
+        "        if True:\n",
+        "test_recording.py::DoubtfulClaimTest",
     ),
     Guard(
         "deadline of the whole call",

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from django.conf import settings
+from django.db import DatabaseError, InterfaceError
 from django.db.models import QuerySet
 
 from wallets.models.alarm import Alarm
@@ -27,8 +28,9 @@ from wallets.services import ledger, outcome, transition
 from wallets.services.alarm import raise_alarm
 from wallets.services.ledger import Entry
 from wallets.services.outcome import Conclusion
+from wallets.services.reference import reference_of
 from wallets.services.transition import Move
-from wallets.utils import clock
+from wallets.utils import clock, outage
 from wallets.utils.bank import Answer, Outcome, Payment
 from wallets.utils.batch import as_new, insert_rows
 from wallets.utils.db import database_now, lock_rows, read_by_index, run_in_transaction
@@ -72,19 +74,6 @@ def actor_name() -> str:
     return f"worker {socket.gethostname()}:{os.getpid()}"
 
 
-def reference_of(
-    withdrawal: Transaction, wallet_uuid: uuid.UUID, number: int
-) -> uuid.UUID:
-    """The bank reference of an attempt: the same whenever and wherever it is derived.
-
-    Made from what the client holds: its wallet and its idempotency key. So the books may
-    forget a withdrawal, in a restored backup: when the client asks for it again it gets
-    the same reference, and a bank that dedupes pays it once.
-    """
-    name = f"withdrawal {withdrawal.idempotency_key} {number}"
-    return uuid.uuid5(wallet_uuid, name)
-
-
 def claim(
     candidates: QuerySet[Transaction], *, limit: int, now: datetime | None = None
 ) -> Claim:
@@ -94,12 +83,15 @@ def claim(
     begin when the locks are taken, by the database's clock, or at `now`. Those without the
     money fail, finally, without the bank. Each belongs to one claimer: others skip it or
     lose the guarded UPDATE. While WITHDRAWALS_PAUSED is set, nothing is taken.
+
+    A database that goes away during COMMIT is waited for until the lease ends: attempts
+    that nobody knows to be unsent would be unknown. Nothing new is taken meanwhile.
     """
     if settings.WITHDRAWALS_PAUSED:
         return Claim()
     token = uuid.uuid4()
     leased_at = 0.0
-    first_run = True
+    written = False  # whether a run came as far as its COMMIT
 
     def read_clocks() -> datetime:
         nonlocal leased_at
@@ -107,20 +99,31 @@ def claim(
         leased_at = clock.elapsed()
         return now or database_now()
 
+    def committed() -> Claim:
+        """What bears our token is ours. The last run that read the clocks wrote it."""
+        ours = Attempt.objects.filter(claim_token=token)
+        mine = ours.select_related("transaction__wallet")
+        return Claim([sending(attempt, leased_at) for attempt in mine])
+
     def work() -> Claim:
-        nonlocal first_run
-        if not first_run:
-            # The reply to our COMMIT may have been lost: what bears our token is ours.
-            # The last run that read the clocks has written it.
-            ours = Attempt.objects.filter(claim_token=token)
-            mine = list(ours.select_related("transaction__wallet"))
-            if mine:
-                return Claim([sending(attempt, leased_at) for attempt in mine])
-        first_run = False
+        nonlocal written
+        # The reply to an earlier run's COMMIT may have been lost.
+        if written and (mine := committed()):
+            return mine
         attempts, refused = _claim(candidates, limit, token, read_clocks)
+        written = written or bool(attempts)
         return Claim([sending(attempt, leased_at) for attempt in attempts], refused)
 
-    return run_in_transaction(work)
+    try:
+        return run_in_transaction(work)
+    except (DatabaseError, InterfaceError) as error:
+        if not written or not outage.is_away(error):
+            raise
+        ends = leased_at + settings.WITHDRAWAL_LEASE
+        mine = outage.outlast(lambda: run_in_transaction(committed), ends=ends)
+        if not mine:
+            raise
+        return mine
 
 
 def _claim(

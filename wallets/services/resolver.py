@@ -28,8 +28,9 @@ from wallets.services import outcome, payout, transition
 from wallets.services.alarm import raise_alarm
 from wallets.services.backoff import check_delay
 from wallets.services.outcome import Conclusion, Locked
+from wallets.services.recording import record_until
 from wallets.services.transition import Move
-from wallets.utils import clock
+from wallets.utils import clock, soft_limit
 from wallets.utils.bank import Abilities, Answer, Bank, Outcome, Payment
 from wallets.utils.db import (
     all_or_each,
@@ -79,6 +80,7 @@ def believable_at(attempt: Attempt, abilities: Abilities) -> datetime:
     return attempt.last_sent_at + timedelta(seconds=quiet)
 
 
+@soft_limit.deferred()
 def resolve_due(*, bank: Bank, limit: int, now: datetime | None = None) -> int:
     """Look into attempts whose check is due, one round; return how many.
 
@@ -102,7 +104,7 @@ def resolve_due(*, bank: Bank, limit: int, now: datetime | None = None) -> int:
             )
             answers = list(zip(look_ups, found, strict=True))
             results = list(zip(sendings, sent, strict=True))
-        all_or_each(lambda some: payout.record(some, now=now), results)
+        record_until(results, now=now)
         all_or_each(lambda some: _record_all(some, bank.abilities, now), answers)
     return len(checks)
 

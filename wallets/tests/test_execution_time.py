@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from itertools import pairwise
 from unittest import mock
 
 from django.conf import settings
@@ -123,7 +124,7 @@ class QueueAtTheBankTest(WalletTestCase):
             self.assertEqual(row.status, "COMPLETED")
             executed.append(row.executed_at)
         executed.sort()
-        for one, next_one in zip(executed, executed[1:], strict=False):
+        for one, next_one in pairwise(executed):
             self.assertGreaterEqual((next_one - one).total_seconds(), LATENCY)
         started = {row.attempts.get().started_at for row in withdrawals.values()}
         self.assertEqual(len(started), 1)
