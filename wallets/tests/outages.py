@@ -62,7 +62,7 @@ class Outage:
         self.refused = 0
         self.began: float | None = None
         self.on_refusal: Callable[[Exception], None] = lambda refusal: None
-        self._contexts = [
+        self._contexts: list[Any] = [
             self.clock,
             mock.patch.object(time, "sleep", self._sleep),
             connection.execute_wrapper(self._execute),

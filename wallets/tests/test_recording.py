@@ -147,7 +147,11 @@ class OutageTest(RecordingTestCase):
 
     def stopped_when_asked(self) -> Any:
         """The worker is told to stop as soon as the bank has paid."""
-        return mock.patch.object(stopping, "wait", lambda _: bool(self.bank.paid))
+
+        def wait(seconds: float) -> bool:
+            return bool(self.bank.paid)
+
+        return mock.patch.object(stopping, "wait", wait)
 
     def test_while_the_worker_is_stopped_and_is_waited_for_a_bounded_time(self) -> None:
         self.due(1)
@@ -227,7 +231,10 @@ class EndedSweepTest(RecordingTestCase):
             failed.set()
             raise DatabaseError("gone")
 
-        self.bank.on_the_way = lambda _: failed.wait(PATIENCE)
+        def on_the_way(payment: Payment) -> None:
+            failed.wait(PATIENCE)
+
+        self.bank.on_the_way = on_the_way
         self.due(5)
         with (
             mock.patch.object(Drain, "_until_due", until_due),
@@ -300,12 +307,12 @@ class DoubtfulClaimTest(RecordingTestCase):
 
     def test_that_did_not_happen_and_nothing_was_sent(self) -> None:
         self.due(3)
-        with Outage(self.refusal(), FAILOVER) as outage:
-            with (
-                self.lose(outage, happens=False),
-                self.assertRaises((DatabaseError, InterfaceError)),
-            ):
-                self.drain()
+        with (
+            Outage(self.refusal(), FAILOVER) as outage,
+            self.lose(outage, happens=False),
+            self.assertRaises((DatabaseError, InterfaceError)),
+        ):
+            self.drain()
         self.assertEqual(self.bank.requests, [])
         self.assertEqual(self.statuses(), {"PENDING"})
         self.assertEqual(self.drain(), 3)
@@ -348,12 +355,15 @@ class SoftLimitTest(RecordingTestCase):
         while True:
             number += 1
             self.due(3)
-            with self.subTest(statement=number), self.strike_at(number):
-                with contextlib.suppress(SoftTimeLimitExceeded):
-                    work()
-                    if self.seen < number:
-                        self.assertGreater(number, 10)
-                        return
+            with (
+                self.subTest(statement=number),
+                self.strike_at(number),
+                contextlib.suppress(SoftTimeLimitExceeded),
+            ):
+                work()
+                if self.seen < number:
+                    self.assertGreater(number, 10)
+                    return
             # What was not claimed is the next sweep's.
             self.assertLessEqual(self.statuses(), {"COMPLETED", "PENDING"})
             self.drain()
