@@ -60,8 +60,8 @@ GUARDS = (
     Guard(
         "own COMMIT recognised by a claim",
         _PAYOUT,
-        "            if mine:\n",
-        "            if False:\n",
+        "        if written and (mine := committed()):\n",
+        "        if False:\n",
         "test_database_trouble.py::LostCommitTest",
         POSTGRESQL,
     ),

@@ -38,6 +38,73 @@ BANK_GUARDS = (
         "test_stateful.py",
     ),
     Guard(
+        "reference from what the client holds",
+        "wallets/services/reference.py",
+        'name = f"withdrawal {withdrawal.idempotency_key} {number}"',
+        'name = f"withdrawal {withdrawal.pk} {withdrawal.created_at} {number}"',
+        "test_restored_books.py",
+    ),
+    Guard(
+        "right to send ends before the lease in the books",
+        _PAYOUT,
+        "        leased_at = clock.elapsed()\n        return now or database_now()\n",
+        "        moment = now or database_now()\n"
+        "        leased_at = clock.elapsed()\n"
+        "        return moment\n",
+        "test_execution_time.py::MomentTest",
+    ),
+    Guard(
+        "execution is when the payment left",
+        _PAYOUT,
+        "if answer.sent_at is None or sent.send_number > 1:",
+        "if True:",
+        "test_execution_time.py::MomentTest",
+    ),
+    Guard(
+        "the attempt begins when its locks are taken",
+        _PAYOUT,
+        "    wallets = ledger.lock_wallets(row.wallet_id for row in rows)\n"
+        "    now = read_clocks()\n",
+        "    now = read_clocks()\n"
+        "    wallets = ledger.lock_wallets(row.wallet_id for row in rows)\n",
+        "test_execution_time.py",
+    ),
+    Guard(
+        "answers kept while the database is away",
+        "wallets/utils/outage.py",
+        "            if last or not is_away(error):\n",
+        "            if True:\n",
+        "test_recording.py::OutageTest",
+    ),
+    Guard(
+        "answers given up at last",
+        "wallets/utils/outage.py",
+        "        last = clock.elapsed() >= _end(ends) or soft_limit.struck()\n",
+        "        last = tries > 1000\n",
+        "test_recording.py::OutageTest test_recording.py::SoftLimitTest",
+    ),
+    Guard(
+        "answers recorded whatever ends a sweep",
+        "wallets/services/drain.py",
+        "                self._record_rest()\n",
+        "                pass\n",
+        "test_recording.py::EndedSweepTest",
+    ),
+    Guard(
+        "soft limit put off while answers are in hand",
+        "wallets/utils/soft_limit.py",
+        "    if _deferring or handler is None:\n",
+        "    if True:\n",
+        "test_recording.py::SoftLimitTest",
+    ),
+    Guard(
+        "own COMMIT looked for when the database is back",
+        _PAYOUT,
+        "        if not written or not outage.is_away(error):\n",
+        "        if True:\n",
+        "test_recording.py::DoubtfulClaimTest",
+    ),
+    Guard(
         "deadline of the whole call",
         _CALLS,
         "            if call.ends > now:\n                return\n",

@@ -20,9 +20,13 @@ def limits_are_in_order(**_kwargs: Any) -> list[CheckMessage]:
     limits = [
         ("THIRD_PARTY_DEADLINE", settings.THIRD_PARTY_DEADLINE),
         (
-            "WITHDRAWAL_DUE_INTERVAL + 2 * THIRD_PARTY_DEADLINE",
-            # What a sweep claims last waits for one call before its own begins.
-            settings.WITHDRAWAL_DUE_INTERVAL + 2 * settings.THIRD_PARTY_DEADLINE,
+            "WITHDRAWAL_DUE_INTERVAL + 2 * THIRD_PARTY_DEADLINE"
+            " + WITHDRAWAL_RECORDING_TIME",
+            # What a sweep claims last waits for one call before its own begins, and its
+            # answer is kept while the database is away.
+            settings.WITHDRAWAL_DUE_INTERVAL
+            + 2 * settings.THIRD_PARTY_DEADLINE
+            + settings.WITHDRAWAL_RECORDING_TIME,
         ),
         ("WITHDRAWAL_SOFT_TIME_LIMIT", settings.WITHDRAWAL_SOFT_TIME_LIMIT),
         ("WITHDRAWAL_HARD_TIME_LIMIT", settings.WITHDRAWAL_HARD_TIME_LIMIT),

@@ -53,7 +53,8 @@ class Transaction(BaseModel):
     )
     idempotency_key = models.UUIDField(default=uuid.uuid4, editable=False)
     scheduled_for = models.DateTimeField(null=True, blank=True)
-    # When the money began to move: a deposit's time, or the start of the paid attempt.
+    # When the money began to move: a deposit's time, or when the payment left for the
+    # bank; where only a look-up or a person knows of it, when its attempt began.
     executed_at = models.DateTimeField(null=True, blank=True)
     retry_count = models.PositiveSmallIntegerField(default=0)
     next_attempt_at = models.DateTimeField(null=True, blank=True)

@@ -26,6 +26,7 @@ def transaction_line(transaction: Transaction) -> dict[str, Any]:
         "needs_review": transaction.needs_review,
         "cancelable": transaction.cancelable,
         "third_party_response": transaction.third_party_response or None,
+        "idempotency_key": str(transaction.idempotency_key),
     }
 
 

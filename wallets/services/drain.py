@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import os
 import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from datetime import datetime
 from queue import Empty, SimpleQueue
 
@@ -22,13 +23,13 @@ from django.db.models import Min, QuerySet
 from wallets.models.transaction import Transaction
 from wallets.services import payout
 from wallets.services.payout import Claim, Sending
-from wallets.utils import clock, stopping
-from wallets.utils.bank import Abilities, Answer, Bank
-from wallets.utils.damaged import DAMAGED, all_or_each, each_alone
-from wallets.utils.db import (
-    database_now,
-    refuse_inside_transaction,
-)
+from wallets.services.recording import record_until
+from wallets.utils import clock, soft_limit, stopping
+from wallets.utils.bank import Abilities, Answer, Bank, Outcome
+from wallets.utils.damaged import DAMAGED, each_alone
+from wallets.utils.db import database_now, refuse_inside_transaction
+
+logger = logging.getLogger(__name__)
 
 FindDue = Callable[[datetime], QuerySet[Transaction]]
 
@@ -64,6 +65,15 @@ def _most_claimed(bank: Abilities) -> int:
     return 5 * calls // 2 if bank.looks_up or bank.dedupes else calls
 
 
+def _answer_of(future: Future[Answer]) -> Answer:
+    """What a call came to. A bug in the client says nothing about the payment."""
+    try:
+        return future.result()
+    except Exception as error:
+        logger.exception("a call to the bank ended without an answer")
+        return Answer(Outcome.UNKNOWN, type(error).__name__)
+
+
 class Drain:
     """One sweep: pays what is due, and what becomes due within `seconds`, at its time.
 
@@ -78,7 +88,7 @@ class Drain:
         *,
         bank: Bank,
         seconds: float,
-        now: Callable[[], datetime] = database_now,
+        now: Callable[[], datetime] | None = None,
     ) -> None:
         self._find = find
         # A bank that can have many calls under way by itself needs no threads.
@@ -88,7 +98,8 @@ class Drain:
             "pay_later",
             lambda payment, **options: pool.submit(bank.pay, payment, **options),
         )
-        self._now = now
+        self._now = now or database_now
+        self._given_now = now
         self._ends = clock.elapsed() + seconds
         self._looks_at = clock.elapsed()  # when to look for what is due
         self._damaged: list[int] = []  # withdrawals that cannot be claimed
@@ -102,9 +113,17 @@ class Drain:
         refuse_inside_transaction("a drain was run")
         if settings.WITHDRAWALS_PAUSED:
             return 0
+        with soft_limit.deferred():
+            try:
+                return self._sweep()
+            finally:
+                self._record_rest()
+
+    def _sweep(self) -> int:
         claimed = 0
         while True:
             over = clock.elapsed() >= self._ends or stopping.wait(0)
+            over = over or soft_limit.struck()
             room = self._room()
             if not over and room and clock.elapsed() >= self._looks_at:
                 claimed += self._claim(room)
@@ -124,35 +143,39 @@ class Drain:
     def _claim(self, limit: int) -> int:
         """Claim what is due and hand it to the callers; plan when to look again."""
         now = self._now()
-        claim = self._claim_sound(now, limit)
+        claimed = self._claim_sound(now, limit)
+        if claimed < limit:
+            self._looks_at = clock.elapsed() + self._until_due()
+        return claimed
+
+    def _claim_sound(self, now: datetime, limit: int) -> int:
+        """Claim what is due, but for damaged rows, for as long as this sweep lasts."""
+        due = self._find(now)
+        if self._damaged:
+            due = due.exclude(pk__in=self._damaged)
+        # The attempts begin when their locks are taken, not when somebody looked.
+        begins = now if self._given_now else None
+        try:
+            return self._send(payout.claim(due, limit=limit, now=begins))
+        except DAMAGED:
+            claimed = 0
+
+            def claim_one(pks: list[int]) -> None:
+                nonlocal claimed
+                one = due.filter(pk__in=pks)
+                claimed += self._send(payout.claim(one, limit=1, now=begins))
+
+            some = list(due.values_list("pk", flat=True)[:limit])
+            self._damaged += each_alone(claim_one, some)
+            return claimed
+
+    def _send(self, claim: Claim) -> int:
+        """Hand what was claimed to the callers, at once: it is known only here."""
         for sending in claim.sendings:
             future = self._pay(sending.payment, send_before=sending.send_before)
             self._flying[future] = sending
             future.add_done_callback(self._answered.put)
-        if len(claim) < limit:
-            self._looks_at = clock.elapsed() + self._until_due()
         return len(claim)
-
-    def _claim_sound(self, now: datetime, limit: int) -> Claim:
-        """Claim what is due. Damaged rows are left out, for as long as this sweep lasts."""
-        due = self._find(now)
-        if self._damaged:
-            due = due.exclude(pk__in=self._damaged)
-        try:
-            return payout.claim(due, limit=limit, now=now)
-        except DAMAGED:
-            claims: list[Claim] = []
-            self._damaged += each_alone(
-                lambda pks: claims.append(
-                    payout.claim(due.filter(pk__in=pks), limit=1, now=now)
-                ),
-                list(due.values_list("pk", flat=True)[:limit]),
-            )
-            self._looks_at = clock.elapsed()
-            return Claim(
-                [sending for claim in claims for sending in claim.sendings],
-                [refused for claim in claims for refused in claim.refused],
-            )
 
     def _wait_for_answers(self, over: bool) -> list[Future[Answer]]:
         """Wait for an answer; return all that are there. None when it is time to claim."""
@@ -174,9 +197,26 @@ class Drain:
             return float("inf")
         return max(0.0, self._looks_at - clock.elapsed())
 
-    def _record(self, done: list[Future[Answer]]) -> None:
-        results = [(self._flying.pop(future), future.result()) for future in done]
-        all_or_each(payout.record, results)
+    def _record(self, done: Sequence[Future[Answer]]) -> None:
+        """Record answers. They are kept until that is done; nothing is claimed meanwhile."""
+        results = [(self._flying[future], _answer_of(future)) for future in done]
+        try:
+            record_until(results)
+        except Exception:
+            self._forget(done)  # given up, and told
+            raise
+        self._forget(done)
+
+    def _forget(self, done: Sequence[Future[Answer]]) -> None:
+        for future in done:
+            del self._flying[future]
+
+    def _record_rest(self) -> None:
+        """Whatever ended the sweep: hear out the calls under way, and record them."""
+        if self._flying:
+            ends = max(sending.lease_ends for sending in self._flying.values())
+            done = wait(self._flying, max(0.0, ends - clock.elapsed())).done
+            self._record([future for future in self._flying if future in done])
 
     def _sleep(self) -> bool:
         """Sleep towards what is due next; False when that is after this sweep's end."""

@@ -46,13 +46,14 @@ _FAILURE = {
 
 @dataclass(frozen=True)
 class Conclusion:
-    """An event of an attempt, with its evidence."""
+    """An event of an attempt, with its evidence; `executed_at` if it is paid and known."""
 
     transaction: Transaction
     attempt: Attempt
     event: Event
     evidence: str
     http_status: int | None = None
+    executed_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ def _move(done: Conclusion, now: datetime) -> Move:
         move.changes["third_party_response"] = done.evidence
     if to is State.COMPLETED:
         move.changes |= {
-            "executed_at": done.attempt.started_at,
+            "executed_at": done.executed_at or done.attempt.started_at,
             "failure_code": "",
             "next_attempt_at": None,
         }

@@ -10,12 +10,12 @@ from __future__ import annotations
 import os
 import socket
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from datetime import timezone as dt_timezone
 
 from django.conf import settings
+from django.db import DatabaseError, InterfaceError
 from django.db.models import QuerySet
 
 from wallets.models.alarm import Alarm
@@ -28,8 +28,9 @@ from wallets.services import ledger, outcome, transition, waits
 from wallets.services.alarm import raise_alarm
 from wallets.services.ledger import Entry
 from wallets.services.outcome import Conclusion
+from wallets.services.reference import reference_of
 from wallets.services.transition import Move
-from wallets.utils import clock
+from wallets.utils import clock, outage
 from wallets.utils.bank import Answer, Outcome, Payment
 from wallets.utils.batch import as_new, insert_rows
 from wallets.utils.db import database_now, lock_rows, read_by_index, run_in_transaction
@@ -39,12 +40,22 @@ INSUFFICIENT_BALANCE = "Insufficient balance"
 
 @dataclass(frozen=True)
 class Sending:
-    """An attempt that this process may send now, once, until `send_before`."""
+    """An attempt that this process may send now, once, until `send_before`.
+
+    All by `clock.elapsed`. `leased_at` is the moment that the lease is counted from: just
+    before the database was asked for the time of the attempt.
+    """
 
     attempt: Attempt
     payment: Payment
     send_number: int
     send_before: float
+    leased_at: float
+
+    @property
+    def lease_ends(self) -> float:
+        """When the lease in the books ends, or a little earlier."""
+        return self.leased_at + settings.WITHDRAWAL_LEASE
 
 
 @dataclass
@@ -63,67 +74,76 @@ def actor_name() -> str:
     return f"worker {socket.gethostname()}:{os.getpid()}"
 
 
-def reference_of(
-    withdrawal: Transaction, wallet_uuid: uuid.UUID, number: int
-) -> uuid.UUID:
-    """The bank reference of an attempt: the same whenever and wherever it is derived.
-
-    After a restored backup the same attempt gets the same reference again, so a bank that
-    dedupes pays it once; a *new* withdrawal that takes a lost one's id does not (its time
-    of creation differs), nor does one of another system (its wallet's UUID differs).
-    """
-    created = withdrawal.created_at.astimezone(dt_timezone.utc).isoformat()
-    return uuid.uuid5(wallet_uuid, f"withdrawal {withdrawal.pk} {created} {number}")
-
-
 def claim(
     candidates: QuerySet[Transaction], *, limit: int, now: datetime | None = None
 ) -> Claim:
     """Take due withdrawals for sending: attempt, lease and hold are committed on return.
 
-    Opens its own transaction. `candidates` must select only what is due at `now` (the
-    database's clock unless given). Those without the money fail, finally, without the
-    bank. Each belongs to one claimer: others skip it or lose the guarded UPDATE.
-    While WITHDRAWALS_PAUSED is set, nothing is taken.
+    Opens its own transaction. `candidates` must select only what is due. The attempts
+    begin when the locks are taken, by the database's clock, or at `now`. Those without the
+    money fail, finally, without the bank. Each belongs to one claimer: others skip it or
+    lose the guarded UPDATE. While WITHDRAWALS_PAUSED is set, nothing is taken.
+
+    A database that goes away during COMMIT is waited for until the lease ends: attempts
+    that nobody knows to be unsent would be unknown. Nothing new is taken meanwhile.
     """
     if settings.WITHDRAWALS_PAUSED:
         return Claim()
     token = uuid.uuid4()
-    started = clock.elapsed()
-    first_run = True
+    leased_at = 0.0
+    written = False  # whether a run came as far as its COMMIT
+
+    def read_clocks() -> datetime:
+        nonlocal leased_at
+        # In this order: the right to send must end before the lease in the books does.
+        leased_at = clock.elapsed()
+        return now or database_now()
+
+    def committed() -> Claim:
+        """What bears our token is ours. The last run that read the clocks wrote it."""
+        ours = Attempt.objects.filter(claim_token=token)
+        mine = ours.select_related("transaction__wallet")
+        return Claim([sending(attempt, leased_at) for attempt in mine])
 
     def work() -> Claim:
-        nonlocal first_run
-        if not first_run:
-            # The reply to our COMMIT may have been lost: what bears our token is ours.
-            ours = Attempt.objects.filter(claim_token=token)
-            mine = list(ours.select_related("transaction__wallet"))
-            if mine:
-                return Claim([sending(attempt, started) for attempt in mine])
-        first_run = False
-        return _claim(candidates, limit, token, now or database_now(), started)
+        nonlocal written
+        # The reply to an earlier run's COMMIT may have been lost.
+        if written and (mine := committed()):
+            return mine
+        attempts, refused = _claim(candidates, limit, token, read_clocks)
+        written = written or bool(attempts)
+        return Claim([sending(attempt, leased_at) for attempt in attempts], refused)
 
-    return run_in_transaction(work)
+    try:
+        return run_in_transaction(work)
+    except (DatabaseError, InterfaceError) as error:
+        if not written or not outage.is_away(error):
+            raise
+        ends = leased_at + settings.WITHDRAWAL_LEASE
+        mine = outage.outlast(lambda: run_in_transaction(committed), ends=ends)
+        if not mine:
+            raise
+        return mine
 
 
 def _claim(
     candidates: QuerySet[Transaction],
     limit: int,
     token: uuid.UUID,
-    now: datetime,
-    started: float,
-) -> Claim:
+    read_clocks: Callable[[], datetime],
+) -> tuple[list[Attempt], list[Transaction]]:
     with read_by_index():
         rows = lock_rows(candidates[:limit], skip_locked=True)
     if not rows:
-        return Claim()
+        return [], []
     wallets = ledger.lock_wallets(row.wallet_id for row in rows)
+    now = read_clocks()
     available = {pk: wallet.balance for pk, wallet in wallets.items()}
-    result, moves, entries, attempts = Claim(), [], [], []
+    moves, entries, attempts, refused = [], [], [], []
     for row in rows:
         if available[row.wallet_id] < row.amount:
             moves.append(_insufficient(row))
-            result.refused.append(row)
+            refused.append(row)
             continue
         available[row.wallet_id] -= row.amount
         number = _next_number(row)
@@ -137,8 +157,7 @@ def _claim(
     insert_rows(Attempt, attempts)
     for attempt in attempts:
         attempt.transaction.wallet = wallets[attempt.transaction.wallet_id]
-        result.sendings.append(sending(attempt, started))
-    return result
+    return attempts, refused
 
 
 def _next_number(row: Transaction) -> int:
@@ -185,15 +204,16 @@ def _attempt(
     return attempt
 
 
-def sending(attempt: Attempt, started: float) -> Sending:
-    """The right to send an attempt, from a lease that began at `started` at the latest."""
+def sending(attempt: Attempt, leased_at: float) -> Sending:
+    """The right to send an attempt, from a lease that began at `leased_at` or later."""
     withdrawal = attempt.transaction
     return Sending(
         attempt=attempt,
         payment=Payment(attempt.reference, withdrawal.wallet.uuid, withdrawal.amount),
         send_number=attempt.sends,
+        leased_at=leased_at,
         # The whole call must be over before the lease is.
-        send_before=started
+        send_before=leased_at
         + settings.WITHDRAWAL_LEASE
         - 2 * settings.THIRD_PARTY_DEADLINE,
     )
@@ -227,10 +247,26 @@ def _record(results: Iterable[tuple[Sending, Answer]], now: datetime) -> None:
         if rule_for(withdrawal.state, event) is not None:
             conclusions.append(
                 Conclusion(
-                    withdrawal, attempt, event, answer.reason, answer.http_status
+                    withdrawal,
+                    attempt,
+                    event,
+                    answer.reason,
+                    answer.http_status,
+                    executed_at=_executed_at(sent, answer, attempt),
                 )
             )
     outcome.conclude(conclusions, locked.wallets, actor=actor_name(), now=now)
+
+
+def _executed_at(sent: Sending, answer: Answer, attempt: Attempt) -> datetime:
+    """When the payment left, by the database's clock: its claim, and what passed since.
+
+    Where several were sent, nobody knows which one the bank paid: the first, as when a
+    look-up finds it.
+    """
+    if answer.sent_at is None or sent.send_number > 1:
+        return attempt.started_at
+    return attempt.started_at + timedelta(seconds=answer.sent_at - sent.leased_at)
 
 
 def event_of(answer: Answer, attempt: Attempt) -> Event:

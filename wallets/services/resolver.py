@@ -20,13 +20,15 @@ from wallets.models.attempt import Attempt
 from wallets.services import damage, look_up, moment, payout, take
 from wallets.services.moment import Moment
 from wallets.services.payout import Sending
+from wallets.services.recording import record_until
 from wallets.services.step import Check, Step
-from wallets.utils import clock
+from wallets.utils import clock, soft_limit
 from wallets.utils.bank import Answer, Bank
 from wallets.utils.damaged import DAMAGED, all_or_each, each_alone
 from wallets.utils.db import run_in_transaction
 
 
+@soft_limit.deferred()
 def resolve_due(
     *,
     bank: Bank,
@@ -113,11 +115,7 @@ class Round:
             )
             answers = list(zip(look_ups, found, strict=True))
             results = list(zip(sendings, sent, strict=True))
-        all_or_each(
-            lambda some: payout.record(some, now=self._now),
-            results,
-            put_aside=self._put_answer_aside,
-        )
+        record_until(results, now=self._now, put_aside=self._put_answer_aside)
         all_or_each(
             lambda some: look_up.record(
                 some, bank.abilities, now=self._now, elapsed=self._elapsed

@@ -17,7 +17,9 @@ from wallets.models.wallet import Wallet
 from wallets.services import dispatch, idempotency, outcome, payout, transition
 from wallets.services.checks import checked_amount, checked_schedule, checked_uuid
 from wallets.services.outcome import Conclusion
+from wallets.services.recording import record_until
 from wallets.services.transition import Move
+from wallets.utils import clock, outage, soft_limit
 from wallets.utils.bank import Answer, Bank
 from wallets.utils.db import (
     CLIENT_PATIENCE_SECONDS,
@@ -137,14 +139,15 @@ class WithdrawalService:
             moment, settings.WITHDRAWAL_MAX_RETRIES
         )
         candidates = Transaction.objects.filter(executable, pk=transaction_id)
-        claim = payout.claim(candidates, limit=1, now=moment)
+        with soft_limit.deferred():
+            claim = payout.claim(candidates, limit=1, now=now)
+            for sending in claim.sendings:
+                answer = (bank or get_bank()).pay(
+                    sending.payment, send_before=sending.send_before
+                )
+                record_until([(sending, answer)], now=now)
         if not claim:
             raise Transaction.DoesNotExist(f"nothing to execute: {transaction_id}")
-        for sending in claim.sendings:
-            answer = (bank or get_bank()).pay(
-                sending.payment, send_before=sending.send_before
-            )
-            payout.record([(sending, answer)], now=now)
         return Transaction.objects.select_related("wallet").get(pk=transaction_id)
 
     @staticmethod
@@ -196,7 +199,8 @@ class WithdrawalService:
             )
             return withdrawal
 
-        return run_in_transaction(work)
+        ends = clock.elapsed() + settings.WITHDRAWAL_RECORDING_TIME
+        return outage.outlast(lambda: run_in_transaction(work), ends=ends)
 
 
 def _schedule(

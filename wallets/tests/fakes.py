@@ -36,6 +36,8 @@ class Does(Enum):
 _PAID = Answer(Outcome.ACCEPTED, '{"data": "success", "status": 200}', 200)
 _REFUSED = Answer(Outcome.REJECTED, '{"data": "failed", "status": 503}', 200)
 _LOST = Answer(Outcome.UNKNOWN, "ReadTimeoutError")
+_NOTHING = Answer(Outcome.NOT_FOUND, '{"data": "unknown"}', 404)
+_CONFLICT = Answer(Outcome.UNKNOWN, '{"data": "conflict", "status": 409}', 409)
 _UNREACHABLE = Answer(Outcome.NOT_SENT, "ConnectionRefusedError")
 
 
@@ -64,7 +66,7 @@ class FakeBank:
         self.on_the_way: Callable[[Payment], None] = lambda payment: None
         # Answers of the next look-ups, before those that the books give.
         self.look_up_script: deque[Answer] = deque()
-        self._remembered: dict[UUID, Answer] = {}
+        self._remembered: dict[UUID, tuple[Payment, Answer]] = {}
         self._booking: list[Payment] = []
         self._lock = threading.Lock()
 
@@ -87,8 +89,7 @@ class FakeBank:
                 return Answer(Outcome.UNKNOWN, "<h1>Not Found</h1>", 404)
             if self.look_up_script:
                 return self.look_up_script.popleft()
-            nothing = Answer(Outcome.NOT_FOUND, '{"data": "unknown"}', 404)
-            return self._remembered.get(payment.reference, nothing)
+            return self._recalled(payment) or _NOTHING
 
     def book(self) -> None:
         """Pay now what was taken to be paid late."""
@@ -105,10 +106,11 @@ class FakeBank:
         if does is Does.UNREACHABLE:
             return _UNREACHABLE
         self.requests.append(payment)
-        if self._abilities.dedupes and payment.reference in self._remembered:
-            return self._remembered[payment.reference]
+        recalled = self._recalled(payment)
+        if self._abilities.dedupes and recalled:
+            return recalled
         if does is Does.REFUSE:
-            self._remembered[payment.reference] = _REFUSED
+            self._remembered[payment.reference] = payment, _REFUSED
             return _REFUSED
         if does is Does.BOOK_LATE:
             self._booking.append(payment)
@@ -117,6 +119,13 @@ class FakeBank:
             return _LOST
         self._pay(payment)
         return _PAID if does is Does.PAY else _LOST
+
+    def _recalled(self, payment: Payment) -> Answer | None:
+        """What it said of this reference; nothing good if that was another payment."""
+        recalled = self._remembered.get(payment.reference)
+        if recalled is None:
+            return None
+        return recalled[1] if recalled[0] == payment else _CONFLICT
 
     def _pay_late(self, payment: Payment) -> None:
         """Pay what was taken earlier, unless it came again and was paid since."""
@@ -127,4 +136,4 @@ class FakeBank:
 
     def _pay(self, payment: Payment) -> None:
         self.paid.append(payment)
-        self._remembered[payment.reference] = _PAID
+        self._remembered[payment.reference] = payment, _PAID

@@ -25,6 +25,7 @@ TRANSACTION_KEYS = [
     "needs_review",
     "cancelable",
     "third_party_response",
+    "idempotency_key",
 ]
 
 

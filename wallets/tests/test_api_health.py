@@ -55,7 +55,7 @@ class ReadyTest(Api, WalletTestCase):
     def test_waits_for_the_first_turn_of_each_sweep(self) -> None:
         """Also after a night switched off: the beats of yesterday prove no silence."""
         self.beat("pending", seconds_ago=36_000)
-        for seconds, silent in ((1, []), (61, ["pending", "resolve"]), (211, SWEEPS)):
+        for seconds, silent in ((1, []), (91, ["pending", "resolve"]), (241, SWEEPS)):
             with self.subTest(up_for=seconds), up_for(seconds):
                 answer = self.get("/readyz").json()
                 expected = f"silent: {', '.join(silent)}" if silent else "ok"

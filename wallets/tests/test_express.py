@@ -133,6 +133,13 @@ class ExpressTest(ExpressTestCase):
                             bool(sent) and " " not in given,
                         )
 
+    def test_tells_the_key_of_the_request(self) -> None:
+        for written in (str, str.upper, '"{}"'.format):
+            key = new_key()
+            _, _, body = self.short(self.alice, written(key))  # type: ignore[misc]
+            told = json.loads(body)["transaction"]["idempotency_key"]
+            self.assertEqual(told, str(key))
+
     def test_takes_what_clients_and_proxies_usually_send(self) -> None:
         for fields in (
             {"User_Agent": "curl/8", "Authorization": "Bearer 1"},

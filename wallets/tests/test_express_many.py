@@ -104,6 +104,8 @@ class ExpressManyTest(ExpressManyTestCase):
         found = self.short(json.dumps([one, turned], indent=2).encode())
         results = [line["result"] for line in json.loads(found[2])]
         self.assertEqual(results, ["done", "replayed"])
+        told = {line["transaction"]["idempotency_key"] for line in json.loads(found[2])}
+        self.assertEqual(told, {one["idempotency_key"]})
 
     def test_gives_the_id_that_came_or_a_new_one(self) -> None:
         for given, kept in (("0123456789abcdef", True), ("no id, at all", False)):

@@ -211,6 +211,8 @@ class TransactionTest(HouseRule):
     # `db` runs the whole transaction again, from outside; the others have none open.
     MAY_CATCH = {
         "wallets/utils/db.py": "runs whole transactions again",
+        "wallets/utils/outage.py": "does so for as long as the database is away",
+        "wallets/services/payout.py": "asks, in a new one, what its COMMIT came to",
         "wallets/management/commands/wait_for_db.py": "waits for the database",
         "wallets/management/base.py": "says so and ends",
         "wallets/services/sweeper.py": "goes on with the next sweep, on a new connection",

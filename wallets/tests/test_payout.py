@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import timedelta
+from unittest import mock
 
 from django.conf import settings
 from django.db import connection, transaction
@@ -16,13 +17,14 @@ from wallets.models.attempt import Attempt
 from wallets.models.ledger import Movement
 from wallets.models.states import Event
 from wallets.models.transaction import Transaction
-from wallets.services import payout
+from wallets.services import payout, resolver
 from wallets.services.payout import Claim, Sending
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests import builders
 from wallets.tests.base import WalletTestCase
+from wallets.tests.fakes import LOOKS_UP_ONLY, Does, FakeBank, InThisThread
 from wallets.utils import clock
-from wallets.utils.bank import Answer, Outcome
+from wallets.utils.bank import Answer, Outcome, Payment
 
 PAID = Answer(Outcome.ACCEPTED, "paid", 200)
 REFUSED = Answer(Outcome.REJECTED, "refused", 200)
@@ -157,25 +159,44 @@ class ReferenceTest(PayoutTestCase):
         again = Transaction.objects.select_related("wallet").get(pk=withdrawal.pk)
         self.assertEqual(self.reference(again), first)
 
-    def test_differs_for_each_attempt_withdrawal_and_system(self):
+    def test_follows_from_what_the_client_holds(self):
+        """Whatever else the books have lost and made anew."""
         withdrawal = self.due_withdrawal(1)
-        other = self.due_withdrawal(1)
+        again = Transaction(
+            pk=withdrawal.pk + 1,
+            wallet=self.alice,
+            amount=2,
+            idempotency_key=withdrawal.idempotency_key,
+            created_at=self.after(3600),
+        )
+        self.assertEqual(self.reference(again), self.reference(withdrawal))
+
+    def test_differs_for_each_attempt_withdrawal_and_wallet(self):
+        withdrawal = self.due_withdrawal(1)
         references = {
             self.reference(withdrawal),
             self.reference(withdrawal, 2),
-            self.reference(other),
+            self.reference(self.due_withdrawal(1)),
             # A new withdrawal that got a lost one's id after a restored backup.
-            self.reference(
-                Transaction(
-                    pk=withdrawal.pk,
-                    wallet=self.alice,
-                    created_at=withdrawal.created_at + timedelta(microseconds=1),
-                )
-            ),
-            # The same row in a copy of the system.
+            self.reference(Transaction(pk=withdrawal.pk, wallet=self.alice)),
+            # The same key, for a wallet of another system.
             payout.reference_of(withdrawal, uuid.uuid4(), 1),
         }
         self.assertEqual(len(references), 5)
+
+    def test_of_an_attempt_stays_as_it_was_stored(self):
+        """An earlier release derived it otherwise: look-ups ask for what was sent."""
+        self.bank = FakeBank(LOOKS_UP_ONLY, (Does.PAY_SILENTLY,))
+        withdrawal = self.due_withdrawal(100)
+        self.deposit(100)
+        self.claim(withdrawal)
+        stored = uuid.uuid4()
+        withdrawal.attempts.update(reference=stored)
+        self.bank.pay(Payment(stored, self.alice.uuid, 100))
+        with mock.patch.object(resolver, "ThreadPoolExecutor", InThisThread):
+            resolver.resolve_due(bank=self.bank, limit=1, now=self.after(3600))
+        withdrawal.refresh_from_db()
+        self.assertEqual(withdrawal.status, "COMPLETED")
 
 
 class CallTest(PayoutTestCase):

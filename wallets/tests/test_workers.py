@@ -280,6 +280,7 @@ class EndOfWorkerTest(WorkerTestCase):
     times = {
         "WITHDRAWAL_DUE_INTERVAL": "1",
         "THIRD_PARTY_DEADLINE": "3",
+        "WITHDRAWAL_RECORDING_TIME": "0.1",
         "WITHDRAWAL_SOFT_TIME_LIMIT": "7.2",
         "WITHDRAWAL_HARD_TIME_LIMIT": "7.6",
     }

@@ -5,7 +5,7 @@ No HTTP here: `utils.third_party` speaks it, `tests.fakes` plays it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 from uuid import UUID
@@ -23,11 +23,15 @@ class Outcome(Enum):
 
 @dataclass(frozen=True)
 class Answer:
-    """An outcome with its evidence: the raw text (bounded) and HTTP status, for people."""
+    """An outcome with its evidence: the raw text (bounded) and HTTP status, for people.
+
+    `sent_at`: the moment (of `clock.elapsed`) before the first byte left, if known.
+    """
 
     outcome: Outcome
     reason: str = ""
     http_status: int | None = None
+    sent_at: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,8 @@ T = TypeVar("T")
 Result = HttpAnswer | Exception
 # What a result means to the caller, and whether its connection may serve another call:
 # only when nothing can be left on it that would be taken for the next one's answer.
-Read = Callable[[Result], tuple[T, bool]]
+# The second argument is when it was sent, by `clock.elapsed`; None when it was not.
+Read = Callable[[Result, float | None], tuple[T, bool]]
 
 
 class DeadlineOver(Exception):
@@ -47,6 +48,7 @@ class _Call:
     future: Future[Any] = field(default_factory=Future)
     ends: float = 0.0
     connection: Connection | None = None
+    sent_at: float | None = None
 
 
 class Caller(Generic[T]):
@@ -181,7 +183,7 @@ class _Loop:
             self._rest(connection)
             self._end(call, NotSent("the sender came too late for its lease"))
             return
-        call.connection = connection
+        call.connection, call.sent_at = connection, now
         events = selectors.EVENT_READ | selectors.EVENT_WRITE
         try:
             # After this point bytes may have left: nothing proves "not sent" any more.
@@ -214,7 +216,7 @@ class _Loop:
         """Tell the result. Its connection rests, or is closed if that is in doubt."""
         if self._flying.pop(id(call), None) is None:
             return  # it has ended before
-        told, keep = call.read(result)
+        told, keep = call.read(result, call.sent_at)
         if call.connection is not None:
             whole = isinstance(result, HttpAnswer) and result.keep
             if keep and whole and not call.connection.unsent:

@@ -15,6 +15,7 @@ import ssl
 import threading
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -137,7 +138,9 @@ class HttpBank:
         return "\r\n".join(lines).encode("ascii") + content
 
 
-def _read(payment: Payment, result: Result) -> tuple[Answer, bool]:
+def _read(
+    payment: Payment, result: Result, sent_at: float | None
+) -> tuple[Answer, bool]:
     """What a call's result proves; its connection is kept after the bank's own word."""
     if isinstance(result, NotSent):
         return Answer(Outcome.NOT_SENT, str(result)[:MAX_REASON]), False
@@ -150,6 +153,7 @@ def _read(payment: Payment, result: Result) -> tuple[Answer, bool]:
         # A page of some proxy or framework: kept as evidence, proves nothing.
         return Answer(Outcome.UNKNOWN, _text(result.body), result.status), False
     answer = read_answer(result.status, result.body, payment)
+    answer = replace(answer, sent_at=sent_at)
     return answer, answer.outcome is not Outcome.UNKNOWN
 
 

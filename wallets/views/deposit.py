@@ -102,18 +102,20 @@ def write_answer(made: Transaction | Made) -> str:
     return (
         f'{{"wallet":{{"uuid":"{wallet}","balance":{row.balance_after}}},'
         f'"transaction":{{"id":{row.transaction_id},"wallet":"{wallet}",'
-        f'"amount":{request.amount},{_write_what_is_shared(now)}}}'
+        f'"amount":{request.amount},{_write_what_is_shared(now)},'
+        f'"idempotency_key":"{request.key_text}"}}}}'
     )
 
 
 @functools.lru_cache(maxsize=16)
 def _write_what_is_shared(now: datetime) -> str:
-    """What the deposits of one moment share: a line without its first three members.
+    """What the deposits of one moment share: a line without its first three members, its
+    last one and its braces.
 
     Kept, because those of one request share theirs.
     """
     nobody = DepositRequest(UUID(int=0), 0, UUID(int=0))
     line = transaction_line(Made(nobody, now, Deposited(0, 0, 0, 0)).transaction())
-    for own in ("id", "wallet", "amount"):
+    for own in ("id", "wallet", "amount", "idempotency_key"):
         del line[own]
-    return orjson.dumps(line).decode()[1:]
+    return orjson.dumps(line).decode()[1:-1]

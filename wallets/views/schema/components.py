@@ -117,6 +117,11 @@ _TRANSACTION = exactly(
             "What the bank answered, or why it was not asked.",
             null=True,
         ),
+        "idempotency_key": said(
+            {"type": "string", "format": "uuid", "pattern": UUID_PATTERN},
+            "The key that stands for this request: the client's, or ours where it sent "
+            "none. Sent again with the same request, it does nothing twice.",
+        ),
     }
 )
 

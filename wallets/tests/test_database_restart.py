@@ -1,0 +1,138 @@
+"""A real server of our own is stopped at once while the bank is being asked, and comes back."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import ClassVar
+from unittest import SkipTest, skipUnless
+
+from django.core.management import call_command
+from django.db import DatabaseError, InterfaceError, connection, connections
+
+from drills.database_server import (
+    NoServer,
+    OwnMariaDB,
+    OwnPostgreSQL,
+    OwnServer,
+    restart,
+)
+from wallets.models.alarm import Alarm
+from wallets.models.attempt import Attempt
+from wallets.models.transaction import Transaction
+from wallets.services.drain import Drain, find_due
+from wallets.services.resolver import resolve_due
+from wallets.tests import marks
+from wallets.tests.base import CommittingTestCase
+from wallets.tests.fakes import BARE
+from wallets.tests.simulator import Simulator
+from wallets.utils.db import database_now
+from wallets.utils.third_party import HttpBank
+
+SERVERS = {"postgresql": OwnPostgreSQL, "mysql": OwnMariaDB}
+AWAY_SECONDS = 6.0
+CALLS = 64
+# Answers take so long that all are on the way when the server stops.
+LATENCY = 2.0
+
+
+@skipUnless(connection.vendor in SERVERS, "SQLite has no server")
+@marks.slow
+class DatabaseRestartTest(CommittingTestCase):
+    """With a bank that can only be told to pay, a restart of the database…"""
+
+    server: ClassVar[OwnServer]
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        folder = Path(tempfile.mkdtemp())
+        cls.addClassCleanup(shutil.rmtree, folder, ignore_errors=True)
+        try:
+            cls.server = SERVERS[connection.vendor](folder)
+        except NoServer as error:
+            raise SkipTest(f"no server of our own: {error}") from None
+        cls.addClassCleanup(cls.server.kill)
+        cls.server.start()
+        cls._use_it()
+        super().setUpClass()
+
+    @classmethod
+    def _use_it(cls) -> None:
+        """Have all connections of this process lead there, until the class is done."""
+        ours = connection.settings_dict
+        before = dict(ours)
+        connection.close()
+        ours.update(cls.server.settings)
+
+        def back() -> None:
+            connections.close_all()
+            ours.update(before)
+
+        cls.addClassCleanup(back)
+        with connection._nodb_cursor() as cursor:
+            cursor.execute("CREATE DATABASE wallet")
+        call_command("migrate", verbosity=0)
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.simulator = Simulator()
+        self.addCleanup(self.simulator.stop)
+        self.deposit(1000)
+        self.client_of_bank = HttpBank(
+            self.simulator.url,
+            abilities=BARE,
+            deadline=10,
+            connect_timeout=10,
+            connections=CALLS,
+        )
+
+    def drain(self) -> None:
+        sweep = Drain(find_due, bank=self.client_of_bank, seconds=10)
+        try:
+            sweep.run()
+        except (DatabaseError, InterfaceError):
+            connection.close()  # as between two tasks
+
+    def drain_through_a_restart(self, *, when_paid: int) -> None:
+        def wait_and_restart() -> None:
+            while len(self.simulator.payments()) < when_paid:
+                time.sleep(0.01)
+            restart(self.server, away=AWAY_SECONDS)
+
+        other = threading.Thread(target=wait_and_restart)
+        other.start()
+        self.drain()
+        other.join()
+
+    def assert_no_review(self, count: int) -> None:
+        for _ in range(20):
+            if Transaction.get_due_pending_withdrawals(database_now()).exists():
+                self.drain()
+        # Long after every lease.
+        resolve_due(bank=self.client_of_bank, limit=count, now=self.after(10**5))
+        self.assertEqual(Alarm.objects.count(), 0)
+        paid = Transaction.objects.filter(
+            status="COMPLETED", transaction_type="WITHDRAWAL"
+        )
+        self.assertEqual(paid.count(), count)
+        self.assertEqual(len(self.simulator.payments()), count)
+        self.assertEqual(Attempt.objects.count(), count)
+
+    def test_while_all_answers_are_on_the_way_costs_no_review(self) -> None:
+        self.simulator.change(bare=True, latency=LATENCY)
+        for _ in range(CALLS):
+            self.due_withdrawal(1)
+        self.drain_through_a_restart(when_paid=CALLS)
+        self.assert_no_review(CALLS)
+
+    def test_while_it_claims_and_records_costs_no_review(self) -> None:
+        """Which it does all the time: the restart strikes wherever it is."""
+        count = 6 * CALLS
+        self.simulator.change(bare=True, latency=0.1)
+        for _ in range(count):
+            self.due_withdrawal(1)
+        self.drain_through_a_restart(when_paid=2 * CALLS)
+        self.assert_no_review(count)

@@ -1,0 +1,209 @@
+"""When a payment was executed: when it left for the bank, not when somebody began."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from itertools import pairwise
+from unittest import mock
+
+from django.conf import settings
+from django.db import transaction
+from django.test import override_settings
+
+from wallets.models.transaction import Transaction
+from wallets.services import ledger, payout
+from wallets.services.drain import Drain, find_due
+from wallets.services.payout import Sending
+from wallets.services.withdrawal import WithdrawalService
+from wallets.tests.base import CommittingTestCase, WalletTestCase, close_connections
+from wallets.tests.clocks import StandingClock
+from wallets.tests.fakes import BARE, FakeBank
+from wallets.tests.simulator import Simulator
+from wallets.utils import clock
+from wallets.utils.bank import Answer, Outcome
+from wallets.utils.db import database_now
+from wallets.utils.third_party import HttpBank
+
+PATIENCE = 60.0
+LATENCY = 0.4
+
+
+class LockedWalletTest(CommittingTestCase):
+    """Somebody holds the wallet while its withdrawal is claimed…"""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.deposit(1000)
+        self.withdrawal = self.due_withdrawal(10)
+
+    def released_while(self, work: Callable[[], object]) -> datetime:
+        """Do `work` while the wallet is held; return when it was released."""
+        held, claims, let_go = (threading.Event() for _ in range(3))
+
+        def hold() -> None:
+            with transaction.atomic():
+                ledger.lock_wallets([self.alice.pk])
+                held.set()
+                let_go.wait(PATIENCE)
+            close_connections()
+
+        def claim(*args: object, **options: object) -> payout.Claim:
+            claims.set()
+            return honest(*args, **options)  # type: ignore[arg-type]
+
+        def begin() -> None:
+            work()
+            close_connections()
+
+        honest = payout.claim
+        threads = [threading.Thread(target=one) for one in (hold, begin)]
+        threads[0].start()
+        self.assertTrue(held.wait(PATIENCE))
+        with mock.patch.object(payout, "claim", claim):
+            threads[1].start()
+            self.assertTrue(claims.wait(PATIENCE))
+            time.sleep(1)  # the claim waits meanwhile
+            released = database_now()
+            let_go.set()
+            for thread in threads:
+                thread.join(PATIENCE)
+        return released
+
+    def assert_executed_after(self, moment: datetime) -> None:
+        self.withdrawal.refresh_from_db()
+        self.assertEqual(self.withdrawal.status, "COMPLETED")
+        self.assertGreaterEqual(self.withdrawal.executed_at, moment)
+        attempt = self.withdrawal.attempts.get()
+        self.assertGreaterEqual(attempt.started_at, moment)
+        lease = attempt.lease_expires_at - attempt.started_at
+        self.assertEqual(lease.total_seconds(), settings.WITHDRAWAL_LEASE)
+
+    def test_shows_in_what_a_sweep_pays(self) -> None:
+        sweep = Drain(find_due, bank=self.bank, seconds=PATIENCE)
+        self.assert_executed_after(self.released_while(sweep.run))
+
+    def test_shows_in_what_is_paid_alone(self) -> None:
+        pk = self.withdrawal.pk
+        self.assert_executed_after(
+            self.released_while(lambda: WithdrawalService.execute(pk, bank=self.bank))
+        )
+
+
+class QueueAtTheBankTest(WalletTestCase):
+    """The bank takes one call at a time…"""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.simulator = Simulator()
+        self.addCleanup(self.simulator.stop)
+        self.simulator.change(latency=LATENCY)
+        self.deposit(1000)
+
+    def test_shows_in_each_that_waited_for_its_turn(self) -> None:
+        withdrawals = {amount: self.due_withdrawal(amount) for amount in (1, 2, 3)}
+        bank = HttpBank(
+            self.simulator.url,
+            abilities=BARE,
+            deadline=PATIENCE,
+            connect_timeout=PATIENCE,
+            connections=1,
+        )
+        with override_settings(
+            WITHDRAWAL_CONCURRENCY=3,
+            WITHDRAWAL_LEASE=4 * PATIENCE,
+            THIRD_PARTY_DEADLINE=PATIENCE,
+        ):
+            self.assertEqual(Drain(find_due, bank=bank, seconds=PATIENCE).run(), 3)
+        executed = []
+        for payment in self.simulator.payments():
+            row = withdrawals[payment["amount"]]
+            row.refresh_from_db()
+            self.assertEqual(row.status, "COMPLETED")
+            executed.append(row.executed_at)
+        executed.sort()
+        for one, next_one in pairwise(executed):
+            self.assertGreaterEqual((next_one - one).total_seconds(), LATENCY)
+        started = {row.attempts.get().started_at for row in withdrawals.values()}
+        self.assertEqual(len(started), 1)
+
+
+class MomentTest(WalletTestCase):
+    """The moment of a payment…"""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.deposit(1000)
+
+    def claimed(self) -> Sending:
+        withdrawal = self.due_withdrawal(10)
+        rows = Transaction.objects.filter(pk=withdrawal.pk)
+        (sending,) = payout.claim(rows, limit=1, now=self.now).sendings
+        return sending
+
+    def executed(self, sending: Sending, answer: Answer) -> datetime | None:
+        payout.record([(sending, answer)], now=self.after(60))
+        return Transaction.objects.get(pk=sending.attempt.transaction_id).executed_at
+
+    def test_is_the_claims_and_what_passed_until_the_first_byte(self) -> None:
+        sending = self.claimed()
+        answer = Answer(Outcome.ACCEPTED, sent_at=sending.leased_at + 7)
+        self.assertEqual(self.executed(sending, answer), self.after(7))
+
+    def test_is_the_claims_where_nobody_saw_the_first_byte(self) -> None:
+        answer = Answer(Outcome.ACCEPTED)
+        self.assertEqual(self.executed(self.claimed(), answer), self.now)
+
+    def test_is_the_first_of_several_nobody_knows_which_was_paid(self) -> None:
+        sending = self.claimed()
+        Transaction.objects.get(pk=sending.attempt.transaction_id).attempts.update(
+            sends=2
+        )
+        again = payout.sending(
+            Transaction.objects.get(pk=sending.attempt.transaction_id)
+            .attempts.select_related("transaction__wallet")
+            .get(),
+            clock.elapsed(),
+        )
+        answer = Answer(Outcome.ACCEPTED, sent_at=again.leased_at + 7)
+        self.assertEqual(self.executed(again, answer), self.now)
+
+    def test_leaves_no_right_to_send_beyond_the_lease_in_the_books(self) -> None:
+        """However long the locks take, and the question what time it is."""
+        with StandingClock() as time_stands:
+            began = clock.elapsed()
+
+            def lock(*args: object) -> object:
+                time_stands.go_on(5)
+                return honest(*args)  # type: ignore[arg-type]
+
+            def slow_now() -> datetime:
+                moment = self.now + timedelta(seconds=clock.elapsed() - began)
+                time_stands.go_on(3)
+                return moment
+
+            honest = ledger.lock_wallets
+            rows = Transaction.objects.filter(pk=self.due_withdrawal(10).pk)
+            with (
+                mock.patch.object(payout.ledger, "lock_wallets", lock),
+                mock.patch.object(payout, "database_now", slow_now),
+            ):
+                (sending,) = payout.claim(rows, limit=1).sendings
+        self.assertEqual(sending.attempt.started_at, self.after(5))
+        ends = began + 5 + settings.WITHDRAWAL_LEASE
+        self.assertEqual(sending.lease_ends, ends)
+        latest = ends - 2 * settings.THIRD_PARTY_DEADLINE
+        self.assertEqual(sending.send_before, latest)
+
+
+class FakeBankTest(WalletTestCase):
+    def test_knows_no_first_byte(self) -> None:
+        """So that tests which give the time get it back."""
+        self.deposit(10)
+        withdrawal = self.due_withdrawal(10)
+        done = WithdrawalService.execute(
+            withdrawal.pk, bank=FakeBank(), now=self.after(3)
+        )
+        self.assertEqual(done.executed_at, self.after(3))
