@@ -6,6 +6,7 @@ from drills.guard import Guard
 
 _PAYOUT = "wallets/services/payout.py"
 _BANK = "wallets/utils/third_party.py"
+_ANSWERS = "wallets/utils/bank_answers.py"
 _CALLS = "wallets/utils/http_calls.py"
 
 BANK_GUARDS = (
@@ -45,24 +46,73 @@ BANK_GUARDS = (
         "test_third_party.py::DeadlineTest::test_ends_a_call_that_nobody_answers",
     ),
     Guard(
-        "connection kept only after the bank's own word",
+        "connection kept only after an echo of the reference",
         _BANK,
-        "return answer, answer.outcome is not Outcome.UNKNOWN",
-        "return answer, True",
-        "test_third_party.py::ConnectionTest",
+        "    return answer, found.echoed\n",
+        "    return answer, found.outcome is not Outcome.UNKNOWN\n",
+        "test_third_party.py::EchoTest",
+    ),
+    Guard(
+        "silence before a new connection is used",
+        _CALLS,
+        "        if not made.is_quiet():\n",
+        "        if False:\n",
+        "test_third_party.py::EarlyAnswerTest test_third_party.py::EarlyTlsAnswerTest",
+    ),
+    Guard(
+        "a moment for what nobody asked for",
+        "wallets/utils/connections.py",
+        "            _wait_in_silence(sock, clock.elapsed() - began)\n",
+        "",
+        "test_third_party.py::EarlyAnswerTest",
+    ),
+    Guard(
+        "no answer before the whole question has left",
+        _CALLS,
+        "                if answer is not None and connection.unsent:\n",
+        "                if False:\n",
+        "test_third_party.py::EarlyAnswerTest",
+    ),
+    Guard(
+        "of two answers none is ours without an echo",
+        _ANSWERS,
+        "    if answer.followed and not echoed:\n",
+        "    if False:\n",
+        "test_third_party.py::FollowedAnswerTest",
+    ),
+    Guard(
+        "a look-up that was not sent proves nothing",
+        _BANK,
+        "    if call is Call.LOOK_UP:\n",
+        "    if False:\n",
+        "test_bank_answers.py::LookUpNotSentTest",
+    ),
+    Guard(
+        "a look-up's refusal names our reference",
+        _ANSWERS,
+        '        Word(_OK, "failed", 503, Outcome.REJECTED, echo=True),\n',
+        '        Word(_OK, "failed", 503, Outcome.REJECTED),\n',
+        "test_bank_contract.py::WholeWayTest",
+    ),
+    Guard(
+        "a look-up's refusal has HTTP 200",
+        _ANSWERS,
+        '        Word(_OK, "failed", 503, Outcome.REJECTED, echo=True),\n',
+        '        Word(_OK | {503}, "failed", 503, Outcome.REJECTED),\n',
+        "test_bank_contract.py::WholeWayTest",
     ),
     Guard(
         "redirects are no answers",
-        _BANK,
-        "if http_status == 200 and verdict == _SUCCESS:",
-        "if http_status < 400 and verdict == _SUCCESS:",
+        _ANSWERS,
+        "_OK = frozenset({200})\n",
+        "_OK = frozenset(range(200, 400))\n",
         "test_third_party.py::UnbelievableAnswerTest test_third_party.py::RedirectTest",
     ),
     Guard(
         "the bank's word only as JSON",
-        _BANK,
-        '    if result.media_type != "application/json":\n',
-        "    if False:\n",
+        _ANSWERS,
+        'if answer.media_type != "application/json" or len(answer.body)',
+        "if len(answer.body)",
         "test_third_party.py::UnbelievableAnswerTest",
     ),
     Guard(
@@ -74,18 +124,17 @@ BANK_GUARDS = (
     ),
     Guard(
         "answer compared with the question",
-        _BANK,
-        "        if key not in ours or type(value) is not type(ours[key])"
-        " or value != ours[key]:\n",
-        "        if key not in ours:\n",
+        _ANSWERS,
+        "key in ours and type(value) is type(ours[key]) and value == ours[key]\n",
+        "key in ours\n",
         "test_third_party.py::UnbelievableAnswerTest",
     ),
     Guard(
         "refusal only in the bank's own words",
-        _BANK,
-        "if http_status in (200, 503) and verdict == _FAILED:",
-        'if http_status >= 500 or verdict["data"] == "failed":',
-        "test_third_party.py::UnbelievableAnswerTest",
+        _ANSWERS,
+        '        Word(_OK | {503}, "failed", 503, Outcome.REJECTED),\n',
+        '        Word(_OK | {500, 503}, "failed", 503, Outcome.REJECTED),\n',
+        "test_bank_answers.py::ExampleTest",
     ),
     Guard(
         "body bounded",

@@ -25,12 +25,13 @@ class BadAnswer(ValueError):
 @dataclass(frozen=True)
 class HttpAnswer:
     """A whole answer. `body` is cut off above the limit; `keep` says that the connection
-    may serve another call."""
+    may serve another call, `followed` that more bytes came behind the answer."""
 
     status: int
     media_type: str
     body: bytes
     keep: bool
+    followed: bool = False
 
 
 @dataclass(frozen=True)
@@ -117,8 +118,9 @@ def _parse_body(head: _Head, rest: bytes, ended: bool) -> HttpAnswer | None:
             raise BadAnswer("connection closed before the end")
         return HttpAnswer(head.status, head.media_type, body, keep=False)
     # What has bytes left over is not used again.
-    keep = head.keep and len(rest) == end
-    return HttpAnswer(head.status, head.media_type, body, keep=keep)
+    followed = len(rest) > end
+    keep = head.keep and not followed
+    return HttpAnswer(head.status, head.media_type, body, keep, followed)
 
 
 def _join_chunks(rest: bytes) -> tuple[bytes, int | None]:
