@@ -236,6 +236,10 @@ THIRD_PARTY_DEDUPE_WINDOW = env.float("THIRD_PARTY_DEDUPE_WINDOW", default=86400
 # It answers GET /payments/<reference>; a payment may take this long to show there.
 THIRD_PARTY_LOOKUP = env.bool("THIRD_PARTY_LOOKUP", default=False)
 THIRD_PARTY_BOOKING_TIME = env.float("THIRD_PARTY_BOOKING_TIME", default=30)
+# It answers GET /payments with what it has paid: compared with the books once a day. Beat
+# asks more often whether that is due, for it forgets the time when it is restarted.
+THIRD_PARTY_STATEMENT = env.bool("THIRD_PARTY_STATEMENT", default=False)
+STATEMENT_CHECK_INTERVAL = 600
 
 CELERY_TASK_SOFT_TIME_LIMIT = WITHDRAWAL_SOFT_TIME_LIMIT
 CELERY_TASK_TIME_LIMIT = WITHDRAWAL_HARD_TIME_LIMIT
@@ -250,6 +254,7 @@ CELERY_BEAT_SCHEDULE = {
         ("process_pending_withdrawals", WITHDRAWAL_DUE_INTERVAL),
         ("retry_failed_withdrawals", WITHDRAWAL_RETRY_INTERVAL),
         ("resolve_unknown_withdrawals", WITHDRAWAL_RESOLVE_INTERVAL),
+        *[("reconcile_bank", STATEMENT_CHECK_INTERVAL)] * THIRD_PARTY_STATEMENT,
     )
 }
 

@@ -197,10 +197,26 @@ class Contract:
         )
         self.assertCountEqual(self.teller.paid(), [p.reference for p in payments])
 
+    def test_lists_what_it_paid(self):
+        payments = [a_payment(n) for n in (5, 6)]
+        for payment in payments:
+            self.pay(payment)
+        self.teller.next(Does.REFUSE)
+        self.pay(a_payment())
+        lines = self.able.statement()[-2:]
+        self.assertEqual(
+            [(line.reference, line.wallet_uuid, line.amount) for line in lines],
+            [(one.reference, one.wallet_uuid, one.amount) for one in payments],
+        )
+
     def test_refuses_to_be_called_inside_a_transaction(self):
-        for call in (self.pay, self.look_up):
+        for call in (
+            lambda: self.pay(a_payment()),
+            lambda: self.look_up(a_payment()),
+            lambda: self.able.statement(),
+        ):
             with self.assertRaises(InsideTransaction), transaction.atomic():
-                call(a_payment())
+                call()
         self.assertEqual(self.teller.paid(), [])
 
 

@@ -130,6 +130,7 @@ class DefaultsTest(SimpleTestCase):
         # A bank's abilities are declared, never assumed.
         self.assertFalse(self.found["THIRD_PARTY_DEDUPES"])
         self.assertFalse(self.found["THIRD_PARTY_LOOKUP"])
+        self.assertFalse(self.found["THIRD_PARTY_STATEMENT"])
         self.assertEqual(self.found["TIME_ZONE"], "UTC")
 
 

@@ -86,6 +86,15 @@ class Connection:
             raise BadAnswer("too long")
         return answer
 
+    def take(self) -> bytes | None:
+        """Take what has come, unread: empty at the peer's end, None where nothing has.
+
+        :raises OSError: the connection broke.
+        """
+        with suppress(BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return self._sock.recv(_READ_BYTES)
+        return None
+
     def fileno(self) -> int:
         """What a selector watches."""
         return self._sock.fileno()

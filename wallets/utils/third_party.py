@@ -14,13 +14,15 @@ import ssl
 import threading
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
-from urllib.parse import quote, urlsplit
+from datetime import datetime
+from urllib.parse import quote, urlencode, urlsplit
 
 from django.conf import settings
 
-from wallets.utils import bank_answers, clock
+from wallets.utils import bank_answers, bank_statement, clock, instants
 from wallets.utils.bank import Abilities, Answer, Outcome, Payment
 from wallets.utils.bank_answers import Call
+from wallets.utils.bank_statement import StatementLine
 from wallets.utils.connections import Connection, NotSent
 from wallets.utils.db import refuse_inside_transaction
 from wallets.utils.http_calls import Caller, DeadlineOver, Result
@@ -52,7 +54,9 @@ class HttpBank:
         tls = url.scheme == "https"
         self._path = url.path.rstrip("/")
         self._host_header = url.netloc.rpartition("@")[2].encode("idna").decode()
-        connect = functools.partial(
+        # What people are told, without the credentials that may be in it.
+        self._address = f"http{'s' * tls}://{self._host_header}{self._path}"
+        self._connect = functools.partial(
             self.connection_class.open,
             url.hostname or "localhost",
             url.port or (443 if tls else 80),
@@ -60,7 +64,7 @@ class HttpBank:
             timeout=connect_timeout,
         )
         self._caller: Caller[Answer] = Caller(
-            connect, deadline=deadline, size=connections
+            self._connect, deadline=deadline, size=connections
         )
         self._abilities = abilities
         self._deadline = deadline
@@ -97,6 +101,21 @@ class HttpBank:
         message = self._message("GET", path)
         call = self._call(Call.LOOK_UP, message, payment, float("inf"))
         return self._wait(call, LOOK_UP_PATIENCE * self._deadline)
+
+    def statement(
+        self, *, since: datetime | None = None, until: datetime | None = None
+    ) -> list[StatementLine]:
+        """Ask the bank what it has paid, in this period; see `ListingBank.statement`."""
+        refuse_inside_transaction("the bank was asked for its statement")
+        period = {"from": since, "to": until}
+        query = urlencode({k: instants.write(v) for k, v in period.items() if v})
+        path = "/payments" + ("?" + query if query else "")
+        headers = ("Accept-Encoding: identity", "Connection: close")
+        return bank_statement.fetch(
+            self._connect,
+            self._message("GET", path, headers),
+            url=f"{self._address}/payments",
+        )
 
     def _wait(self, call: Future[Answer], seconds: float) -> Answer:
         """The answer; unknown when our own client never comes to one."""
