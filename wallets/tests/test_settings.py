@@ -14,6 +14,7 @@ from types import ModuleType
 from unittest import mock
 
 import environ
+from celery import current_app
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.test import SimpleTestCase
@@ -175,6 +176,20 @@ class SecretKeyTest(SimpleTestCase):
         self.path.write_text("")
         with self.assertRaisesMessage(ImproperlyConfigured, "holds no key"):
             made_key(self.path)
+
+
+class StatementTest(SimpleTestCase):
+    """The comparison with the bank's list is one of Beat's turns…"""
+
+    def test_where_the_bank_is_declared_to_have_one(self):
+        schedule = loaded(THIRD_PARTY_STATEMENT="true")["CELERY_BEAT_SCHEDULE"]
+        entry = schedule["reconcile_bank"]
+        self.assertIn(entry["task"], current_app.tasks)
+        # Beat forgets when its last turn was: it must have several a day.
+        self.assertLessEqual(entry["schedule"], 3600)
+
+    def test_nowhere_else(self):
+        self.assertNotIn("reconcile_bank", settings.CELERY_BEAT_SCHEDULE)
 
 
 class RefusalTest(SimpleTestCase):
