@@ -239,7 +239,7 @@ class LineTest(SimpleTestCase):
             (f"{{{REFERENCE}}}", f"{{{REFERENCE}}}"),
             (str(REFERENCE).upper(), REFERENCE),
         ):
-            with self.subTest(said):
+            with self.subTest(ascii(said)):
                 self.assertEqual(self.line(reference=said).reference, kept)
                 self.assertEqual(self.line(wallet_uuid=said).wallet_uuid, kept)
 
