@@ -37,6 +37,7 @@ FAULTS: dict[str, dict[str, Any] | None] = {
     "redirect": {"mode": "redirect"},
     "stale_lookup": {"mode": "accept_close", "lookup_mode": "stale"},
     "dead_lookup": {"mode": "accept_close", "lookup_mode": "error"},
+    "refusing_lookup": {"mode": "accept_close", "lookup_mode": "refuses_503"},
 }
 # What the service is told is the same as with the other fault, and so is what was paid: all
 # that comes after the HTTP client is the same. (A sweep compares the stories' events.)
@@ -51,9 +52,10 @@ TWINS = {
     "wrong_amount": "accept_close",
     "html_404": "reset",
     "redirect": "reset",
+    "refusing_lookup": "dead_lookup",
 }
 # Nobody sees these of a bank that is never asked.
-LOOK_UP_FAULTS = ("stale_lookup", "dead_lookup")
+LOOK_UP_FAULTS = ("stale_lookup", "dead_lookup", "refusing_lookup")
 # Of these a payment shows later, by this much: longer than a sweep takes to ask.
 LATE_FAULTS = ("late_booking", "stale_lookup")
 BOOKING_DELAY = 1.2

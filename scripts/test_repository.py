@@ -164,6 +164,7 @@ class ComposeTest(unittest.TestCase):
             )
             self.assertEqual(environment["THIRD_PARTY_DEDUPES"], "true")
             self.assertEqual(environment["THIRD_PARTY_LOOKUP"], "true")
+            self.assertEqual(environment["THIRD_PARTY_STATEMENT"], "true")
 
     def test_lets_the_migrations_create_triggers_on_mysql(self) -> None:
         self.assertEqual(self.services["db"]["image"], "mysql:8.0")

@@ -10,13 +10,15 @@ import signal
 import sqlite3
 import sys
 from dataclasses import asdict
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NoReturn
 
 from flask import Flask, Response, abort, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from faults import LOOKUP_MODES, MODES, Answer, Decides, Faults, plain
+from faults import LOOKUP_MODES, MODES, Decides, Faults
+from replies import Answer, plain, redirected, without_echo
 from server import Server, say
 from store import Order, Store
 from turns import OneAtATime
@@ -78,6 +80,22 @@ def _text(name: str, value: Any) -> str:
     raise ValueError(f"{name} must be 1 to {MAX_TEXT} printable characters")
 
 
+def _instant(name: str) -> datetime | None:
+    """Return the query parameter as a moment, or None; raises ``ValueError``."""
+    text = request.args.get(name)
+    if not text:
+        return None
+    try:
+        moment = datetime.fromisoformat(text.upper().replace("Z", "+00:00"))
+        return moment.astimezone(timezone.utc) if moment.tzinfo else _naive(name)
+    except (ValueError, OverflowError):
+        return _naive(name)
+
+
+def _naive(name: str) -> NoReturn:
+    raise ValueError(f"{name} must be a date and a time with an offset")
+
+
 # --- answers ------------------------------------------------------------------------
 
 
@@ -117,6 +135,8 @@ class Face:
             request.environ["bank.sleep"](faults.latency)
         if decided is None:
             return problem("conflict", 409, reference=order.reference)
+        # A bare bank ignores the reference, so it has none to repeat.
+        decided = without_echo(decided) if faults.bare else decided
         return MODES[faults.mode].reply(decided)
 
     def _decide(self, order: Order, faults: Faults, draw: float) -> Answer | None:
@@ -140,7 +160,12 @@ class Face:
         return answer_to(order, paid=decision.paid)
 
     def payments(self) -> Response:
-        return Response(json.dumps(self._store.payments()), mimetype="application/json")
+        try:
+            since, until = (_instant(name) for name in ("from", "to"))
+        except ValueError as error:
+            return problem("invalid", 400, error=str(error))
+        lines = self._store.payments(since=since, until=until)
+        return Response(json.dumps(lines), mimetype="application/json")
 
     def look_up(self, reference: str) -> Response:
         faults = self._store.faults()
@@ -148,13 +173,16 @@ class Face:
             abort(404)
         ill = LOOKUP_MODES[faults.lookup_mode]
         if ill is not None:
-            return ill({})
+            return ill({"reference": reference})
         stale = faults.lookup_mode == "stale"
         age = faults.booking_delay if stale else 0.0
         decision = self._store.find(reference, age=age)
         if decision is None or faults.lookup_mode == "not_found":
             return problem("unknown", 404, reference=reference)
-        return plain(answer_to(decision.order, paid=decision.paid))
+        answer = answer_to(decision.order, paid=decision.paid)
+        return plain(
+            without_echo(answer) if faults.lookup_mode == "no_echo" else answer
+        )
 
     def get_faults(self) -> Response:
         return plain(asdict(self._store.faults()))
@@ -165,15 +193,6 @@ class Face:
             return plain(asdict(self._store.change_faults(changes)))
         except ValueError as error:
             return problem("invalid", 400, error=str(error))
-
-
-def redirected() -> Response:
-    """Say "success" to a client that followed a redirect. Nothing is paid."""
-    answer: Answer = {"data": "success", "status": 200}
-    if "reference" in request.args:
-        answer["reference"] = request.args["reference"]
-        answer["amount"] = request.args.get("amount", type=int)
-    return plain(answer)
 
 
 def too_large(error: RequestEntityTooLarge) -> Response:

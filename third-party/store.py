@@ -141,13 +141,16 @@ class Store:
         with self._lock:
             return self._find(reference, booked_by=_now(-age))
 
-    def payments(self) -> list[dict[str, Any]]:
-        """Return what was really paid, oldest first."""
+    def payments(
+        self, *, since: datetime | None = None, until: datetime | None = None
+    ) -> list[dict[str, Any]]:
+        """Return what was really paid, oldest first; within a period if one is given."""
+        last = _now() if until is None else min(_now(), _written(until))
         with self._lock:
             rows = self._execute(
                 "SELECT reference, wallet_uuid, amount, decided_at FROM decisions"
-                " WHERE paid AND decided_at <= ? ORDER BY decided_at, id",
-                (_now(),),
+                " WHERE paid AND decided_at BETWEEN ? AND ? ORDER BY decided_at, id",
+                ("" if since is None else _written(since), last),
             ).fetchall()
         names = ("reference", "wallet_uuid", "amount", "paid_at")
         return [dict(zip(names, row, strict=True)) for row in rows]
@@ -258,9 +261,12 @@ def _switch_to_wal(connection: sqlite3.Connection) -> None:
 
 
 def _now(delay: float = 0.0) -> str:
-    # Always six decimals and +00:00, so that text order is time order.
-    moment = datetime.now(timezone.utc) + timedelta(seconds=delay)
-    return moment.isoformat(timespec="microseconds")
+    return _written(datetime.now(timezone.utc) + timedelta(seconds=delay))
+
+
+def _written(moment: datetime) -> str:
+    # Always UTC, six decimals and +00:00, so that text order is time order.
+    return moment.astimezone(timezone.utc).isoformat(timespec="microseconds")
 
 
 def _draw(key: str | None = None) -> float:

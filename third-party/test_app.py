@@ -25,6 +25,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+from faults import LOOKUP_MODES
 from store import Store
 
 HERE = Path(__file__).resolve().parent
@@ -264,6 +265,28 @@ class PaymentTest(SharedBankTestCase):
         _, body = self.bank.pay(self.reference)
         self.assertEqual(self.look_up(), (200, json.loads(body)))
 
+    def test_is_listed_within_a_period(self) -> None:
+        self.bank.pay(self.reference)
+        lines = self.bank.get("/payments")
+        paid_at = next(
+            line["paid_at"] for line in lines if line["reference"] == self.reference
+        )
+        moment = datetime.fromisoformat(paid_at)
+        before, after = (moment + timedelta(microseconds=n) for n in (-1, 1))
+        for query, listed in (
+            (f"from={paid_at}&to={paid_at}", True),
+            (f"from={after.isoformat()}", False),
+            (f"to={before.isoformat()}", False),
+            (f"from={before.isoformat().replace('+00:00', 'Z')}", True),
+            ("from=2999-01-01T00:00:00Z", False),
+        ):
+            path = f"/payments?{query.replace('+', '%2B')}"
+            found = [line["reference"] for line in self.bank.get(path)]
+            with self.subTest(query):
+                self.assertEqual(self.reference in found, listed)
+        for query in ("from=yesterday", "to=2026-11-01", "to=2026-11-01T00:00:00"):
+            self.assertEqual(self.bank.call("GET", f"/payments?{query}")[0], 400)
+
     def test_waits_for_the_latency_without_blocking_others(self) -> None:
         self.bank.set(latency=2)
         started = time.monotonic()
@@ -464,7 +487,8 @@ class FaultTest(SharedBankTestCase):
     def test_makes_the_bank_bare(self) -> None:
         self.bank.set(bare=True)
         for _ in range(2):
-            self.assertIn("success", self.bank.pay(self.reference)[1])
+            answer = self.bank.pay(self.reference)
+            self.assertEqual(answer, (200, '{"data": "success", "status": 200}'))
         self.assertEqual(self.times_paid(), 2)
         status, body = self.bank.call("GET", f"/payments/{self.reference}")
         self.assertEqual(status, 404)
@@ -492,15 +516,31 @@ class FaultTest(SharedBankTestCase):
         self.bank.set(lookup_mode="error")
         path = f"/payments/{self.reference}"
         self.assertEqual(self.bank.call("GET", path)[0], 500)
-        self.bank.set(lookup_mode="garbage")
-        with self.assertRaises(ValueError):
-            self.look_up()
+        for mode in ("garbage", "html_200"):
+            self.bank.set(lookup_mode=mode)
+            with self.assertRaises(ValueError):
+                self.look_up()
         self.bank.set(lookup_mode="hang")
         with self.assertRaises(TimeoutError):
             self.bank.call("GET", path, timeout=0.5)
         self.bank.set(lookup_mode="reset")
         with self.assertRaises(ConnectionResetError):
             self.bank.call("GET", path)
+
+    def test_makes_a_look_up_fail_in_the_words_of_a_refusal(self) -> None:
+        self.bank.pay(self.reference)
+        refusal = {"data": "failed", "status": 503}
+        another = refusal | {"reference": f"not-{self.reference}"}
+        for mode, expected in (
+            ("refuses_503", (503, refusal)),
+            ("refuses_200", (200, refusal)),
+            ("another_payment", (200, another)),
+            ("busy_429", (429, {"data": "busy", "status": 429})),
+            ("no_echo", (200, {"data": "success", "status": 200})),
+        ):
+            self.bank.set(lookup_mode=mode)
+            with self.subTest(mode):
+                self.assertEqual(self.look_up(), expected)
 
     def test_that_hangs_blocks_nobody(self) -> None:
         self.bank.set(mode="accept_hang", times=40)
@@ -655,6 +695,11 @@ class ReadmeTest(BankTestCase):
         modes = PAID_AND_LOST + PAID_AND_UNBELIEVABLE + NOT_PAID + ELSEWHERE
         settings = self.start().get("/faults")
         self.assertEqual({*modes, *settings} - named, set())
+
+    def test_names_every_mode_of_look_ups(self) -> None:
+        table = self.readme.partition("| `lookup_mode` | a look-up")[2]
+        named = re.findall(r"`(\w+)`", table.partition("\n\n")[0])
+        self.assertEqual(set(LOOKUP_MODES) - set(named), set())
 
 
 class StartTest(BankTestCase):

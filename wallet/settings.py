@@ -245,6 +245,10 @@ THIRD_PARTY_BOOKING_TIME = env.float("THIRD_PARTY_BOOKING_TIME", default=30)
 # And shows there for so long after its last request; "inf": for ever. Afterwards "not
 # found" proves nothing.
 THIRD_PARTY_LOOKUP_WINDOW = env.float("THIRD_PARTY_LOOKUP_WINDOW", default=86400)
+# It answers GET /payments with what it has paid: compared with the books once a day. Beat
+# asks more often whether that is due, for it forgets the time when it is restarted.
+THIRD_PARTY_STATEMENT = env.bool("THIRD_PARTY_STATEMENT", default=False)
+STATEMENT_CHECK_INTERVAL = 600
 
 CELERY_TASK_SOFT_TIME_LIMIT = WITHDRAWAL_SOFT_TIME_LIMIT
 CELERY_TASK_TIME_LIMIT = WITHDRAWAL_HARD_TIME_LIMIT
@@ -259,6 +263,7 @@ CELERY_BEAT_SCHEDULE = {
         ("process_pending_withdrawals", WITHDRAWAL_DUE_INTERVAL),
         ("retry_failed_withdrawals", WITHDRAWAL_RETRY_INTERVAL),
         ("resolve_unknown_withdrawals", WITHDRAWAL_RESOLVE_INTERVAL),
+        *[("reconcile_bank", STATEMENT_CHECK_INTERVAL)] * THIRD_PARTY_STATEMENT,
     )
 }
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from celery import shared_task
 
-from wallets.services import dispatch, sweeps
+from wallets.services import bank_statement, dispatch, sweeps
 
 
 @shared_task
@@ -25,6 +25,13 @@ def retry_failed_withdrawals() -> dict[str, int]:
 def resolve_unknown_withdrawals() -> dict[str, int]:
     """Beat, every 10 s: find out what became of unknown outcomes."""
     return {"checked": sweeps.resolve_unknown()}
+
+
+# Nothing depends on it, and a list is long: it has more time than the sweeps.
+@shared_task(soft_time_limit=600, time_limit=660)
+def reconcile_bank() -> dict[str, int]:
+    """Beat, every 10 min: once a day, compare the books with the bank's list."""
+    return {"differences": bank_statement.reconcile_when_due()}
 
 
 @shared_task

@@ -110,6 +110,7 @@ def plan(user_env: Mapping[str, str], ports: Ports) -> Plan:
         env["THIRD_PARTY_BASE_URL"] = f"http://127.0.0.1:{ports.bank}"
         env.setdefault("THIRD_PARTY_DEDUPES", "true")
         env.setdefault("THIRD_PARTY_LOOKUP", "true")
+        env.setdefault("THIRD_PARTY_STATEMENT", "true")
     if not env.get("CELERY_BROKER_URL"):
         this.broker_port = free_port()
         env["CELERY_BROKER_URL"] = f"redis://127.0.0.1:{this.broker_port}/0"

@@ -7,13 +7,19 @@ workers, are harmless: each withdrawal has one claimer.
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from functools import partial
 
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, close_old_connections
+from django.db import (
+    DatabaseError,
+    InterfaceError,
+    close_old_connections,
+    connections,
+)
 
-from wallets.services import sweeps
+from wallets.services import bank_statement, sweeps
 from wallets.utils import clock, stopping
 from wallets.utils.bank import Bank
 
@@ -43,7 +49,9 @@ def run(*, seconds: float = float("inf"), bank: Bank | None = None) -> None:
         sweeps.pay_retries: settings.WITHDRAWAL_RETRY_INTERVAL,
     }
     next_turn = dict.fromkeys(turns, clock.elapsed())
+    beside = _BesidePayments()
     while not stopping.wait(0) and clock.elapsed() < ends:
+        beside.run_when_due()
         for sweep, interval in turns.items():
             if clock.elapsed() >= next_turn[sweep]:
                 next_turn[sweep] = clock.elapsed() + interval
@@ -63,6 +71,30 @@ def _pay_pending(until: float, bank: Bank | None) -> None:
         left = until - clock.elapsed()
         if left <= 0 or stopping.wait(min(left, settings.WITHDRAWAL_POLL)):
             return
+
+
+class _BesidePayments:
+    """The comparison with the bank's list, in a thread: it may take a minute, and no
+    payment waits for it. It changes no money and ends with the process.
+    """
+
+    def __init__(self) -> None:
+        self._thread: threading.Thread | None = None
+        self._next = clock.elapsed()
+
+    def run_when_due(self) -> None:
+        """Begin, unless it is under way still or was looked at a while ago."""
+        under_way = self._thread is not None and self._thread.is_alive()
+        if under_way or clock.elapsed() < self._next:
+            return
+        self._next = clock.elapsed() + settings.STATEMENT_CHECK_INTERVAL
+        if settings.THIRD_PARTY_STATEMENT:
+            self._thread = threading.Thread(target=self._run, daemon=True)
+            self._thread.start()
+
+    def _run(self) -> None:
+        _survive(bank_statement.reconcile_when_due)
+        connections.close_all()  # this thread's
 
 
 def _survive(sweep: Callable[[], int]) -> None:

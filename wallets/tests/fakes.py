@@ -8,11 +8,14 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
+from datetime import datetime
 from enum import Enum, auto
 from uuid import UUID
 
+from wallets.errors import StatementUnavailable
 from wallets.utils import clock
 from wallets.utils.bank import Abilities, Answer, Outcome, Payment
+from wallets.utils.bank_statement import StatementLine
 from wallets.utils.db import refuse_inside_transaction
 
 # Everything a bank can do, and nothing: the specification's.
@@ -66,6 +69,9 @@ class FakeBank:
         self.on_the_way: Callable[[Payment], None] = lambda payment: None
         # Answers of the next look-ups, before those that the books give.
         self.look_up_script: deque[Answer] = deque()
+        # The periods that its list was asked for, and why it cannot be had, if so.
+        self.asked_for: list[tuple[datetime | None, datetime | None]] = []
+        self.statement_trouble = ""
         self._remembered: dict[UUID, tuple[Payment, Answer]] = {}
         self._booking: list[Payment] = []
         self._lock = threading.Lock()
@@ -90,6 +96,20 @@ class FakeBank:
             if self.look_up_script:
                 return self.look_up_script.popleft()
             return self._recalled(payment) or _NOTHING
+
+    def statement(
+        self, *, since: datetime | None = None, until: datetime | None = None
+    ) -> list[StatementLine]:
+        """All that it paid: it ignores the period, and knows no times."""
+        refuse_inside_transaction("the bank was asked for its statement")
+        self.asked_for.append((since, until))
+        if self.statement_trouble:
+            raise StatementUnavailable(self.statement_trouble)
+        with self._lock:
+            return [
+                StatementLine(one.reference, one.wallet_uuid, one.amount)
+                for one in self.paid
+            ]
 
     def book(self) -> None:
         """Pay now what was taken to be paid late."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 Script = Callable[["Line"], None]
@@ -97,15 +99,48 @@ class Peer:
             line = Line(sock, self.connections, self._ended)
             threading.Thread(target=self._serve, args=[line], daemon=True).start()
 
+    def _prepare(self, line: Line) -> None:
+        """What comes before the script."""
+
     def _serve(self, line: Line) -> None:
         # An OSError is a client that has left.
-        with line.sock, suppress(OSError):
-            self._script(line)
+        with suppress(OSError):
+            try:
+                self._prepare(line)
+                self._script(line)
+            finally:
+                line.sock.close()
         self._closed.release()
 
     def wait_for_close(self) -> None:
         """Until the peer has closed one more of its connections."""
         assert self._closed.acquire(timeout=10)
+
+
+# A certificate for 127.0.0.1 and its key, made for these tests and good for nothing else.
+CERTIFICATE = Path(__file__).with_name("loopback.pem")
+
+
+class TlsPeer(Peer):
+    """A peer that speaks TLS, with a certificate that `trusting` trusts.
+
+    `tickets` is how many TLS sends by itself after its handshake.
+    """
+
+    def __init__(self, script: Script, *, tickets: int = 0) -> None:
+        self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._tls.load_cert_chain(CERTIFICATE)
+        self._tls.num_tickets = tickets
+        super().__init__(script)
+        self.url = f"https://127.0.0.1:{self.port}"
+
+    def _prepare(self, line: Line) -> None:
+        line.sock = self._tls.wrap_socket(line.sock, server_side=True)
+
+
+def trusting() -> ssl.SSLContext:
+    """A client's side of TLS that trusts a `TlsPeer`."""
+    return ssl.create_default_context(cafile=str(CERTIFICATE))
 
 
 def response(

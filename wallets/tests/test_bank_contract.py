@@ -197,10 +197,26 @@ class Contract:
         )
         self.assertCountEqual(self.teller.paid(), [p.reference for p in payments])
 
+    def test_lists_what_it_paid(self):
+        payments = [a_payment(n) for n in (5, 6)]
+        for payment in payments:
+            self.pay(payment)
+        self.teller.next(Does.REFUSE)
+        self.pay(a_payment())
+        lines = self.able.statement()[-2:]
+        self.assertEqual(
+            [(line.reference, line.wallet_uuid, line.amount) for line in lines],
+            [(one.reference, one.wallet_uuid, one.amount) for one in payments],
+        )
+
     def test_refuses_to_be_called_inside_a_transaction(self):
-        for call in (self.pay, self.look_up):
+        for call in (
+            lambda: self.pay(a_payment()),
+            lambda: self.look_up(a_payment()),
+            lambda: self.able.statement(),
+        ):
             with self.assertRaises(InsideTransaction), transaction.atomic():
-                call(a_payment())
+                call()
         self.assertEqual(self.teller.paid(), [])
 
 
@@ -301,6 +317,23 @@ class SimulatorModeTest(SimulatorTestCase, SimpleTestCase):
         "refuse": Outcome.REJECTED,
     }
 
+    LOOK_UP_UNKNOWN = (
+        "error",
+        "reset",
+        "garbage",
+        "html_200",
+        "refuses_503",
+        "refuses_200",
+        "another_payment",
+        "busy_429",
+        "no_echo",
+    )
+    LOOK_UP_ANSWERED = {
+        "normal": Outcome.ACCEPTED,
+        "not_found": Outcome.NOT_FOUND,
+        "stale": Outcome.NOT_FOUND,
+    }
+
     def setUp(self) -> None:
         super().setUp()
         self.teller = SimulatorTeller(self.simulator)
@@ -347,22 +380,39 @@ class SimulatorModeTest(SimulatorTestCase, SimpleTestCase):
             "simulator_faults", APP.parent / "faults.py"
         )
         faults = importlib.util.module_from_spec(spec)
-        # Dataclasses look their module up by name.
-        with mock.patch.dict(sys.modules, {spec.name: faults}):
+        # Dataclasses look their module up by name, and it imports its neighbours.
+        with (
+            mock.patch.dict(sys.modules, {spec.name: faults}),
+            mock.patch.object(sys, "path", [str(APP.parent), *sys.path]),
+        ):
             spec.loader.exec_module(faults)
         known = {*self.PAID_UNKNOWN, *self.LOST_UNKNOWN, *self.ANSWERED}
         self.assertEqual(set(faults.MODES), known, "add the mode to a list above")
+        known = {*self.LOOK_UP_UNKNOWN, "hang", *self.LOOK_UP_ANSWERED}
+        self.assertEqual(set(faults.LOOKUP_MODES), known, "add it to a list above")
 
     def test_of_a_look_up_is_unknown(self):
+        """Whether the payment was paid or refused: a failed look-up says nothing."""
+        bank = self.bank_with(fakes.ABLE)
+        for does in (None, Does.REFUSE):
+            if does:
+                self.teller.next(does)
+            payment = a_payment()
+            bank.pay(payment, send_before=NEVER)
+            for mode in self.LOOK_UP_UNKNOWN:
+                self.simulator.change(lookup_mode=mode)
+                with self.subTest(mode, refused=bool(does)):
+                    self.assertEqual(bank.look_up(payment).outcome, Outcome.UNKNOWN)
+            self.simulator.change(lookup_mode="normal")
+
+    def test_of_a_look_up_is_known_when_it_answered(self):
         bank = self.bank_with(fakes.ABLE)
         payment = a_payment()
         bank.pay(payment, send_before=NEVER)
-        for mode in ("error", "reset", "garbage"):
+        for mode, expected in self.LOOK_UP_ANSWERED.items():
             self.simulator.change(lookup_mode=mode)
             with self.subTest(mode):
-                self.assertEqual(bank.look_up(payment).outcome, Outcome.UNKNOWN)
-        self.simulator.change(lookup_mode="not_found")
-        self.assertEqual(bank.look_up(payment).outcome, Outcome.NOT_FOUND)
+                self.assertEqual(bank.look_up(payment).outcome, expected)
 
     def test_of_a_look_up_that_hangs_is_unknown(self):
         self.simulator.change(lookup_mode="hang")
@@ -412,6 +462,29 @@ class WholeWayTest(SimulatorTestCase, CommittingTestCase):
                 self.assertEqual(row.status, "COMPLETED")
         self.assertEqual(len(set(self.teller.paid())), 2)
         self.assertEqual(len(self.teller.paid()), 2)
+
+    def test_pays_once_while_its_look_up_refuses(self):
+        """The answer is lost, and each look-up fails in the words of a refusal."""
+        bank = self.bank_with(fakes.LOOKS_UP_ONLY)
+        row = self.due_withdrawal(400)
+        self.teller.next(Does.PAY_SILENTLY)
+        self.simulator.change(dedupes=False)
+        self.addCleanup(self.simulator.change, dedupes=True)
+        WithdrawalService.execute(row.pk, bank=bank, now=self.now)
+        modes = ("refuses_503", "refuses_200", "another_payment", "busy_429", "no_echo")
+        for minute, mode in enumerate(modes, start=1):
+            self.simulator.change(lookup_mode=mode)
+            resolver.resolve_due(bank=bank, limit=9, now=self.after(60 * minute))
+            row.refresh_from_db()
+            with self.subTest(mode):
+                self.assertEqual(row.status, "PROCESSING")
+                self.assert_money(self.alice, balance=600, held=400)
+        self.simulator.change(lookup_mode="normal")
+        resolver.resolve_due(bank=bank, limit=9, now=self.after(3000))
+        row.refresh_from_db()
+        self.assertEqual((row.status, row.retry_count), ("COMPLETED", 0))
+        self.assertEqual(len(self.teller.paid()), 1)
+        self.assert_money(self.alice, balance=600)
 
     def test_leaves_to_an_operator_what_a_bare_bank_cannot_say(self):
         self.simulator.change(bare=True)

@@ -2,40 +2,48 @@
 
 import uuid
 from io import StringIO
+from unittest import mock
 
 from django.core.management import CommandError, call_command
 from django.test import override_settings
 
+from wallets import tasks
 from wallets.models.alarm import Alarm
 from wallets.models.attempt import Attempt
+from wallets.models.heartbeat import Heartbeat
 from wallets.models.transaction import Transaction
-from wallets.services import bank_statement, drain, resolver
+from wallets.services import bank_statement, drain, payout, resolver, statement_alarms
+from wallets.services.bank_statement import CLOCKS_DIFFER, Comparison
 from wallets.services.withdrawal import WithdrawalService
+from wallets.tests import builders
 from wallets.tests.base import WalletTestCase
 from wallets.tests.fakes import ABLE, DEDUPES_ONLY, Does, FakeBank
 from wallets.utils.bank_statement import StatementLine
 
 
-class BankStatementTest(WalletTestCase):
+class StatementTestCase(WalletTestCase):
     def setUp(self):
         super().setUp()
         self.deposit(1000)
 
-    def pay(self, *does):
+    def pay(self, *does, now=None):
         self.bank.script.extend(does)
-        return WithdrawalService.execute(
-            self.due_withdrawal(100).pk, bank=self.bank, now=self.now
-        )
+        moment = now or self.now
+        row = builders.due_withdrawal(self.alice, 100, due=moment)
+        return WithdrawalService.execute(row.pk, bank=self.bank, now=moment)
 
-    def compare(self, *more):
-        lines = [
-            StatementLine(p.reference, p.wallet_uuid, p.amount) for p in self.bank.paid
-        ]
-        return [finding.check for finding in bank_statement.compare([*lines, *more])]
+    def compare(self, *more, **period):
+        """Compare an hour later; `period` may say since when and until when."""
+        lines = [*self.bank.statement(), *more]
+        self.comparison = Comparison(lines, self.after(3600), **period)
+        self.findings = list(self.comparison.findings())
+        return [finding.check for finding in self.findings]
 
     def alarms(self):
-        return list(Alarm.objects.values_list("kind", flat=True))
+        return list(Alarm.objects.order_by("id").values_list("kind", flat=True))
 
+
+class BankStatementTest(StatementTestCase):
     def test_finds_nothing_where_both_agree(self):
         self.pay()
         self.pay(Does.REFUSE)
@@ -62,27 +70,283 @@ class BankStatementTest(WalletTestCase):
         self.assertEqual(self.compare(), ["paid_twice"])
         self.assertEqual(self.alarms(), ["paid_twice"])
 
-    def test_finds_a_payment_of_another_amount(self):
+    def test_raises_an_alarm_for_a_payment_of_something_else(self):
         reference = self.pay().attempts.get().reference
         self.bank.paid.clear()
-        line = StatementLine(reference, self.alice.uuid, 101)
-        self.assertEqual(self.compare(line), ["paid_otherwise"])
+        for line in (
+            StatementLine(reference, self.alice.uuid, 101),
+            StatementLine(reference, self.bob.uuid, 100),
+            StatementLine(reference, "alice", 100),
+            StatementLine(reference, self.alice.uuid, None),
+        ):
+            with self.subTest(line):
+                self.assertEqual(self.compare(line), ["paid_otherwise"])
+        self.assertEqual(self.alarms(), ["paid_otherwise"])
 
     def test_finds_payments_that_no_attempt_of_ours_asked_for(self):
-        for reference in (uuid.uuid4(), None):
-            line = StatementLine(reference, self.alice.uuid, 5)
+        lines = [
+            StatementLine(uuid.uuid4(), self.alice.uuid, 5),
+            StatementLine(None, self.alice.uuid, 5),
+            StatementLine("INV-2024-17", self.alice.uuid, 5),
+            StatementLine("INV-2024-18", "somebody", None),
+            StatementLine("x" * 99 + "1", None, None),
+            StatementLine("x" * 99 + "2", None, None),
+            StatementLine(None, "w" * 100, 10**15, self.now),
+        ]
+        for _ in range(2):
+            self.assertEqual(self.compare(*lines), ["unknown_payment"] * 7)
+        self.assertEqual(self.alarms(), ["unknown_payment"] * 7)
+        subjects = Alarm.objects.values_list("subject", flat=True)
+        self.assertIn("reference INV-2024-17", subjects)
+        self.assertIn(f"payment of 5 to {self.alice.uuid}", subjects)
+
+    @mock.patch.object(statement_alarms, "MAX_ALARMS", 3)
+    def test_raises_a_bounded_number_of_alarms(self):
+        lines = [StatementLine(f"INV-{n}", None, n) for n in range(1, 11)]
+        self.assertEqual(self.compare(*lines), ["unknown_payment"] * 10)
+        self.assertEqual(self.alarms(), ["unknown_payment"] * 4)
+        self.assertIn("7 more", Alarm.objects.first().detail)
+
+
+class CoverTest(StatementTestCase):
+    """A payment of the books that is not on the list is missed only in the time that…"""
+
+    def missed(self, *more, **period):
+        return [
+            finding.row
+            for finding in (self.compare(*more, **period) and self.findings)
+            if finding.check == "not_on_statement"
+        ]
+
+    def paid_and_forgotten(self, seconds):
+        """An attempt of so many seconds after the test began, not on the bank's list."""
+        attempt = self.pay(now=self.after(seconds)).attempts.get()
+        self.bank.paid.pop()
+        return f"attempt {attempt}"
+
+    def test_was_asked_for(self):
+        rows = [self.paid_and_forgotten(seconds) for seconds in (0, 100, 200)]
+        self.assertEqual(self.missed(since=self.now), rows)
+        self.assertEqual(self.alarms(), ["not_on_statement"] * 3)
+        self.assertEqual(self.missed(since=self.after(50)), rows[1:])
+        self.assertEqual(
+            self.missed(since=self.after(50), until=self.after(180)), rows[1:2]
+        )
+
+    def test_is_nobodys_while_the_list_is_empty_and_nobody_asked(self):
+        self.paid_and_forgotten(0)
+        self.assertEqual(self.missed(), [])
+        self.assertIsNone(self.comparison.covered)
+        self.assertEqual(self.alarms(), [])
+
+    def test_begins_with_the_first_of_our_payments_on_the_list(self):
+        self.paid_and_forgotten(0)
+        self.pay(now=self.after(100))
+        row = self.paid_and_forgotten(200)
+        self.assertEqual(self.missed(), [row])
+
+    def test_begins_later_by_what_a_booking_may_take(self):
+        """One sent a moment later may have been booked before the list begins."""
+        self.pay(now=self.now)
+        self.paid_and_forgotten(30)
+        self.assertEqual(self.missed(), [])
+
+    def test_begins_with_the_first_line_that_has_a_time_where_none_is_ours(self):
+        self.paid_and_forgotten(0)
+        row = self.paid_and_forgotten(200)
+        line = StatementLine("INV-1", None, 1, self.after(100))
+        self.assertEqual(self.missed(line), [row])
+        self.assertEqual(self.missed(StatementLine("INV-1", None, 1)), [])
+
+    def test_ends_before_what_may_still_be_booked(self):
+        self.paid_and_forgotten(3590)
+        self.assertEqual(self.missed(since=self.now), [])
+
+    def test_does_not_make_more_of_the_list_than_was_asked_for(self):
+        lines = [
+            StatementLine("early", None, 1, self.after(-1)),
+            StatementLine("within", None, 1, self.after(5)),
+            StatementLine("late", None, 1, self.after(11)),
+        ]
+        found = self.compare(*lines, since=self.now, until=self.after(10))
+        self.assertEqual(found, ["unknown_payment"])
+        self.assertIn("within", self.findings[0].row)
+
+    def test_is_asked_of_the_bank_with_room_for_its_clock(self):
+        since, until = self.now, self.after(10)
+        bank_statement.ask(self.bank, since=since, until=until)
+        bank_statement.ask(self.bank)
+        self.assertEqual(
+            self.bank.asked_for,
+            [(since - CLOCKS_DIFFER, until + CLOCKS_DIFFER), (None, None)],
+        )
+
+
+class ForgottenTest(StatementTestCase):
+    """After a restored backup: what waits to be paid, and the bank has paid it."""
+
+    def line_of(self, row, number, amount=100):
+        reference = payout.reference_of(row, self.alice.uuid, number)
+        return StatementLine(reference, self.alice.uuid, amount)
+
+    def test_is_named_by_the_reference_that_it_would_get(self):
+        pending = self.due_withdrawal(100)
+        last = self.due_withdrawal(100)
+        failed = self.pay(Does.REFUSE)
+        for row, number, status in (
+            (pending, 1, "PENDING"),
+            (last, 4, "PENDING"),
+            (failed, 2, "FAILED"),
+        ):
+            with self.subTest(status=status, number=number):
+                line = self.line_of(row, number)
+                self.assertEqual(self.compare(line), ["paid_but_pending"])
+                (found,) = self.findings
+                self.assertEqual(found.row, f"withdrawal {row.pk}")
+                self.assertIn(f"it is {status}", found.detail)
+                self.assertIn(f"attempt {number}", found.detail)
+                alarm = Alarm.objects.get(transaction=row)
+                self.assertEqual(
+                    (alarm.kind, alarm.attempt_number), ("unknown_payment", number)
+                )
+        self.assert_money(self.alice, balance=1000)
+
+    def test_is_unknown_where_no_withdrawal_waits_for_it(self):
+        cancelled = self.due_withdrawal(100)
+        WithdrawalService.cancel(cancelled.pk)
+        pending = self.due_withdrawal(100)
+        for line in (
+            self.line_of(cancelled, 1),
+            self.line_of(pending, 5),
+            StatementLine(self.line_of(pending, 1).reference, self.bob.uuid, 100),
+            StatementLine(self.line_of(pending, 1).reference, None, 100),
+        ):
             self.assertEqual(self.compare(line), ["unknown_payment"])
 
-    def test_finds_what_we_have_as_paid_and_the_bank_has_not(self):
-        self.pay()
-        self.bank.paid.clear()
-        self.assertEqual(self.compare(), ["not_on_statement"])
+    def test_is_found_among_many(self):
+        rows = [self.due_withdrawal(100) for _ in range(7)]
+        lines = [self.line_of(row, 1) for row in rows]
+        with mock.patch.object(bank_statement, "CHUNK", 2):
+            self.assertEqual(self.compare(*lines), ["paid_but_pending"] * 7)
+        self.assertEqual(
+            [finding.row for finding in self.findings],
+            [f"withdrawal {row.pk}" for row in rows],
+        )
 
-    @override_settings(THIRD_PARTY_BASE_URL="http://127.0.0.1:9")
-    def test_says_in_one_line_that_the_bank_is_not_there(self):
-        with self.assertRaises(CommandError) as got:
-            call_command("reconcile_bank", stdout=StringIO())
-        self.assertIn("no answer", str(got.exception))
+
+@override_settings(THIRD_PARTY_STATEMENT=True)
+class DailyRunTest(StatementTestCase):
+    def setUp(self):
+        super().setUp()
+        patch = mock.patch.object(bank_statement, "get_bank", return_value=self.bank)
+        patch.start()
+        self.addCleanup(patch.stop)
+
+    def run_at(self, seconds):
+        return bank_statement.reconcile_when_due(now=self.after(seconds))
+
+    def test_raises_alarms(self):
+        self.pay(now=self.after(-7200))
+        self.bank.paid.clear()
+        self.assertEqual(tasks.reconcile_bank(), {"differences": 1})
+        self.assertEqual(self.alarms(), ["not_on_statement"])
+
+    def test_is_done_once_a_day_whoever_is_restarted(self):
+        for hours in (0, 1, 23.9):
+            self.run_at(3600 * hours)
+        self.assertEqual(len(self.bank.asked_for), 1)
+        self.run_at(3600 * 24.1)
+        self.assertEqual(len(self.bank.asked_for), 2)
+
+    def test_is_done_although_the_clock_was_set_back(self):
+        self.run_at(0)
+        self.run_at(-3600)
+        self.assertEqual(len(self.bank.asked_for), 2)
+
+    def test_asks_for_a_day_more_than_has_passed_up_to_a_week(self):
+        expected = []
+        for days, period in ((0, 1), (2, 3), (40, 7)):
+            self.run_at(86400 * days)
+            Heartbeat.objects.update(ran_at=self.now)
+            since = self.after(86400 * (days - period)) - CLOCKS_DIFFER
+            expected.append((since, None))
+        self.assertEqual(self.bank.asked_for, expected)
+
+    def test_says_once_a_day_that_there_is_no_list_and_asks_again(self):
+        self.bank.statement_trouble = "no answer from http://bank/payments"
+        for seconds in (0, 1, 86400):
+            self.assertEqual(self.run_at(seconds), 0)
+        self.assertEqual(len(self.bank.asked_for), 3)
+        self.assertEqual(self.alarms(), ["no_statement"] * 2)
+        self.assertIn("http://bank/payments", Alarm.objects.first().detail)
+
+    @override_settings(THIRD_PARTY_STATEMENT=False)
+    def test_is_not_done_where_the_bank_has_no_list(self):
+        self.assertEqual(tasks.reconcile_bank(), {"differences": 0})
+        self.assertEqual(self.bank.asked_for, [])
+
+
+class CommandTest(StatementTestCase):
+    def run_command(self, *args):
+        out = StringIO()
+        with mock.patch(
+            "wallets.management.commands.reconcile_bank.get_bank",
+            return_value=self.bank,
+        ):
+            try:
+                call_command("reconcile_bank", *args, stdout=out)
+            except CommandError as error:
+                return out.getvalue(), str(error)
+        return out.getvalue(), ""
+
+    def test_says_that_both_agree_and_for_which_time(self):
+        self.pay(now=self.after(-3600))
+        out, error = self.run_command()
+        self.assertEqual(error, "")
+        self.assertIn("Books and bank agree: 1 payments.", out)
+        self.assertRegex(out, r"Payments of the books from \S+Z to \S+Z must be on")
+
+    def test_names_each_difference_and_fails(self):
+        self.pay(now=self.after(-3600))
+        self.bank.paid.clear()
+        out, error = self.run_command("--from", "2020-01-01")
+        self.assertIn("not_on_statement: attempt ", out)
+        self.assertEqual(error, "1 differences in 0 payments.")
+
+    def test_says_that_an_empty_list_covers_nothing(self):
+        self.pay(now=self.after(-3600))
+        self.bank.paid.clear()
+        out, error = self.run_command()
+        self.assertEqual(error, "")
+        self.assertIn("covers no time", out)
+
+    def test_takes_moments_and_dates(self):
+        for text in ("2026-11-01", "2026-11-01T00:00:00Z", "2026-11-01T01:00:00+01:00"):
+            self.run_command("--from", text, "--to", "2026-11-02")
+        self.assertEqual(len(set(self.bank.asked_for)), 1)
+
+    def test_refuses_what_is_no_period(self):
+        for args in (
+            ("--from", "yesterday"),
+            ("--from", "2026-11-01T00:00:00"),
+            ("--to", "2026-02-30"),
+            ("--from", "2026-11-02", "--to", "2026-11-01"),
+        ):
+            with self.subTest(args):
+                self.assertTrue(self.run_command(*args)[1])
+        self.assertEqual(self.bank.asked_for, [])
+
+    def test_survives_the_ends_of_time(self):
+        _, error = self.run_command("--from", "0001-01-01", "--to", "9999-12-31")
+        self.assertEqual(error, "")
+
+    def test_says_in_one_line_that_there_is_no_list(self):
+        self.bank.statement_trouble = "no answer from http://bank/payments: why"
+        _, error = self.run_command()
+        self.assertEqual(
+            error,
+            "The bank's list cannot be had: no answer from http://bank/payments: why.",
+        )
 
 
 @override_settings(WITHDRAWALS_PAUSED=True)

@@ -7,8 +7,10 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 from django.core.management import CommandError, call_command
@@ -18,14 +20,16 @@ from django.utils import timezone
 
 from drills import services
 from drills.process import Process, wait_until
+from wallets.models.alarm import Alarm
 from wallets.models.heartbeat import Heartbeat
 from wallets.models.transaction import Transaction
-from wallets.services import sweeper, sweeps
+from wallets.services import bank_statement, sweeper, sweeps
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests import marks
 from wallets.tests.base import CommittingTestCase, database_environment
-from wallets.tests.fakes import Does
+from wallets.tests.fakes import Does, FakeBank
 from wallets.utils import stopping
+from wallets.utils.bank_statement import StatementLine
 
 SWEEPS = {"pending", "retry", "resolve"}
 # A sweep of what is due ends by itself; a busy machine may begin late.
@@ -113,6 +117,44 @@ class SweeperTest(CommittingTestCase):
             self.assertRaisesRegex(CommandError, "^The database cannot be used: gone$"),
         ):
             call_command("run_sweeps", "--once", stdout=io.StringIO())
+
+
+@override_settings(**QUICK, THIRD_PARTY_STATEMENT=True)
+class StatementTest(CommittingTestCase):
+    """The comparison with the bank's list…"""
+
+    def test_is_done_beside_the_payments(self) -> None:
+        """A payment is made while the bank has yet to answer with its list."""
+        asked, answers, compared = (threading.Event() for _ in range(3))
+
+        class SlowList(FakeBank):
+            def statement(self, **period: Any) -> list[StatementLine]:
+                asked.set()
+                answers.wait(PATIENCE)
+                return [StatementLine("INV-1", None, 1)]
+
+        def beat(name: str) -> None:
+            if name == bank_statement.SWEEP:
+                compared.set()
+
+        def wait(seconds: float) -> bool:
+            if asked.is_set() and self.bank.paid:
+                answers.set()
+            compared.wait(0.01)
+            return compared.is_set()
+
+        self.bank = SlowList()
+        self.deposit(1000)
+        self.due_withdrawal(100)
+        with (
+            mock.patch.object(bank_statement, "get_bank", return_value=self.bank),
+            mock.patch.object(bank_statement.heartbeat, "beat", beat),
+            mock.patch.object(stopping, "wait", wait),
+        ):
+            sweeper.run(seconds=PATIENCE, bank=self.bank)
+        self.assertTrue(compared.is_set())
+        self.assertEqual(len(self.bank.paid), 1)
+        self.assertEqual(Alarm.objects.get().kind, "unknown_payment")
 
 
 @marks.slow

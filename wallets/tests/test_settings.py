@@ -14,6 +14,7 @@ from types import ModuleType
 from unittest import mock
 
 import environ
+from celery import current_app
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.test import SimpleTestCase
@@ -130,6 +131,7 @@ class DefaultsTest(SimpleTestCase):
         # A bank's abilities are declared, never assumed.
         self.assertFalse(self.found["THIRD_PARTY_DEDUPES"])
         self.assertFalse(self.found["THIRD_PARTY_LOOKUP"])
+        self.assertFalse(self.found["THIRD_PARTY_STATEMENT"])
         self.assertEqual(self.found["TIME_ZONE"], "UTC")
 
 
@@ -174,6 +176,19 @@ class SecretKeyTest(SimpleTestCase):
         self.path.write_text("")
         with self.assertRaisesMessage(ImproperlyConfigured, "holds no key"):
             made_key(self.path)
+
+
+class StatementTest(SimpleTestCase):
+    """The comparison with the bank's list is one of Beat's turns…"""
+
+    def test_where_the_bank_is_declared_to_have_one(self):
+        schedule = loaded(THIRD_PARTY_STATEMENT="true")["CELERY_BEAT_SCHEDULE"]
+        self.assertIn(schedule["reconcile_bank"]["task"], current_app.tasks)
+        # Beat forgets when its last turn was: it must have several a day.
+        self.assertLessEqual(settings.STATEMENT_CHECK_INTERVAL, 3600)
+
+    def test_nowhere_else(self):
+        self.assertNotIn("reconcile_bank", settings.CELERY_BEAT_SCHEDULE)
 
 
 class RefusalTest(SimpleTestCase):

@@ -23,12 +23,21 @@ from django.test import SimpleTestCase, TestCase, override_settings
 
 from wallets.errors import InsideTransaction
 from wallets.tests.clocks import StandingClock
-from wallets.tests.peers import PAID, REFUSED, Line, Peer, Script, response
-from wallets.utils import clock, http_calls, third_party
+from wallets.tests.peers import (
+    PAID,
+    REFUSED,
+    Line,
+    Peer,
+    Script,
+    TlsPeer,
+    response,
+    trusting,
+)
+from wallets.utils import clock, connections, http_calls, third_party
 from wallets.utils.bank import Abilities, Answer, Outcome, Payment
 from wallets.utils.connections import Connection
 from wallets.utils.http_answer import MAX_BODY_BYTES, HttpAnswer
-from wallets.utils.third_party import HttpBank, read_answer
+from wallets.utils.third_party import HttpBank
 
 # A busy machine may stand still for seconds: what is answered at once is never cut.
 PATIENCE = 30
@@ -131,28 +140,9 @@ class DocumentedAnswerTest(PeerTestCase):
         self.assertNotIn(b"Accept-Encoding: gzip", head)
 
     def test_looks_up_by_reference(self):
-        unknown = {"data": "unknown", "status": 404}
-        for data, expected in (
-            (response(PAID | ECHO), Outcome.ACCEPTED),
-            (response(REFUSED | ECHO), Outcome.REJECTED),
-            (
-                response(unknown | {"reference": ECHO["reference"]}, status="404 No"),
-                Outcome.NOT_FOUND,
-            ),
-            # Not the bank's own: a framework's page, another path, another reference.
-            (response(b"<h1>Not Found</h1>", status="404 No"), Outcome.UNKNOWN),
-            (response(unknown), Outcome.UNKNOWN),
-            (
-                response(unknown | {"reference": "another"}, status="404 No"),
-                Outcome.UNKNOWN,
-            ),
-        ):
-            with self.subTest(data=data):
-                peer = self.answering(data)
-                self.assertEqual(bank_at(peer.url).look_up(PAYMENT).outcome, expected)
-                self.assertIn(
-                    f"GET /payments/{PAYMENT.reference} ".encode(), peer.requests[0]
-                )
+        peer = self.answering(response(PAID | ECHO))
+        self.assertEqual(bank_at(peer.url).look_up(PAYMENT).outcome, Outcome.ACCEPTED)
+        self.assertIn(f"GET /payments/{PAYMENT.reference} ".encode(), peer.requests[0])
 
 
 class UnbelievableAnswerTest(PeerTestCase):
@@ -246,7 +236,8 @@ class UnbelievableAnswerTest(PeerTestCase):
         self.assertEqual(self.outcome_of_bytes(response(fits)), Outcome.ACCEPTED)
 
     def test_is_kept_short_and_storable(self):
-        answer = read_answer(200, b"\x00\xff" * MAX_BODY_BYTES, PAYMENT)
+        peer = self.answering(response(b"\x00\xff" * MAX_BODY_BYTES))
+        answer = self.pay(bank_at(peer.url))
         self.assertEqual(answer.outcome, Outcome.UNKNOWN)
         self.assertLessEqual(len(answer.reason), third_party.MAX_REASON)
         self.assertNotIn("\x00", answer.reason)
@@ -428,7 +419,7 @@ class DeadlineTest(PeerTestCase):
                 lines.append(line.number)
                 time_passes.go_on(0.6 * PATIENCE)
                 self.look_at_the_clock(bank)
-                line.send(response(PAID))
+                line.send(response(PAID | ECHO))
 
         bank = bank_at(self.peer(script).url)
         for _ in range(2):
@@ -559,15 +550,237 @@ class NotSentTest(PeerTestCase):
         self.assertIn(str(another.reference).encode(), request)
 
 
-class ConnectionTest(PeerTestCase):
-    def test_is_used_again(self):
+def echo_of(request: bytes) -> dict[str, Any]:
+    """What a bank that echoes repeats of this payment's request."""
+    order = json.loads(request.partition(b"\r\n\r\n")[2])
+    return {"reference": order["reference"], "amount": order["amount"]}
+
+
+def another_payment(amount: int = 7) -> Payment:
+    return Payment(uuid.uuid4(), PAYMENT.wallet_uuid, amount)
+
+
+class EarlyAnswerTest(PeerTestCase):
+    """An answer that was there before the question: nothing was sent, nothing believed."""
+
+    def bank_that_hears_it_first(self, peer: Peer, **tls: Any) -> HttpBank:
+        """Its connections are used only when something has come on them.
+
+        The peer says it when it sees `connected`: not while the client still connects.
+        """
+        self.connected = threading.Event()
+        connected = self.connected
+
+        class Patient(Connection):
+            @classmethod
+            def open(cls, *args: Any, **options: Any) -> Any:
+                made = super().open(*args, **(options | tls))
+                connected.set()
+                select.select([made], [], [], PATIENCE)
+                return made
+
+        with mock.patch.object(HttpBank, "connection_class", Patient):
+            return bank_at(peer.url)
+
+    def test_is_not_believed_and_nothing_is_sent(self):
+        for early in (
+            response(PAID),
+            response(REFUSED),
+            response(PAID | ECHO),
+            b"HTTP/1.1 100 Continue\r\n\r\n",
+            b"H",
+        ):
+            requests: list[bytes] = []
+
+            def script(line: Line, early: bytes = early) -> None:
+                self.connected.wait(PATIENCE)
+                line.send(early)
+                if request := line.read_request():
+                    requests.append(request)  # noqa: B023
+
+            peer = self.peer(script)
+            bank = self.bank_that_hears_it_first(peer)
+            with self.subTest(early):
+                answer = self.pay(bank)
+                self.assertEqual(answer.outcome, Outcome.NOT_SENT, answer)
+                self.assertEqual(bank.look_up(PAYMENT).outcome, Outcome.UNKNOWN)
+                for _ in range(2):
+                    peer.wait_for_close()
+                self.assertEqual(requests, [])
+
+    def test_is_waited_for_a_moment(self):
+        """What a peer says as soon as it is connected to is still on its way then."""
+        for early in (response(PAID), b""):
+
+            def script(line: Line, early: bytes = early) -> None:
+                line.send(early)
+                if early:
+                    line.hang()
+
+            with (
+                self.subTest(early),
+                mock.patch.object(connections, "_SILENCE_SECONDS", PATIENCE),
+                mock.patch.object(connections, "_MAX_SILENCE_SECONDS", PATIENCE),
+                mock.patch.object(Connection, "is_quiet", return_value=True),
+            ):
+                bank = self.bank_that_hears_it_first(self.peer(script))
+                answer = self.pay(bank)
+                self.assertEqual(answer.outcome, Outcome.NOT_SENT, answer)
+
+    def test_is_not_sent_after_when_the_bank_has_left_already(self):
+        peer = self.peer(lambda line: self.connected.wait(PATIENCE))
+        answer = self.pay(self.bank_that_hears_it_first(peer))
+        self.assertEqual(answer.outcome, Outcome.NOT_SENT, answer)
+
+    def test_is_none_before_the_whole_question_has_left(self):
+        class Slow(Connection):
+            """Its socket takes the last byte only when an answer has come."""
+
+            def send(self) -> None:
+                if self.unsent and len(self.unsent) > 1:
+                    self.unsent, last = self.unsent[:-1], self.unsent[-1:]
+                    super().send()
+                    self.unsent += last
+                select.select([self], [], [], PATIENCE)
+
+        def script(line: Line) -> None:
+            line.sock.recv(65536)
+            line.send(response(PAID))
+            line.hang()
+
+        with mock.patch.object(HttpBank, "connection_class", Slow):
+            bank = bank_at(self.peer(script).url)
+        answer = self.pay(bank)
+        self.assertEqual(answer.outcome, Outcome.UNKNOWN, answer)
+
+
+class EarlyTlsAnswerTest(EarlyAnswerTest):
+    """The same over TLS, which has read what the socket does not show any more."""
+
+    def peer(self, script: Script) -> Peer:
+        peer = TlsPeer(script)
+        self.addCleanup(peer.stop)
+        return peer
+
+    def bank_that_hears_it_first(self, peer: Peer, **tls: Any) -> HttpBank:
+        return super().bank_that_hears_it_first(peer, tls=trusting(), **tls)
+
+    # One way is enough: it is not about what TLS holds back.
+    test_is_none_before_the_whole_question_has_left = None
+
+    def test_is_none_where_tls_only_sends_its_tickets(self):
+        """What TLS sends by itself after the handshake is no answer."""
+
+        def script(line: Line) -> None:
+            line.read_request()
+            line.send(response(PAID | ECHO))
+
+        peer = TlsPeer(script, tickets=2)
+        self.addCleanup(peer.stop)
+        bank = self.bank_that_hears_it_first(peer)
+        self.assertEqual(self.pay(bank).outcome, Outcome.ACCEPTED)
+
+
+class EchoTest(PeerTestCase):
+    """A connection serves a second payment only after an answer that named the first."""
+
+    def test_of_the_reference_lets_the_connection_serve_the_next(self):
         self.clock()  # it never idles too long
-        peer = self.answering(response(PAID))
+
+        def script(line: Line) -> None:
+            while request := line.read_request():
+                line.send(response(PAID | echo_of(request)))
+
+        peer = self.peer(script)
         bank = bank_at(peer.url)
         for _ in range(20):
-            self.assertEqual(self.pay(bank).outcome, Outcome.ACCEPTED)
+            self.assertEqual(
+                self.pay(bank, another_payment()).outcome, Outcome.ACCEPTED
+            )
         self.assertEqual(peer.connections, 1)
 
+    def test_of_anything_else_does_not(self):
+        for echo in ({}, {"amount": 400}, {"wallet_uuid": str(PAYMENT.wallet_uuid)}):
+            for said, expected in (
+                (PAID, Outcome.ACCEPTED),
+                (REFUSED, Outcome.REJECTED),
+            ):
+                peer = self.answering(response(said | echo))
+                bank = bank_at(peer.url)
+                with self.subTest(said=said, echo=echo):
+                    for _ in range(3):
+                        self.assertEqual(self.pay(bank).outcome, expected)
+                    self.assertEqual(peer.connections, 3)
+
+    def test_is_needed_of_a_look_up_too(self):
+        for echo, needed in (({}, 3), ({"reference": ECHO["reference"]}, 1)):
+            unknown = {"data": "unknown", "status": 404} | echo
+            peer = self.answering(response(unknown, status="404 Not Found"))
+            bank = bank_at(peer.url)
+            with self.subTest(echo=echo):
+                for _ in range(3):
+                    found = bank.look_up(PAYMENT).outcome
+                    self.assertEqual(found, Outcome.NOT_FOUND)
+                self.assertEqual(peer.connections, needed)
+
+    def test_is_missed_where_a_bank_answers_twice_and_late(self):
+        """It answers the first payment again just when the second one comes."""
+        time_passes, asked = self.clock(), threading.Event()
+
+        def script(line: Line) -> None:
+            if line.read_request() and line.number == 1:
+                line.send(response(PAID))
+                if not line.read_request():
+                    return
+                line.send(response(PAID))
+            asked.set()
+            line.hang()
+
+        bank = bank_at(self.peer(script).url)
+        self.assertEqual(self.pay(bank).outcome, Outcome.ACCEPTED)
+        call = bank.pay_later(another_payment(), send_before=NEVER)
+        self.assertTrue(asked.wait(PATIENCE))
+        time_passes.go_on(PATIENCE)
+        self.look_at_the_clock(bank)
+        self.assertEqual(call.result(PATIENCE).outcome, Outcome.UNKNOWN)
+
+    def test_of_another_payment_is_unknown_and_ends_the_connection(self):
+        """A bank that echoes answers twice: the second answer names the first payment."""
+        self.clock()
+
+        def script(line: Line) -> None:
+            first = line.read_request()
+            line.send(response(PAID | echo_of(first)))
+            while request := line.read_request():
+                about = first if line.number == 1 else request
+                line.send(response(PAID | echo_of(about)))
+
+        peer = self.peer(script)
+        bank = bank_at(peer.url)
+        outcomes = [self.pay(bank, another_payment()).outcome for _ in range(3)]
+        expected = [Outcome.ACCEPTED, Outcome.UNKNOWN, Outcome.ACCEPTED]
+        self.assertEqual(outcomes, expected)
+        self.assertEqual(peer.connections, 2)
+
+
+class FollowedAnswerTest(PeerTestCase):
+    """Bytes behind the answer: without an echo nothing says which answer is ours."""
+
+    def test_proves_nothing_without_an_echo(self):
+        for said, more in ((PAID, PAID), (PAID, REFUSED), (REFUSED, PAID)):
+            with self.subTest(said=said, more=more):
+                data = response(said) + response(more)
+                self.assertEqual(self.outcome_of_bytes(data), Outcome.UNKNOWN)
+
+    def test_proves_what_it_says_when_it_names_our_reference(self):
+        peer = self.answering(response(PAID | ECHO) + response(REFUSED))
+        bank = bank_at(peer.url)
+        for _ in range(2):
+            self.assertEqual(self.pay(bank).outcome, Outcome.ACCEPTED)
+        self.assertEqual(peer.connections, 2)
+
+
+class ConnectionTest(PeerTestCase):
     def test_is_made_anew_when_the_bank_has_closed_it(self):
         peer = self.answering(response(PAID), keep=False)
         bank = bank_at(peer.url)
@@ -611,21 +824,8 @@ class ConnectionTest(PeerTestCase):
         self.assertEqual(first.outcome, Outcome.UNKNOWN)
         self.assertEqual(second.outcome, Outcome.REJECTED, second)
 
-    def test_is_not_used_again_after_bytes_that_nobody_asked_for(self):
-        """The bank answers twice: the second answer belongs to no later payment."""
-
-        def script(line: Line) -> None:
-            line.read_request()
-            line.send(response(PAID) * 2 if line.number == 1 else response(REFUSED))
-            line.hang()
-
-        bank = bank_at(self.peer(script).url)
-        self.assertEqual(self.pay(bank).outcome, Outcome.ACCEPTED)
-        # Refused on a new connection, or unknown: the bank reads no second request here.
-        self.assertIn(self.pay(bank).outcome, (Outcome.REJECTED, Outcome.UNKNOWN))
-
     def test_is_not_used_again_after_idling(self):
-        peer = self.answering(response(PAID))
+        peer = self.answering(response(PAID | ECHO))
         bank = bank_at(peer.url)
         self.pay(bank)
         with mock.patch.object(http_calls, "MAX_IDLE_SECONDS", 0):
@@ -639,7 +839,7 @@ class ConnectionTest(PeerTestCase):
         def script(line: Line) -> None:
             while line.read_request():
                 bank_answers.wait(PATIENCE)
-                line.send(response(PAID))
+                line.send(response(PAID | ECHO))
 
         peer = self.peer(script)
         bank = bank_at(peer.url, connections=2)
@@ -717,7 +917,7 @@ class ForkTest(PeerTestCase):
         def script(line: Line) -> None:
             line.read_request()
             if line.number == 1:
-                line.send(response(PAID))
+                line.send(response(PAID | ECHO))
             else:
                 os.write(is_asked, b".")
             line.hang()
@@ -734,7 +934,7 @@ class ForkTest(PeerTestCase):
         self.assertEqual(self.in_child(work), b"deadline")
 
     def test_does_not_share_the_parents_connections(self):
-        peer = self.answering(response(PAID))
+        peer = self.answering(response(PAID | ECHO))
         third_party._bank_of.cache_clear()
         self.addCleanup(third_party._bank_of.cache_clear)
         patient = {"THIRD_PARTY_DEADLINE": PATIENCE}

@@ -1,4 +1,4 @@
-"""The bank as the rest of the service sees it: two questions, and the answers to them.
+"""The bank as the rest of the service sees it: its questions, and the answers to them.
 
 No HTTP here: `utils.third_party` speaks it, `tests.fakes` plays it.
 """
@@ -6,9 +6,12 @@ No HTTP here: `utils.third_party` speaks it, `tests.fakes` plays it.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import Enum
 from typing import Protocol
 from uuid import UUID
+
+from wallets.utils.bank_statement import StatementLine
 
 
 class Outcome(Enum):
@@ -70,3 +73,15 @@ class Bank(Protocol):
 
     def look_up(self, payment: Payment) -> Answer:
         """Ask what became of a payment."""
+
+
+class ListingBank(Protocol):
+    """A bank that also tells what it has paid."""
+
+    def statement(
+        self, *, since: datetime | None = None, until: datetime | None = None
+    ) -> list[StatementLine]:
+        """Return what it paid, oldest first; a bank may ignore the period, both included.
+
+        :raises StatementUnavailable: it could not be had; the message says why.
+        """

@@ -1,61 +1,162 @@
-"""Reads the bank's own list of what it paid, to compare the books with. Changes nothing."""
+"""Reads the bank's own list of what it paid, to compare the books with. Changes nothing.
+
+The list is untrusted, and other systems may have lines on it: what cannot be understood of
+a line is taken for none, and only what is no list at all is refused.
+"""
 
 from __future__ import annotations
 
+import json
+import re
+import select
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-import urllib3
-
 from wallets.errors import StatementUnavailable
-from wallets.utils import strict_json
-from wallets.utils.db import refuse_inside_transaction
+from wallets.utils import clock, instants
+from wallets.utils.connections import Connection, NotSent
+from wallets.utils.http_answer import BadAnswer
+from wallets.utils.long_answer import LongAnswer
 
-TIMEOUT_SECONDS = 60
+# For all of it, from connecting to the last byte.
+DEADLINE_SECONDS = 60.0
+# About 190,000 payments. Asking for shorter periods gets more.
+MAX_BYTES = 32 * 1024 * 1024
+MAX_TEXT = 100
+_MAX_DIGITS = 40
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 @dataclass(frozen=True)
 class StatementLine:
-    """One payment that the bank made. The reference is missing where it kept none."""
+    """One payment that the bank made; None is what it does not say, or not readably.
 
-    reference: UUID | None
-    wallet_uuid: UUID
-    amount: int
-
-
-def fetch_statement(base_url: str) -> list[StatementLine]:
-    """Ask the bank for `GET /payments`, oldest first.
-
-    :raises StatementUnavailable: no answer, or none that we understand.
-    :raises InsideTransaction: when called inside a database transaction.
+    A reference or a wallet that is no UUID is a text, and none of ours.
     """
-    refuse_inside_transaction("the bank was asked for its statement")
-    url = base_url.rstrip("/") + "/payments"
+
+    reference: UUID | str | None
+    wallet_uuid: UUID | str | None
+    amount: int | None
+    paid_at: datetime | None = None
+
+
+def fetch(
+    connect: Callable[[], Connection], message: bytes, *, url: str
+) -> list[StatementLine]:
+    """Send this request on a new connection and read the list. Blocks for a minute at most.
+
+    `url` names the address for people, without credentials.
+
+    :raises StatementUnavailable: no answer, or none that is a list of payments.
+    """
     try:
-        response = urllib3.PoolManager().request(
-            "GET", url, redirect=False, retries=False, timeout=TIMEOUT_SECONDS
+        answer = _ask(connect, message)
+        head = answer.head
+    except NotSent as error:
+        raise StatementUnavailable(f"no answer from {url}: {error}") from error
+    except (BadAnswer, OSError) as error:
+        why = str(error) or type(error).__name__
+        raise StatementUnavailable(f"no whole answer from {url}: {why}") from error
+    if head.status != 200:
+        raise StatementUnavailable(f"{url} answered HTTP {head.status}")
+    if head.encoding not in ("", "identity"):
+        raise StatementUnavailable(f"{url} sent it packed, which is not unpacked")
+    try:
+        return parse(bytes(answer.body))
+    except ValueError as error:
+        raise StatementUnavailable(
+            f"what {url} answered is no list of payments"
+        ) from error
+
+
+def _ask(connect: Callable[[], Connection], message: bytes) -> LongAnswer:
+    ends = clock.elapsed() + DEADLINE_SECONDS
+    answer, whole = LongAnswer(MAX_BYTES), False
+    connection = connect()
+    try:
+        connection.request(message)
+        while not whole:
+            left = ends - clock.elapsed()
+            if left <= 0:
+                raise TimeoutError(f"not whole after {DEADLINE_SECONDS:g} seconds")
+            data = connection.take()
+            if data is not None:
+                whole = answer.feed(data)
+            else:
+                _wait(connection, left)
+        return answer
+    finally:
+        connection.close()
+
+
+def _wait(connection: Connection, seconds: float) -> None:
+    """Until something has come, or more can be sent of what is unsent."""
+    poll = select.poll()
+    events = select.POLLIN | (select.POLLOUT if connection.unsent else 0)
+    poll.register(connection, events)
+    poll.poll(seconds * 1000)
+    if connection.unsent:
+        connection.send()
+
+
+def parse(body: bytes) -> list[StatementLine]:
+    """Read the list: a JSON array of objects.
+
+    :raises ValueError: it is none.
+    """
+    try:
+        lines = json.loads(
+            body.decode("utf-8"),
+            object_pairs_hook=_without_ambiguous,
+            parse_int=_whole_number,
         )
-    except (urllib3.exceptions.HTTPError, OSError) as error:
-        raise StatementUnavailable(f"no answer: {type(error).__name__}") from error
-    if response.status != 200:
-        raise StatementUnavailable(f"the bank answered HTTP {response.status}")
-    try:
-        lines = strict_json.loads(response.data)
-        if type(lines) is not list:
-            raise ValueError("not a list")
-        return [_line(line) for line in lines]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise StatementUnavailable("its answer is not a list of payments") from error
+    except RecursionError:
+        raise ValueError("it nests too deep") from None
+    if type(lines) is not list or not all(type(line) is dict for line in lines):
+        raise ValueError("not an array of objects")
+    return [_line(line) for line in lines]
 
 
 def _line(line: dict[str, Any]) -> StatementLine:
-    amount = line["amount"]
-    if type(amount) is not int:
-        raise ValueError("an amount that is no integer")
-    reference = line["reference"]
+    amount = line.get("amount")
     return StatementLine(
-        UUID(reference) if reference is not None else None,
-        UUID(line["wallet_uuid"]),
-        amount,
+        reference=_name(line.get("reference")),
+        wallet_uuid=_name(line.get("wallet_uuid")),
+        amount=amount if type(amount) is int else None,
+        paid_at=_moment(line.get("paid_at")),
     )
+
+
+def _name(value: Any) -> UUID | str | None:
+    """The UUID, or whatever it says as a short text that every database can store."""
+    if value is None:
+        return None
+    text = value if type(value) is str else json.dumps(value)
+    if _UUID.fullmatch(text):
+        return UUID(text)
+    if len(text) > MAX_TEXT:
+        text = text[: MAX_TEXT - 1] + "…"
+    return "".join(char if char.isprintable() else "�" for char in text)
+
+
+def _moment(value: Any) -> datetime | None:
+    try:
+        return instants.parse(value) if type(value) is str else None
+    except ValueError:
+        return None
+
+
+def _without_ambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The fields that are named once: which of two would count?"""
+    found = dict(pairs)
+    if len(found) == len(pairs):
+        return found
+    names = [name for name, _ in pairs]
+    return {name: value for name, value in pairs if names.count(name) == 1}
+
+
+def _whole_number(digits: str) -> int | float:
+    return int(digits) if len(digits) <= _MAX_DIGITS else float(digits)

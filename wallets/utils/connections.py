@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-import select
 import socket
 import ssl
 from contextlib import suppress
 
-from wallets.utils import http_answer
+from wallets.utils import clock, http_answer
 from wallets.utils.http_answer import BadAnswer, HttpAnswer
 
 _READ_BYTES = 65_536
+# What a peer sends at the moment it is connected to is on its way for as long as connecting
+# took. Asked earlier, its answer to nothing would look like the answer to our question.
+_SILENCE_SECONDS, _MAX_SILENCE_SECONDS = 0.005, 0.05
 _MAX_RECEIVED = 16 * (http_answer.MAX_HEAD_BYTES + http_answer.MAX_BODY_BYTES)
 
 
 class NotSent(Exception):
     """The connection never stood, or the call came too late: no byte was sent."""
+
+
+class SpokeUnasked(OSError):
+    """The peer sent something, or left, before it was asked anything."""
 
 
 class Connection:
@@ -34,14 +40,16 @@ class Connection:
     ) -> Connection:
         """Connect; blocks. Whatever fails here has sent nothing of a call.
 
-        :raises NotSent: no connection, or no trust in who answered.
+        :raises NotSent: no connection, no trust in who answered, or it spoke unasked.
         """
         sock = None
+        began = clock.elapsed()
         try:
             sock = socket.create_connection((host, port), timeout)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if tls is not None:
                 sock = tls.wrap_socket(sock, server_hostname=host)
+            _wait_in_silence(sock, clock.elapsed() - began)
             sock.setblocking(False)
         except Exception as error:
             if sock is not None:
@@ -78,16 +86,44 @@ class Connection:
             raise BadAnswer("too long")
         return answer
 
+    def take(self) -> bytes | None:
+        """Take what has come, unread: empty at the peer's end, None where nothing has.
+
+        :raises OSError: the connection broke.
+        """
+        with suppress(BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return self._sock.recv(_READ_BYTES)
+        return None
+
     def fileno(self) -> int:
         """What a selector watches."""
         return self._sock.fileno()
 
     def is_quiet(self) -> bool:
-        """Whether nothing came since the last answer: no end, nothing unasked for."""
-        poll = select.poll()
-        poll.register(self._sock, select.POLLIN)
-        return not poll.poll(0)
+        """Whether nothing came that nobody asked for, and it has not ended.
+
+        One that is not quiet must be closed: what came is thrown away. TLS is asked, not
+        the socket: it may hold back an answer, and what it sends by itself is none.
+        """
+        try:
+            self._sock.recv(1)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return True
+        except OSError:
+            pass
+        return False
 
     def close(self) -> None:
         """End it; what is still on its way is lost."""
         self._sock.close()
+
+
+def _wait_in_silence(sock: socket.socket, connecting_took: float) -> None:
+    """Give what nobody asked for the time to come.
+
+    :raises SpokeUnasked: it came.
+    """
+    sock.settimeout(min(_SILENCE_SECONDS + connecting_took, _MAX_SILENCE_SECONDS))
+    with suppress(TimeoutError):
+        sock.recv(1)
+        raise SpokeUnasked("it spoke, or left, before it was asked")

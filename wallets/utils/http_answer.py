@@ -15,7 +15,7 @@ MAX_BODY_BYTES = 16 * 1024
 _STATUS = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [^\r\n]*)?")
 _HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n\x00]*?)[ \t]*")
 _LENGTH = re.compile(rb"[0-9]{1,15}")
-_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,8})(?:;[^\r\n]*)?\r\n")
+CHUNK = re.compile(rb"([0-9A-Fa-f]{1,8})(?:;[^\r\n]*)?\r\n")
 
 
 class BadAnswer(ValueError):
@@ -25,21 +25,25 @@ class BadAnswer(ValueError):
 @dataclass(frozen=True)
 class HttpAnswer:
     """A whole answer. `body` is cut off above the limit; `keep` says that the connection
-    may serve another call."""
+    may serve another call, `followed` that more bytes came behind the answer."""
 
     status: int
     media_type: str
     body: bytes
     keep: bool
+    followed: bool = False
 
 
 @dataclass(frozen=True)
-class _Head:
+class Head:
+    """What stands before a body. `length` is None where it ends with the connection."""
+
     status: int
     media_type: str
     length: int | None
     chunked: bool
     keep: bool
+    encoding: str = ""
 
 
 def parse(received: bytes, *, ended: bool) -> HttpAnswer | None:
@@ -55,7 +59,7 @@ def parse(received: bytes, *, ended: bool) -> HttpAnswer | None:
             if ended or len(received) > MAX_HEAD_BYTES:
                 raise BadAnswer("connection closed" if ended else "head too long")
             return None
-        head = _parse_head(received[:end])
+        head = parse_head(received[:end])
         received = received[end + 4 :]
         if head.status >= 200:
             return _parse_body(head, received, ended)
@@ -63,7 +67,11 @@ def parse(received: bytes, *, ended: bool) -> HttpAnswer | None:
             raise BadAnswer("another protocol, which nobody asked for")
 
 
-def _parse_head(head: bytes) -> _Head:
+def parse_head(head: bytes) -> Head:
+    """Read status line and headers, without the empty line behind them.
+
+    :raises BadAnswer: they are malformed, or can be read in two ways.
+    """
     first, *lines = head.split(b"\r\n")
     status = _STATUS.fullmatch(first)
     if status is None:
@@ -87,12 +95,15 @@ def _parse_head(head: bytes) -> _Head:
         raise BadAnswer("a malformed length")
     empty = status[2] in (b"204", b"304")
     closes = b"close" in b",".join(headers.get(b"connection", [])).lower()
-    return _Head(
+    return Head(
         status=int(status[2]),
         media_type=_media_type(headers.get(b"content-type", [])),
         length=0 if empty else int(length) if length else None,
         chunked=bool(encodings),
         keep=status[1] == b"1" and not closes,
+        encoding=b",".join(headers.get(b"content-encoding", []))
+        .lower()
+        .decode("latin-1"),
     )
 
 
@@ -102,7 +113,7 @@ def _media_type(values: list[bytes]) -> str:
     return value.partition(b";")[0].strip().lower().decode("latin-1")
 
 
-def _parse_body(head: _Head, rest: bytes, ended: bool) -> HttpAnswer | None:
+def _parse_body(head: Head, rest: bytes, ended: bool) -> HttpAnswer | None:
     if head.chunked:
         body, end = _join_chunks(rest)
     else:
@@ -117,22 +128,23 @@ def _parse_body(head: _Head, rest: bytes, ended: bool) -> HttpAnswer | None:
             raise BadAnswer("connection closed before the end")
         return HttpAnswer(head.status, head.media_type, body, keep=False)
     # What has bytes left over is not used again.
-    keep = head.keep and len(rest) == end
-    return HttpAnswer(head.status, head.media_type, body, keep=keep)
+    followed = len(rest) > end
+    keep = head.keep and not followed
+    return HttpAnswer(head.status, head.media_type, body, keep, followed)
 
 
 def _join_chunks(rest: bytes) -> tuple[bytes, int | None]:
     """Return the body so far, and where it ends if that is known already."""
     body, at = b"", 0
     while len(body) <= MAX_BODY_BYTES:
-        size = _CHUNK.match(rest, at)
+        size = CHUNK.match(rest, at)
         if size is None:
             if b"\r\n" in rest[at:] or len(rest) - at > MAX_HEAD_BYTES:
                 raise BadAnswer("a malformed chunk")
             return body, None
         length = int(size[1], 16)
         if length == 0:
-            return body, _end_of_trailers(rest, size.end())
+            return body, end_of_trailers(rest, size.end())
         start, end = size.end(), size.end() + length
         body += rest[start:end]
         if len(rest) < end + 2:
@@ -143,7 +155,11 @@ def _join_chunks(rest: bytes) -> tuple[bytes, int | None]:
     return body, None
 
 
-def _end_of_trailers(rest: bytes, at: int) -> int | None:
+def end_of_trailers(rest: bytes, at: int) -> int | None:
+    """Where the lines behind the last chunk end, or None while more must come.
+
+    :raises BadAnswer: they are too long.
+    """
     if rest[at : at + 2] == b"\r\n":
         return at + 2
     end = rest.find(b"\r\n\r\n", at)

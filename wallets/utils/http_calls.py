@@ -29,7 +29,7 @@ MAX_IDLE_SECONDS = 1.0
 T = TypeVar("T")
 Result = HttpAnswer | Exception
 # What a result means to the caller, and whether its connection may serve another call:
-# only when nothing can be left on it that would be taken for the next one's answer.
+# only when nothing can come on it that would be taken for the next one's answer.
 # The second argument is when it was sent, by `clock.elapsed`; None when it was not.
 Read = Callable[[Result, float | None], tuple[T, bool]]
 
@@ -174,6 +174,11 @@ class _Loop:
         if isinstance(made, NotSent):
             self._end(call, made)
             return
+        if not made.is_quiet():
+            # What came before we asked answers no question of ours, whatever it says.
+            made.close()
+            self._end(call, NotSent("it spoke, or left, before it was asked"))
+            return
         self._selector.register(made.fileno(), selectors.EVENT_READ)
         self._send(call, made)
 
@@ -207,6 +212,8 @@ class _Loop:
                     )
             if events & selectors.EVENT_READ:
                 answer = connection.receive()
+                if answer is not None and connection.unsent:
+                    raise BadAnswer("an answer before the whole question had left")
                 if answer is not None:
                     self._end(call, answer)
         except (BadAnswer, OSError) as error:
@@ -219,7 +226,7 @@ class _Loop:
         told, keep = call.read(result, call.sent_at)
         if call.connection is not None:
             whole = isinstance(result, HttpAnswer) and result.keep
-            if keep and whole and not call.connection.unsent:
+            if keep and whole:
                 self._rest(call.connection)
             else:
                 self._discard(call.connection)

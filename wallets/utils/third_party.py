@@ -7,7 +7,6 @@ No redirects, no proxies from the environment, no automatic retries.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import json
 import os
@@ -15,17 +14,17 @@ import ssl
 import threading
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
-from dataclasses import replace
-from typing import Any
-from urllib.parse import quote, urlsplit
+from datetime import datetime
+from urllib.parse import quote, urlencode, urlsplit
 
 from django.conf import settings
 
-from wallets.utils import clock, strict_json
+from wallets.utils import bank_answers, bank_statement, clock, instants
 from wallets.utils.bank import Abilities, Answer, Outcome, Payment
+from wallets.utils.bank_answers import Call
+from wallets.utils.bank_statement import StatementLine
 from wallets.utils.connections import Connection, NotSent
 from wallets.utils.db import refuse_inside_transaction
-from wallets.utils.http_answer import MAX_BODY_BYTES
 from wallets.utils.http_calls import Caller, DeadlineOver, Result
 
 MAX_REASON = 500
@@ -55,7 +54,9 @@ class HttpBank:
         tls = url.scheme == "https"
         self._path = url.path.rstrip("/")
         self._host_header = url.netloc.rpartition("@")[2].encode("idna").decode()
-        connect = functools.partial(
+        # What people are told, without the credentials that may be in it.
+        self._address = f"http{'s' * tls}://{self._host_header}{self._path}"
+        self._connect = functools.partial(
             self.connection_class.open,
             url.hostname or "localhost",
             url.port or (443 if tls else 80),
@@ -63,7 +64,7 @@ class HttpBank:
             timeout=connect_timeout,
         )
         self._caller: Caller[Answer] = Caller(
-            connect, deadline=deadline, size=connections
+            self._connect, deadline=deadline, size=connections
         )
         self._abilities = abilities
         self._deadline = deadline
@@ -91,13 +92,30 @@ class HttpBank:
             "Content-Type: application/json",
         )
         content = json.dumps(body).encode()
-        return self._call("POST", "/", payment, send_before, headers, content)
+        message = self._message("POST", "/", headers, content)
+        return self._call(Call.PAYMENT, message, payment, send_before)
 
     def look_up(self, payment: Payment) -> Answer:
         """Ask the bank what became of a payment; see `Bank.look_up`."""
         path = f"/payments/{quote(str(payment.reference))}"
-        call = self._call("GET", path, payment, float("inf"))
+        message = self._message("GET", path)
+        call = self._call(Call.LOOK_UP, message, payment, float("inf"))
         return self._wait(call, LOOK_UP_PATIENCE * self._deadline)
+
+    def statement(
+        self, *, since: datetime | None = None, until: datetime | None = None
+    ) -> list[StatementLine]:
+        """Ask the bank what it has paid, in this period; see `ListingBank.statement`."""
+        refuse_inside_transaction("the bank was asked for its statement")
+        period = {"from": since, "to": until}
+        query = urlencode({k: instants.write(v) for k, v in period.items() if v})
+        path = "/payments" + ("?" + query if query else "")
+        headers = ("Accept-Encoding: identity", "Connection: close")
+        return bank_statement.fetch(
+            self._connect,
+            self._message("GET", path, headers),
+            url=f"{self._address}/payments",
+        )
 
     def _wait(self, call: Future[Answer], seconds: float) -> Answer:
         """The answer; unknown when our own client never comes to one."""
@@ -107,23 +125,18 @@ class HttpBank:
             return Answer(Outcome.UNKNOWN, "no answer from our own client")
 
     def _call(
+        self, call: Call, message: bytes, payment: Payment, send_before: float
+    ) -> Future[Answer]:
+        refuse_inside_transaction("the bank was called")
+        read = functools.partial(_read, call, payment)
+        return self._caller.submit(message, read, send_before=send_before)
+
+    def _message(
         self,
         method: str,
         path: str,
-        payment: Payment,
-        send_before: float,
         headers: tuple[str, ...] = (),
         content: bytes = b"",
-    ) -> Future[Answer]:
-        refuse_inside_transaction("the bank was called")
-        return self._caller.submit(
-            self._message(method, path, headers, content),
-            functools.partial(_read, payment),
-            send_before=send_before,
-        )
-
-    def _message(
-        self, method: str, path: str, headers: tuple[str, ...], content: bytes
     ) -> bytes:
         """The whole request, to be sent in one piece."""
         lines = (
@@ -139,64 +152,35 @@ class HttpBank:
 
 
 def _read(
-    payment: Payment, result: Result, sent_at: float | None
+    call: Call, payment: Payment, result: Result, sent_at: float | None
 ) -> tuple[Answer, bool]:
-    """What a call's result proves; its connection is kept after the bank's own word."""
+    """What a call's result proves, and whether its connection may serve another one.
+
+    Only after an answer that named our reference: what else comes on that connection
+    names it too, and is never taken for the answer to another payment.
+    """
     if isinstance(result, NotSent):
-        return Answer(Outcome.NOT_SENT, str(result)[:MAX_REASON]), False
+        return _not_sent(call, str(result)), False
     if isinstance(result, Exception):
         # Everything a network and a peer can do wrong, once bytes may have left.
         deadline = isinstance(result, DeadlineOver)
         reason = "deadline" if deadline else f"{type(result).__name__}: {result}"
         return Answer(Outcome.UNKNOWN, reason[:MAX_REASON]), False
-    if result.media_type != "application/json":
-        # A page of some proxy or framework: kept as evidence, proves nothing.
-        return Answer(Outcome.UNKNOWN, _text(result.body), result.status), False
-    answer = read_answer(result.status, result.body, payment)
-    answer = replace(answer, sent_at=sent_at)
-    return answer, answer.outcome is not Outcome.UNKNOWN
+    found = bank_answers.read(call, result, payment)
+    text = _text(result.body)
+    return Answer(found.outcome, text, result.status, sent_at), found.echoed
 
 
-_SUCCESS = {"data": "success", "status": 200}
-_FAILED = {"data": "failed", "status": 503}
-_UNKNOWN_REFERENCE = {"data": "unknown", "status": 404}
-
-
-def read_answer(http_status: int, raw: bytes, payment: Payment) -> Answer:
-    """Say what the bank's answer proves. What is not documented proves nothing."""
-    outcome = Outcome.UNKNOWN
-    if len(raw) <= MAX_BODY_BYTES:
-        # What is not the bank's own words stays unknown.
-        with contextlib.suppress(strict_json.NotStrictJSON):
-            outcome = _outcome(http_status, strict_json.loads(raw), payment)
-    return Answer(outcome, _text(raw), http_status)
+def _not_sent(call: Call, reason: str) -> Answer:
+    """What it proves that nothing left: of a look-up, nothing about the payment."""
+    if call is Call.LOOK_UP:
+        return Answer(Outcome.UNKNOWN, f"not asked: {reason}"[:MAX_REASON])
+    return Answer(Outcome.NOT_SENT, reason[:MAX_REASON])
 
 
 def _text(raw: bytes) -> str:
     """The answer as evidence: short, and such that every database can store it."""
     return raw[:MAX_REASON].decode("utf-8", "replace").replace("\x00", "�")
-
-
-def _outcome(http_status: int, body: Any, payment: Payment) -> Outcome:
-    if type(body) is not dict or type(body.get("status")) is not int:
-        return Outcome.UNKNOWN
-    verdict = {key: body.pop(key, None) for key in ("data", "status")}
-    ours = {
-        "reference": str(payment.reference),
-        "wallet_uuid": str(payment.wallet_uuid),
-        "amount": payment.amount,
-    }
-    for key, value in body.items():
-        # An answer about something else, or with words we do not know, is none.
-        if key not in ours or type(value) is not type(ours[key]) or value != ours[key]:
-            return Outcome.UNKNOWN
-    if http_status == 200 and verdict == _SUCCESS:
-        return Outcome.ACCEPTED
-    if http_status in (200, 503) and verdict == _FAILED:
-        return Outcome.REJECTED
-    if http_status == 404 and verdict == _UNKNOWN_REFERENCE:
-        return Outcome.NOT_FOUND
-    return Outcome.UNKNOWN
 
 
 def get_bank() -> HttpBank:
