@@ -112,8 +112,8 @@ GUARDS = (
     Guard(
         "a reference of its own for each attempt",
         _PAYOUT,
-        "{withdrawal.pk} {created} {number}",
-        "{withdrawal.pk} {created}",
+        "withdrawal {key} {number}",
+        "withdrawal {key}",
         "test_payout.py::ReferenceTest",
     ),
     Guard(

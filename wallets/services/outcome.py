@@ -104,9 +104,9 @@ def conclude(
     rules = [move.rule() for move in moves]
     pairs = list(zip(conclusions, rules, strict=True))
     entries = [
-        Entry(Movement.Kind(rule.money), done.transaction, done.attempt.number)
+        Entry(Movement.Kind(kind), done.transaction, done.attempt.number)
         for done, rule in pairs
-        if rule.money
+        for kind in rule.movements
     ]
 
     # After this point the outcome must be written.

@@ -13,7 +13,6 @@ import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from datetime import timezone as dt_timezone
 
 from django.conf import settings
 from django.db.models import QuerySet
@@ -68,12 +67,11 @@ def reference_of(
 ) -> uuid.UUID:
     """The bank reference of an attempt: the same whenever and wherever it is derived.
 
-    After a restored backup the same attempt gets the same reference again, so a bank that
-    dedupes pays it once; a *new* withdrawal that takes a lost one's id does not (its time
-    of creation differs), nor does one of another system (its wallet's UUID differs).
+    It follows from what the client holds, its key: after a restored backup the same request
+    gets the same reference again, so a bank that dedupes pays it once.
     """
-    created = withdrawal.created_at.astimezone(dt_timezone.utc).isoformat()
-    return uuid.uuid5(wallet_uuid, f"withdrawal {withdrawal.pk} {created} {number}")
+    key = withdrawal.idempotency_key
+    return uuid.uuid5(wallet_uuid, f"withdrawal {key} {number}")
 
 
 def claim(
