@@ -20,7 +20,7 @@ from django.conf import settings
 from django.db.models import Min, QuerySet
 
 from wallets.models.transaction import Transaction
-from wallets.services import payout
+from wallets.services import pause, payout
 from wallets.services.payout import Claim, Sending
 from wallets.utils import clock, stopping
 from wallets.utils.bank import Abilities, Answer, Bank
@@ -102,7 +102,7 @@ class Drain:
     def run(self) -> int:
         """Sweep until nothing more is due in time; return how many were claimed."""
         refuse_inside_transaction("a drain was run")
-        if settings.WITHDRAWALS_PAUSED:
+        if pause.is_paused():
             return 0
         claimed = 0
         while True:
@@ -131,7 +131,10 @@ class Drain:
             future = self._pay(sending.payment, send_before=sending.send_before)
             self._flying[future] = sending
             future.add_done_callback(self._answered.put)
-        if len(claim) < limit:
+        if claim.paused:
+            # The next sweep asks again. What is in hand is sent and recorded.
+            self._looks_at = float("inf")
+        elif len(claim) < limit:
             self._looks_at = clock.elapsed() + self._until_due()
         return len(claim)
 

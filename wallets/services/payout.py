@@ -23,7 +23,7 @@ from wallets.models.ledger import Movement
 from wallets.models.states import Event, State, rule_for
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
-from wallets.services import ledger, outcome, transition
+from wallets.services import ledger, outcome, pause, transition
 from wallets.services.alarm import raise_alarm
 from wallets.services.ledger import Entry
 from wallets.services.outcome import Conclusion
@@ -48,10 +48,14 @@ class Sending:
 
 @dataclass
 class Claim:
-    """What a claim took: attempts to send, and withdrawals that had not the money."""
+    """What a claim took: attempts to send, and withdrawals that had not the money.
+
+    `paused` says that it took nothing because payouts are paused.
+    """
 
     sendings: list[Sending] = field(default_factory=list)
     refused: list[Transaction] = field(default_factory=list)
+    paused: bool = False
 
     def __len__(self) -> int:
         return len(self.sendings) + len(self.refused)
@@ -82,10 +86,8 @@ def claim(
     Opens its own transaction. `candidates` must select only what is due at `now` (the
     database's clock unless given). Those without the money fail, finally, without the
     bank. Each belongs to one claimer: others skip it or lose the guarded UPDATE.
-    While WITHDRAWALS_PAUSED is set, nothing is taken.
+    While payouts are paused, nothing is taken.
     """
-    if settings.WITHDRAWALS_PAUSED:
-        return Claim()
     token = uuid.uuid4()
     started = clock.elapsed()
     first_run = True
@@ -99,6 +101,9 @@ def claim(
             if mine:
                 return Claim([sending(attempt, started) for attempt in mine])
         first_run = False
+        # Asked in the claim's own transaction: a pause committed before it is seen.
+        if pause.is_paused():
+            return Claim(paused=True)
         return _claim(candidates, limit, token, now or database_now(), started)
 
     return run_in_transaction(work)

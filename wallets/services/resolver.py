@@ -24,7 +24,7 @@ from wallets.models.alarm import Alarm
 from wallets.models.attempt import Attempt
 from wallets.models.states import Event, State, rule_for
 from wallets.models.transaction import Transaction
-from wallets.services import outcome, payout, transition
+from wallets.services import outcome, pause, payout, transition
 from wallets.services.alarm import raise_alarm
 from wallets.services.backoff import check_delay
 from wallets.services.outcome import Conclusion, Locked
@@ -68,7 +68,7 @@ def next_step(abilities: Abilities, attempt: Attempt, now: datetime) -> Step:
     # A bank that forgets while our request is on its way would pay again.
     margin = timedelta(seconds=settings.WITHDRAWAL_LEASE)
     if abilities.dedupes and now + margin < remembers_until:
-        return Step.WAIT if settings.WITHDRAWALS_PAUSED else Step.RESEND
+        return Step.WAIT if pause.is_paused() else Step.RESEND
     return Step.REVIEW
 
 
