@@ -30,10 +30,9 @@ from wallets.services.outcome import Conclusion
 from wallets.services.transition import Move
 from wallets.utils import clock
 from wallets.utils.bank import Answer, Outcome, Payment
+from wallets.utils.bank_words import INSUFFICIENT_BALANCE
 from wallets.utils.batch import as_new, insert_rows
 from wallets.utils.db import database_now, lock_rows, read_by_index, run_in_transaction
-
-INSUFFICIENT_BALANCE = "Insufficient balance"
 
 
 @dataclass(frozen=True)
@@ -162,7 +161,13 @@ def _insufficient(row: Transaction) -> Move:
 
 
 def _claimed(row: Transaction, number: int) -> Move:
-    changes = {"retry_count": number - 1, "next_attempt_at": None, "failure_code": ""}
+    changes = {
+        "retry_count": number - 1,
+        "next_attempt_at": None,
+        "failure_code": "",
+        # The bank's word on an earlier attempt is none on this one.
+        "third_party_response": "",
+    }
     return Move(row, Event.CLAIM, attempt_number=number, changes=changes)
 
 
