@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from drills.guard import POSTGRESQL, Guard
 from drills.guards_bank import BANK_GUARDS
+from drills.guards_operator import OPERATOR_GUARDS
 
 _DB = "wallets/utils/db.py"
 _PAYOUT = "wallets/services/payout.py"
@@ -11,6 +12,7 @@ _RESOLVER = "wallets/services/resolver.py"
 
 GUARDS = (
     *BANK_GUARDS,
+    *OPERATOR_GUARDS,
     # --- concurrency ---
     Guard(
         "row lock",
@@ -201,13 +203,6 @@ GUARDS = (
         "    elif step is Step.REVIEW or _too_long_unknown(withdrawal, now):\n",
         "    elif False:\n",
         "test_resolver.py::BareBankTest",
-    ),
-    Guard(
-        "payouts can be paused",
-        _PAYOUT,
-        "    if settings.WITHDRAWALS_PAUSED:\n",
-        "    if False:\n",
-        "test_payout.py::ClaimTest test_bank_statement.py::PausedTest",
     ),
     # --- money and keys ---
     Guard(
