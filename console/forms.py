@@ -1,4 +1,4 @@
-"""What operators type: filters, and the evidence of a review."""
+"""What operators type: filters, the evidence of a review, why payouts are paused."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from django import forms
 
 from console.queries.listing import Cursor, Filters
 from wallets.models.transaction import Transaction
+from wallets.services.pause import MAX_REASON
 from wallets.services.review import MAX_EVIDENCE
 
 Status = Transaction.Status
@@ -58,6 +59,23 @@ class EvidenceForm(forms.Form):
     """On what evidence a withdrawal in review is resolved."""
 
     evidence = forms.CharField(max_length=MAX_EVIDENCE, widget=forms.Textarea)
+
+
+class RecordForm(EvidenceForm):
+    """What an operator knows of a payment that the books do not have."""
+
+    reference = forms.UUIDField(required=False)
+    paid_at = forms.DateTimeField(
+        required=False,
+        input_formats=[LOCAL],
+        widget=forms.DateTimeInput({"type": "datetime-local"}, format=LOCAL),
+    )
+
+
+class PauseForm(forms.Form):
+    """Why payouts are paused."""
+
+    reason = forms.CharField(max_length=MAX_REASON, widget=forms.Textarea)
 
 
 def parse_cursor(text: str) -> Cursor | None:

@@ -2,7 +2,7 @@
 
 from django.urls import path, register_converter
 
-from console.views import actions
+from console.views import actions, payouts
 from console.views.base import nowhere
 from console.views.overview import overview
 from console.views.review import alarms, review
@@ -51,6 +51,10 @@ urlpatterns = [
     path(f"{WITHDRAWAL}/cancel", actions.cancel, name="cancel"),
     path(f"{WITHDRAWAL}/retry", actions.retry, name="retry"),
     path(f"{WITHDRAWAL}/resolve/<verdict:verdict>", actions.resolve, name="resolve"),
+    path(f"{WITHDRAWAL}/record", actions.record, name="record"),
+    path("payouts", payouts.payouts, name="payouts"),
+    path("payouts/pause", payouts.pause, name="pause"),
+    path("payouts/resume", payouts.resume, name="resume"),
     path("wallets/<uuid:wallet_uuid>", wallet, name="wallet"),
     path("review", review, name="review"),
     path("alarms", alarms, name="alarms"),

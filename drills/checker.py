@@ -100,20 +100,23 @@ def _wrong_replays(name: str, intent: Intent, found: list[Row]) -> Iterator[str]
 def _wrong_cancellations(
     intents: Iterable[Intent], books: Sequence[Row]
 ) -> Iterator[str]:
-    """A cancellation that was confirmed holds; one that was refused did nothing."""
+    """A cancellation that was confirmed holds; where all were refused, none happened.
+
+    One that is refused while an attempt is under way may be confirmed when that failed.
+    """
     status = {row.key: row.status for row in books}
-    cancelled = set()
+    verdicts: dict[str, set[str]] = {}
     for intent in intents:
-        if intent.kind != CANCEL:
-            continue
-        found = status.get(intent.key)
-        if OK in intent.verdicts and found != "CANCELLED":
-            yield f"withdrawal {intent.key}: cancelled for the client, is {found}"
-        if intent.verdicts == {REFUSED} and found == "CANCELLED":
-            yield f"withdrawal {intent.key}: not cancelled for the client, but is"
-        cancelled.add(intent.key)
+        if intent.kind == CANCEL:
+            verdicts.setdefault(intent.key, set()).update(intent.verdicts)
+    for key, said in verdicts.items():
+        found = status.get(key)
+        if OK in said and found != "CANCELLED":
+            yield f"withdrawal {key}: cancelled for the client, is {found}"
+        if said == {REFUSED} and found == "CANCELLED":
+            yield f"withdrawal {key}: not cancelled for the client, but is"
     for row in books:
-        if row.status == "CANCELLED" and row.key not in cancelled:
+        if row.status == "CANCELLED" and row.key not in verdicts:
             yield f"withdrawal {row.pk}: CANCELLED, which nobody asked for"
 
 

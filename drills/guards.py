@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from drills.guard import POSTGRESQL, Guard
 from drills.guards_bank import BANK_GUARDS
+from drills.guards_operator import OPERATOR_GUARDS
 from drills.guards_time import TIME_GUARDS
 
 _DB = "wallets/utils/db.py"
@@ -11,6 +12,7 @@ _PAYOUT = "wallets/services/payout.py"
 
 GUARDS = (
     *BANK_GUARDS,
+    *OPERATOR_GUARDS,
     *TIME_GUARDS,
     # --- concurrency ---
     Guard(
@@ -113,8 +115,8 @@ GUARDS = (
     Guard(
         "a reference of its own for each attempt",
         _PAYOUT,
-        "{withdrawal.pk} {created} {number}",
-        "{withdrawal.pk} {created}",
+        "withdrawal {key} {number}",
+        "withdrawal {key}",
         "test_payout.py::ReferenceTest",
     ),
     Guard(
@@ -126,17 +128,10 @@ GUARDS = (
     ),
     Guard(
         "a live sender is left alone",
-        _PAYOUT,
+        "wallets/services/attempt.py",
         "        next_check_at=lease_expires_at,\n",
         "        next_check_at=now,\n",
         "test_resolver.py::LeaseTest",
-    ),
-    Guard(
-        "payouts can be paused",
-        _PAYOUT,
-        "    if settings.WITHDRAWALS_PAUSED:\n",
-        "    if False:\n",
-        "test_payout.py::ClaimTest test_bank_statement.py::PausedTest",
     ),
     # --- money and keys ---
     Guard(

@@ -50,6 +50,12 @@ def dependencies_of(groups: dict[str, Any], name: str) -> Iterator[str]:
             yield from dependencies_of(groups, dependency["include-group"])
 
 
+def variables_of(text: str) -> set[str]:
+    """Return the variables that the tables of docs/configuration.md name."""
+    rows = re.findall(r"^\| ((?:`[A-Z_]+`(?:, )?)+) \|", text, re.M)
+    return {name for row in rows for name in re.findall(r"[A-Z_]+", row)}
+
+
 def read_yaml(name: str) -> Any:
     return yaml.safe_load((ROOT / name).read_text())
 
@@ -162,9 +168,35 @@ class ComposeTest(unittest.TestCase):
             self.assertEqual(
                 environment["THIRD_PARTY_BASE_URL"], "http://third-party:8010"
             )
-            self.assertEqual(environment["THIRD_PARTY_DEDUPES"], "true")
-            self.assertEqual(environment["THIRD_PARTY_LOOKUP"], "true")
-            self.assertEqual(environment["THIRD_PARTY_STATEMENT"], "true")
+            for ability in ("DEDUPES", "LOOKUP", "STATEMENT"):
+                ability = f"THIRD_PARTY_{ability}"
+                self.assertEqual(environment[ability], f"${{{ability}:-true}}")
+
+    # Compose has a database of its own, named by DB_*; the image keeps the key in a volume.
+    OWN = {"DATABASE_URL", "SECRET_KEY_FILE"}
+
+    def test_hands_on_every_variable_that_is_documented(self) -> None:
+        """A variable that does not reach the containers does nothing: not even stop."""
+        text = (ROOT / "docs" / "configuration.md").read_text()
+        service, _, others = text.partition("\n## `make run`")
+        documented = variables_of(service) - self.OWN
+        self.assertGreater(len(documented), 40)
+        self.assertIn("WITHDRAWALS_PAUSED", documented)
+        for name in ("backend", "celery", "celery-beat"):
+            environment = self.services[name]["environment"]
+            missing = sorted(documented - set(environment))
+            self.assertEqual(missing, [], f"docker-compose.yaml: {name}")
+            unknown = sorted(set(environment) - documented)
+            self.assertEqual(unknown, [], f"docs/configuration.md lacks them ({name})")
+        simulator = set(self.services["third-party"]["environment"])
+        self.assertLessEqual(variables_of(others) - {"PORT"}, simulator)
+
+    def test_leaves_the_defaults_to_the_service(self) -> None:
+        """Two lists of defaults would come to differ."""
+        environment = self.services["backend"]["environment"]
+        handed_on = {name for name, value in environment.items() if value is None}
+        self.assertIn("WITHDRAWALS_PAUSED", handed_on)
+        self.assertGreater(len(handed_on), 35)
 
     def test_lets_the_migrations_create_triggers_on_mysql(self) -> None:
         self.assertEqual(self.services["db"]["image"], "mysql:8.0")

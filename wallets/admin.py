@@ -25,6 +25,7 @@ from wallets.models.alarm import Alarm
 from wallets.models.attempt import Attempt
 from wallets.models.heartbeat import Heartbeat
 from wallets.models.ledger import Movement
+from wallets.models.pause import Pause
 from wallets.models.tally import Tally
 from wallets.models.transaction import Transaction
 from wallets.models.transition import Transition
@@ -281,13 +282,13 @@ class AlarmAdmin(OfTransaction):
         self.message_user(request, "Acknowledged.")
 
 
-@admin.register(Heartbeat)
-class HeartbeatAdmin(LookOnly):
-    list_display = ("name", "ran_at", "by")
+class OfService(LookOnly):
+    """Rows of the service's own, few of them."""
+
     search_fields: ClassVar[list[str]] = []
 
 
-@admin.register(Tally)
-class TallyAdmin(LookOnly):
-    list_display = ("name", "upto")
-    search_fields: ClassVar[list[str]] = []
+admin.site.register(Heartbeat, OfService, list_display=("name", "ran_at", "by"))
+admin.site.register(Tally, OfService, list_display=("name", "upto"))
+_PAUSE = ("pk", "paused_at", "paused_by", "reason", "resumed_at", "resumed_by")
+admin.site.register(Pause, OfService, list_display=_PAUSE)

@@ -76,7 +76,7 @@ class IllegalTransition(Refusal):
 
 
 class NotCancelable(IllegalTransition):
-    """The withdrawal's execution has begun, or it has ended."""
+    """An attempt of the withdrawal is under way, or it has ended."""
 
     code = "not_cancelable"
 

@@ -79,7 +79,9 @@ def lateness_of_last_hour(now: datetime) -> list[float]:
     since = now - timedelta(hours=1)
     paid = Transition.objects.filter(
         to_state=State.COMPLETED.value, created_at__gte=since
-    ).order_by("-created_at")
+    )
+    # What an operator has recorded says nothing about how late we are.
+    paid = paid.exclude(event=Event.RECORD_PAID.value).order_by("-created_at")
     times = paid.values_list("transaction__scheduled_for", "transaction__executed_at")
     return sorted(
         (done - due).total_seconds() for due, done in times[:SAMPLE] if due and done

@@ -21,7 +21,8 @@ from console.queries.activity import Activity
 from wallets.models.alarm import Alarm
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
-from wallets.services import alarm, readiness, review
+from wallets.services import alarm, payout_health, readiness, review
+from wallets.services.payout_health import PayoutHealth
 from wallets.utils import clock
 from wallets.utils.db import database_now
 
@@ -93,6 +94,7 @@ class Overview:
     unknown: int
     oldest_unknown: datetime | None
     in_review: int
+    health: PayoutHealth
     sweeps: Sequence[readiness.Sweep]
     bank: list[Share]
     alarms: list[Alarm]
@@ -148,6 +150,7 @@ def _overview() -> Overview:
         unknown=doubt["count"],
         oldest_unknown=doubt["oldest"],
         in_review=review.waiting().count(),
+        health=payout_health.look(now),
         sweeps=readiness.sweeps(now),
         bank=_bank(happened),
         alarms=list(alarms[:ALARMS_SHOWN]),

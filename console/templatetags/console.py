@@ -12,6 +12,8 @@ from django.utils.safestring import SafeString
 
 from wallets.models.states import State
 from wallets.models.transaction import Transaction
+from wallets.services import pause
+from wallets.services.pause import Standing
 
 register = template.Library()
 
@@ -108,6 +110,12 @@ def state_badge(value: str) -> SafeString:
         return SafeString(NOTHING)
     name, tone = STATES[State(value)]
     return format_html('<span class="badge tone-{}">{}</span>', tone, name)
+
+
+@register.simple_tag
+def payouts_standing() -> Standing:
+    """Whether payouts are paused, for the banner on every page."""
+    return pause.standing()
 
 
 @register.filter

@@ -21,8 +21,10 @@ class AccessTest(ConsoleTestCase):
             reverse("console:wallet", args=[self.alice.uuid]): 200,
             reverse("console:review"): 200,
             reverse("console:alarms"): 200,
+            reverse("console:payouts"): 200,
             reverse("console:cancel", args=[withdrawal.pk]): 403,
             reverse("console:retry", args=[withdrawal.pk]): 403,
+            reverse("console:record", args=[withdrawal.pk]): 403,
             reverse("console:resolve", args=[withdrawal.pk, "paid"]): 403,
             reverse("console:acknowledge", args=[1]): 403,
         }

@@ -7,9 +7,9 @@ from django.urls import reverse
 from console.tests.base import ConsoleTestCase
 from wallets.models.alarm import Alarm
 from wallets.models.transaction import Transaction
-from wallets.services import review
+from wallets.services import payout, review
 from wallets.services.withdrawal import WithdrawalService
-from wallets.tests.base import OSCAR
+from wallets.tests.base import OSCAR, utc
 from wallets.tests.fakes import Does
 
 Status = Transaction.Status
@@ -44,6 +44,15 @@ class CancelTest(ActionTestCase):
         self.assertEqual(withdrawal.status, Status.CANCELLED)
         self.assertEqual(self.last_actor(withdrawal), OSCAR)
         self.assertIn("cancelled", said)
+
+    def test_takes_back_what_would_be_tried_again(self):
+        self.deposit(100)
+        failed = self.execute(10, Does.REFUSE)
+        page = self.client.get(reverse("console:withdrawal", args=[failed.pk]))
+        self.assertContains(page, "Cancel…")
+        self.assertIn("cancelled", self.press("cancel", failed.pk))
+        failed.refresh_from_db()
+        self.assertEqual(failed.status, Status.CANCELLED)
 
     def test_says_so_when_it_is_too_late(self):
         self.deposit(100)
@@ -126,6 +135,80 @@ class ResolveTest(ActionTestCase):
         self.assertEqual(list(review.waiting()), [self.withdrawal])
 
 
+class RecordTest(ActionTestCase):
+    def setUp(self):
+        super().setUp()
+        self.deposit(1000)
+        self.withdrawal = self.due_withdrawal(400)
+
+    def reference(self, number=1):
+        return payout.reference_of(self.withdrawal, self.alice.uuid, number)
+
+    def test_asks_with_the_references_at_hand(self):
+        path = reverse("console:record", args=[self.withdrawal.pk])
+        page = self.client.get(path)
+        for number in (1, 4):
+            self.assertContains(page, self.reference(number))
+
+    def test_records_what_the_bank_paid_and_who_said_so(self):
+        said = self.press(
+            "record",
+            self.withdrawal.pk,
+            reference=self.reference(2),
+            paid_at="2026-01-31T12:00",
+            evidence="statement 7",
+        )
+        self.assertIn("Recorded as paid", said)
+        self.withdrawal.refresh_from_db()
+        self.assertEqual(self.withdrawal.status, Status.COMPLETED)
+        self.assertEqual(self.withdrawal.executed_at, utc(2026, 1, 31, 12))
+        self.assert_money(self.alice, balance=600)
+        row = self.withdrawal.transitions.last()
+        self.assertEqual((row.actor, row.evidence), (OSCAR, "statement 7"))
+        page = self.client.get(reverse("console:withdrawal", args=[self.withdrawal.pk]))
+        self.assertContains(page, "recorded by an operator")
+
+    def test_needs_no_reference_and_no_time(self):
+        failed = self.execute(10, Does.REFUSE)
+        self.press("record", failed.pk, evidence="statement 7")
+        failed.refresh_from_db()
+        self.assertEqual(failed.status, Status.COMPLETED)
+
+    def test_wants_evidence_and_a_reference_that_is_one(self):
+        for data in (
+            {"evidence": ""},
+            {"evidence": "x", "reference": "nonsense"},
+            {"evidence": "x", "paid_at": "yesterday"},
+        ):
+            with self.subTest(**data):
+                self.press("record", self.withdrawal.pk, **data)
+                self.withdrawal.refresh_from_db()
+                self.assertEqual(self.withdrawal.status, Status.PENDING)
+
+    def test_says_why_it_was_refused(self):
+        other = self.due_withdrawal(1001)
+        said = self.press("record", other.pk, evidence="x")
+        self.assertIn("deposit what is missing", said)
+        done = self.execute(10)
+        said = self.press("record", done.pk, evidence="x")
+        self.assertEqual(said, "Nothing was changed: the withdrawal is “Paid” by now.")
+        known = done.attempts.get().reference
+        said = self.press("record", self.withdrawal.pk, evidence="x", reference=known)
+        self.assertIn("have this reference already", said)
+
+    def test_is_offered_only_where_it_can_be_done(self):
+        for withdrawal, offered in (
+            (self.withdrawal, True),
+            (self.execute(10, Does.REFUSE), True),
+            (self.execute(10), False),
+            (self.execute(10, Does.LOSE), False),
+        ):
+            page = self.client.get(reverse("console:withdrawal", args=[withdrawal.pk]))
+            (self.assertContains if offered else self.assertNotContains)(
+                page, "Paid already…"
+            )
+
+
 class AcknowledgeTest(ActionTestCase):
     def test_notes_who_has_seen_it(self):
         self.deposit(100)
@@ -157,6 +240,7 @@ class ForgeryTest(ActionTestCase):
         for name, args in (
             ("cancel", [withdrawal.pk]),
             ("retry", [withdrawal.pk]),
+            ("record", [withdrawal.pk]),
             ("resolve", [withdrawal.pk, "paid"]),
             ("acknowledge", [1]),
             ("logout", []),

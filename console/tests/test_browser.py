@@ -8,7 +8,7 @@ from django.core.management import call_command
 from console.tests.browser import PHONE, BrowserTestCase
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
-from wallets.services import resolver, sweeps
+from wallets.services import pause, resolver, sweeps
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests import marks
 from wallets.tests.conformance import operations
@@ -102,6 +102,48 @@ class ConsoleBrowserTest(BrowserTestCase):
         page.goto("/console/review")
         expect(page.get_by_text("Nothing to review")).to_be_visible()
 
+    def test_pauses_payouts_and_resumes_them(self):
+        page, other = self.open(), self.open(size=PHONE)
+        banner = "Payouts are paused."
+        expect(other.get_by_text(banner)).to_be_hidden()
+        page.get_by_role("link", name="Pause payouts…").click()
+        page.get_by_label("Reason").fill("The bank pays twice: ticket 4711")
+        self.picture(page, "pause")
+        page.get_by_role("button", name="Pause payouts").click()
+
+        expect(page.get_by_text(banner)).to_be_visible()
+        expect(page.get_by_text("payouts are paused", exact=True)).to_be_visible()
+        expect(other.get_by_text(banner)).to_be_visible()  # a page that was open
+        self.assertTrue(pause.is_paused())
+        self.picture(page, "paused-overview")
+        self.picture(other, "paused-phone")
+        page.goto("/console/withdrawals")
+        page.get_by_role("link", name="Resume…").click()
+        self.picture(page, "resume")
+        page.get_by_role("button", name="Resume payouts").click()
+
+        expect(page.get_by_text("Payouts go on.")).to_be_visible()
+        expect(page.get_by_text(banner)).to_be_hidden()
+        expect(other.get_by_text(banner)).to_be_hidden()
+
+    def test_records_what_the_bank_paid_and_the_books_forgot(self):
+        self.deposit(1000)
+        withdrawal = self.due_withdrawal(400)
+        page = self.open()
+        page.goto(f"/console/withdrawals/{withdrawal.pk}")
+        page.get_by_role("link", name="Paid already…").click()
+        reference = page.locator(".facts .code").nth(1).inner_text()
+        page.get_by_label("Reference on the bank's list").fill(reference)
+        page.get_by_label("Paid at").fill("2026-01-31T12:00")
+        page.get_by_label("Evidence").fill("Statement of 31 January, line 14")
+        self.picture(page, "record", whole=True)
+        page.get_by_role("button", name="Record as paid").click()
+
+        expect(page.get_by_text("Recorded as paid:")).to_be_visible()
+        self.picture(page, "recorded", whole=True)
+        self.assert_money(self.alice, balance=600)
+        self.assertEqual(self.bank.requests, [])
+
     def test_works_with_the_keyboard_alone(self):
         withdrawal = WithdrawalService.schedule(self.alice.uuid, 5, self.after(3600))
         page = self.open(log_in=False)
@@ -160,6 +202,7 @@ class ConsoleBrowserTest(BrowserTestCase):
             stderr=StringIO(),
         )
         self.withdrawal_in_review()
+        pause.pause(reason="The bank pays twice: ticket 4711", actor="operator oscar")
         paid = Transaction.objects.filter(
             status=Status.COMPLETED, retry_count=1
         ).first()
@@ -171,6 +214,8 @@ class ConsoleBrowserTest(BrowserTestCase):
             "wallet": f"/console/wallets/{paid.wallet.uuid}",
             "review": "/console/review",
             "alarms": "/console/alarms",
+            "payouts": "/console/payouts",
+            "record": f"/console/withdrawals/{self.due_withdrawal(5).pk}/record",
         }
         for look, options in (
             ("light", {}),

@@ -124,6 +124,7 @@ class OverviewPageTest(ConsoleTestCase):
         cache.clear()
         with CaptureQueriesContext(connection) as queries:
             self.client.get("/console/")
-        self.assertLess(len(queries), 22)
-        with self.assertNumQueries(2):  # session and user: the figures are kept
+        self.assertLess(len(queries), 26)
+        # Session, user and permissions, and whether payouts are paused (banner, button).
+        with self.assertNumQueries(6):
             self.client.get("/console/")

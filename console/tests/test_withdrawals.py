@@ -107,7 +107,7 @@ class WithdrawalPageTest(ConsoleTestCase):
         buttons = ("The bank paid", "Retry now…", "Cancel…")
         for withdrawal, offered in (
             (self.withdrawal_in_review(10), {"The bank paid"}),
-            (self.execute(20, Does.REFUSE), {"Retry now…"}),
+            (self.execute(20, Does.REFUSE), {"Retry now…", "Cancel…"}),
             (self.due_withdrawal(30), {"Cancel…"}),
             (self.execute(40), set()),
         ):

@@ -13,7 +13,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 
-from console.forms import EvidenceForm
+from console.forms import EvidenceForm, RecordForm
 from console.templatetags.console import STATES
 from console.views.base import actor, operator_page
 from console.views.withdrawals import life_or_404
@@ -22,7 +22,9 @@ from wallets.models.alarm import Alarm
 from wallets.models.states import State
 from wallets.models.transaction import Transaction
 from wallets.services import alarm as alarm_service
+from wallets.services import record as record_service
 from wallets.services import review
+from wallets.services.references import references_of
 from wallets.services.withdrawal import WithdrawalService
 
 GET_OR_POST = require_http_methods(["GET", "HEAD", "POST"])
@@ -31,19 +33,19 @@ GET_OR_POST = require_http_methods(["GET", "HEAD", "POST"])
 @GET_OR_POST
 @operator_page
 def cancel(request: HttpRequest, pk: int) -> HttpResponse:
-    """Take back a withdrawal that has not begun."""
+    """Take back a withdrawal with no attempt under way."""
     if request.method == "POST":
         return _do(
             request,
             pk,
             lambda: WithdrawalService.cancel(pk, actor=actor(request)),
-            "The withdrawal is cancelled. No money was held.",
+            "The withdrawal is cancelled. No money is held for it.",
         )
     return _ask(
         request,
         pk,
         title="Cancel this withdrawal?",
-        consequence="It will not be paid. No money is held for it yet.",
+        consequence="It will not be paid, now or by a retry. No money is held for it.",
         button="Cancel the withdrawal",
         tone="danger",
     )
@@ -111,6 +113,36 @@ def resolve(request: HttpRequest, pk: int, verdict: str) -> HttpResponse:
 
 @GET_OR_POST
 @operator_page
+def record(request: HttpRequest, pk: int) -> HttpResponse:
+    """Record that the bank has paid what the books have not begun."""
+    form = RecordForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        return _do(
+            request,
+            pk,
+            lambda: record_service.record_paid(
+                pk, actor=actor(request), **form.cleaned_data
+            ),
+            "Recorded as paid: the money has left the wallet, and nothing was sent.",
+        )
+    return _ask(
+        request,
+        pk,
+        title="The bank has paid it already?",
+        consequence=(
+            "For a payment that the books have forgotten, as after a restored backup. The "
+            "money leaves the wallet for good, and nothing is sent to the bank. If the bank "
+            "has not paid after all, nobody will."
+        ),
+        button="Record as paid",
+        tone="danger",
+        form=form,
+        records=True,
+    )
+
+
+@GET_OR_POST
+@operator_page
 def acknowledge(request: HttpRequest, pk: int) -> HttpResponse:
     """Take note of an alarm: one press, for nothing is lost by it."""
     if request.method == "POST":
@@ -124,6 +156,9 @@ def acknowledge(request: HttpRequest, pk: int) -> HttpResponse:
 
 def _ask(request: HttpRequest, pk: int, **question: Any) -> HttpResponse:
     life = life_or_404(pk)
+    if question.get("records"):
+        wallet = life.withdrawal.wallet
+        question["references"] = references_of(life.withdrawal, wallet.uuid)
     context = {"withdrawal": life.withdrawal, "life": life, **question}
     return render(request, "console/confirm.html", context)
 

@@ -21,6 +21,7 @@ def overview(request: HttpRequest) -> HttpResponse:
         "overview": found,
         "due_plot": _due_plot(found),
         "activity_plot": _activity_plot(found),
+        "refresh": is_htmx(request),
         "live": request.GET.get("live") != "off",
     }
     name = "console/_overview.html" if is_htmx(request) else "console/overview.html"

@@ -10,7 +10,7 @@ from console.forms import FilterForm, parse_cursor
 from console.queries import detail, listing
 from console.queries.detail import Life
 from console.views.base import OPERATE, is_htmx, page
-from wallets.models.states import State
+from wallets.models.states import Event, State, rule_for
 from wallets.models.transaction import Transaction
 
 
@@ -47,7 +47,8 @@ def withdrawal(request: HttpRequest, pk: int) -> HttpResponse:
         "life": life,
         "withdrawal": life.withdrawal,
         "may_resolve": may_act and state is State.NEEDS_REVIEW,
-        "may_cancel": may_act and state is State.PENDING,
+        "may_cancel": may_act and life.withdrawal.cancelable,
+        "may_record": may_act and rule_for(state, Event.RECORD_PAID) is not None,
         "may_retry": may_act and state is State.FAILED_RETRYABLE,
         "may_act": may_act,
         "lateness": _lateness(life.withdrawal),
@@ -58,7 +59,9 @@ def withdrawal(request: HttpRequest, pk: int) -> HttpResponse:
 def _lateness(withdrawal: Transaction) -> float | None:
     if withdrawal.executed_at is None or withdrawal.scheduled_for is None:
         return None
-    return (withdrawal.executed_at - withdrawal.scheduled_for).total_seconds()
+    late = (withdrawal.executed_at - withdrawal.scheduled_for).total_seconds()
+    # An operator who records a payment may know of an earlier one than was planned.
+    return late if late >= 0 else None
 
 
 def life_or_404(pk: int) -> Life:

@@ -1,7 +1,8 @@
-"""Arguments that several commands take."""
+"""Arguments that several commands take, and how they write."""
 
-from argparse import ArgumentTypeError
+from argparse import ArgumentParser, ArgumentTypeError
 from datetime import datetime
+from uuid import UUID
 
 from wallets.utils import instants
 
@@ -18,12 +19,63 @@ def row_id(text: str) -> int:
     return int(text)
 
 
+def row_uuid(text: str) -> UUID:
+    """Return a UUID: a wallet's, a key, a reference.
+
+    :raises ArgumentTypeError: which argparse turns into one clear line.
+    """
+    try:
+        return UUID(text)
+    except ValueError:
+        raise ArgumentTypeError(f"{text[:40]!r} is no UUID") from None
+
+
+def amount(text: str) -> int:
+    """Return an amount of minor units; the service judges how much may be.
+
+    :raises ArgumentTypeError: which argparse turns into one clear line.
+    """
+    if not (text.isascii() and text.isdigit() and len(text) <= 20):
+        raise ArgumentTypeError(f"{text[:30]!r} is no amount of minor units")
+    return int(text)
+
+
+def instant(text: str) -> datetime:
+    """Return a moment, written with its offset.
+
+    :raises ArgumentTypeError: which argparse turns into one clear line.
+    """
+    try:
+        return instants.parse(text)
+    except ValueError:
+        raise ArgumentTypeError(
+            f"{text[:40]!r} is no time such as 2026-02-17T12:00:00Z"
+        ) from None
+
+
 def moment(text: str) -> datetime:
     """Return an instant with its offset; a date alone is its midnight in UTC.
 
     :raises ArgumentTypeError: for anything else.
     """
-    try:
-        return instants.parse(text if len(text) > 10 else f"{text}T00:00:00Z")
-    except ValueError as error:
-        raise ArgumentTypeError(f"{text[:40]!r} is {error}") from None
+    return instant(text if len(text) > 10 else f"{text}T00:00:00Z")
+
+
+def add_payment(parser: ArgumentParser) -> None:
+    """Add what is told of a payment that the bank has made."""
+    parser.add_argument(
+        "--reference", type=row_uuid, help="the reference on the bank's list"
+    )
+    parser.add_argument(
+        "--paid-at",
+        type=instant,
+        help="when the bank paid, such as 2026-02-17T12:00:00Z; now unless given",
+    )
+    parser.add_argument("--evidence", required=True, help="how you know")
+    parser.add_argument("--by", required=True, help="who you are")
+
+
+def one_line(text: str, length: int = 200) -> str:
+    """What somebody said, safe for a terminal."""
+    words = " ".join(text.split())
+    return "".join(c if c.isprintable() else "?" for c in words)[:length]

@@ -4,6 +4,7 @@ from wallets.models.alarm import Alarm
 from wallets.models.attempt import Attempt
 from wallets.models.heartbeat import Heartbeat
 from wallets.models.ledger import Movement
+from wallets.models.pause import Pause
 from wallets.models.tally import Tally
 from wallets.models.transaction import Transaction
 from wallets.models.transition import Transition
@@ -14,6 +15,7 @@ __all__ = [
     "Attempt",
     "Heartbeat",
     "Movement",
+    "Pause",
     "Tally",
     "Transaction",
     "Transition",

@@ -20,7 +20,7 @@ class State(Enum):
     COMPLETED = "completed"  # the bank paid, the hold is settled
     FAILED_RETRYABLE = "failed_retryable"  # not paid, released, tried again later
     FAILED_FINAL = "failed_final"  # not paid, released, over
-    CANCELLED = "cancelled"  # the client took it back before execution
+    CANCELLED = "cancelled"  # taken back while no attempt was under way
 
     @property
     def status(self) -> str:
@@ -43,7 +43,7 @@ _STATUS = {
 class Event(Enum):
     """What can happen to a withdrawal, with its evidence."""
 
-    CANCEL = "cancel"  # the client asks
+    CANCEL = "cancel"  # the client asks, or an operator
     CLAIM = "claim"  # due, balance sufficient; attempt and lease committed
     INSUFFICIENT = "insufficient"  # due, balance too small; the bank is not called
     ACCEPTED = "accepted"  # the bank says it paid
@@ -58,17 +58,24 @@ class Event(Enum):
     RETRY_NOW = "retry_now"  # operator: do not wait for the planned time
     RESOLVE_PAID = "resolve_paid"  # operator, with evidence
     RESOLVE_NOT_PAID = "resolve_not_paid"  # operator, with evidence
+    RECORD_PAID = "record_paid"  # operator: paid, and the books forgot; with evidence
 
 
 @dataclass(frozen=True)
 class Rule:
-    """Where an event leads, and which movement of money belongs to it."""
+    """Where an event leads, and which movements of money belong to it."""
 
     to: State
-    money: str | None = None  # "hold", "settle" or "release"
+    money: str | None = None  # "hold", "settle", "release", or two: "hold+settle"
+
+    @property
+    def movements(self) -> list[str]:
+        """The kinds of movement, in their order."""
+        return self.money.split("+") if self.money else []
 
 
 _HOLD, _SETTLE, _RELEASE = "hold", "settle", "release"
+_RECORDED = Rule(State.COMPLETED, f"{_HOLD}+{_SETTLE}")
 _RETRYABLE = Rule(State.FAILED_RETRYABLE, _RELEASE)
 _PAID = Rule(State.COMPLETED, _SETTLE)
 
@@ -77,6 +84,7 @@ TRANSITIONS: dict[tuple[State, Event], Rule] = {
     (State.PENDING, Event.CANCEL): Rule(State.CANCELLED),
     (State.PENDING, Event.CLAIM): Rule(State.SENDING, _HOLD),
     (State.PENDING, Event.INSUFFICIENT): Rule(State.FAILED_FINAL),
+    (State.PENDING, Event.RECORD_PAID): _RECORDED,
     (State.SENDING, Event.ACCEPTED): _PAID,
     (State.SENDING, Event.REJECTED): _RETRYABLE,
     (State.SENDING, Event.NOT_SENT): _RETRYABLE,
@@ -93,9 +101,11 @@ TRANSITIONS: dict[tuple[State, Event], Rule] = {
     (State.NEEDS_REVIEW, Event.FOUND_PAID): _PAID,
     (State.NEEDS_REVIEW, Event.RESOLVE_PAID): _PAID,
     (State.NEEDS_REVIEW, Event.RESOLVE_NOT_PAID): Rule(State.FAILED_FINAL, _RELEASE),
+    (State.FAILED_RETRYABLE, Event.CANCEL): Rule(State.CANCELLED),
     (State.FAILED_RETRYABLE, Event.CLAIM): Rule(State.SENDING, _HOLD),
     (State.FAILED_RETRYABLE, Event.INSUFFICIENT): Rule(State.FAILED_FINAL),
     (State.FAILED_RETRYABLE, Event.RETRY_NOW): Rule(State.FAILED_RETRYABLE),
+    (State.FAILED_RETRYABLE, Event.RECORD_PAID): _RECORDED,
 }
 
 

@@ -11,7 +11,7 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from wallets.models.base import MAX_MONEY, BaseModel
-from wallets.models.states import State
+from wallets.models.states import Event, State, rule_for
 from wallets.models.wallet import Wallet
 
 
@@ -145,6 +145,11 @@ class Transaction(BaseModel):
                 condition=Q(final=False) | Q(status="FAILED"),
                 name="transaction_final_is_failed",
             ),
+            models.CheckConstraint(
+                condition=~Q(status="CANCELLED")
+                | Q(failure_code="", next_attempt_at__isnull=True),
+                name="transaction_cancelled_is_not_failed",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -163,10 +168,10 @@ class Transaction(BaseModel):
 
     @property
     def cancelable(self) -> bool:
-        """Whether the client may still take it back: a withdrawal not yet begun."""
+        """Whether it may be taken back: a withdrawal with no attempt under way."""
         return (
             self.transaction_type == self.TransactionType.WITHDRAWAL
-            and self.status == self.Status.PENDING
+            and rule_for(self.state, Event.CANCEL) is not None
         )
 
     @classmethod

@@ -7,6 +7,7 @@ from typing import Any
 
 from wallets.models.transaction import Transaction
 from wallets.utils import instants
+from wallets.utils.bank_words import documented
 
 
 def transaction_line(transaction: Transaction) -> dict[str, Any]:
@@ -25,9 +26,19 @@ def transaction_line(transaction: Transaction) -> dict[str, Any]:
         "failure_code": transaction.failure_code or None,
         "needs_review": transaction.needs_review,
         "cancelable": transaction.cancelable,
-        "third_party_response": transaction.third_party_response or None,
+        "third_party_response": _bank_says(transaction),
         "idempotency_key": str(transaction.idempotency_key),
     }
+
+
+def _bank_says(transaction: Transaction) -> str | None:
+    """The bank's documented word, also of rows that an earlier release has written.
+
+    While the outcome is open, nothing that the bank has said counts.
+    """
+    if transaction.status == Transaction.Status.PROCESSING:
+        return None
+    return documented(transaction.third_party_response) or None
 
 
 def _instant(instant: datetime | None) -> str | None:

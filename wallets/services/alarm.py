@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import uuid
 from collections.abc import Iterable
 from datetime import datetime
 
@@ -70,13 +71,44 @@ def acknowledge(alarm_id: int, *, actor: str) -> Alarm:
     return Alarm.objects.get(pk=alarm_id)
 
 
+def end_unknown_payment(reference: uuid.UUID, *, actor: str, now: datetime) -> None:
+    """Note that the books have the bank's payment of this reference now.
+
+    Call inside the transaction that records it.
+    """
+    _end(
+        Alarm.objects.filter(
+            subject=f"reference {reference}", kind=Alarm.Kind.UNKNOWN_PAYMENT
+        ),
+        actor=actor,
+        now=now,
+    )
+
+
 def end_reviews(transaction_ids: Iterable[int], *, actor: str, now: datetime) -> None:
     """Note that nobody has to review these any more, and who found out.
 
     Call inside the transaction that concludes them.
     """
-    Alarm.objects.filter(
-        transaction_id__in=transaction_ids,
-        kind=Alarm.Kind.NEEDS_REVIEW,
-        acknowledged_at=None,
-    ).update(acknowledged_at=now, acknowledged_by=actor, updated_at=now)
+    _end(
+        Alarm.objects.filter(
+            transaction_id__in=transaction_ids, kind=Alarm.Kind.NEEDS_REVIEW
+        ),
+        actor=actor,
+        now=now,
+    )
+
+
+def end_pause(subject: str, *, actor: str, now: datetime) -> None:
+    """Note that payouts go on, and who let them. Call inside the transaction that does."""
+    _end(
+        Alarm.objects.filter(subject=subject, kind=Alarm.Kind.PAYOUTS_PAUSED),
+        actor=actor,
+        now=now,
+    )
+
+
+def _end(alarms: QuerySet[Alarm], *, actor: str, now: datetime) -> None:
+    alarms.filter(acknowledged_at=None).update(
+        acknowledged_at=now, acknowledged_by=actor, updated_at=now
+    )

@@ -21,7 +21,7 @@ from django.conf import settings
 from django.db.models import Min, QuerySet
 
 from wallets.models.transaction import Transaction
-from wallets.services import payout
+from wallets.services import pause, payout
 from wallets.services.payout import Claim, Sending
 from wallets.services.recording import record_until
 from wallets.utils import clock, soft_limit, stopping
@@ -105,13 +105,14 @@ class Drain:
         self._damaged: list[int] = []  # withdrawals that cannot be claimed
         self._flying: dict[Future[Answer], Sending] = {}  # claimed and not recorded
         self._answered: SimpleQueue[Future[Answer]] = SimpleQueue()
+        self._paused = False  # the last claim took nothing because payouts are paused
         self._limit = _most_claimed(bank.abilities)
         self._batch = min(settings.WITHDRAWAL_BATCH_SIZE, self._limit)
 
     def run(self) -> int:
         """Sweep until nothing more is due in time; return how many were claimed."""
         refuse_inside_transaction("a drain was run")
-        if settings.WITHDRAWALS_PAUSED:
+        if pause.is_paused():
             return 0
         with soft_limit.deferred():
             try:
@@ -144,7 +145,10 @@ class Drain:
         """Claim what is due and hand it to the callers; plan when to look again."""
         now = self._now()
         claimed = self._claim_sound(now, limit)
-        if claimed < limit:
+        if self._paused:
+            # The next sweep asks again. What is in hand is sent and recorded.
+            self._looks_at = float("inf")
+        elif claimed < limit:
             self._looks_at = clock.elapsed() + self._until_due()
         return claimed
 
@@ -175,6 +179,7 @@ class Drain:
             future = self._pay(sending.payment, send_before=sending.send_before)
             self._flying[future] = sending
             future.add_done_callback(self._answered.put)
+        self._paused = claim.paused
         return len(claim)
 
     def _wait_for_answers(self, over: bool) -> list[Future[Answer]]:

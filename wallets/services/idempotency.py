@@ -13,6 +13,11 @@ from datetime import datetime
 from wallets.errors import IdempotencyKeyReused, InvalidIdempotencyKey
 from wallets.models.ledger import Movement
 from wallets.models.transaction import Transaction
+from wallets.models.transition import Transition
+
+# The evidence of a withdrawal's first transition where an operator has entered it after
+# the fact: the client's request may have named another time.
+TIME_NOT_KNOWN = "the planned time is not known"
 
 
 def parse_key(key: uuid.UUID | str | None) -> uuid.UUID:
@@ -89,13 +94,20 @@ def replay(
         made.transaction_type == transaction_type
         and made.wallet.uuid == wallet_uuid
         and made.amount == amount
-        and made.scheduled_for == scheduled_for
+        and _same_time(made, scheduled_for)
     )
     if not same:
         raise IdempotencyKeyReused(
             "This idempotency key was used for another request before."
         )
     return _as_made(made)
+
+
+def _same_time(made: Transaction, scheduled_for: datetime | None) -> bool:
+    if made.scheduled_for == scheduled_for:
+        return True
+    first = Transition.objects.filter(transaction=made, sequence=0)
+    return first.filter(evidence=TIME_NOT_KNOWN).exists()
 
 
 def _as_made(made: Transaction) -> Transaction:

@@ -17,11 +17,11 @@ from typing import Any
 from django.db.models import Count, Min, QuerySet, Sum
 
 from wallets.models.ledger import Movement
-from wallets.models.states import State
+from wallets.models.states import Event, State
 from wallets.models.tally import Tally
 from wallets.models.transaction import Transaction
 from wallets.models.transition import Transition
-from wallets.services import alarm, readiness, review
+from wallets.services import alarm, payout_health, readiness, review
 from wallets.utils.db import database_now
 
 # A row is written within seconds of its time; one this old has none before it that is
@@ -61,6 +61,8 @@ class Figures:
     retries_due: int
     sweep_ages: dict[str, float | None]
     alarms: dict[str, int]
+    payouts_paused: int = 0
+    bank_lost_share: float = 0.0
 
 
 def figures() -> Figures:
@@ -72,6 +74,7 @@ def figures() -> Figures:
         count=Count("pk"), amount=Sum("amount"), oldest=Min("unknown_since")
     )
     due = Transaction.get_due_pending_withdrawals(now)
+    health = payout_health.look(now)
     open_alarms = alarm.unacknowledged().order_by().values_list("kind")
     return Figures(
         totals=_counted(Transition, _count_transitions, now)
@@ -82,9 +85,7 @@ def figures() -> Figures:
         oldest_unknown_seconds=_age(flying["oldest"], now),
         needs_review=review.waiting().count(),
         due=due.order_by()[:COUNT_LIMIT].count(),
-        oldest_due_seconds=_age(
-            due.values_list("scheduled_for", flat=True).first(), now
-        ),
+        oldest_due_seconds=health.oldest_due_seconds,
         retries_due=Transaction.get_failed_retryable_withdrawals(now=now)
         .order_by()[:COUNT_LIMIT]
         .count(),
@@ -93,6 +94,8 @@ def figures() -> Figures:
             for sweep in readiness.sweeps(now)
         },
         alarms=dict(open_alarms.annotate(count=Count("pk"))),
+        payouts_paused=int(health.standing.paused),
+        bank_lost_share=health.lost_share,
     )
 
 
@@ -145,6 +148,8 @@ def _count_transitions(rows: QuerySet[Transition]) -> Totals:
         if state in OUTCOMES:
             totals[f"outcome:{OUTCOMES[state]}"] += count
     paid = rows.filter(to_state=State.COMPLETED.value)
+    # What an operator has recorded says nothing about how late we are.
+    paid = paid.exclude(event=Event.RECORD_PAID.value)
     times = paid.values_list("transaction__scheduled_for", "transaction__executed_at")
     for due, done in times.iterator(chunk_size=2000):
         if due is None or done is None:

@@ -22,6 +22,7 @@ from wallets.services import alarm, ledger, transition
 from wallets.services.backoff import check_delay, retry_delay
 from wallets.services.ledger import Entry
 from wallets.services.transition import Move
+from wallets.utils.bank_words import documented
 from wallets.utils.batch import GuardedUpdate, guarded_updates
 from wallets.utils.db import lock_rows
 
@@ -42,6 +43,9 @@ _FAILURE = {
     Event.FOUND_NOTHING: Transaction.FailureCode.NOT_FOUND,
     Event.RESOLVE_NOT_PAID: Transaction.FailureCode.NOT_PAID,
 }
+# By whose word an attempt ends.
+_OPERATOR_SAYS = {Event.RESOLVE_PAID, Event.RESOLVE_NOT_PAID}
+_BANK_SAYS = {Event.ACCEPTED, Event.REJECTED, Event.FOUND_PAID, Event.FOUND_REJECTED}
 
 
 @dataclass(frozen=True)
@@ -105,9 +109,9 @@ def conclude(
     rules = [move.rule() for move in moves]
     pairs = list(zip(conclusions, rules, strict=True))
     entries = [
-        Entry(Movement.Kind(rule.money), done.transaction, done.attempt.number)
+        Entry(Movement.Kind(kind), done.transaction, done.attempt.number)
         for done, rule in pairs
-        if rule.money
+        for kind in rule.movements
     ]
 
     # After this point the outcome must be written.
@@ -129,8 +133,9 @@ def _move(done: Conclusion, now: datetime) -> Move:
         last_retry=last,
     )
     to = move.rule().to
-    if done.evidence:
-        move.changes["third_party_response"] = done.evidence
+    # What clients may see. Evidence that is not the bank's word stays in the history.
+    says = documented(done.evidence) if done.event in _BANK_SAYS else ""
+    move.changes["third_party_response"] = says
     if to is State.COMPLETED:
         move.changes |= {
             "executed_at": done.executed_at or done.attempt.started_at,
@@ -155,10 +160,10 @@ def _attempt_update(done: Conclusion, rule: Rule, now: datetime) -> GuardedUpdat
 
 
 def _attempt_columns(done: Conclusion, rule: Rule, now: datetime) -> dict[str, Any]:
-    columns: dict[str, Any] = {
-        "answer": done.evidence,
-        "http_status": done.http_status,
-    }
+    columns: dict[str, Any] = {}
+    if done.event not in _OPERATOR_SAYS:
+        # The bank's answer stays with its attempt, whatever an operator finds out.
+        columns = {"answer": done.evidence, "http_status": done.http_status}
     if rule.to is State.UNKNOWN:
         return columns | {
             "outcome": Attempt.Outcome.UNKNOWN,

@@ -21,21 +21,18 @@ from django.db.models import QuerySet
 from wallets.models.alarm import Alarm
 from wallets.models.attempt import Attempt
 from wallets.models.ledger import Movement
-from wallets.models.states import Event, State, rule_for
+from wallets.models.states import Event, rule_for
 from wallets.models.transaction import Transaction
-from wallets.models.wallet import Wallet
-from wallets.services import ledger, outcome, transition, waits
+from wallets.services import attempt, ledger, outcome, pause, transition
 from wallets.services.alarm import raise_alarm
 from wallets.services.ledger import Entry
 from wallets.services.outcome import Conclusion
-from wallets.services.reference import reference_of
 from wallets.services.transition import Move
 from wallets.utils import clock, outage
 from wallets.utils.bank import Answer, Outcome, Payment
-from wallets.utils.batch import as_new, insert_rows
+from wallets.utils.bank_words import INSUFFICIENT_BALANCE
+from wallets.utils.batch import insert_rows
 from wallets.utils.db import database_now, lock_rows, read_by_index, run_in_transaction
-
-INSUFFICIENT_BALANCE = "Insufficient balance"
 
 
 @dataclass(frozen=True)
@@ -60,10 +57,14 @@ class Sending:
 
 @dataclass
 class Claim:
-    """What a claim took: attempts to send, and withdrawals that had not the money."""
+    """What a claim took: attempts to send, and withdrawals that had not the money.
+
+    `paused` says that it took nothing because payouts are paused.
+    """
 
     sendings: list[Sending] = field(default_factory=list)
     refused: list[Transaction] = field(default_factory=list)
+    paused: bool = False
 
     def __len__(self) -> int:
         return len(self.sendings) + len(self.refused)
@@ -82,13 +83,11 @@ def claim(
     Opens its own transaction. `candidates` must select only what is due. The attempts
     begin when the locks are taken, by the database's clock, or at `now`. Those without the
     money fail, finally, without the bank. Each belongs to one claimer: others skip it or
-    lose the guarded UPDATE. While WITHDRAWALS_PAUSED is set, nothing is taken.
+    lose the guarded UPDATE. While payouts are paused, nothing is taken.
 
     A database that goes away during COMMIT is waited for until the lease ends: attempts
     that nobody knows to be unsent would be unknown. Nothing new is taken meanwhile.
     """
-    if settings.WITHDRAWALS_PAUSED:
-        return Claim()
     token = uuid.uuid4()
     leased_at = 0.0
     written = False  # whether a run came as far as its COMMIT
@@ -100,19 +99,24 @@ def claim(
         return now or database_now()
 
     def committed() -> Claim:
-        """What bears our token is ours. The last run that read the clocks wrote it."""
+        """What bears our token is ours, also where the reply to a COMMIT was lost.
+
+        The last run that read the clocks wrote it.
+        """
         ours = Attempt.objects.filter(claim_token=token)
         mine = ours.select_related("transaction__wallet")
-        return Claim([sending(attempt, leased_at) for attempt in mine])
+        return Claim([sending(one, leased_at) for one in mine])
 
     def work() -> Claim:
         nonlocal written
-        # The reply to an earlier run's COMMIT may have been lost.
         if written and (mine := committed()):
             return mine
+        # Asked in the claim's own transaction: a pause committed before it is seen.
+        if pause.is_paused():
+            return Claim(paused=True)
         attempts, refused = _claim(candidates, limit, token, read_clocks)
         written = written or bool(attempts)
-        return Claim([sending(attempt, leased_at) for attempt in attempts], refused)
+        return Claim([sending(one, leased_at) for one in attempts], refused)
 
     try:
         return run_in_transaction(work)
@@ -146,22 +150,19 @@ def _claim(
             refused.append(row)
             continue
         available[row.wallet_id] -= row.amount
-        number = _next_number(row)
+        number = attempt.next_number(row)
         moves.append(_claimed(row, number))
         entries.append(Entry(Movement.Kind.HOLD, row, number))
-        attempts.append(_attempt(row, wallets[row.wallet_id], number, token, now))
+        wallet = wallets[row.wallet_id]
+        attempts.append(attempt.begun(row, wallet, number, token, now))
 
     # After this point the claim must be written.
     transition.apply(moves, actor=actor_name(), now=now)
     ledger.post(entries, wallets, now=now)
     insert_rows(Attempt, attempts)
-    for attempt in attempts:
-        attempt.transaction.wallet = wallets[attempt.transaction.wallet_id]
+    for made in attempts:
+        made.transaction.wallet = wallets[made.transaction.wallet_id]
     return attempts, refused
-
-
-def _next_number(row: Transaction) -> int:
-    return row.retry_count + (2 if row.state is State.FAILED_RETRYABLE else 1)
 
 
 def _insufficient(row: Transaction) -> Move:
@@ -178,30 +179,14 @@ def _insufficient(row: Transaction) -> Move:
 
 
 def _claimed(row: Transaction, number: int) -> Move:
-    changes = {"retry_count": number - 1, "next_attempt_at": None, "failure_code": ""}
+    changes = {
+        "retry_count": number - 1,
+        "next_attempt_at": None,
+        "failure_code": "",
+        # The bank's word on an earlier attempt is none on this one.
+        "third_party_response": "",
+    }
     return Move(row, Event.CLAIM, attempt_number=number, changes=changes)
-
-
-def _attempt(
-    row: Transaction, wallet: Wallet, number: int, token: uuid.UUID, now: datetime
-) -> Attempt:
-    lease_expires_at = now + timedelta(seconds=settings.WITHDRAWAL_LEASE)
-    attempt = as_new(
-        Attempt,
-        transaction_id=row.pk,
-        number=number,
-        created_at=now,
-        reference=reference_of(row, wallet.uuid, number),
-        claim_token=token,
-        started_at=now,
-        last_sent_at=now,
-        lease_expires_at=lease_expires_at,
-        next_check_at=lease_expires_at,
-        # After the lease began: what counts from it must never count too much.
-        waits=waits.begun(clock=clock.machine(), elapsed=clock.elapsed()),
-    )
-    attempt.transaction = row
-    return attempt
 
 
 def sending(attempt: Attempt, leased_at: float) -> Sending:

@@ -1,7 +1,8 @@
 """Whether this process can work: asks the database, the broker and the sweeps' traces.
 
-Changes nothing. Without the database nothing works; without the broker or the sweeps the
-API still answers and payments are late, which is no reason to take it out of service.
+Changes nothing. Without the database nothing works; without the broker or the sweeps, with
+payouts paused or a bank that is ill, the API still answers and payments are late, which is
+no reason to take it out of service.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from django.db import DatabaseError, InterfaceError, connection
 from django.db.migrations.executor import MigrationExecutor
 
 from wallets.models.heartbeat import Heartbeat
+from wallets.services import payout_health
 from wallets.utils import broker, uptime
 from wallets.utils.db import database_now
 
@@ -65,10 +67,15 @@ def look() -> Readiness:
     try:
         found.checks["database"] = OK
         found.checks["migrations"] = _migrations()
-        found.checks["sweeps"] = _sweeps(found.sweeps)
+        now = database_now()
+        found.checks["sweeps"] = _sweeps(found.sweeps, now)
+        payouts = payout_health.look(now)
+        found.checks["payouts"] = payouts.payouts or OK
+        found.checks["bank"] = payouts.bank or OK
     except (DatabaseError, InterfaceError) as error:
         found.checks["database"] = f"not answering ({type(error).__name__})"
-        found.checks["migrations"] = found.checks["sweeps"] = "unknown"
+        for name in ("migrations", "sweeps", "payouts", "bank"):
+            found.checks[name] = "unknown"
     found.checks["broker"] = OK if broker.answers() else "not answering"
     return found
 
@@ -99,9 +106,8 @@ def sweeps(now: datetime) -> list[Sweep]:
     return found
 
 
-def _sweeps(ages: dict[str, Any]) -> str:
+def _sweeps(ages: dict[str, Any], now: datetime) -> str:
     """Fill in when each sweep last ran; name those that are silent."""
-    now = database_now()
     silent = []
     for sweep in sweeps(now):
         last = sweep.ran_at

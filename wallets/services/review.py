@@ -41,7 +41,7 @@ def resolve(
     :raises IllegalTransition: the withdrawal does not wait for a review.
     :raises Transaction.DoesNotExist: no such withdrawal, or never sent to the bank.
     """
-    _check_words(evidence, actor)
+    check_words(evidence, actor)
     event = Event.RESOLVE_PAID if paid else Event.RESOLVE_NOT_PAID
     refused: list[IllegalTransition] = []
 
@@ -76,14 +76,18 @@ def resolve(
     return withdrawal
 
 
-def _check_words(evidence: str, actor: str) -> None:
+def check_words(evidence: str, actor: str) -> None:
+    """Refuse an operator's deed without evidence or name. Pure.
+
+    :raises InvalidInput: no evidence or no actor was given, or too much text.
+    """
     if not evidence.strip() or len(evidence) > MAX_EVIDENCE:
         raise InvalidInput(
             f"Say on what evidence, in 1 to {MAX_EVIDENCE} characters.",
             field="evidence",
         )
     if not actor.strip():
-        raise InvalidInput("Say who resolves it.", field="actor")
+        raise InvalidInput("Say who you are.", field="actor")
 
 
 def _alarm_if_released(

@@ -10,7 +10,7 @@ from django.conf import settings
 from wallets.models.attempt import Attempt
 from wallets.models.states import State
 from wallets.models.transaction import Transaction
-from wallets.services import waits
+from wallets.services import pause, waits
 from wallets.services.moment import Moment, left
 from wallets.utils.bank import Abilities, Payment
 
@@ -48,7 +48,7 @@ def next_step(
     age = _age(attempt, moment)
     if not abilities.dedupes or age + margin >= abilities.dedupe_window:
         return Step.REVIEW
-    if settings.WITHDRAWALS_PAUSED:
+    if pause.is_paused():
         return Step.WAIT
     if withdrawal.state is State.NEEDS_REVIEW:
         return Step.REVIEW  # nothing is sent behind an operator's back

@@ -45,7 +45,9 @@ class Move:
         return rule
 
 
-def record_scheduled(withdrawal: Transaction, *, actor: str, now: datetime) -> None:
+def record_scheduled(
+    withdrawal: Transaction, *, actor: str, now: datetime, evidence: str = ""
+) -> None:
     """Write the first row of a withdrawal's life."""
     row = Transition.objects.create(
         transaction=withdrawal,
@@ -53,6 +55,7 @@ def record_scheduled(withdrawal: Transaction, *, actor: str, now: datetime) -> N
         event="schedule",
         to_state=State.PENDING.value,
         actor=actor,
+        evidence=evidence,
         created_at=now,
     )
     db_transaction.on_commit(lambda: _log([row]), robust=True)

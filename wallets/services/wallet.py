@@ -7,20 +7,41 @@ from datetime import datetime
 
 from django.utils import timezone
 
+from wallets.errors import InvalidInput
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
 from wallets.services import idempotency
 from wallets.services.checks import checked_amount, checked_uuid
 from wallets.services.deposit import DepositRequest, deposit_many
+from wallets.utils.db import run_in_transaction
 
 
 class WalletService:
     """What a customer does with a wallet at once."""
 
     @staticmethod
-    def create(*, now: datetime | None = None) -> Wallet:
-        """Open an empty wallet. One INSERT, a transaction of its own."""
-        return Wallet.objects.create(created_at=now or timezone.now())
+    def create(
+        *, wallet_uuid: uuid.UUID | None = None, now: datetime | None = None
+    ) -> Wallet:
+        """Open an empty wallet. One INSERT, a transaction of its own.
+
+        `wallet_uuid` is for a wallet that the books have forgotten, after a restored
+        backup; a new one unless given.
+
+        :raises InvalidInput: there is a wallet of this UUID.
+        """
+        moment = now or timezone.now()
+        if wallet_uuid is None:
+            return Wallet.objects.create(created_at=moment)
+
+        def work() -> Wallet:
+            if Wallet.objects.filter(uuid=wallet_uuid).exists():
+                raise InvalidInput(
+                    f"There is a wallet {wallet_uuid} already.", field="uuid"
+                )
+            return Wallet.objects.create(uuid=wallet_uuid, created_at=moment)
+
+        return run_in_transaction(work)
 
     @staticmethod
     def deposit(

@@ -11,10 +11,17 @@ from django.utils import timezone
 
 from wallets.errors import InvalidInput, NotCancelable, UnknownIsNotFailed
 from wallets.models.attempt import Attempt
-from wallets.models.states import Event, State
+from wallets.models.states import Event, State, rule_for
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
-from wallets.services import dispatch, idempotency, outcome, payout, transition
+from wallets.services import (
+    dispatch,
+    idempotency,
+    outcome,
+    payout,
+    references,
+    transition,
+)
 from wallets.services.checks import checked_amount, checked_schedule, checked_uuid
 from wallets.services.outcome import Conclusion
 from wallets.services.recording import record_until
@@ -63,7 +70,13 @@ class WithdrawalService:
 
         def work() -> Transaction:
             return _schedule(
-                target, amount, scheduled_for, key, actor, now or timezone.now()
+                target,
+                amount,
+                scheduled_for,
+                key,
+                actor,
+                now or timezone.now(),
+                from_client=idempotency_key is not None,
             )
 
         return run_in_transaction(work, patience=CLIENT_PATIENCE_SECONDS)
@@ -72,11 +85,12 @@ class WithdrawalService:
     def cancel(
         transaction_id: int, *, actor: str = "client", now: datetime | None = None
     ) -> Transaction:
-        """Take back a withdrawal whose execution has not begun. Twice is as good as once.
+        """Take back a withdrawal with no attempt under way. Twice is as good as once.
 
-        Opens its own transaction; locks the withdrawal.
+        That is one not yet begun, or one that failed and would be tried again: its next
+        attempt is not made. Opens its own transaction; locks the withdrawal.
 
-        :raises NotCancelable: execution has begun, or it has ended otherwise.
+        :raises NotCancelable: an attempt is under way, or it has ended otherwise.
         :raises Transaction.DoesNotExist: no such withdrawal.
         """
 
@@ -84,10 +98,12 @@ class WithdrawalService:
             withdrawal = _locked(transaction_id)
             if withdrawal.state is State.CANCELLED:
                 return withdrawal
-            if withdrawal.state is not State.PENDING:
+            if rule_for(withdrawal.state, Event.CANCEL) is None:
                 raise NotCancelable(withdrawal.state.value, Event.CANCEL.value)
             # After this point the cancellation must succeed.
-            move = Move(withdrawal, Event.CANCEL)
+            # What is cancelled is not failed; its transitions keep why it had failed.
+            changes = {"failure_code": "", "next_attempt_at": None}
+            move = Move(withdrawal, Event.CANCEL, changes=changes)
             transition.apply([move], actor=actor, now=now or timezone.now())
             return withdrawal
 
@@ -210,6 +226,8 @@ def _schedule(
     key: uuid.UUID,
     actor: str,
     now: datetime,
+    *,
+    from_client: bool,
 ) -> Transaction:
     made = idempotency.find_replay(
         key,
@@ -220,6 +238,16 @@ def _schedule(
     )
     if made is not None:
         return made
+    recorded = references.find_recorded(wallet_uuid, key) if from_client else None
+    if recorded is not None:
+        # It was paid already, and an operator who did not know the key has recorded it.
+        return idempotency.replay(
+            recorded,
+            transaction_type=_WITHDRAWAL,
+            wallet_uuid=wallet_uuid,
+            amount=amount,
+            scheduled_for=scheduled_for,
+        )
     when = checked_schedule(scheduled_for, now=now)
     wallet = Wallet.objects.get(uuid=wallet_uuid)
 

@@ -31,13 +31,21 @@ from hypothesis.stateful import (
     rule,
 )
 
-from wallets.errors import IllegalTransition
+from wallets.errors import IllegalTransition, InsufficientBalance
 from wallets.models.alarm import Alarm
 from wallets.models.attempt import Attempt
 from wallets.models.states import State
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
-from wallets.services import drain, payout, reconciliation, resolver, review
+from wallets.services import (
+    drain,
+    pause,
+    payout,
+    reconciliation,
+    record,
+    resolver,
+    review,
+)
 from wallets.services.payout import Sending
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests import builders
@@ -113,7 +121,9 @@ STEPS = st.one_of(
     step(
         "somebody_acts",
         which=SOME,
-        does=st.sampled_from(["cancel", "retry", "resolve", "resolve"]),
+        does=st.sampled_from(
+            ["cancel", "retry", "resolve", "resolve", "record", "pause"]
+        ),
     ),
 )
 
@@ -164,6 +174,10 @@ class TimedBank(FakeBank):
         for reference, since in known.items():
             if since + window <= moment:
                 self._remembered.pop(reference, None)
+
+    def paid_before(self, payment: Payment) -> None:
+        """It has paid this, when our books were others."""
+        self._pay(payment)
 
     def may_still_pay(self, references: set[UUID]) -> bool:
         return any(payment.reference in references for _, payment in self._late)
@@ -385,9 +399,14 @@ class Story(RuleBasedStateMachine):
             for row in rows[:1]:
                 self.resolve_by_hand(row)
             return
+        if does == "pause":
+            self.try_while_paused()
+            return
         pk = self.some(self.withdrawals, which)
-        with contextlib.suppress(IllegalTransition):
-            if does == "cancel":
+        with contextlib.suppress(IllegalTransition, InsufficientBalance):
+            if does == "record":
+                self.record_by_hand(pk)
+            elif does == "cancel":
                 WithdrawalService.cancel(pk, now=self.now)
             else:
                 WithdrawalService.retry_now(pk, actor=OSCAR)
@@ -439,9 +458,12 @@ class Story(RuleBasedStateMachine):
             self.resolve_by_hand(row)
         assert not self.unfinished(), self.unfinished()
         self.money_is_where_it_belongs()
-        assert not Alarm.objects.exclude(kind=Alarm.Kind.NEEDS_REVIEW).exclude(
-            kind=Alarm.Kind.CONTRADICTION
+        usual = (
+            Alarm.Kind.NEEDS_REVIEW,
+            Alarm.Kind.CONTRADICTION,
+            Alarm.Kind.PAYOUTS_PAUSED,
         )
+        assert not Alarm.objects.exclude(kind__in=usual)
         findings = list(reconciliation.verify())
         assert not findings, findings
 
@@ -479,6 +501,23 @@ class Story(RuleBasedStateMachine):
         review.resolve(
             row.pk, paid=bool(paid & set(references)), evidence="the list", actor=OSCAR
         )
+
+    def try_while_paused(self) -> None:
+        """Nothing is claimed and nothing is sent again, whatever is due."""
+        pause.pause(reason="in doubt", actor=OSCAR)
+        senders, requests = len(self.senders), len(self.bank.requests)
+        self.claim()
+        self.sweep(times=1, does=Does.PAY, trouble=0)
+        assert (len(self.senders), len(self.bank.requests)) == (senders, requests)
+        pause.resume(actor=OSCAR)
+
+    def record_by_hand(self, pk: int) -> None:
+        """The bank has paid it, and our books forgot: it is recorded, or it never was."""
+        row = Transaction.objects.select_related("wallet").get(pk=pk)
+        number = row.attempts.count() + 1
+        done = record.record_paid(pk, evidence="the list", actor=OSCAR)
+        reference = payout.reference_of(done, self.wallet.uuid, number)
+        self.bank.paid_before(Payment(reference, self.wallet.uuid, row.amount))
 
     def unfinished(self) -> list[Transaction]:
         rows = Transaction.objects.filter(pk__in=self.withdrawals)

@@ -12,6 +12,7 @@ from wallets.tests.base import close_connections
 # How often a race is run: more by hand than in the suite.
 ROUNDS = int(os.environ.get("WALLET_RACE_ROUNDS", "100"))
 PATIENCE = 60
+FEW = max(5, ROUNDS // 5)
 
 
 def race(*works: Callable[[], Any]) -> list[Any]:

@@ -8,10 +8,15 @@ from celery import current_app
 from django.db import connection
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
+from django.test import override_settings
 
 from wallets.models.heartbeat import Heartbeat
+from wallets.services import pause
+from wallets.services.withdrawal import WithdrawalService
 from wallets.tests.api import Api, database_out_of_reach
 from wallets.tests.base import CommittingTestCase, WalletTestCase, up_for
+from wallets.tests.builders import due_withdrawal
+from wallets.tests.fakes import Does
 
 SWEEPS = ("pending", "retry", "resolve")
 
@@ -38,7 +43,9 @@ class ReadyTest(Api, WalletTestCase):
         self.assertEqual(answer["status"], "ok")
         self.assertEqual(
             answer["checks"],
-            {name: "ok" for name in ("database", "migrations", "sweeps", "broker")},
+            dict.fromkeys(
+                ("database", "migrations", "sweeps", "payouts", "bank", "broker"), "ok"
+            ),
         )
         self.assertEqual(set(answer["sweep_age_seconds"]), set(SWEEPS))
 
@@ -71,6 +78,50 @@ class ReadyTest(Api, WalletTestCase):
         self.assertEqual(answer["checks"]["sweeps"], "silent: pending, resolve")
         self.assertGreaterEqual(answer["sweep_age_seconds"]["pending"], 600)
         self.assertIsNone(answer["sweep_age_seconds"]["resolve"])
+
+    def checks(self) -> dict[str, str]:
+        answer = self.get("/readyz").json()
+        self.assertEqual(answer["status"], "degraded")
+        return answer["checks"]
+
+    def test_is_degraded_while_payouts_are_paused(self) -> None:
+        self.beat(*SWEEPS)
+        pause.pause(reason="Mrs Smith, +44 20 7946 0000", actor="operator oscar")
+        # Who and why is for operators: this is read by everybody.
+        self.assertEqual(self.checks()["payouts"], "paused by an operator")
+        with override_settings(WITHDRAWALS_PAUSED=True):
+            self.assertEqual(
+                self.checks()["payouts"],
+                "paused by WITHDRAWALS_PAUSED, paused by an operator",
+            )
+        pause.resume(actor="operator oscar")
+        self.assertEqual(self.get("/readyz").json()["status"], "ok")
+
+    def test_is_degraded_while_payouts_are_late(self) -> None:
+        self.beat(*SWEEPS)
+        for seconds, late in ((30, False), (90, True)):
+            due = self.now - timedelta(seconds=seconds)
+            withdrawal = due_withdrawal(self.alice, 1, due=due)
+            said = self.get("/readyz").json()["checks"]["payouts"]
+            self.assertEqual("late" in said, late, said)
+            WithdrawalService.cancel(withdrawal.pk)
+        self.assertRegex(said, r"^late: the oldest is due for \d+ s$")
+
+    def test_is_degraded_while_the_bank_loses_answers(self) -> None:
+        self.beat(*SWEEPS)
+        self.deposit(1000)
+        for does in 5 * [Does.LOSE] + 2 * [Does.UNREACHABLE] + 3 * [Does.PAY]:
+            self.bank.script.append(does)
+            WithdrawalService.execute(self.due_withdrawal(1).pk, bank=self.bank)
+        self.assertEqual(self.checks()["bank"], "no answer to 7 of the last 10 calls")
+
+    def test_takes_now_and_then_one_for_no_illness(self) -> None:
+        self.beat(*SWEEPS)
+        self.deposit(1000)
+        for does in 2 * [Does.LOSE] + 20 * [Does.REFUSE]:
+            self.bank.script.append(does)
+            WithdrawalService.execute(self.due_withdrawal(1).pk, bank=self.bank)
+        self.assertEqual(self.get("/readyz").json()["checks"]["bank"], "ok")
 
     def test_is_not_ready_with_a_migration_missing(self) -> None:
         (newest,) = MigrationLoader(connection).graph.leaf_nodes("wallets")

@@ -206,7 +206,6 @@ class CancelApiTest(Api, WalletTestCase):
         for script, status in [
             ([Does.PAY_SILENTLY], "PROCESSING"),
             ([Does.PAY], "COMPLETED"),
-            ([Does.REFUSE], "FAILED"),
         ]:
             with self.subTest(status=status):
                 self.deposit(5)
@@ -217,6 +216,22 @@ class CancelApiTest(Api, WalletTestCase):
                     response = self.cancel(withdrawal)
                 problem = self.assert_problem(response, 409, "not_cancelable")
                 self.assertEqual(problem["transaction_status"], status)
+
+    def test_takes_a_failed_withdrawal_back_that_would_be_tried_again(self) -> None:
+        self.deposit(5)
+        withdrawal = self.due_withdrawal(5)
+        self.bank.script.append(Does.REFUSE)
+        WithdrawalService.execute(withdrawal.pk, bank=self.bank)
+        path = self.path("transactions", withdrawal.pk, "")
+        self.assertIs(self.get(path).json()["cancelable"], True)
+        for _ in range(2):
+            answer = self.cancel(withdrawal).json()
+            self.assertEqual(answer["status"], "CANCELLED")
+            self.assertIs(answer["cancelable"], False)
+            self.assertIsNone(answer["next_attempt_at"])
+            self.assertIsNone(answer["failure_code"])
+            self.assertEqual(self.get(path).json(), answer)
+        self.assert_money(self.alice, balance=5)
 
     def test_is_refused_for_a_deposit(self) -> None:
         deposit = self.deposit(5)

@@ -189,6 +189,12 @@ class CheckerTest(SimpleTestCase):
         books = [withdrawal_row(1, "k", status="CANCELLED")]
         self.assert_wrong("not cancelled for", intents, books)
 
+    def test_takes_a_refused_cancellation_for_right_that_was_confirmed_later(self):
+        """The first came during an attempt, the second when that had failed."""
+        intents = [withdrawal("k", ok(1)), cancel("k", NO), cancel("k", ok(1))]
+        books = [withdrawal_row(1, "k", status="CANCELLED")]
+        self.assertEqual(self.wrongs(intents, books), [])
+
     def test_sees_a_cancellation_that_nobody_asked_for(self) -> None:
         books = [withdrawal_row(1, "k", status="CANCELLED")]
         self.assert_wrong("nobody asked", [withdrawal("k", ok(1))], books)

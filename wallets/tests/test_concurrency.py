@@ -39,14 +39,13 @@ from wallets.tasks import process_pending_withdrawals
 from wallets.tests import builders, marks
 from wallets.tests.base import OSCAR, CommittingTestCase
 from wallets.tests.fakes import BARE, LOOKS_UP_ONLY, Does
-from wallets.tests.races import PATIENCE, ROUNDS, race, rounds
+from wallets.tests.races import FEW, PATIENCE, ROUNDS, race, rounds
 from wallets.utils import clock
 from wallets.utils.bank import Answer, Outcome
 from wallets.utils.db import run_in_transaction
 
 SQLITE = connection.vendor == "sqlite"
 ONE_WRITER = "SQLite has one writer at a time, so nobody waits in a circle"
-FEW = max(5, ROUNDS // 5)
 
 
 class FiftyDebitsTest(CommittingTestCase):
@@ -171,6 +170,15 @@ class OneWalletTest(CommittingTestCase):
 
 @marks.slow
 class CancelAgainstClaimTest(CommittingTestCase):
+    """Cancel against the claim of the first attempt."""
+
+    # Movements of the attempts before the one that is raced for.
+    moved_before = 0
+    due_after = 0
+
+    def withdrawal(self) -> Transaction:
+        return self.due_withdrawal(1)
+
     def test_has_one_winner_and_leaves_no_hold_behind(self):
         self.deposit(ROUNDS)
         wins: Counter[str] = Counter()
@@ -183,7 +191,7 @@ class CancelAgainstClaimTest(CommittingTestCase):
             for event in done.values():
                 event.clear()
             held_back = {0: "cancel", 1: "execute"}.get(number % 20, "")
-            return self.due_withdrawal(1)
+            return self.withdrawal()
 
         def run(name: str, other: str, act: Callable[[int], Transaction], row):
             if held_back == name:
@@ -194,7 +202,8 @@ class CancelAgainstClaimTest(CommittingTestCase):
                 done[name].set()
 
         def execute(pk: int) -> Transaction:
-            return WithdrawalService.execute(pk, bank=self.bank, now=self.now)
+            moment = self.after(self.due_after)
+            return WithdrawalService.execute(pk, bank=self.bank, now=moment)
 
         runners = [
             partial(run, "cancel", "execute", WithdrawalService.cancel),
@@ -205,18 +214,32 @@ class CancelAgainstClaimTest(CommittingTestCase):
             cancelled, executed = results
             withdrawal.refresh_from_db()
             wins[withdrawal.status] += 1
-            held = withdrawal.movements.count()
+            moved = withdrawal.movements.count() - self.moved_before
             if withdrawal.status == "CANCELLED":
                 self.assertIsInstance(executed, Transaction.DoesNotExist)
-                self.assertEqual((cancelled.status, held), ("CANCELLED", 0))
+                self.assertEqual((cancelled.status, moved), ("CANCELLED", 0))
             else:
                 self.assertIsInstance(cancelled, NotCancelable)
-                self.assertEqual((executed.status, held), ("COMPLETED", 2))
+                self.assertEqual((executed.status, moved), ("COMPLETED", 2))
 
         rounds(ROUNDS, prepare, runners, judge)
         self.assertEqual(set(wins), {"CANCELLED", "COMPLETED"}, wins)
         self.assertEqual(len(self.bank.paid), wins["COMPLETED"])
         self.assert_money(self.alice, balance=ROUNDS - wins["COMPLETED"])
+
+
+@marks.slow
+class CancelAgainstRetryTest(CancelAgainstClaimTest):
+    """Cancel against the claim of a retry: the first attempt was refused."""
+
+    moved_before = 2
+    due_after = 3600
+
+    def withdrawal(self) -> Transaction:
+        withdrawal = self.due_withdrawal(1)
+        self.bank.script.append(Does.REFUSE)
+        WithdrawalService.execute(withdrawal.pk, bank=self.bank, now=self.now)
+        return withdrawal
 
 
 class OneWithdrawalTest(CommittingTestCase):

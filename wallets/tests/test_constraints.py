@@ -25,6 +25,7 @@ from wallets.models.attempt import Attempt
 from wallets.models.base import MAX_MONEY
 from wallets.models.composite_key import ForeignKeyConstraint
 from wallets.models.ledger import Movement
+from wallets.models.pause import Pause
 from wallets.models.transaction import Transaction
 from wallets.models.transition import Transition
 from wallets.models.wallet import Wallet
@@ -94,6 +95,16 @@ HITS = (
     Hit(Transaction, "transaction_unknown_is_processing", {"unknown_since": NOON}),
     Hit(Transaction, "transaction_review_is_unknown", {"needs_review": True}),
     Hit(Transaction, "transaction_final_is_failed", {"final": True}),
+    Hit(
+        Transaction,
+        "transaction_cancelled_is_not_failed",
+        {"status": "CANCELLED", "failure_code": "rejected_by_bank"},
+    ),
+    Hit(
+        Transaction,
+        "transaction_cancelled_is_not_failed",
+        {"status": "CANCELLED", "next_attempt_at": NOON},
+    ),
     Hit(Movement, "movement_in_its_transactions_wallet", {"wallet": BOBS}),
     Hit(Movement, "movement_in_its_transactions_wallet", {"transaction": 10**9}),
     Hit(Movement, "movement_sequence_unique", {"sequence": 1}),
@@ -139,6 +150,10 @@ HITS = (
     Hit(Attempt, "attempt_number_positive", {"number": 0}),
     Hit(Transition, "transition_sequence_unique", {"sequence": 0}),
     Hit(Alarm, "alarm_once_per_subject", {"attempt_number": 1}),
+    Hit(Pause, "pause_one_open", {"open": True, "resumed_at": None}),
+    Hit(Pause, "pause_open_or_resumed", {"resumed_at": None}),
+    Hit(Pause, "pause_open_or_resumed", {"open": False}),
+    Hit(Pause, "pause_open_or_resumed", {"open": False, "resumed_at": None}),
 )
 
 
@@ -202,6 +217,7 @@ class ConstraintTestCase(WalletTestCase):
         insert(Movement, self.a_hold(attempt_number=1, sequence=1))
         insert(Transition, self.a_transition(sequence=0))
         insert(Alarm, self.an_alarm(attempt_number=1))
+        insert(Pause, self.a_pause(open=True, resumed_at=None))
 
     # What stands here is no history that a service wrote.
     books_must_be_right = False
@@ -215,6 +231,7 @@ class ConstraintTestCase(WalletTestCase):
             Attempt: self.an_attempt,
             Transition: self.a_transition,
             Alarm: self.an_alarm,
+            Pause: self.a_pause,
         }
         return builders[model]()
 
@@ -298,6 +315,16 @@ class ConstraintTestCase(WalletTestCase):
             "acknowledged_by": "",
             "created_at": NOON,
             "updated_at": NOON,
+        } | changes
+
+    def a_pause(self, **changes: Any) -> Columns:
+        return {
+            "open": None,
+            "paused_at": NOON,
+            "paused_by": "oscar",
+            "reason": "",
+            "resumed_at": NOON,
+            "resumed_by": "oscar",
         } | changes
 
     def columns_of(self, hit: Hit) -> Columns:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from datetime import timedelta
 from unittest import mock
 
 from django.conf import settings
@@ -13,7 +14,7 @@ from django.urls import path
 from prometheus_client.parser import text_string_to_metric_families
 
 from wallets.models.tally import Tally
-from wallets.services import heartbeat, metrics, resolver
+from wallets.services import heartbeat, metrics, pause, record, resolver
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests.api import database_out_of_reach
 from wallets.tests.base import CommittingTestCase, WalletTestCase
@@ -59,6 +60,36 @@ class ScrapeTest(WalletTestCase):
         return WithdrawalService.execute(
             withdrawal.pk, bank=self.bank, now=self.after(late)
         )
+
+    def test_tells_while_payouts_are_paused(self):
+        for paused in (0, 1):
+            self.assertEqual(self.scrape()[("wallet_payouts_paused",)], paused)
+            pause.pause(reason="x", actor="operator oscar")
+        found = self.scrape()
+        self.assertEqual(found[("wallet_alarms_open", ("kind", "payouts_paused"))], 1)
+        pause.resume(actor="operator oscar")
+        self.assertEqual(self.scrape()[("wallet_payouts_paused",)], 0)
+        with override_settings(WITHDRAWALS_PAUSED=True):
+            self.assertEqual(self.scrape()[("wallet_payouts_paused",)], 1)
+
+    def test_counts_what_was_recorded_as_paid_and_not_as_late(self):
+        self.deposit(1000)
+        early = self.now - timedelta(days=3)
+        record.record_paid(
+            self.due_withdrawal(1).pk, evidence="x", actor="oscar", paid_at=early
+        )
+        found = self.scrape()
+        self.assertEqual(found[("wallet_withdrawals_total", ("outcome", "paid"))], 1)
+        self.assertEqual(found[("wallet_withdrawal_lateness_seconds_count",)], 0)
+
+    def test_tells_which_share_of_calls_brought_no_answer(self):
+        self.deposit(1000)
+        self.assertEqual(self.scrape()[("wallet_bank_lost_share",)], 0)
+        self.execute(1, Does.LOSE)
+        self.execute(1, Does.UNREACHABLE)
+        self.execute(1, Does.REFUSE)
+        self.execute(1, Does.PAY)
+        self.assertEqual(self.scrape()[("wallet_bank_lost_share",)], 0.5)
 
     def test_tells_what_has_happened(self):
         self.deposit(1000)

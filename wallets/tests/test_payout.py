@@ -223,7 +223,7 @@ class RecordTest(PayoutTestCase):
         done = self.record(sending, PAID, at=3)
         self.assertEqual((done.status, done.failure_code), ("COMPLETED", ""))
         self.assertEqual(done.executed_at, self.now)
-        self.assertEqual(done.third_party_response, "paid")
+        self.assertEqual(done.attempts.get().answer, "paid")
         attempt = done.attempts.get()
         self.assertEqual((attempt.outcome, attempt.open), ("accepted", None))
         self.assertEqual((attempt.closed_at, attempt.http_status), (self.after(3), 200))

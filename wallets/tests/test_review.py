@@ -60,7 +60,7 @@ class ReviewTest(WalletTestCase):
             self.assertEqual((row.actor, row.evidence), (OSCAR, STATEMENT))
             self.assertEqual(row.from_state, "needs_review")
             self.assertEqual(row.attempt_number, 1)
-            self.assertEqual(done.third_party_response, STATEMENT)
+            self.assertEqual(done.third_party_response, "")
 
     def test_takes_note_of_the_alarm_that_asked_for_it(self):
         kinds = alarm.unacknowledged().values_list("transaction_id", "kind")

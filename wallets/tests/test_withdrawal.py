@@ -13,6 +13,7 @@ from wallets.errors import (
 )
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
+from wallets.services import payout
 from wallets.services.wallet import WalletService
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests.base import WalletTestCase
@@ -189,12 +190,62 @@ class WithdrawalCancelTest(WithdrawalTestCase):
         with self.assertRaises(Transaction.DoesNotExist):
             self.execute(withdrawal)
 
+    def test_takes_back_what_failed_and_would_be_tried_again(self):
+        self.deposit(1000)
+        failed = self.execute(self.due_withdrawal(400), Does.REFUSE)
+        self.assertTrue(failed.cancelable)
+        for _ in range(2):
+            WithdrawalService.cancel(failed.pk)
+            failed.refresh_from_db()
+            self.assertEqual(failed.status, Status.CANCELLED)
+            self.assertFalse(failed.cancelable)
+            # It is not failed, and nothing more is planned.
+            self.assertEqual(failed.failure_code, "")
+            self.assertIsNone(failed.next_attempt_at)
+        with self.assertRaises(Transaction.DoesNotExist):
+            self.execute(failed, at=3600)
+        with self.assertRaises(IllegalTransition):
+            WithdrawalService.retry_now(failed.pk, actor="operator oscar")
+        self.assertEqual(self.bank.paid, [])
+        self.assert_money(self.alice, balance=1000)
+
+    def test_keeps_why_the_attempts_before_it_failed(self):
+        self.deposit(1000)
+        failed = self.execute(self.due_withdrawal(400), Does.UNREACHABLE)
+        WithdrawalService.cancel(failed.pk)
+        events = failed.transitions.values_list("event", "from_state", "to_state")
+        self.assertEqual(
+            list(events)[-2:],
+            [
+                ("not_sent", "sending", "failed_retryable"),
+                ("cancel", "failed_retryable", "cancelled"),
+            ],
+        )
+
+    def test_raises_an_alarm_when_the_bank_paid_the_failed_attempt_after_all(self):
+        self.deposit(1000)
+        withdrawal = self.due_withdrawal(400)
+        rows = Transaction.objects.filter(pk=withdrawal.pk)
+        (sending,) = payout.claim(rows, limit=1, now=self.now).sendings
+        payout.record([(sending, Answer(Outcome.REJECTED, "no"))], now=self.now)
+        WithdrawalService.cancel(withdrawal.pk)
+        payout.record([(sending, Answer(Outcome.ACCEPTED, "yes"))], now=self.now)
+        self.assertEqual(withdrawal.alarms.get().kind, "paid_after_release")
+        self.assert_money(self.alice, balance=1000)
+
     def test_refuses_what_has_begun_or_ended(self):
         self.deposit(1000)
-        for does in (Does.PAY, Does.REFUSE, Does.LOSE):
+        for does in (Does.PAY, Does.LOSE):
             done = self.execute(self.due_withdrawal(100), does)
             with self.subTest(does=does), self.assertRaises(NotCancelable):
                 WithdrawalService.cancel(done.pk)
+
+    def test_refuses_what_failed_for_good(self):
+        done = self.execute(self.due_withdrawal(100))
+        self.assertTrue(done.final)
+        self.assertFalse(done.cancelable)
+        with self.assertRaises(NotCancelable):
+            WithdrawalService.cancel(done.pk)
 
     def test_does_not_know_deposits(self):
         with self.assertRaises(Transaction.DoesNotExist):

@@ -190,8 +190,8 @@ _TABLE = (
         "not_cancelable",
         409,
         "Not cancelable",
-        "Only a withdrawal whose execution has not begun can be cancelled; "
-        "`transaction_status` says where it stands.",
+        "Only a withdrawal that is PENDING, or FAILED and would be tried again, can be "
+        "cancelled; `transaction_status` says where it stands.",
     ),
     Problem(
         "request_in_progress",

@@ -21,8 +21,9 @@ class AliveView(Endpoint):
 class ReadyView(Endpoint):
     """GET /readyz: 200 when requests can be served, 503 when not.
 
-    Broker or sweeps ill is "degraded" and 200: the API works without them, and taking
-    every process out of service would only add to the trouble.
+    Broker, sweeps or bank ill, or payouts paused or late, is "degraded" and 200: the API
+    works without them, and taking every process out of service would only add to the
+    trouble.
     """
 
     def get(self, request: Request) -> HttpResponse:

@@ -1,4 +1,4 @@
-"""`manage.py cancel`: take back a withdrawal whose execution has not begun."""
+"""`manage.py cancel`: take back a withdrawal with no attempt under way."""
 
 from argparse import ArgumentParser
 from typing import Any
@@ -13,7 +13,9 @@ from wallets.services.withdrawal import WithdrawalService
 
 
 class Command(DatabaseCommand):
-    help = "Cancel a pending withdrawal."
+    help = (
+        "Cancel a withdrawal that is pending, or has failed and would be tried again."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("id", type=row_id)

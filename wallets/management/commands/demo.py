@@ -14,7 +14,7 @@ from wallets.management.base import DatabaseCommand
 from wallets.management.demo_day import DemoDay
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
-from wallets.services import readiness
+from wallets.services import pause, readiness
 from wallets.utils.db import database_now
 
 BAR_WIDTH = 40
@@ -76,6 +76,8 @@ class Command(DatabaseCommand):
             )
         if settings.WITHDRAWALS_PAUSED:
             raise CommandError("WITHDRAWALS_PAUSED is set: nothing could be paid.")
+        if pause.is_paused():
+            raise CommandError("Payouts are paused: `manage.py payouts resume` first.")
 
     def _bar(self) -> Any:
         """A bar on a terminal; a line at each quarter elsewhere."""

@@ -5,17 +5,19 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from wallets.errors import IllegalTransition, InvalidInput
-from wallets.management.arguments import row_id
+from wallets.errors import IllegalTransition, InvalidInput, LostRace, Refusal
+from wallets.management.arguments import add_payment, one_line, row_id
 from wallets.management.base import DatabaseCommand
 from wallets.models.transaction import Transaction
-from wallets.services import review
+from wallets.services import record, review
 
 
 class Command(DatabaseCommand):
     help = (
-        "List the withdrawals that wait for a review, or resolve one: "
-        "review resolve ID --paid|--not-paid --evidence TEXT --by NAME"
+        "List the withdrawals that wait for a review, resolve one, or record that the "
+        "bank has paid one that the books have not begun: "
+        "review resolve ID --paid|--not-paid --evidence TEXT --by NAME, "
+        "review record ID --reference UUID --evidence TEXT --by NAME"
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -34,10 +36,17 @@ class Command(DatabaseCommand):
         )
         resolve.add_argument("--evidence", required=True, help="how you know")
         resolve.add_argument("--by", required=True, help="who you are")
+        recording = verbs.add_parser(
+            "record", help="the bank has paid it, and the books have not begun it"
+        )
+        recording.add_argument("id", type=row_id)
+        add_payment(recording)
 
     def handle(self, *args: Any, verb: str | None, **options: Any) -> None:
         if verb == "resolve":
             self._resolve(options)
+        elif verb == "record":
+            self._record(options)
         else:
             self._list()
 
@@ -57,6 +66,24 @@ class Command(DatabaseCommand):
             raise CommandError(f"Not resolved: {error}") from None
         self.stdout.write(self.style.SUCCESS(f"withdrawal {done.pk}: {done.status}"))
 
+    def _record(self, options: dict[str, Any]) -> None:
+        try:
+            done = record.record_paid(
+                options["id"],
+                reference=options["reference"],
+                paid_at=options["paid_at"],
+                evidence=options["evidence"],
+                actor=options["by"],
+            )
+        except Transaction.DoesNotExist:
+            raise CommandError(
+                f"No withdrawal {options['id']}. For one that the books do not have, use "
+                "`manage.py record_payment`."
+            ) from None
+        except (Refusal, LostRace) as error:
+            raise CommandError(f"Not recorded: {error}") from None
+        self.stdout.write(self.style.SUCCESS(f"withdrawal {done.pk}: {done.status}"))
+
     def _list(self) -> None:
         count = 0
         rows = review.waiting().prefetch_related("attempts")
@@ -69,12 +96,6 @@ class Command(DatabaseCommand):
                 f"  amount {withdrawal.amount}"
                 f"  since {withdrawal.unknown_since:%Y-%m-%dT%H:%M:%SZ}"
                 f"  attempts {len(attempts)}  reference {last.reference}"
-                f"  last answer: {_one_line(last.answer) or 'none'}"
+                f"  last answer: {one_line(last.answer, 120) or 'none'}"
             )
         self.stdout.write(f"{count} waiting for a review")
-
-
-def _one_line(text: str) -> str:
-    """What the bank said, safe for a terminal."""
-    words = " ".join(text.split())
-    return "".join(c if c.isprintable() else "?" for c in words)[:120]

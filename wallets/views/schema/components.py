@@ -111,10 +111,17 @@ _TRANSACTION = exactly(
             "Nobody knows whether the bank paid, and an operator finds out. The money "
             "stays held meanwhile.",
         ),
-        "cancelable": said({"type": "boolean"}, "Whether it can still be taken back."),
+        "cancelable": said(
+            {"type": "boolean"},
+            "Whether it can be taken back now: while it is PENDING, or FAILED with another "
+            "attempt to come.",
+        ),
         "third_party_response": said(
             {"type": "string"},
-            "What the bank answered, or why it was not asked.",
+            "What the bank answered about the last attempt, in its own documented words: a JSON "
+            "object whose `data` is `success` or `failed`; or `Insufficient balance`, for "
+            "which it was not asked. null while that is not known, or where the bank gave no "
+            "such answer: `status` and `failure_code` say what became of it.",
             null=True,
         ),
         "idempotency_key": said(

@@ -147,8 +147,9 @@ OPERATIONS: dict[type, dict[str, Operation]] = {
             tag="Money",
             summary="Take a withdrawal back",
             description=(
-                "Works while it is PENDING, and again once it is CANCELLED: safe to "
-                "repeat. It takes no body; `{}` is allowed. Also at the path with a "
+                "Works while it is PENDING, and while it is FAILED and would be tried again "
+                "(`cancelable` says so): no further attempt is made. It works again once "
+                "it is CANCELLED: safe to repeat. It takes no body; `{}` is allowed. Also at the path with a "
                 "trailing slash."
             ),
             answer=ref("Transaction"),

@@ -27,8 +27,9 @@ _HEALTH: dict[type, dict[str, Operation]] = {
             tag="Health",
             summary="Requests can be served",
             description=(
-                "503 without the database or with migrations missing. Without the broker "
-                "or with a sweep silent it is 200 and `degraded`: payments are late."
+                "503 without the database or with migrations missing. Without the broker, "
+                "with a sweep silent, with payouts paused or late, or with a bank that does "
+                "not answer it is 200 and `degraded`: payments are late."
             ),
             answer=ref("Ready"),
             codes=STORED,

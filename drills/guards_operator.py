@@ -1,0 +1,89 @@
+"""Guards of what operators do, and of what clients may see and take back."""
+
+from __future__ import annotations
+
+from drills.guard import Guard
+
+_PAYOUT = "wallets/services/payout.py"
+_STEP = "wallets/services/step.py"
+
+OPERATOR_GUARDS = (
+    Guard(
+        "payouts can be paused",
+        _PAYOUT,
+        "        if pause.is_paused():\n",
+        "        if False:\n",
+        "test_payout.py::ClaimTest test_pause.py",
+    ),
+    Guard(
+        "a pause stops what would be sent again",
+        _STEP,
+        "    if pause.is_paused():\n",
+        "    if False:\n",
+        "test_pause.py::PauseTest test_bank_statement.py::PausedTest",
+    ),
+    Guard(
+        "the pause of an operator counts as the setting does",
+        "wallets/services/pause.py",
+        "return settings.WITHDRAWALS_PAUSED or Pause.objects.filter(open=True).exists()",
+        "return settings.WITHDRAWALS_PAUSED",
+        "test_pause.py::PauseTest",
+    ),
+    Guard(
+        "nothing is cancelled while an attempt is under way",
+        "wallets/models/states.py",
+        "    (State.SENDING, Event.ACCEPTED): _PAID,\n",
+        "    (State.SENDING, Event.ACCEPTED): _PAID,\n"
+        "    (State.SENDING, Event.CANCEL): Rule(State.CANCELLED),\n",
+        "test_withdrawal.py::WithdrawalCancelTest test_states.py",
+    ),
+    Guard(
+        "what is recorded as paid has not begun",
+        "wallets/services/record.py",
+        "    if rule_for(state, Event.RECORD_PAID) is None:\n",
+        "    if False:\n",
+        "test_record.py::RecordPaidTest",
+    ),
+    Guard(
+        "what is recorded as paid is the wallet's to spend",
+        "wallets/services/record.py",
+        "    _check_balance(withdrawal.wallet, withdrawal.amount)\n",
+        "",
+        "test_record.py::RecordPaidTest",
+    ),
+    Guard(
+        "a payment is recorded for one attempt",
+        "wallets/services/record.py",
+        "    if known is not None:\n",
+        "    if False:\n",
+        "test_record.py::RecordPaidTest",
+    ),
+    Guard(
+        "a payment is recorded for the withdrawal whose reference it has",
+        "wallets/services/record.py",
+        "    if any_reference:\n",
+        "    if True:\n",
+        "test_record.py::RecordPaidTest",
+    ),
+    Guard(
+        "a client that asks again for what was recorded gets it, not another payment",
+        "wallets/services/withdrawal.py",
+        "references.find_recorded(wallet_uuid, key) if from_client else None",
+        "None",
+        "test_record.py::RecordPaymentTest",
+    ),
+    Guard(
+        "clients see the bank's documented words only",
+        "wallets/serializers/transaction.py",
+        "return documented(transaction.third_party_response) or None",
+        "return transaction.third_party_response or None",
+        "test_bank_words.py::WhatClientsSeeTest",
+    ),
+    Guard(
+        "an operator's evidence does not stand for the bank's answer",
+        "wallets/services/outcome.py",
+        "    if done.event not in _OPERATOR_SAYS:\n",
+        "    if True:\n",
+        "test_bank_words.py::WhatClientsSeeTest",
+    ),
+)

@@ -1,0 +1,28 @@
+"""`manage.py create_wallet`: open a wallet, if need be under a UUID that is known already."""
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import CommandError
+
+from wallets.errors import Refusal
+from wallets.management.arguments import row_uuid
+from wallets.management.base import DatabaseCommand
+from wallets.services.wallet import WalletService
+
+
+class Command(DatabaseCommand):
+    help = (
+        "Open an empty wallet. With --uuid, one that a restored backup has forgotten and "
+        "a client still uses."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--uuid", type=row_uuid, help="its UUID; else a new one")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            wallet = WalletService.create(wallet_uuid=options["uuid"])
+        except Refusal as error:
+            raise CommandError(f"Not opened: {error}") from None
+        self.stdout.write(self.style.SUCCESS(f"wallet {wallet.uuid}"))

@@ -1,0 +1,57 @@
+"""`manage.py payouts`: stop all payouts, let them go on, or say how it stands."""
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import CommandError
+
+from wallets.errors import InvalidInput
+from wallets.management.arguments import one_line
+from wallets.management.base import DatabaseCommand
+from wallets.services import pause
+from wallets.services.pause import Standing
+
+_SETTING = (
+    "WITHDRAWALS_PAUSED is set in this process's environment: payouts stay paused in every "
+    "process that has it, until it is unset and the process is restarted."
+)
+
+
+class Command(DatabaseCommand):
+    help = (
+        "Stop all payouts, let them go on, or say how it stands: payouts pause --reason "
+        "TEXT --by NAME, payouts resume --by NAME, payouts status"
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        verbs = parser.add_subparsers(dest="verb")
+        verbs.add_parser("status", help="whether they are paused (the default)")
+        pausing = verbs.add_parser("pause", help="send nothing to the bank from now on")
+        pausing.add_argument("--reason", required=True, help="why, for the record")
+        pausing.add_argument("--by", required=True, help="who you are")
+        resuming = verbs.add_parser("resume", help="let them go on")
+        resuming.add_argument("--by", required=True, help="who you are")
+
+    def handle(self, *args: Any, verb: str | None, **options: Any) -> None:
+        try:
+            if verb == "pause":
+                pause.pause(reason=options["reason"], actor=options["by"])
+            elif verb == "resume" and pause.resume(actor=options["by"]) is None:
+                self.stdout.write("No operator had paused them.")
+        except InvalidInput as error:
+            raise CommandError(f"Nothing was changed: {error}") from None
+        for line in _lines(pause.standing()):
+            self.stdout.write(line)
+
+
+def _lines(standing: Standing) -> list[str]:
+    lines = []
+    if standing.pause is not None:
+        lasting = standing.pause
+        lines.append(
+            f"Payouts are paused since {lasting.paused_at:%Y-%m-%dT%H:%M:%SZ}"
+            f" by {one_line(lasting.paused_by)}: {one_line(lasting.reason)}"
+        )
+    if standing.by_setting:
+        lines.append(_SETTING)
+    return lines or ["Payouts run."]

@@ -1,0 +1,45 @@
+"""A new attempt at the bank: its number, its reference, its lease. Nothing is written here."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime, timedelta
+
+from django.conf import settings
+
+from wallets.models.attempt import Attempt
+from wallets.models.states import State
+from wallets.models.transaction import Transaction
+from wallets.models.wallet import Wallet
+from wallets.services import waits
+from wallets.services.reference import reference_of
+from wallets.utils import clock
+from wallets.utils.batch import as_new
+
+
+def next_number(row: Transaction) -> int:
+    """Which attempt of the withdrawal comes next, counted from 1."""
+    return row.retry_count + (2 if row.state is State.FAILED_RETRYABLE else 1)
+
+
+def begun(
+    row: Transaction, wallet: Wallet, number: int, token: uuid.UUID, now: datetime
+) -> Attempt:
+    """An attempt that begins at `now`, by the database's clock, with a lease from then on."""
+    lease_expires_at = now + timedelta(seconds=settings.WITHDRAWAL_LEASE)
+    attempt = as_new(
+        Attempt,
+        transaction_id=row.pk,
+        number=number,
+        created_at=now,
+        reference=reference_of(row, wallet.uuid, number),
+        claim_token=token,
+        started_at=now,
+        last_sent_at=now,
+        lease_expires_at=lease_expires_at,
+        next_check_at=lease_expires_at,
+        # After the lease began: what counts from it must never count too much.
+        waits=waits.begun(clock=clock.machine(), elapsed=clock.elapsed()),
+    )
+    attempt.transaction = row
+    return attempt

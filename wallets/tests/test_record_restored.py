@@ -1,0 +1,134 @@
+"""After a restored backup: what the bank paid is recorded, and nothing is paid twice.
+
+The backup is a copy of every row, put back as a restore does; each engine's own dump is the
+restore drill's matter.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from django.apps import apps
+from django.db import connection
+
+from wallets.models.attempt import Attempt
+from wallets.models.transaction import Transaction
+from wallets.models.wallet import Wallet
+from wallets.services import drain, pause, reconciliation, record, resolver
+from wallets.services.wallet import WalletService
+from wallets.services.withdrawal import WithdrawalService
+from wallets.tests.base import OSCAR, CommittingTestCase
+from wallets.tests.fakes import ABLE, BARE, DEDUPES_ONLY, LOOKS_UP_ONLY, FakeBank
+from wallets.utils import append_only
+from wallets.utils.bank import Abilities, Payment
+
+STATEMENT = "the bank's list"
+
+
+class Backup:
+    """A copy of all rows of ours."""
+
+    def __init__(self) -> None:
+        self._models = list(apps.get_app_config("wallets").get_models())
+        self._rows: dict[Any, list[dict[str, Any]]] = {
+            model: list(model._default_manager.order_by("pk").values())
+            for model in self._models
+        }
+
+    def restore(self) -> None:
+        append_only.remove(connection)
+        try:
+            with connection.constraint_checks_disabled():
+                for model in reversed(self._models):
+                    model._default_manager.all()._raw_delete("default")
+                for model, rows in self._rows.items():
+                    model._default_manager.bulk_create(model(**row) for row in rows)
+        finally:
+            append_only.install(connection)
+
+
+class RestoredBackupTest(CommittingTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.keys = {name: uuid.uuid4() for name in ("paid", "lost", "by_reference")}
+
+    def ask(self, name: str, wallet: uuid.UUID, amount: int) -> Transaction:
+        return WithdrawalService.schedule(
+            wallet, amount, self.after(60), self.keys[name], now=self.now
+        )
+
+    def drain(self) -> int:
+        return drain.Drain(
+            drain.find_due, bank=self.bank, seconds=1, now=lambda: self.after(120)
+        ).run()
+
+    def payment(self, amount: int) -> Payment:
+        (found,) = [each for each in self.bank.paid if each.amount == amount]
+        return found
+
+    def test_pays_nothing_twice_at_a_bank_that_can_nothing(self):
+        self.live_and_restore(BARE)
+
+    def test_pays_nothing_twice_at_a_bank_that_dedupes(self):
+        self.live_and_restore(DEDUPES_ONLY)
+
+    def test_pays_nothing_twice_at_a_bank_that_looks_up(self):
+        self.live_and_restore(LOOKS_UP_ONLY)
+
+    def test_pays_nothing_twice_at_an_able_bank(self):
+        self.live_and_restore(ABLE)
+
+    def live_and_restore(self, abilities: Abilities) -> None:
+        self.bank = FakeBank(abilities)
+        self.deposit(1000)
+        self.ask("paid", self.alice.uuid, 100)
+        backup = Backup()
+
+        # The hours that the backup has not: a wallet, deposits, withdrawals, all paid.
+        new = WalletService.create().uuid
+        deposit_key = uuid.uuid4()
+        WalletService.deposit(new, 500, deposit_key)
+        self.ask("lost", self.alice.uuid, 200)
+        self.ask("by_reference", new, 300)
+        self.assertEqual(self.drain(), 3)
+        self.assertEqual(len(self.bank.paid), 3)
+
+        backup.restore()
+        pause.pause(reason="restored backup", actor=OSCAR)
+        self.assertEqual(self.drain(), 0)
+        self.tell(new, deposit_key)
+        pause.resume(actor=OSCAR)
+
+        # Clients that never had an answer ask again, each with its key.
+        for name, wallet, amount in (
+            ("paid", self.alice.uuid, 100),
+            ("lost", self.alice.uuid, 200),
+            ("by_reference", new, 300),
+        ):
+            self.assertTrue(self.ask(name, wallet, amount).replayed, name)
+        self.drain()
+        resolver.resolve_due(bank=self.bank, limit=9, now=self.after(9999))
+        self.assertEqual(len(self.bank.paid), 3)
+        self.assertEqual(len(self.bank.requests), 3)
+        self.assertEqual(
+            set(Attempt.objects.values_list("reference", flat=True)),
+            set(self.bank.paid_references()),
+        )
+        self.assert_money(self.alice, balance=700)
+        self.assert_money(Wallet.objects.get(uuid=new), balance=200)
+        self.assertEqual(list(reconciliation.verify()), [])
+
+    def tell(self, new: uuid.UUID, deposit_key: uuid.UUID) -> None:
+        """What the operator does, by the runbook, and the client of the deposit."""
+        words = {"evidence": STATEMENT, "actor": OSCAR}
+        pending = Transaction.objects.get(status="PENDING")
+        record.record_paid(pending.pk, reference=self.payment(100).reference, **words)
+        # Its client has told its key; of the other one only the bank's list is known.
+        record.record_payment(self.alice.uuid, 200, key=self.keys["lost"], **words)
+        with self.assertRaises(Wallet.DoesNotExist):
+            record.record_payment(new, 300, key=uuid.uuid4(), **words)
+        WalletService.create(wallet_uuid=new)
+        WalletService.deposit(new, 500, deposit_key)
+        reference = self.payment(300).reference
+        record.record_payment(new, 300, reference=reference, **words)
