@@ -12,6 +12,7 @@ from django.db import connections
 
 from wallets.services import belief
 from wallets.utils.bank import Abilities
+from wallets.utils.db import run_in_transaction
 
 
 @register()
@@ -102,8 +103,8 @@ def sessions_are_safe(
     messages: list[CheckMessage] = []
     for alias in databases or []:
         connection = connections[alias]
+        connection.ensure_connection()
         if connection.vendor == "sqlite":
-            connection.ensure_connection()
             if getattr(connection, "transaction_mode", None) != "IMMEDIATE":
                 messages.append(_unsafe(alias, "IMMEDIATE", "transaction mode", "E005"))
         for query, expected, code in _SESSION_RULES.get(connection.vendor, []):
@@ -119,10 +120,15 @@ def _ask(connection: Any, query: str) -> str:
         old = connection.mysql_is_mariadb and connection.mysql_version < (11, 1)
         name = "tx_isolation" if old else "transaction_isolation"
         query = query.format(isolation=name)
-    with connection.cursor() as cursor:
-        cursor.execute(query)
-        (found,) = cursor.fetchone()
-    return str(found)
+
+    def ask() -> str:
+        with connection.cursor() as cursor:
+            cursor.execute(query)
+            (found,) = cursor.fetchone()
+        return str(found)
+
+    # Behind a pooler what a transaction says of itself holds, and nothing else.
+    return run_in_transaction(ask) if getattr(connection, "pooled", False) else ask()
 
 
 def _unsafe(alias: str, expected: str, found: str, code: str) -> Error:
