@@ -12,6 +12,7 @@ from django.db import connections
 
 from wallets.services import belief
 from wallets.utils.bank import Abilities
+from wallets.utils import safeguards
 from wallets.utils.db import run_in_transaction
 
 
@@ -104,9 +105,9 @@ def sessions_are_safe(
     for alias in databases or []:
         connection = connections[alias]
         connection.ensure_connection()
-        if connection.vendor == "sqlite":
-            if getattr(connection, "transaction_mode", None) != "IMMEDIATE":
-                messages.append(_unsafe(alias, "IMMEDIATE", "transaction mode", "E005"))
+        mode = getattr(connection, "transaction_mode", "")  # SQLite's
+        if connection.vendor == "sqlite" and mode != "IMMEDIATE":
+            messages.append(_unsafe(alias, "IMMEDIATE", "transaction mode", "E005"))
         for query, expected, code in _SESSION_RULES.get(connection.vendor, []):
             found = _ask(connection, query)
             if expected not in found.lower():
@@ -137,3 +138,23 @@ def _unsafe(alias: str, expected: str, found: str, code: str) -> Error:
         hint="wallet/databases.py sets it; look for OPTIONS or a server that overrides.",
         id=f"wallets.{code}",
     )
+
+
+@register(Tags.database)
+def schema_is_whole(
+    databases: Sequence[str] | None = None, **_kwargs: Any
+) -> list[CheckMessage]:
+    """No trigger, constraint or type of a column was lost, by a restore for example.
+
+    Says nothing while migrations wait: they are what makes it whole.
+    """
+    return [
+        Error(
+            f"The database {alias!r}: {lost}.",
+            hint="docs/production.md, 'A schema that is not whole', says what to do.",
+            id="wallets.E006",
+        )
+        for alias in databases or []
+        if safeguards.is_migrated(connections[alias])
+        for lost in safeguards.lost(connections[alias])
+    ]
