@@ -5,6 +5,7 @@ from __future__ import annotations
 from drills.guard import POSTGRESQL, Guard
 from drills.guards_bank import BANK_GUARDS
 from drills.guards_time import TIME_GUARDS
+from drills.guards_database import DATABASE_GUARDS
 
 _DB = "wallets/utils/db.py"
 _PAYOUT = "wallets/services/payout.py"
@@ -12,6 +13,7 @@ _PAYOUT = "wallets/services/payout.py"
 GUARDS = (
     *BANK_GUARDS,
     *TIME_GUARDS,
+    *DATABASE_GUARDS,
     # --- concurrency ---
     Guard(
         "row lock",

@@ -12,7 +12,7 @@ from django.db import connections
 
 from wallets.services import belief
 from wallets.utils.bank import Abilities
-from wallets.utils import safeguards
+from wallets.services import safeguards
 from wallets.utils.db import run_in_transaction
 
 

@@ -17,7 +17,7 @@ from wallets.models.ledger import Account, Movement
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
 from wallets.services.ledger import effect
-from wallets.utils import safeguards
+from wallets.services import safeguards
 
 T = TypeVar("T")
 

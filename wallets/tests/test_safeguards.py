@@ -21,7 +21,8 @@ from wallets.models.wallet import Wallet
 from wallets.services.wallet import WalletService
 from wallets.tests.base import CommittingTestCase
 from wallets.tests.raw import execute
-from wallets.utils import append_only, safeguards, uuid_columns
+from wallets.services import safeguards
+from wallets.utils import append_only, uuid_columns
 
 VENDOR = connection.vendor
 ROOT = Path(__file__).resolve().parents[2]

@@ -263,3 +263,31 @@ class LimitsTest(SimpleTestCase):
             + settings.THIRD_PARTY_DEADLINE
             + settings.THIRD_PARTY_BOOKING_TIME,
         )
+
+
+class CommandTest(SimpleTestCase):
+    """What serves is limited; what migrates, verifies or repairs takes its time."""
+
+    def limit_of(self, *command: str) -> str:
+        script = (
+            "import manage, os, sys; from unittest import mock; "
+            f"sys.argv = ['manage.py', *{list(command)!r}]; "
+            "run = 'django.core.management.execute_from_command_line'; "
+            "mock.patch(run).start(); manage.main(); "
+            "print(os.environ.get('DATABASE_STATEMENT_TIMEOUT', 'the default'))"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            cwd=ROOT,
+            env={"PATH": os.environ["PATH"]},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        return done.stdout.strip() or done.stderr
+
+    def test_has_no_limit_on_statements_unless_it_serves(self):
+        for command in ("migrate", "verify_ledger", "reconcile_bank"):
+            self.assertEqual(self.limit_of(command), "0", command)
+        for command in ("runserver", "run_sweeps"):
+            self.assertEqual(self.limit_of(command), "the default", command)

@@ -74,7 +74,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         greeted = self.connection.info.backend_pid
         with psycopg.Cursor(self.connection) as cursor:
             cursor.execute(_BEGIN_SESSION, {"greeted": greeted, **self._limits()})
-            self.pooled, _ = cursor.fetchone()
+            ((self.pooled, _),) = cursor.fetchall()
         if self.pooled:
             # A statement that one session has planned is unknown to the next one.
             self.connection.prepare_threshold = None

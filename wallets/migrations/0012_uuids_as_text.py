@@ -16,6 +16,6 @@ def forwards(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("wallets", "0010_alarm_about_anything")]
+    dependencies = [("wallets", "0011_attempt_waits")]
 
     operations = [migrations.RunPython(forwards, migrations.RunPython.noop)]

@@ -73,7 +73,8 @@ def _constraints(model: type[Model], found: Found, *, partial: bool) -> Iterator
         if there is not None and there[flag]:
             continue
         if isinstance(constraint, ForeignKeyConstraint):
-            columns = [model._meta.get_field(f).column for f in constraint.fields]
+            fields = (model._meta.get_field(name) for name in constraint.fields)
+            columns = [getattr(field, "column", "") for field in fields]
             # SQLite does not tell its name.
             if any(one.get("sqlite_key") == columns for one in found.values()):
                 continue
