@@ -16,8 +16,8 @@ from wallets.models.attempt import Attempt
 from wallets.models.ledger import Account, Movement
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
-from wallets.services.ledger import effect
 from wallets.services import safeguards
+from wallets.services.ledger import effect
 
 T = TypeVar("T")
 

@@ -18,10 +18,10 @@ from django.db.models import Model, UniqueConstraint
 
 from wallets import checks
 from wallets.models.wallet import Wallet
+from wallets.services import safeguards
 from wallets.services.wallet import WalletService
 from wallets.tests.base import CommittingTestCase
 from wallets.tests.raw import execute
-from wallets.services import safeguards
 from wallets.utils import append_only, uuid_columns
 
 VENDOR = connection.vendor
