@@ -60,8 +60,8 @@ DATABASE_GUARDS = (
     Guard(
         "an end to waiting for a server that stands still",
         _DRIVER,
-        "            elif monotonic() >= ends:\n",
-        "            elif False:\n",
+        "            return super().wait(gen, interval, self.silence_seconds)\n",
+        "            return super().wait(gen, interval, None)\n",
         "test_silent_database.py::PatienceTest::test_ends_with_a_closed_connection",
         POSTGRESQL,
     ),
