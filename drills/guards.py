@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from drills.guard import POSTGRESQL, Guard
 from drills.guards_bank import BANK_GUARDS
-from drills.guards_time import TIME_GUARDS
 from drills.guards_database import DATABASE_GUARDS
+from drills.guards_time import TIME_GUARDS
 
 _DB = "wallets/utils/db.py"
 _PAYOUT = "wallets/services/payout.py"
@@ -41,7 +41,7 @@ GUARDS = (
     Guard(
         "whole transactions run again",
         _DB,
-        "if run == MAX_RUNS or taken > 1 or not _worth_another_run(error):",
+        "if run == MAX_RUNS or taken > 1 or not may_be_over_next_time(error):",
         "if True:",
         "test_db.py",
     ),

@@ -10,9 +10,8 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import connections
 
-from wallets.services import belief
+from wallets.services import belief, safeguards
 from wallets.utils.bank import Abilities
-from wallets.services import safeguards
 from wallets.utils.db import run_in_transaction
 
 
