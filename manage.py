@@ -4,9 +4,15 @@
 import os
 import sys
 
+# These serve, as the API and the workers do. Any other command may take as long as it
+# needs for a statement: it migrates, verifies, compares.
+SERVING = ("runserver", "run_sweeps", "test")
+
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "wallet.settings")
+    if sys.argv[1:2] and sys.argv[1] not in SERVING:
+        os.environ.setdefault("DATABASE_STATEMENT_TIMEOUT", "0")
     try:
         from django.core.management import execute_from_command_line
     except ImportError:

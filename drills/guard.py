@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-SQLITE, POSTGRESQL = "sqlite", "postgresql"
+SQLITE, POSTGRESQL, MARIADB = "sqlite", "postgresql", "mariadb"
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from drills.guard import POSTGRESQL, Guard
 from drills.guards_bank import BANK_GUARDS
+from drills.guards_database import DATABASE_GUARDS
 from drills.guards_operator import OPERATOR_GUARDS
 from drills.guards_time import TIME_GUARDS
 
@@ -14,6 +15,7 @@ GUARDS = (
     *BANK_GUARDS,
     *OPERATOR_GUARDS,
     *TIME_GUARDS,
+    *DATABASE_GUARDS,
     # --- concurrency ---
     Guard(
         "row lock",
@@ -41,7 +43,7 @@ GUARDS = (
     Guard(
         "whole transactions run again",
         _DB,
-        "if run == MAX_RUNS or taken > 1 or not _worth_another_run(error):",
+        "if run == MAX_RUNS or taken > 1 or not may_be_over_next_time(error):",
         "if True:",
         "test_db.py",
     ),

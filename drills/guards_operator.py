@@ -68,7 +68,7 @@ OPERATOR_GUARDS = (
     Guard(
         "a client that asks again for what was recorded gets it, not another payment",
         "wallets/services/withdrawal.py",
-        "references.find_recorded(wallet_uuid, key) if from_client else None",
+        "reference.find_recorded(wallet_uuid, key) if from_client else None",
         "None",
         "test_record.py::RecordPaymentTest",
     ),

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from drills import settings
-from drills.guard import POSTGRESQL, SQLITE, Guard
+from drills.guard import MARIADB, POSTGRESQL, SQLITE, Guard
 from drills.guards import GUARDS
 from drills.process import ROOT
 
@@ -185,7 +185,7 @@ def main(arguments: list[str]) -> int:
 def _with_all_guards(scratch: Scratch, guards: list[Guard], databases: set[str]) -> int:
     """The tests must be green before anything is switched off."""
     bad = 0
-    for database in (SQLITE, POSTGRESQL):
+    for database in (SQLITE, POSTGRESQL, MARIADB):
         theirs = [guard for guard in guards if guard.database == database]
         tests = sorted({each for g in theirs for each in existing(g.tests).split()})
         if not tests or database not in databases:

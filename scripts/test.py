@@ -23,7 +23,7 @@ OWN_PREFIXES = (
     "ALLOWED_HOSTS",
     "BANK_",
     "CELERY_",
-    "DATABASE_URL",
+    "DATABASE_",
     "DB_",
     "DEBUG",
     "LOG_LEVEL",

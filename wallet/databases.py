@@ -1,16 +1,21 @@
-"""How each database engine is opened: durable, READ COMMITTED, strict.
+"""How each database engine is opened: durable, READ COMMITTED, strict, limited in time.
 
 `DATABASE_URL` wins over the specification's `DB_*` parts.
 """
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 import environ
 
 LOCK_TIMEOUT_SECONDS = 5
+CONNECT_TIMEOUT_SECONDS = 5
+
+# Django's backends with limits that hold by statements.
+_BACKENDS = "wallets.utils.backends"
 
 
 def database_from_env(env: environ.Env, base_dir: Path) -> dict[str, Any]:
@@ -31,16 +36,34 @@ def database_from_env(env: environ.Env, base_dir: Path) -> dict[str, Any]:
         return _sqlite(config, base_dir)
     # A connection is kept for a minute and tested before it is used again.
     config |= {"CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True}
+    seconds = env.float("DATABASE_STATEMENT_TIMEOUT", default=10)
     if engine.endswith("mysql"):
-        return _mysql(config)
+        return _mysql(config, seconds)
     if engine.endswith("postgresql"):
-        config["OPTIONS"] = {
-            "connect_timeout": 5,
-            "application_name": "wallet",
-            "options": f"-c lock_timeout={LOCK_TIMEOUT_SECONDS}s",
-            # What `execute_prepared` runs is planned at its second time.
-            "prepare_threshold": 1,
-        } | config.get("OPTIONS", {})
+        return _postgresql(config, seconds)
+    return config
+
+
+def _postgresql(config: dict[str, Any], seconds: float) -> dict[str, Any]:
+    defaults = {
+        "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+        "application_name": "wallet",
+        # What `execute_prepared` runs is planned at its second time.
+        "prepare_threshold": 1,
+        # A peer whose packets vanish: unanswered for ten seconds, asked or not.
+        "tcp_user_timeout": 10_000,
+        "keepalives_idle": 5,
+        "keepalives_interval": 2,
+        "keepalives_count": 3,
+    }
+    ours = {
+        # psycopg's READ COMMITTED, which it says in each BEGIN.
+        "isolation_level": 2,
+        "lock_timeout": LOCK_TIMEOUT_SECONDS,
+        "statement_timeout": seconds,
+    }
+    config["ENGINE"] = f"{_BACKENDS}.postgresql"
+    config["OPTIONS"] = defaults | config.get("OPTIONS", {}) | ours
     return config
 
 
@@ -66,22 +89,26 @@ def _sqlite(config: dict[str, Any], base_dir: Path) -> dict[str, Any]:
     }
 
 
-def _mysql(config: dict[str, Any]) -> dict[str, Any]:
+def _mysql(config: dict[str, Any], seconds: float) -> dict[str, Any]:
     try:
         import MySQLdb  # noqa: F401
     except ImportError:
         import pymysql
 
         pymysql.install_as_MySQLdb()
-    config["OPTIONS"] = {
+    defaults: dict[str, Any] = {
         "charset": "utf8mb4",
+        "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+    }
+    if seconds:
+        # Longer than the server works at a statement: its word comes first.
+        patience = math.ceil(max(seconds, LOCK_TIMEOUT_SECONDS)) + 2
+        defaults |= {"read_timeout": patience, "write_timeout": patience}
+    ours = {
         "isolation_level": "read committed",
-        "connect_timeout": 5,
-        "init_command": (
-            "SET sql_mode='STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,"
-            "ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION',"
-            f" innodb_lock_wait_timeout={LOCK_TIMEOUT_SECONDS},"
-            " time_zone='+00:00'"
-        ),
-    } | config.get("OPTIONS", {})
+        "lock_timeout": LOCK_TIMEOUT_SECONDS,
+        "statement_timeout": seconds,
+    }
+    config["ENGINE"] = f"{_BACKENDS}.mysql"
+    config["OPTIONS"] = defaults | config.get("OPTIONS", {}) | ours
     return config

@@ -10,8 +10,9 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import connections
 
-from wallets.services import belief
+from wallets.services import belief, safeguards
 from wallets.utils.bank import Abilities
+from wallets.utils.db import run_in_transaction
 
 
 @register()
@@ -102,10 +103,10 @@ def sessions_are_safe(
     messages: list[CheckMessage] = []
     for alias in databases or []:
         connection = connections[alias]
-        if connection.vendor == "sqlite":
-            connection.ensure_connection()
-            if getattr(connection, "transaction_mode", None) != "IMMEDIATE":
-                messages.append(_unsafe(alias, "IMMEDIATE", "transaction mode", "E005"))
+        connection.ensure_connection()
+        mode = getattr(connection, "transaction_mode", "")  # SQLite's
+        if connection.vendor == "sqlite" and mode != "IMMEDIATE":
+            messages.append(_unsafe(alias, "IMMEDIATE", "transaction mode", "E005"))
         for query, expected, code in _SESSION_RULES.get(connection.vendor, []):
             found = _ask(connection, query)
             if expected not in found.lower():
@@ -119,10 +120,15 @@ def _ask(connection: Any, query: str) -> str:
         old = connection.mysql_is_mariadb and connection.mysql_version < (11, 1)
         name = "tx_isolation" if old else "transaction_isolation"
         query = query.format(isolation=name)
-    with connection.cursor() as cursor:
-        cursor.execute(query)
-        (found,) = cursor.fetchone()
-    return str(found)
+
+    def ask() -> str:
+        with connection.cursor() as cursor:
+            cursor.execute(query)
+            (found,) = cursor.fetchone()
+        return str(found)
+
+    # Behind a pooler what a transaction says of itself holds, and nothing else.
+    return run_in_transaction(ask) if getattr(connection, "pooled", False) else ask()
 
 
 def _unsafe(alias: str, expected: str, found: str, code: str) -> Error:
@@ -131,3 +137,23 @@ def _unsafe(alias: str, expected: str, found: str, code: str) -> Error:
         hint="wallet/databases.py sets it; look for OPTIONS or a server that overrides.",
         id=f"wallets.{code}",
     )
+
+
+@register(Tags.database)
+def schema_is_whole(
+    databases: Sequence[str] | None = None, **_kwargs: Any
+) -> list[CheckMessage]:
+    """No trigger, constraint or type of a column was lost, by a restore for example.
+
+    Says nothing while migrations wait: they are what makes it whole.
+    """
+    return [
+        Error(
+            f"The database {alias!r}: {lost}.",
+            hint="docs/production.md, 'A schema that is not whole', says what to do.",
+            id="wallets.E006",
+        )
+        for alias in databases or []
+        if safeguards.is_migrated(connections[alias])
+        for lost in safeguards.lost(connections[alias])
+    ]

@@ -7,7 +7,8 @@ from django.urls import reverse
 from console.tests.base import ConsoleTestCase
 from wallets.models.alarm import Alarm
 from wallets.models.transaction import Transaction
-from wallets.services import payout, review
+from wallets.services import review
+from wallets.services.reference import reference_of
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests.base import OSCAR, utc
 from wallets.tests.fakes import Does
@@ -142,7 +143,7 @@ class RecordTest(ActionTestCase):
         self.withdrawal = self.due_withdrawal(400)
 
     def reference(self, number=1):
-        return payout.reference_of(self.withdrawal, self.alice.uuid, number)
+        return reference_of(self.withdrawal, self.alice.uuid, number)
 
     def test_asks_with_the_references_at_hand(self):
         path = reverse("console:record", args=[self.withdrawal.pk])

@@ -24,7 +24,7 @@ from wallets.models.transaction import Transaction
 from wallets.services import alarm as alarm_service
 from wallets.services import record as record_service
 from wallets.services import review
-from wallets.services.references import references_of
+from wallets.services.reference import references_of
 from wallets.services.withdrawal import WithdrawalService
 
 GET_OR_POST = require_http_methods(["GET", "HEAD", "POST"])

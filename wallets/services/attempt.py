@@ -1,4 +1,4 @@
-"""A new attempt at the bank: its number, its reference, its lease. Nothing is written here."""
+"""A new attempt at the bank: its reference, its lease. Nothing is written here."""
 
 from __future__ import annotations
 
@@ -8,18 +8,12 @@ from datetime import datetime, timedelta
 from django.conf import settings
 
 from wallets.models.attempt import Attempt
-from wallets.models.states import State
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
 from wallets.services import waits
 from wallets.services.reference import reference_of
 from wallets.utils import clock
 from wallets.utils.batch import as_new
-
-
-def next_number(row: Transaction) -> int:
-    """Which attempt of the withdrawal comes next, counted from 1."""
-    return row.retry_count + (2 if row.state is State.FAILED_RETRYABLE else 1)
 
 
 def begun(

@@ -28,8 +28,8 @@ from wallets.models.attempt import Attempt
 from wallets.models.heartbeat import Heartbeat
 from wallets.models.transaction import Transaction
 from wallets.services import heartbeat
-from wallets.services.payout import reference_of
 from wallets.services.reconciliation import CHUNK, Finding
+from wallets.services.reference import reference_of
 from wallets.services.statement_alarms import StatementAlarms
 from wallets.utils.bank import ListingBank
 from wallets.utils.bank_statement import StatementLine

@@ -27,6 +27,7 @@ from wallets.services import attempt, ledger, outcome, pause, transition
 from wallets.services.alarm import raise_alarm
 from wallets.services.ledger import Entry
 from wallets.services.outcome import Conclusion
+from wallets.services.reference import next_number
 from wallets.services.transition import Move
 from wallets.utils import clock, outage
 from wallets.utils.bank import Answer, Outcome, Payment
@@ -99,10 +100,7 @@ def claim(
         return now or database_now()
 
     def committed() -> Claim:
-        """What bears our token is ours, also where the reply to a COMMIT was lost.
-
-        The last run that read the clocks wrote it.
-        """
+        """What bears our token is ours, also where the reply to a COMMIT was lost."""
         ours = Attempt.objects.filter(claim_token=token)
         mine = ours.select_related("transaction__wallet")
         return Claim([sending(one, leased_at) for one in mine])
@@ -150,7 +148,7 @@ def _claim(
             refused.append(row)
             continue
         available[row.wallet_id] -= row.amount
-        number = attempt.next_number(row)
+        number = next_number(row)
         moves.append(_claimed(row, number))
         entries.append(Entry(Movement.Kind.HOLD, row, number))
         wallet = wallets[row.wallet_id]

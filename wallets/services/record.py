@@ -28,7 +28,7 @@ from wallets.models.wallet import Wallet
 from wallets.services import alarm, idempotency, ledger, transition
 from wallets.services.checks import checked_amount, checked_uuid
 from wallets.services.ledger import Entry
-from wallets.services.references import find_waiting, next_number, references_of
+from wallets.services.reference import find_waiting, next_number, references_of
 from wallets.services.review import check_words
 from wallets.services.transition import Move
 from wallets.utils.db import database_now, lock_rows, run_in_transaction

@@ -1,9 +1,17 @@
-"""The name under which the bank is asked to pay; see docs/decisions/0004."""
+"""The names under which the bank is asked to pay a withdrawal; see docs/decisions/0004.
+
+They follow from the client's key, so they can be told before an attempt is made, and of a
+request whose withdrawal the books do not have. Reads only.
+"""
 
 from __future__ import annotations
 
 import uuid
 
+from django.conf import settings
+
+from wallets.models.attempt import Attempt
+from wallets.models.states import State
 from wallets.models.transaction import Transaction
 
 
@@ -18,3 +26,37 @@ def reference_of(
     """
     name = f"withdrawal {withdrawal.idempotency_key} {number}"
     return uuid.uuid5(wallet_uuid, name)
+
+
+def references_of(withdrawal: Transaction, wallet_uuid: uuid.UUID) -> list[uuid.UUID]:
+    """The references of all attempts that a withdrawal can come to, the first one first."""
+    numbers = range(1, settings.WITHDRAWAL_MAX_RETRIES + 2)
+    return [reference_of(withdrawal, wallet_uuid, each) for each in numbers]
+
+
+def next_number(withdrawal: Transaction) -> int:
+    """The number of the next attempt of one that is pending or waits for a retry."""
+    failed = withdrawal.state is State.FAILED_RETRYABLE
+    return withdrawal.retry_count + (2 if failed else 1)
+
+
+def find_waiting(reference: uuid.UUID | None, wallet_id: int) -> Transaction | None:
+    """The wallet's withdrawal that a later attempt would pay under this reference."""
+    rows = Transaction.objects.select_related("wallet").filter(
+        wallet_id=wallet_id,
+        transaction_type=Transaction.TransactionType.WITHDRAWAL,
+        status__in=(Transaction.Status.PENDING, Transaction.Status.FAILED),
+        final=False,
+    )
+    for row in rows.iterator(chunk_size=2000):
+        if reference in references_of(row, row.wallet.uuid)[next_number(row) - 1 :]:
+            return row
+    return None
+
+
+def find_recorded(wallet_uuid: uuid.UUID, key: uuid.UUID) -> Transaction | None:
+    """The withdrawal that was recorded by a reference to which this client's key leads."""
+    request = Transaction(idempotency_key=key)
+    attempts = Attempt.objects.filter(reference__in=references_of(request, wallet_uuid))
+    found = attempts.select_related("transaction__wallet").first()
+    return found.transaction if found else None

@@ -19,7 +19,7 @@ from wallets.services import (
     idempotency,
     outcome,
     payout,
-    references,
+    reference,
     transition,
 )
 from wallets.services.checks import checked_amount, checked_schedule, checked_uuid
@@ -238,7 +238,7 @@ def _schedule(
     )
     if made is not None:
         return made
-    recorded = references.find_recorded(wallet_uuid, key) if from_client else None
+    recorded = reference.find_recorded(wallet_uuid, key) if from_client else None
     if recorded is not None:
         # It was paid already, and an operator who did not know the key has recorded it.
         return idempotency.replay(

@@ -47,6 +47,7 @@ from wallets.services import (
     review,
 )
 from wallets.services.payout import Sending
+from wallets.services.reference import reference_of
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests import builders
 from wallets.tests.base import OSCAR, utc
@@ -128,8 +129,8 @@ STEPS = st.one_of(
 )
 
 
-class Died(Exception):
-    """A process ended here, without another word."""
+class Died(BaseException):
+    """A process ended here, without another word: nothing that catches errors sees it."""
 
 
 class TimedBank(FakeBank):
@@ -516,7 +517,7 @@ class Story(RuleBasedStateMachine):
         row = Transaction.objects.select_related("wallet").get(pk=pk)
         number = row.attempts.count() + 1
         done = record.record_paid(pk, evidence="the list", actor=OSCAR)
-        reference = payout.reference_of(done, self.wallet.uuid, number)
+        reference = reference_of(done, self.wallet.uuid, number)
         self.bank.paid_before(Payment(reference, self.wallet.uuid, row.amount))
 
     def unfinished(self) -> list[Transaction]:

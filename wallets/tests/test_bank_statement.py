@@ -12,8 +12,9 @@ from wallets.models.alarm import Alarm
 from wallets.models.attempt import Attempt
 from wallets.models.heartbeat import Heartbeat
 from wallets.models.transaction import Transaction
-from wallets.services import bank_statement, drain, payout, resolver, statement_alarms
+from wallets.services import bank_statement, drain, resolver, statement_alarms
 from wallets.services.bank_statement import CLOCKS_DIFFER, Comparison
+from wallets.services.reference import reference_of
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests import builders
 from wallets.tests.base import WalletTestCase
@@ -186,7 +187,7 @@ class ForgottenTest(StatementTestCase):
     """After a restored backup: what waits to be paid, and the bank has paid it."""
 
     def line_of(self, row, number, amount=100):
-        reference = payout.reference_of(row, self.alice.uuid, number)
+        reference = reference_of(row, self.alice.uuid, number)
         return StatementLine(reference, self.alice.uuid, amount)
 
     def test_is_named_by_the_reference_that_it_would_get(self):

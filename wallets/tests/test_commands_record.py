@@ -9,7 +9,7 @@ from django.db import connection
 
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
-from wallets.services import payout
+from wallets.services.reference import reference_of
 from wallets.services.wallet import WalletService
 from wallets.tests.test_commands_review import HUGE, CommandTestCase
 from wallets.utils import instants
@@ -24,7 +24,7 @@ class ReviewRecordCommandTest(CommandTestCase):
 
     def test_completes_what_the_bank_has_paid(self) -> None:
         withdrawal = self.due_withdrawal(60)
-        reference = payout.reference_of(withdrawal, self.alice.uuid, 1)
+        reference = reference_of(withdrawal, self.alice.uuid, 1)
         at = instants.write(self.now)
         said = self.record(withdrawal.pk, "--reference", reference, "--paid-at", at)
         self.assertIn(f"withdrawal {withdrawal.pk}: COMPLETED", said)

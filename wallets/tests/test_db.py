@@ -148,6 +148,36 @@ class RunInTransactionTest(CommittingTestCase):
         self.assertTrue(connection.get_autocommit())
 
 
+@skipIf(SQLITE, "SQLite has no connection to lose")
+class SilenceTest(CommittingTestCase):
+    """A connection that was lost after as long as a silent server is waited for."""
+
+    def lose_after(self, seconds: float) -> int:
+        """Lose the connection after so many seconds each time; return the runs."""
+        lost = {
+            "postgresql": caused(OperationalError(""), Driver(sqlstate="08006")),
+            "mysql": caused(OperationalError(2013), Driver(2013, "text")),
+        }[connection.vendor]
+        moments = [n * seconds for n in range(db.MAX_RUNS + 1)]
+        runs = []
+
+        def work() -> None:
+            runs.append(1)
+            raise lost
+
+        with (
+            mock.patch.object(db.clock, "elapsed", side_effect=moments),
+            self.assertRaises(OperationalError),
+        ):
+            run_in_transaction(work)
+        return len(runs)
+
+    def test_is_not_waited_for_again(self):
+        connection.ensure_connection()
+        self.assertEqual(self.lose_after(connection.silence_seconds), 1)
+        self.assertEqual(self.lose_after(0.1), db.MAX_RUNS)
+
+
 class RefuseInsideTransactionTest(WalletTestCase):
     def test_does_not_mind_the_test_runners_own(self):
         db.refuse_inside_transaction("a test")

@@ -214,6 +214,7 @@ class TransactionTest(HouseRule):
         "wallets/utils/outage.py": "does so for as long as the database is away",
         "wallets/services/payout.py": "asks, in a new one, what its COMMIT came to",
         "wallets/management/commands/wait_for_db.py": "waits for the database",
+        "wallets/utils/backends/postgresql/driver.py": "closes the connection, raises",
         "wallets/management/base.py": "says so and ends",
         "wallets/services/sweeper.py": "goes on with the next sweep, on a new connection",
         "wallets/services/readiness.py": "says whether the database answers",

@@ -19,6 +19,7 @@ from wallets.models.states import Event
 from wallets.models.transaction import Transaction
 from wallets.services import payout, resolver
 from wallets.services.payout import Claim, Sending
+from wallets.services.reference import reference_of
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests import builders
 from wallets.tests.base import WalletTestCase
@@ -151,7 +152,7 @@ class ClaimTest(PayoutTestCase):
 
 class ReferenceTest(PayoutTestCase):
     def reference(self, withdrawal: Transaction, number: int = 1) -> uuid.UUID:
-        return payout.reference_of(withdrawal, withdrawal.wallet.uuid, number)
+        return reference_of(withdrawal, withdrawal.wallet.uuid, number)
 
     def test_is_the_same_whenever_it_is_derived(self):
         withdrawal = self.due_withdrawal(1)
@@ -180,7 +181,7 @@ class ReferenceTest(PayoutTestCase):
             # A new withdrawal that got a lost one's id after a restored backup.
             self.reference(Transaction(pk=withdrawal.pk, wallet=self.alice)),
             # The same key, for a wallet of another system.
-            payout.reference_of(withdrawal, uuid.uuid4(), 1),
+            reference_of(withdrawal, uuid.uuid4(), 1),
         }
         self.assertEqual(len(references), 5)
 

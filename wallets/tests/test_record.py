@@ -22,7 +22,9 @@ from wallets.models.attempt import Attempt
 from wallets.models.states import State
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
-from wallets.services import alarm, drain, payout, record, references
+from wallets.services import alarm, drain, record
+from wallets.services import reference as reference_service
+from wallets.services.reference import reference_of
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests.api import nothing_written
 from wallets.tests.base import OSCAR, CommittingTestCase, WalletTestCase
@@ -74,7 +76,7 @@ class RecordPaidTest(RecordTestCase):
         self.record(withdrawal)
         attempt = self.assert_recorded(withdrawal, 1)
         self.assertEqual(
-            attempt.reference, payout.reference_of(withdrawal, self.alice.uuid, 1)
+            attempt.reference, reference_of(withdrawal, self.alice.uuid, 1)
         )
         self.assert_money(self.alice, balance=900)
         with self.assertRaises(Transaction.DoesNotExist):
@@ -91,14 +93,14 @@ class RecordPaidTest(RecordTestCase):
         self.record(withdrawal)
         attempt = self.assert_recorded(withdrawal, 2)
         self.assertEqual(
-            attempt.reference, payout.reference_of(withdrawal, self.alice.uuid, 2)
+            attempt.reference, reference_of(withdrawal, self.alice.uuid, 2)
         )
         self.assert_money(self.alice, balance=900)
 
     def test_takes_the_attempt_that_the_reference_is_of(self):
         """The books have forgotten the first attempt, too."""
         withdrawal = self.due_withdrawal(100)
-        reference = payout.reference_of(withdrawal, self.alice.uuid, 3)
+        reference = reference_of(withdrawal, self.alice.uuid, 3)
         self.record(withdrawal, reference=reference)
         attempt = self.assert_recorded(withdrawal, 3)
         self.assertEqual(attempt.reference, reference)
@@ -168,10 +170,10 @@ class RecordPaidTest(RecordTestCase):
     def test_refuses_a_reference_that_its_key_does_not_lead_to(self):
         withdrawal = self.due_withdrawal(100)
         other = self.due_withdrawal(100)
-        reference = payout.reference_of(other, self.alice.uuid, 1)
+        reference = reference_of(other, self.alice.uuid, 1)
         with nothing_written(), self.assertRaises(InvalidInput) as got:
             self.record(withdrawal, reference=reference)
-        own = payout.reference_of(withdrawal, self.alice.uuid, 1)
+        own = reference_of(withdrawal, self.alice.uuid, 1)
         self.assertIn(str(own), str(got.exception))
         self.assertIn("another payment's", str(got.exception))
 
@@ -199,7 +201,7 @@ class RecordPaidTest(RecordTestCase):
 
     def test_ends_the_alarm_that_the_books_do_not_have_it(self):
         withdrawal = self.due_withdrawal(100)
-        reference = payout.reference_of(withdrawal, self.alice.uuid, 1)
+        reference = reference_of(withdrawal, self.alice.uuid, 1)
         for each in (reference, uuid.uuid4()):
             alarm.raise_alarm(
                 Alarm.Kind.UNKNOWN_PAYMENT, subject=f"reference {each}", detail="100"
@@ -225,7 +227,7 @@ class RecordPaymentTest(RecordTestCase):
 
     def reference(self, number: int = 1) -> uuid.UUID:
         request = Transaction(idempotency_key=KEY)
-        return payout.reference_of(request, self.alice.uuid, number)
+        return reference_of(request, self.alice.uuid, number)
 
     def assert_replayed(self, made: Transaction) -> None:
         """Whatever time the client names, and also when it has passed."""
@@ -394,7 +396,7 @@ class RecordRaceTest(CommittingTestCase):
         for known in ("key", "reference"):
             for _ in range(5):
                 key = uuid.uuid4()
-                reference = payout.reference_of(
+                reference = reference_of(
                     Transaction(idempotency_key=key), self.alice.uuid, 1
                 )
                 enter = partial(
@@ -432,11 +434,11 @@ class RecordRaceTest(CommittingTestCase):
         self.deposit(1000)
         key = uuid.uuid4()
         request = Transaction(idempotency_key=key)
-        reference = payout.reference_of(request, self.alice.uuid, 1)
+        reference = reference_of(request, self.alice.uuid, 1)
         record.record_payment(
             self.alice.uuid, 1, reference=reference, evidence=STATEMENT, actor=OSCAR
         )
-        with mock.patch.object(references, "find_recorded", return_value=None):
+        with mock.patch.object(reference_service, "find_recorded", return_value=None):
             asked = WithdrawalService.schedule(
                 self.alice.uuid, 1, self.after(60), key, now=self.now
             )

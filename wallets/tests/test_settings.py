@@ -80,15 +80,15 @@ class DatabaseFromEnvTest(SimpleTestCase):
             [found[name] for name in names], ["wallet", "w", "p:@/%?", "db", "3306"]
         )
         self.assertEqual(found["OPTIONS"]["isolation_level"], "read committed")
-        self.assertIn("STRICT_ALL_TABLES", found["OPTIONS"]["init_command"])
+        self.assertEqual(found["OPTIONS"]["lock_timeout"], 5)
 
     def test_takes_a_url_before_the_parts(self):
         found = self.database(
             DATABASE_URL="postgres://w:secret@db:5433/wallet", DB_NAME="other"
         )
-        self.assertEqual(found["ENGINE"], "django.db.backends.postgresql")
+        self.assertEqual(found["ENGINE"], "wallets.utils.backends.postgresql")
         self.assertEqual((found["NAME"], found["PORT"]), ("wallet", 5433))
-        self.assertIn("lock_timeout", found["OPTIONS"]["options"])
+        self.assertEqual(found["OPTIONS"]["lock_timeout"], 5)
 
     def test_takes_an_empty_url_for_none(self):
         self.assertEqual(
@@ -98,7 +98,27 @@ class DatabaseFromEnvTest(SimpleTestCase):
     def test_keeps_options_of_the_url(self):
         found = self.database(DATABASE_URL="postgres://w@db/wallet?sslmode=require")
         self.assertEqual(found["OPTIONS"]["sslmode"], "require")
-        self.assertIn("lock_timeout", found["OPTIONS"]["options"])
+        self.assertEqual(found["OPTIONS"]["lock_timeout"], 5)
+
+    def test_has_limits_that_no_url_replaces(self):
+        for url in (
+            "postgres://w@db/wallet?options=-c%20lock_timeout%3D1h&isolation_level=4",
+            "mysql://w@db/wallet?init_command=SET%20a%3D1&isolation_level=serializable",
+        ):
+            options = self.database(DATABASE_URL=url)["OPTIONS"]
+            with self.subTest(url):
+                self.assertEqual(options["lock_timeout"], 5)
+                self.assertEqual(options["statement_timeout"], 10)
+                self.assertIn(options["isolation_level"], (2, "read committed"))
+
+    def test_is_more_patient_than_the_server_works(self):
+        options = self.database(DATABASE_URL="mysql://w@db/wallet")["OPTIONS"]
+        self.assertGreater(options["read_timeout"], options["statement_timeout"])
+        self.assertGreater(options["statement_timeout"], options["lock_timeout"])
+        options = self.database(
+            DATABASE_URL="mysql://w@db/wallet", DATABASE_STATEMENT_TIMEOUT="0"
+        )["OPTIONS"]
+        self.assertNotIn("read_timeout", options)
 
     def test_takes_relative_and_absolute_files(self):
         for url, path in (
@@ -243,3 +263,31 @@ class LimitsTest(SimpleTestCase):
             + settings.THIRD_PARTY_DEADLINE
             + settings.THIRD_PARTY_BOOKING_TIME,
         )
+
+
+class CommandTest(SimpleTestCase):
+    """What serves is limited; what migrates, verifies or repairs takes its time."""
+
+    def limit_of(self, *command: str) -> str:
+        script = (
+            "import manage, os, sys; from unittest import mock; "
+            f"sys.argv = ['manage.py', *{list(command)!r}]; "
+            "run = 'django.core.management.execute_from_command_line'; "
+            "mock.patch(run).start(); manage.main(); "
+            "print(os.environ.get('DATABASE_STATEMENT_TIMEOUT', 'the default'))"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            cwd=ROOT,
+            env={"PATH": os.environ["PATH"]},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        return done.stdout.strip() or done.stderr
+
+    def test_has_no_limit_on_statements_unless_it_serves(self):
+        for command in ("migrate", "verify_ledger", "reconcile_bank"):
+            self.assertEqual(self.limit_of(command), "0", command)
+        for command in ("runserver", "run_sweeps"):
+            self.assertEqual(self.limit_of(command), "the default", command)

@@ -58,6 +58,30 @@ def remove(connection: BaseDatabaseWrapper) -> None:
     _run(connection, _DROP[connection.vendor])
 
 
+# The triggers of the table %s that are there and not switched off.
+_FOUND = {
+    "postgresql": "SELECT tgname FROM pg_trigger WHERE tgrelid = %s::regclass"
+    " AND NOT tgisinternal AND tgenabled IN ('O', 'A')",
+    "mysql": "SELECT trigger_name FROM information_schema.triggers"
+    " WHERE event_object_schema = DATABASE() AND event_object_table = %s",
+    "sqlite": "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = %s",
+}
+
+
+def missing(connection: BaseDatabaseWrapper) -> list[str]:
+    """Name each trigger that should be there and is not, or is switched off."""
+    names = []
+    with connection.cursor() as cursor:
+        for table in APPEND_ONLY_TABLES:
+            cursor.execute(_FOUND[connection.vendor], [table])
+            found = {name for (name,) in cursor.fetchall()}
+            for statement in _CREATE[connection.vendor]:
+                words = statement.format(table=table).split()
+                if words[1] == "TRIGGER" and words[2] not in found:
+                    names.append(f"{words[2]} on {table}")
+    return names
+
+
 def _run(connection: BaseDatabaseWrapper, statements: tuple[str, ...]) -> None:
     with connection.cursor() as cursor:
         for table in APPEND_ONLY_TABLES:

@@ -22,7 +22,6 @@ from django.db import (
     DatabaseError,
     IntegrityError,
     InterfaceError,
-    OperationalError,
     connection,
     connections,
     transaction,
@@ -32,6 +31,11 @@ from django.utils import timezone
 
 from wallets.errors import InsideTransaction, LostRace
 from wallets.utils import clock
+from wallets.utils.db_errors import (
+    is_connection_lost,
+    is_lock_timeout,
+    may_be_over_next_time,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -40,10 +44,6 @@ T = TypeVar("T")
 MAX_RUNS = 5
 # A client waits: one lock time-out is answered "come back", not waited for again.
 CLIENT_PATIENCE_SECONDS = 3.0
-# Serialization failure, deadlock, lock not available.
-_PG_RETRY = {"40001", "40P01", "55P03"}
-# Deadlock, lock wait time-out, record changed since last read, gone away, lost connection.
-_MYSQL_RETRY = {1213, 1205, 1020, 2006, 2013}
 
 
 def run_in_transaction(
@@ -57,11 +57,12 @@ def run_in_transaction(
     serialization failure, a lost connection, a lost race, or a unique key that somebody
     else took first. A COMMIT whose reply was lost may have happened: `work` must
     recognise what an earlier run of itself has written. A lock time-out later than
-    `patience` (seconds) is not tried again.
+    `patience` (seconds) is not tried again, nor what took as long as a silent server does.
 
     :raises RuntimeError: when called inside a transaction, where it could not retry.
     """
-    ends = clock.elapsed() + patience
+    began = clock.elapsed()
+    ends = began + patience
     taken = 0  # how often a unique key was somebody else's
     for run in range(1, MAX_RUNS + 1):
         try:
@@ -69,10 +70,14 @@ def run_in_transaction(
                 return work()
         except (DatabaseError, InterfaceError, LostRace) as error:
             taken += isinstance(error, IntegrityError)
-            if run == MAX_RUNS or taken > 1 or not _worth_another_run(error):
+            if run == MAX_RUNS or taken > 1 or not may_be_over_next_time(error):
                 raise
-            if is_lock_timeout(error) and clock.elapsed() >= ends:
+            failed = clock.elapsed()
+            if is_lock_timeout(error) and failed >= ends:
                 raise
+            if failed - began >= _silence() and is_connection_lost(error):
+                raise  # a server that says nothing now says nothing when asked again
+            began = failed
             logger.info("transaction run again after %s", type(error).__name__)
             if connection.connection is not None and not connection.is_usable():
                 connection.close()
@@ -108,9 +113,29 @@ def lock_wait(seconds: int) -> Iterator[None]:
 
 
 def _transaction(one_statement: bool) -> AbstractContextManager[None]:
-    if one_statement and not connection.in_atomic_block:
+    if one_statement and not connection.in_atomic_block and _session_is_ours():
         return nullcontext()
-    return transaction.atomic(durable=True)
+    return _limited_transaction()
+
+
+def _session_is_ours() -> bool:
+    """Whether limits and isolation of the session hold, or each transaction needs its own."""
+    if connection.connection is None:
+        connection.ensure_connection()
+    return not getattr(connection, "pooled", False)
+
+
+@contextmanager
+def _limited_transaction() -> Iterator[None]:
+    with transaction.atomic(durable=True):
+        if getattr(connection, "pooled", False):
+            connection.limit_transaction()  # type: ignore[attr-defined]
+        yield
+
+
+def _silence() -> float:
+    """Seconds that a run takes at least if the server fell silent meanwhile."""
+    return getattr(connection, "silence_seconds", None) or math.inf
 
 
 def execute_prepared(sql: str, params: dict[str, Any]) -> list[tuple[Any, ...]]:
@@ -129,41 +154,6 @@ def execute_prepared(sql: str, params: dict[str, Any]) -> list[tuple[Any, ...]]:
     with database._prepare_cursor(cursor) as prepared:
         prepared.execute(sql, params)
         return prepared.fetchall()
-
-
-def _worth_another_run(error: Exception) -> bool:
-    if connection.in_atomic_block:
-        return False  # a test case's own transaction, broken by the error
-    if isinstance(error, (LostRace, IntegrityError)):
-        return True  # somebody was faster: the next run sees their row
-    cause = error.__cause__
-    if connection.vendor == "postgresql":
-        state = getattr(cause, "sqlstate", None)
-        return state in _PG_RETRY or _connection_lost(error, state)
-    if connection.vendor == "mysql":
-        code = cause.args[0] if cause is not None and cause.args else None
-        return code in _MYSQL_RETRY or isinstance(error, InterfaceError)
-    return "locked" in str(error) or "busy" in str(error)
-
-
-def _connection_lost(error: Exception, sqlstate: str | None) -> bool:
-    """A PostgreSQL session that ended: no state at all, class 08, or an admin's stop."""
-    if not isinstance(error, (OperationalError, InterfaceError)):
-        return False
-    if sqlstate is None:
-        # A server that cannot be reached at all is not worth waiting for here.
-        return connection.connection is not None
-    return sqlstate.startswith(("08", "57P"))
-
-
-def is_lock_timeout(error: Exception) -> bool:
-    """Whether another transaction held, for too long, what this one needed."""
-    cause = error.__cause__
-    if connection.vendor == "postgresql":
-        return getattr(cause, "sqlstate", None) == "55P03"
-    if connection.vendor == "mysql":
-        return cause is not None and cause.args[:1] == (1205,)
-    return "locked" in str(error)
 
 
 def refuse_inside_transaction(what: str) -> None:
@@ -196,7 +186,11 @@ def database_now() -> datetime:
 
 @contextmanager
 def read_snapshot() -> Iterator[None]:
-    """A transaction that sees the database as of one moment and blocks no writer."""
+    """A transaction that sees the database as of one moment and blocks no writer.
+
+    On PostgreSQL its statements may take as long as they need; on MySQL and MariaDB too
+    unless DATABASE_STATEMENT_TIMEOUT says otherwise.
+    """
     mode = getattr(connection, "transaction_mode", None)
     if connection.vendor == "sqlite":
         connection.transaction_mode = "DEFERRED"  # type: ignore[attr-defined]
@@ -205,7 +199,8 @@ def read_snapshot() -> Iterator[None]:
             if connection.vendor in ("postgresql", "mysql"):
                 with connection.cursor() as cursor:
                     cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-            yield
+            with getattr(connection, "unhurried", nullcontext)():
+                yield
     finally:
         if connection.vendor == "sqlite":
             connection.transaction_mode = mode  # type: ignore[attr-defined]

@@ -14,7 +14,10 @@ BAR_WIDTH = 30
 
 
 class Command(DatabaseCommand):
-    help = "Verify every balance against its movements; name the rows that are wrong."
+    help = (
+        "Verify every balance against its movements, and that the database still has its"
+        " triggers, constraints and keys; name what is wrong."
+    )
 
     _bar_open = False
 
@@ -27,7 +30,7 @@ class Command(DatabaseCommand):
         with read_snapshot():
             total = Wallet.objects.count()
             found = 0
-            for finding in reconciliation.verify(self._bar(total)):
+            for finding in reconciliation.audit(self._bar(total)):
                 found += 1
                 self._end_bar()
                 self.stdout.write(f"{finding.check}: {finding.row}: {finding.detail}")

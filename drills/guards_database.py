@@ -1,0 +1,144 @@
+"""Guards between us and the database: limits, silence, types, what a restore lost."""
+
+from __future__ import annotations
+
+from drills.guard import MARIADB, POSTGRESQL, Guard
+
+_POSTGRESQL = "wallets/utils/backends/postgresql/base.py"
+_DRIVER = "wallets/utils/backends/postgresql/driver.py"
+_SAFEGUARDS = "wallets/services/safeguards.py"
+
+DATABASE_GUARDS = (
+    Guard(
+        "limits of each transaction behind a pooler",
+        "wallets/utils/db.py",
+        "            connection.limit_transaction()  # type: ignore[attr-defined]\n",
+        "            pass\n",
+        "test_pooler.py::LimitsTest",
+        POSTGRESQL,
+    ),
+    Guard(
+        "no transaction by one statement behind a pooler",
+        "wallets/utils/db.py",
+        'return not getattr(connection, "pooled", False)',
+        "return True",
+        "test_pooler.py::LimitsTest test_pooler.py::IsolationTest",
+        POSTGRESQL,
+    ),
+    Guard(
+        "a pooler is noticed",
+        _POSTGRESQL,
+        "SELECT pg_backend_pid() <> %(greeted)s, CASE",
+        "SELECT pg_backend_pid() < 0 AND %(greeted)s > 0, CASE",
+        "test_pooler.py::LimitsTest",
+        POSTGRESQL,
+    ),
+    Guard(
+        "nothing prepared behind a pooler",
+        _POSTGRESQL,
+        "            self.connection.prepare_threshold = None\n",
+        "            pass\n",
+        "test_pooler.py::LimitsTest test_pooler.py::WalkTest",
+        POSTGRESQL,
+    ),
+    Guard(
+        "limits of a session whatever its address says",
+        _POSTGRESQL,
+        "    || set_config('lock_timeout', %(lock)s, false)\n",
+        "    || coalesce(%(lock)s, '')\n",
+        "test_pooler.py::LimitsTest",
+        POSTGRESQL,
+    ),
+    Guard(
+        "READ COMMITTED whatever the server's default is",
+        "wallet/databases.py",
+        '        "isolation_level": 2,\n',
+        "",
+        "test_pooler.py::IsolationTest",
+        POSTGRESQL,
+    ),
+    Guard(
+        "an end to waiting for a server that stands still",
+        _DRIVER,
+        "            return super().wait(gen, interval, self.silence_seconds)\n",
+        "            return super().wait(gen, interval, None)\n",
+        "test_silent_database.py::PatienceTest::test_ends_with_a_closed_connection",
+        POSTGRESQL,
+    ),
+    Guard(
+        "what a silent server still says is nobody's answer",
+        _DRIVER,
+        "            self.close()\n",
+        "            pass\n",
+        "test_silent_database.py::PatienceTest::test_ends_with_a_closed_connection",
+        POSTGRESQL,
+    ),
+    Guard(
+        "a dead peer is noticed by the kernel",
+        "wallet/databases.py",
+        '        "tcp_user_timeout": 10_000,\n',
+        "",
+        "test_silent_database.py::SocketTest",
+        POSTGRESQL,
+    ),
+    Guard(
+        "a silent server is not asked five times",
+        "wallets/utils/db.py",
+        "if failed - began >= _silence() and is_connection_lost(error):",
+        "if False:",
+        "test_db.py::SilenceTest",
+        POSTGRESQL,
+    ),
+    Guard(
+        "a client that has vanished holds nothing for long",
+        _POSTGRESQL,
+        'idle = f"{3 * self._statement_seconds * 1000:.0f}"',
+        'idle = "0"',
+        "test_silent_database.py::VanishedClientTest",
+        POSTGRESQL,
+    ),
+    Guard(
+        "every UUID on MariaDB",
+        "wallets/utils/backends/mysql/features.py",
+        "    has_native_uuid_field = False\n",
+        "    pass\n",
+        "test_uuids.py",
+        MARIADB,
+    ),
+    Guard(
+        "a patience of the driver with MariaDB",
+        "wallet/databases.py",
+        '        defaults |= {"read_timeout": patience, "write_timeout": patience}\n',
+        "        pass\n",
+        "test_settings.py::DatabaseFromEnvTest",
+    ),
+    Guard(
+        "missing triggers are named",
+        _SAFEGUARDS,
+        '        yield f"the trigger {name} is missing"\n',
+        "        pass\n",
+        "test_safeguards.py::LostTest",
+    ),
+    Guard(
+        "missing constraints are named",
+        _SAFEGUARDS,
+        "        if there is not None and there[flag]:\n",
+        "        if True:\n",
+        "test_safeguards.py::LostTest",
+    ),
+    Guard(
+        "missing foreign keys are named",
+        _SAFEGUARDS,
+        '            yield f"foreign key of {field.column}"\n',
+        "            pass\n",
+        "test_safeguards.py::LostTest",
+    ),
+    Guard(
+        "columns of MariaDB's own type are named",
+        _SAFEGUARDS,
+        "    for column in uuid_columns.native(connection, models):\n",
+        "    for column in ():\n",
+        "test_safeguards.py::NativeUUIDTest",
+        MARIADB,
+    ),
+)

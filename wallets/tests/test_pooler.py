@@ -1,0 +1,218 @@
+"""Behind PgBouncer in transaction mode: each transaction may have another session.
+
+A real PgBouncer, with no setting of its own that would help us.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from io import StringIO
+from typing import Any
+
+from django.core.management import call_command
+from django.db import OperationalError, connection, transaction
+
+from wallets import checks
+from wallets.models.transaction import Transaction
+from wallets.models.wallet import Wallet
+from wallets.services import resolver
+from wallets.services.deposit import DepositRequest, deposit_bulk
+from wallets.services.wallet import WalletService
+from wallets.services.withdrawal import WithdrawalService
+from wallets.tests.api import Api
+from wallets.tests.base import CommittingTestCase, close_connections
+from wallets.tests.fakes import Does
+from wallets.tests.marks import slow
+from wallets.tests.pgbouncer import at_port, behind_pgbouncer, pgbouncer
+from wallets.utils.db import read_snapshot, run_in_transaction
+
+LIMITS = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
+
+
+def shown(name: str) -> str:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_setting(%s)", [name])
+        return str(cursor.fetchone()[0])
+
+
+class PoolerTestCase(CommittingTestCase):
+    """Everything goes through a PgBouncer that has two sessions of the server."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.admin = connection.copy()
+        self.addCleanup(self.admin.close)
+        stack = ExitStack()
+        self.addCleanup(stack.close)
+        self.pooler = stack.enter_context(pgbouncer(pool_size=2))
+        stack.enter_context(at_port(self.pooler.port, lock_timeout=1))
+
+    def administrate(self, sql: str) -> None:
+        with self.admin.cursor() as cursor:
+            cursor.execute(sql)
+
+    @contextmanager
+    def holding(self, wallet: Wallet) -> Iterator[None]:
+        """Somebody else holds the wallet, on a connection of his own."""
+        with self.admin.cursor() as cursor:
+            cursor.execute("BEGIN")
+            cursor.execute(
+                "SELECT id FROM wallets_wallet WHERE id = %s FOR UPDATE", [wallet.pk]
+            )
+            try:
+                yield
+            finally:
+                cursor.execute("ROLLBACK")
+
+
+@behind_pgbouncer
+class LimitsTest(PoolerTestCase):
+    def test_hold_in_each_transaction_and_are_not_left_to_others(self) -> None:
+        seen = run_in_transaction(lambda: [shown(name) for name in LIMITS])
+        self.assertEqual(seen, ["1s", "10s", "30s"])
+        self.assertEqual([shown(name) for name in LIMITS], ["0", "0", "0"])
+
+    def test_of_statements_are_lifted_for_who_reads_everything(self) -> None:
+        with read_snapshot():
+            self.assertEqual([shown(name) for name in LIMITS[1:]], ["0", "0"])
+            self.assertEqual(shown("transaction_isolation"), "repeatable read")
+
+    def test_are_there_without_a_pooler_whatever_the_address_says(self) -> None:
+        port = self.admin.settings_dict["PORT"] or 5432
+        with at_port(int(port), options="-c lock_timeout=1h -c work_mem=5MB"):
+            self.assertFalse(connection_is_pooled())
+            self.assertEqual([shown(name) for name in LIMITS], ["1s", "10s", "30s"])
+            self.assertEqual(shown("work_mem"), "5MB")
+
+    def test_are_noticed_to_need_statements(self) -> None:
+        self.assertTrue(connection_is_pooled())
+        # Nor does a session of the server know what another one has prepared.
+        self.assertIsNone(connection.connection.prepare_threshold)
+        with at_port(int(self.admin.settings_dict["PORT"] or 5432)):
+            self.assertFalse(connection_is_pooled())
+            self.assertEqual(connection.connection.prepare_threshold, 1)
+
+    @slow
+    def test_end_a_deposit_to_a_held_wallet(self) -> None:
+        ask = DepositRequest(self.alice.uuid, 1, uuid.uuid4())
+        for name, work in (
+            ("one", lambda: WalletService.deposit(self.alice.uuid, 1)),
+            ("many", lambda: deposit_bulk([ask])),
+        ):
+            with (
+                self.subTest(name),
+                self.holding(self.alice),
+                self.assertRaisesMessage(OperationalError, "lock timeout"),
+            ):
+                work()
+        WalletService.deposit(self.alice.uuid, 1)
+        self.assert_money(self.alice, balance=1)
+
+
+def connection_is_pooled() -> Any:
+    connection.ensure_connection()
+    return connection.pooled
+
+
+@behind_pgbouncer
+class HeldWalletTest(Api, PoolerTestCase):
+    @slow
+    def test_is_answered_in_its_bound(self) -> None:
+        began = time.monotonic()
+        with self.holding(self.alice):
+            response = self.post(self.path("deposit"), {"amount": 1}, key=uuid.uuid4())
+        self.assert_problem(response, 409, "request_in_progress")
+        # Without a limit it would still wait, and this test with it.
+        self.assertLess(time.monotonic() - began, 60)
+
+
+@behind_pgbouncer
+class IsolationTest(PoolerTestCase):
+    """The server gives REPEATABLE READ to who does not say what he needs."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        name = connection.ops.quote_name(connection.settings_dict["NAME"])
+        setting = "default_transaction_isolation"
+        self.addCleanup(self.administrate, f"ALTER DATABASE {name} RESET {setting}")
+        self.administrate(f"ALTER DATABASE {name} SET {setting} = 'repeatable read'")
+
+    def test_is_read_committed_in_each_transaction(self) -> None:
+        self.assertEqual(shown("transaction_isolation"), "repeatable read")
+        seen = run_in_transaction(lambda: shown("transaction_isolation"))
+        self.assertEqual(seen, "read committed")
+        with transaction.atomic():
+            self.assertEqual(shown("transaction_isolation"), "read committed")
+        self.assertEqual(checks.sessions_are_safe(databases=["default"]), [])
+
+    def test_is_read_committed_outside_of_them_too_without_a_pooler(self) -> None:
+        with at_port(int(self.admin.settings_dict["PORT"] or 5432)):
+            self.assertEqual(shown("transaction_isolation"), "read committed")
+            self.assertEqual(checks.sessions_are_safe(databases=["default"]), [])
+
+    def test_lets_deposits_to_one_wallet_wait_for_each_other(self) -> None:
+        """With REPEATABLE READ whoever has waited fails, and runs again, and fails."""
+        failures = in_threads(8, lambda: deposit_often(self.alice, 5))
+        self.assertEqual(failures, [])
+        self.assert_money(self.alice, balance=40)
+
+
+def deposit_often(wallet: Wallet, times: int) -> None:
+    for _ in range(times):
+        WalletService.deposit(wallet.uuid, 1)
+
+
+def in_threads(count: int, work: Any) -> list[BaseException]:
+    """Do it in so many threads at once; return what they raised."""
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001 (whatever it is, it is told)
+            failures.append(error)
+        finally:
+            close_connections()
+
+    threads = [threading.Thread(target=run) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(100)
+    return failures
+
+
+@behind_pgbouncer
+class WalkTest(PoolerTestCase):
+    """The whole service behind a pooler whose sessions change under it."""
+
+    def test_pays_what_was_scheduled_and_finds_out_what_was_lost(self) -> None:
+        self.deposit(100)
+        for does in (Does.PAY, Does.PAY_SILENTLY):
+            withdrawal = self.due_withdrawal(30)
+            self.bank.script.append(does)
+            WithdrawalService.execute(withdrawal.pk, bank=self.bank, now=self.now)
+        for seconds in (100, 300, 600):
+            resolver.resolve_due(bank=self.bank, limit=10, now=self.after(seconds))
+        statuses = Transaction.objects.filter(scheduled_for__isnull=False)
+        self.assertEqual(
+            {row.status for row in statuses}, {Transaction.Status.COMPLETED}
+        )
+        self.assert_money(self.alice, balance=40)
+        said = StringIO()
+        call_command("verify_ledger", stdout=said)
+        self.assertIn("The books are right", said.getvalue())
+
+    def test_serves_more_clients_than_the_server_has_sessions(self) -> None:
+        """Each makes statements that a session of its own would have prepared."""
+
+        def work() -> None:
+            deposit_often(self.alice, 5)
+            WithdrawalService.schedule(self.alice.uuid, 1, self.after(600))
+
+        self.assertEqual(in_threads(12, work), [])
+        self.assert_money(self.alice, balance=60)

@@ -1,0 +1,295 @@
+"""What a restore may leave out is named: each trigger, constraint, key, by its name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import StringIO
+from pathlib import Path
+from typing import Any
+from unittest import skipUnless
+
+from django.apps import apps
+from django.core.management import CommandError, call_command
+from django.db import connection, transaction
+from django.db.migrations.recorder import MigrationRecorder
+from django.db.models import Model, UniqueConstraint
+
+from wallets import checks
+from wallets.models.wallet import Wallet
+from wallets.services import safeguards
+from wallets.services.wallet import WalletService
+from wallets.tests.base import CommittingTestCase
+from wallets.tests.raw import execute
+from wallets.utils import append_only, uuid_columns
+
+VENDOR = connection.vendor
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def lost() -> list[str]:
+    return list(safeguards.lost(connection))
+
+
+def models() -> list[type[Model]]:
+    return list(apps.get_app_config("wallets").get_models())
+
+
+@contextmanager
+def without(table: str, drop: str, add: str, gone: str = "") -> Iterator[None]:
+    """Something is missing, until the end. On SQLite the text `gone` of the table is."""
+    if VENDOR == "mysql":  # no DDL is ever rolled back
+        execute(drop)
+        try:
+            yield
+        finally:
+            execute(add)
+        return
+    with transaction.atomic():
+        if VENDOR == "sqlite" and gone:
+            rewrite(table, gone)
+        else:
+            execute(drop)
+        yield
+        transaction.set_rollback(True)
+    connection.close()
+
+
+def rewrite(table: str, gone: str) -> None:
+    """Make SQLite's table anew, without a part that no statement can take away."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT sql FROM sqlite_master WHERE name = %s", [table])
+        (sql,) = cursor.fetchone()
+        assert gone in sql, (gone, sql)
+        cursor.execute(f"DROP TABLE {table}")
+        cursor.execute(sql.replace(gone, "", 1))
+
+
+def clause(table: str, begin: str) -> str:
+    """A constraint's text in SQLite's CREATE TABLE, with the comma before it."""
+    if VENDOR != "sqlite":
+        return ""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT sql FROM sqlite_master WHERE name = %s", [table])
+        (sql,) = cursor.fetchone()
+    start = sql.find(begin)
+    if start < 0:
+        return ""
+    depth = 0
+    for end in range(start, len(sql)):
+        depth += (sql[end] == "(") - (sql[end] == ")")
+        if depth < 0 or (depth == 0 and sql[end] == ","):
+            break
+    return sql[sql.rfind(",", 0, start) : end]
+
+
+class LostTest(CommittingTestCase):
+    def assert_named(self, *parts: str) -> None:
+        found = [text for text in lost() if all(part in text for part in parts)]
+        self.assertTrue(found, f"{parts} is not named")
+
+    def test_is_nothing_as_we_migrate(self):
+        self.assertEqual(lost(), [])
+        self.assertEqual(checks.schema_is_whole(databases=["default"]), [])
+
+    def test_names_each_trigger(self):
+        triggers = {
+            name: (table, statement.format(table=table))
+            for table in append_only.APPEND_ONLY_TABLES
+            for statement in append_only._CREATE[VENDOR]
+            for name in re.findall(
+                r"CREATE TRIGGER (\S+)", statement.format(table=table)
+            )
+        }
+        self.assertGreaterEqual(len(triggers), 4)
+        for name, (table, create) in triggers.items():
+            on = f" ON {table}" if VENDOR == "postgresql" else ""
+            with (
+                self.subTest(name),
+                without(table, f"DROP TRIGGER {name}{on}", create),
+            ):
+                self.assert_named("trigger", name)
+                self.assertEqual(len(lost()), 1)
+
+    @skipUnless(VENDOR == "postgresql", "only PostgreSQL can switch one off")
+    def test_names_a_trigger_that_is_switched_off(self):
+        table = "wallets_movement"
+        with without(table, f"ALTER TABLE {table} DISABLE TRIGGER USER", ""):
+            self.assertEqual(len(lost()), 2)
+
+    def test_names_each_constraint(self):
+        quote = connection.ops.quote_name
+        for model in models():
+            table = model._meta.db_table
+            for constraint in model._meta.constraints:
+                with connection.schema_editor(collect_sql=True, atomic=False) as editor:
+                    add = str(constraint.create_sql(model, editor))
+                drop = f"ALTER TABLE {table} DROP CONSTRAINT {quote(constraint.name)}"
+                if VENDOR == "postgresql":
+                    drop += " CASCADE"  # a key that refers to it goes, too
+                gone = clause(table, f'CONSTRAINT "{constraint.name}"')
+                if VENDOR == "mysql" and isinstance(constraint, UniqueConstraint):
+                    # A foreign key may need its index: another one serves meanwhile.
+                    extra = f"x_{constraint.name}"[:60]
+                    drop = self.put_another_index(constraint, model, extra)
+                    add = f"{add}; ALTER TABLE {table} DROP INDEX {extra}"
+                elif VENDOR == "sqlite" and not gone:
+                    drop = f"DROP INDEX {quote(constraint.name)}"
+                with (
+                    self.subTest(constraint.name),
+                    without_all(table, drop, add, gone),
+                ):
+                    self.assert_named(constraint.name, table)
+
+    def put_another_index(self, constraint: Any, model: type[Model], extra: str) -> str:
+        table = model._meta.db_table
+        columns = ", ".join(
+            connection.ops.quote_name(model._meta.get_field(name).column)
+            for name in constraint.fields
+        )
+        return (
+            f"ALTER TABLE {table} ADD INDEX {extra} ({columns});"
+            f"ALTER TABLE {table} DROP INDEX {constraint.name}"
+        )
+
+    def test_names_each_foreign_key_of_a_field(self):
+        for model in models():
+            table = model._meta.db_table
+            with connection.cursor() as cursor:
+                found = connection.introspection.get_constraints(cursor, table)
+            ours = [
+                [field.column]
+                for field in model._meta.concrete_fields
+                if getattr(field, "db_constraint", False)
+            ]
+            for name, one in found.items():
+                if not one["foreign_key"] or one["columns"] not in ours:
+                    continue
+                (column,), (other, key) = one["columns"], one["foreign_key"]
+                if VENDOR == "mysql":
+                    drop = f"ALTER TABLE {table} DROP FOREIGN KEY {name}"
+                else:
+                    drop = f"ALTER TABLE {table} DROP CONSTRAINT {name}"
+                add = (
+                    f"ALTER TABLE {table} ADD CONSTRAINT {name} FOREIGN KEY ({column})"
+                    f" REFERENCES {other} ({key})"
+                )
+                gone = clause(table, f'"{column}" ').partition(" REFERENCES")
+                with (
+                    self.subTest(table=table, column=column),
+                    without(table, drop, add, f" REFERENCES{gone[2]}"),
+                ):
+                    self.assert_named(f"foreign key of {column}", table)
+
+    def test_names_unique_values_of_a_field(self):
+        table = Wallet._meta.db_table
+        with connection.cursor() as cursor:
+            found = connection.introspection.get_constraints(cursor, table)
+        (name,) = (
+            name
+            for name, one in found.items()
+            if one["unique"] and one["columns"] == ["uuid"]
+        )
+        drop = f"ALTER TABLE {table} DROP CONSTRAINT {name}"
+        if VENDOR == "mysql":
+            drop = f"ALTER TABLE {table} DROP INDEX {name}"
+        add = f"ALTER TABLE {table} ADD CONSTRAINT {name} UNIQUE (uuid)"
+        with without(table, drop, add, " UNIQUE"):
+            self.assert_named("unique constraint of uuid", table)
+
+    def test_is_told_by_the_check_and_by_the_command(self):
+        append_only.remove(connection)
+        try:
+            first, *_ = checks.schema_is_whole(databases=["default"])
+            self.assertEqual(first.id, "wallets.E006")
+            self.assertIn("wallets_movement", first.msg)
+            said = StringIO()
+            with self.assertRaises(CommandError):
+                call_command("verify_ledger", stdout=said)
+            self.assertIn("schema: the database: the trigger", said.getvalue())
+        finally:
+            append_only.install(connection)
+
+    def test_is_not_told_while_a_migration_waits_that_may_bring_it(self):
+        recorder = MigrationRecorder(connection)
+        (newest,) = safeguards.MigrationExecutor(connection).loader.graph.leaf_nodes(
+            "wallets"
+        )
+        append_only.remove(connection)
+        recorder.record_unapplied(*newest)
+        try:
+            self.assertEqual(checks.schema_is_whole(databases=["default"]), [])
+        finally:
+            recorder.record_applied(*newest)
+            append_only.install(connection)
+
+
+@contextmanager
+def without_all(table: str, drop: str, add: str, gone: str) -> Iterator[None]:
+    """As `without`, with several statements in one text."""
+    first, *more = drop.split(";")
+    if not more:
+        with without(table, drop, add.partition(";")[0], gone):
+            yield
+        return
+    for statement in (first, *more):
+        execute(statement)
+    try:
+        yield
+    finally:
+        for statement in add.split(";"):
+            execute(statement)
+
+
+@skipUnless(VENDOR == "mysql", "MariaDB's own type")
+class NativeUUIDTest(CommittingTestCase):
+    """Tables that another release, or Django's own backend, has made on MariaDB 10.7+."""
+
+    columns = (
+        ("wallets_wallet", "uuid"),
+        ("wallets_transaction", "idempotency_key"),
+        ("wallets_attempt", "reference"),
+        ("wallets_attempt", "claim_token"),
+    )
+
+    def setUp(self) -> None:
+        super().setUp()
+        if not connection.mysql_is_mariadb or connection.mysql_version < (10, 7):
+            self.skipTest("this server has no such type")
+        self.key = self.deposit(5).idempotency_key
+        for table, column in self.columns:
+            execute(f"ALTER TABLE {table} MODIFY {column} uuid NOT NULL")
+        self.addCleanup(self.back_to_text)
+
+    def back_to_text(self) -> None:
+        with connection.schema_editor(atomic=False) as editor:
+            uuid_columns.as_text(editor, uuid_columns.native(connection, models()))
+
+    def test_is_named_by_the_check(self) -> None:
+        found = [one.msg for one in checks.schema_is_whole(databases=["default"])]
+        self.assertEqual(len(found), len(self.columns))
+        for table, column in self.columns:
+            self.assertTrue(any(f"{column} of {table}" in msg for msg in found), found)
+        self.back_to_text()
+
+    def test_is_made_text_by_the_migration(self) -> None:
+        self.back_to_text()
+        self.assert_right()
+
+    def test_is_made_text_by_the_recipe(self) -> None:
+        text = (ROOT / "docs" / "production.md").read_text()
+        recipe = re.findall(r"^    ((?:ALTER TABLE|UPDATE) wallets_.*);$", text, re.M)
+        self.assertEqual(len(recipe), 3 * len(self.columns))
+        for statement in recipe:
+            execute(statement)
+        self.assert_right()
+
+    def assert_right(self) -> None:
+        self.assertEqual(checks.schema_is_whole(databases=["default"]), [])
+        self.assert_money(self.alice, balance=5)
+        self.assertEqual(Wallet.objects.get(uuid=self.alice.uuid), self.alice)
+        self.assertEqual(self.alice.transactions.get().idempotency_key, self.key)
+        again = WalletService.deposit(self.alice.uuid, 5, idempotency_key=self.key)
+        self.assertTrue(again.replayed)
+        WalletService.create()

@@ -1,0 +1,57 @@
+"""The columns that hold UUIDs on MySQL and MariaDB: text of 32 hexadecimal digits.
+
+MariaDB's own type for them is not used: see `backends.mysql.features`. Tables that were
+made with it, by Django's own backend, are changed by a migration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from django.db.models import Model, UUIDField
+
+
+class Column(NamedTuple):
+    """A column by its names in the database."""
+
+    table: str
+    name: str
+    nullable: bool
+
+
+def native(connection: Any, models: Iterable[type[Model]]) -> list[Column]:
+    """Columns of these models that have MariaDB's own type; none on other engines."""
+    if connection.vendor != "mysql":
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT table_name, column_name, is_nullable FROM information_schema.columns"
+            " WHERE table_schema = DATABASE() AND data_type = 'uuid'"
+        )
+        found = {
+            (table, name): nullable == "YES"
+            for table, name, nullable in cursor.fetchall()
+        }
+    return [
+        Column(table, str(field.column), found[table, str(field.column)])
+        for model in models
+        for field in model._meta.concrete_fields
+        if isinstance(field, UUIDField)
+        and ((table := model._meta.db_table), str(field.column)) in found
+    ]
+
+
+def as_text(schema_editor: Any, columns: Iterable[Column]) -> None:
+    """Change the columns to text, and keep what they say. DDL: call it from a migration."""
+    quote = schema_editor.quote_name
+    for column in columns:
+        table, name = quote(column.table), quote(column.name)
+        null = "NULL" if column.nullable else "NOT NULL"
+        # Its text has hyphens, which ours has not.
+        for sql in (
+            f"ALTER TABLE {table} MODIFY {name} char(36) {null}",
+            f"UPDATE {table} SET {name} = REPLACE({name}, '-', '')",  # noqa: S608
+            f"ALTER TABLE {table} MODIFY {name} char(32) {null}",
+        ):
+            schema_editor.execute(sql)
