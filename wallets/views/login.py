@@ -31,8 +31,7 @@ class BoundedLogin(AuthenticationForm):
         with login_limit.turn() as ours:
             if not ours:
                 raise ValidationError(
-                    "Too many logins at this moment. Try again in a few seconds.",
-                    code="busy",
+                    "Too many logins at this moment. Try again in a few seconds."
                 )
             try:
                 cleaned = super().clean()
@@ -53,8 +52,7 @@ class BoundedLogin(AuthenticationForm):
         return ValidationError(
             "Please enter a correct username and password. After "
             f"{settings.AXES_FAILURE_LIMIT} wrong ones a name waits for {minutes:g} "
-            "minutes.",
-            code="invalid_login",
+            "minutes."
         )
 
     def _record(self, succeeded: bool) -> None:
