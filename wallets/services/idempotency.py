@@ -10,9 +10,12 @@ import uuid
 from collections.abc import Sequence
 from datetime import datetime
 
+from django.db import connection
+
 from wallets.errors import IdempotencyKeyReused, InvalidIdempotencyKey
 from wallets.models.ledger import Movement
 from wallets.models.transaction import Transaction
+from wallets.utils.db import lock_rows
 
 
 def parse_key(key: uuid.UUID | str | None) -> uuid.UUID:
@@ -32,9 +35,19 @@ def parse_key(key: uuid.UUID | str | None) -> uuid.UUID:
         ) from None
 
 
-def find_made(keys: Sequence[uuid.UUID]) -> dict[uuid.UUID, Transaction]:
+def find_made(
+    keys: Sequence[uuid.UUID], *, wait: bool = True
+) -> dict[uuid.UUID, Transaction]:
     """Return what these keys have made, each with its wallet; deposits know the balance
-    after them."""
+    after them.
+
+    What is not committed is not seen; who then takes the same key waits for it. Unless it
+    may `wait`, MySQL and MariaDB say so here: a lock time-out, at once.
+    """
+    if connection.vendor == "mysql" and not wait:
+        known = Transaction.objects.filter(idempotency_key__in=keys).order_by()
+        if not lock_rows(known.values_list("pk"), wait=False):
+            return {}
     rows = Transaction.objects.select_related("wallet")
     made = {row.idempotency_key: row for row in rows.filter(idempotency_key__in=keys)}
     deposits = {

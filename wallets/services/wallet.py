@@ -5,13 +5,12 @@ from __future__ import annotations
 import uuid
 from datetime import datetime
 
-from django.utils import timezone
-
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
 from wallets.services import idempotency
 from wallets.services.checks import checked_amount, checked_uuid
 from wallets.services.deposit import DepositRequest, deposit_many
+from wallets.utils.db import database_now
 
 
 class WalletService:
@@ -20,7 +19,7 @@ class WalletService:
     @staticmethod
     def create(*, now: datetime | None = None) -> Wallet:
         """Open an empty wallet. One INSERT, a transaction of its own."""
-        return Wallet.objects.create(created_at=now or timezone.now())
+        return Wallet.objects.create(created_at=now or database_now())
 
     @staticmethod
     def deposit(

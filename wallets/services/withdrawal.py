@@ -7,14 +7,19 @@ from datetime import datetime
 
 from django.conf import settings
 from django.db import transaction as db_transaction
-from django.utils import timezone
 
 from wallets.errors import InvalidInput, NotCancelable, UnknownIsNotFailed
 from wallets.models.attempt import Attempt
 from wallets.models.states import Event, State
 from wallets.models.transaction import Transaction
-from wallets.models.wallet import Wallet
-from wallets.services import dispatch, idempotency, outcome, payout, transition
+from wallets.services import (
+    dispatch,
+    idempotency,
+    ledger,
+    outcome,
+    payout,
+    transition,
+)
 from wallets.services.checks import checked_amount, checked_schedule, checked_uuid
 from wallets.services.outcome import Conclusion
 from wallets.services.recording import record_until
@@ -47,7 +52,7 @@ class WithdrawalService:
     ) -> Transaction:
         """Plan a withdrawal of `amount` (minor units) for a future instant.
 
-        Opens its own transaction; locks nothing. The balance is not looked at: it is
+        Opens its own transaction; locks what a new row of the wallet's must. The balance is not looked at: it is
         judged when the time has come. A repeated key gives the first answer again, also
         when the time has passed since.
 
@@ -62,9 +67,7 @@ class WithdrawalService:
         target = checked_uuid(wallet_uuid)
 
         def work() -> Transaction:
-            return _schedule(
-                target, amount, scheduled_for, key, actor, now or timezone.now()
-            )
+            return _schedule(target, amount, scheduled_for, key, actor, now)
 
         return run_in_transaction(work, patience=CLIENT_PATIENCE_SECONDS)
 
@@ -88,7 +91,7 @@ class WithdrawalService:
                 raise NotCancelable(withdrawal.state.value, Event.CANCEL.value)
             # After this point the cancellation must succeed.
             move = Move(withdrawal, Event.CANCEL)
-            transition.apply([move], actor=actor, now=now or timezone.now())
+            transition.apply([move], actor=actor, now=now or database_now())
             return withdrawal
 
         return run_in_transaction(work, patience=CLIENT_PATIENCE_SECONDS)
@@ -209,7 +212,7 @@ def _schedule(
     scheduled_for: datetime,
     key: uuid.UUID,
     actor: str,
-    now: datetime,
+    now: datetime | None,
 ) -> Transaction:
     made = idempotency.find_replay(
         key,
@@ -220,8 +223,9 @@ def _schedule(
     )
     if made is not None:
         return made
+    now = now or database_now()
     when = checked_schedule(scheduled_for, now=now)
-    wallet = Wallet.objects.get(uuid=wallet_uuid)
+    wallet = ledger.wallet_for_new_row(wallet_uuid)
 
     # After this point the withdrawal must be planned.
     withdrawal = Transaction.objects.create(

@@ -92,21 +92,6 @@ def run_unless_locked(
         return None
 
 
-@contextmanager
-def lock_wait(seconds: int) -> Iterator[None]:
-    """Have this session wait so long for a lock. MySQL and MariaDB only; not in a transaction."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT @@SESSION.innodb_lock_wait_timeout")
-        (usual,) = cursor.fetchone()
-        cursor.execute("SET SESSION innodb_lock_wait_timeout = %s", [seconds])
-    try:
-        yield
-    finally:
-        if connection.connection is not None:  # or the next one begins as usual
-            with connection.cursor() as cursor:
-                cursor.execute("SET SESSION innodb_lock_wait_timeout = %s", [usual])
-
-
 def _transaction(one_statement: bool) -> AbstractContextManager[None]:
     if one_statement and not connection.in_atomic_block:
         return nullcontext()
@@ -162,7 +147,8 @@ def is_lock_timeout(error: Exception) -> bool:
     if connection.vendor == "postgresql":
         return getattr(cause, "sqlstate", None) == "55P03"
     if connection.vendor == "mysql":
-        return cause is not None and cause.args[:1] == (1205,)
+        # The second is MySQL's word for a lock that is not waited for.
+        return cause is not None and cause.args[:1] in ((1205,), (3572,))
     return "locked" in str(error)
 
 
@@ -232,15 +218,18 @@ def read_by_index() -> Iterator[None]:
         cursor.execute(sql, ["on", "on"])
 
 
-def lock_rows(rows: QuerySet[Any], *, skip_locked: bool = False) -> Sequence[Any]:
+def lock_rows(
+    rows: QuerySet[Any], *, skip_locked: bool = False, wait: bool = True
+) -> Sequence[Any]:
     """Lock the rows in the query's order and return them. Call inside a transaction.
 
-    On SQLite the transaction itself is the lock (it began IMMEDIATE).
+    Unless it may `wait`, a row that somebody else holds is a lock time-out at once. On SQLite the transaction itself is the lock (it began IMMEDIATE).
     """
     can = connection.features
     if can.has_select_for_update:
         rows = rows.select_for_update(
             skip_locked=skip_locked and can.has_select_for_update_skip_locked,
+            nowait=not wait and can.has_select_for_update_nowait,
             # The key is never changed, so a new row that refers to it need not wait.
             no_key=can.has_select_for_no_key_update,
         )
