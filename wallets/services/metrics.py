@@ -21,7 +21,7 @@ from wallets.models.states import State
 from wallets.models.tally import Tally
 from wallets.models.transaction import Transaction
 from wallets.models.transition import Transition
-from wallets.services import alarm, readiness, review
+from wallets.services import alarm, host_clock, readiness, review
 from wallets.utils.db import database_now
 
 # A row is written within seconds of its time; one this old has none before it that is
@@ -61,6 +61,7 @@ class Figures:
     retries_due: int
     sweep_ages: dict[str, float | None]
     alarms: dict[str, int]
+    clock_offset_seconds: float = 0.0
 
 
 def figures() -> Figures:
@@ -93,6 +94,7 @@ def figures() -> Figures:
             for sweep in readiness.sweeps(now)
         },
         alarms=dict(open_alarms.annotate(count=Count("pk"))),
+        clock_offset_seconds=host_clock.offset(),
     )
 
 

@@ -1,7 +1,8 @@
 """Whether this process can work: asks the database, the broker and the sweeps' traces.
 
 Changes nothing. Without the database nothing works; without the broker or the sweeps the
-API still answers and payments are late, which is no reason to take it out of service.
+API still answers and payments are late, which is no reason to take it out of service. Nor
+is a host's clock that is wrong: nothing is decided by it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from django.db import DatabaseError, InterfaceError, connection
 from django.db.migrations.executor import MigrationExecutor
 
 from wallets.models.heartbeat import Heartbeat
+from wallets.services import host_clock
 from wallets.utils import broker, uptime
 from wallets.utils.db import database_now
 
@@ -66,9 +68,11 @@ def look() -> Readiness:
         found.checks["database"] = OK
         found.checks["migrations"] = _migrations()
         found.checks["sweeps"] = _sweeps(found.sweeps)
+        found.checks["clock"] = host_clock.describe(host_clock.offset()) or OK
     except (DatabaseError, InterfaceError) as error:
         found.checks["database"] = f"not answering ({type(error).__name__})"
-        found.checks["migrations"] = found.checks["sweeps"] = "unknown"
+        for name in ("migrations", "sweeps", "clock"):
+            found.checks[name] = "unknown"
     found.checks["broker"] = OK if broker.answers() else "not answering"
     return found
 

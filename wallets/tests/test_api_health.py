@@ -38,7 +38,10 @@ class ReadyTest(Api, WalletTestCase):
         self.assertEqual(answer["status"], "ok")
         self.assertEqual(
             answer["checks"],
-            {name: "ok" for name in ("database", "migrations", "sweeps", "broker")},
+            {
+                name: "ok"
+                for name in ("database", "migrations", "sweeps", "clock", "broker")
+            },
         )
         self.assertEqual(set(answer["sweep_age_seconds"]), set(SWEEPS))
 

@@ -99,6 +99,11 @@ class _Families(Collector):
             ("due", "Scheduled withdrawals whose time has come.", "due"),
             ("oldest_due_seconds", "How late the latest is.", "oldest_due_seconds"),
             ("retries_due", "Failed withdrawals due again.", "retries_due"),
+            (
+                "clock_offset_seconds",
+                "How far this host's clock is ahead of the database's.",
+                "clock_offset_seconds",
+            ),
         ):
             yield GaugeMetricFamily(f"wallet_{name}", text, value=getattr(found, value))
         ages = GaugeMetricFamily(
