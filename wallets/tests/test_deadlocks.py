@@ -126,7 +126,6 @@ def is_deadlock(error: Exception) -> bool:
     return code in ("40P01", (1213,))
 
 
-@skipUnlessDBFeature("has_select_for_update_nowait")
 class OneOrderTest(CommittingTestCase):
     """Wallets by id, then keys as their index sorts them: …"""
 
@@ -166,6 +165,7 @@ class OneOrderTest(CommittingTestCase):
         time.sleep(0.5)
         return not future.done()
 
+    @skipUnlessDBFeature("has_select_for_update_nowait")
     def test_who_waits_for_a_key_has_taken_none_behind_it(self) -> None:
         first, second, third = self.keys
         carol = WalletService.create()
@@ -181,6 +181,7 @@ class OneOrderTest(CommittingTestCase):
         self.assertEqual(kinds, [True, True, False])
         self.assert_money(self.alice, balance=1)
 
+    @skipUnlessDBFeature("has_select_for_update_nowait")
     def test_a_key_that_is_taken_undoes_nothing(self) -> None:
         """Who waits for the keys before it need not begin anew, nor be in the way."""
         with mock.patch.object(db, "_worth_another_run") as run_again:

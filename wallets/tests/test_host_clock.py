@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+import json
+import urllib.request
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
 from unittest import mock, skipIf
 
 import time_machine
-from django.conf import settings
 from django.db import connection
 from django.test import SimpleTestCase
 
+from drills import clock_shim, services
 from wallets.errors import InvalidSchedule
 from wallets.models.alarm import Alarm
 from wallets.models.attempt import Attempt
@@ -31,8 +32,9 @@ from wallets.services.wallet import WalletService
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests import marks
 from wallets.tests.api import Api, database_out_of_reach
-from wallets.tests.base import CommittingTestCase, WalletTestCase, database_environment
+from wallets.tests.base import CommittingTestCase, WalletTestCase
 from wallets.tests.clocks import StandingClock
+from wallets.tests.workers import WorkerTestCase
 from wallets.utils.db import database_now
 
 YEAR = timedelta(days=365)
@@ -229,54 +231,72 @@ class DatedAheadTest(WalletTestCase):
 
 
 @skipIf(SQLITE, ONE_CLOCK)
+@skipIf(clock_shim.missing(), clock_shim.missing())
 @marks.slow
-class RealProcessTest(CommittingTestCase):
-    """A process of its own, under a wall clock that is a year ahead…"""
+class RealProcessTest(WorkerTestCase):
+    """API, worker and Beat, each on a host with another clock than the database's…"""
 
-    START = (
-        "import sys, datetime, time_machine;"
-        "time_machine.travel(datetime.datetime.now().astimezone()"
-        " + datetime.timedelta(days=365)).start();"
-    )
+    def environment_of(self, name: str, ahead: float) -> dict[str, str]:
+        clock = clock_shim.SteppedClock(self.folder, name)
+        clock.step_to(ahead)
+        return self.environment(ALLOWED_HOSTS="127.0.0.1", **clock.variables)
 
-    def run_program(self, program: str, *, seconds: float = 60) -> str:
-        done = subprocess.run(
-            [sys.executable, "-c", self.START + program],
-            env=os.environ
-            | {"DJANGO_SETTINGS_MODULE": "wallet.settings"}
-            | database_environment(),
-            cwd=settings.BASE_DIR,
-            capture_output=True,
-            text=True,
-            timeout=seconds,
+    def ask(self, method: str, path: str, body: object = None) -> dict[str, Any]:
+        request = urllib.request.Request(
+            self.api.url + path,
+            json.dumps(body).encode() if body else None,
+            {"Content-Type": "application/json", "Idempotency-Key": str(uuid.uuid4())},
+            method=method,
         )
-        self.assertEqual(done.returncode, 0, done.stderr)
-        return done.stdout + done.stderr
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            read: dict[str, Any] = json.load(answer)
+        return read
+
+    def start_api(self) -> None:
+        self.api = services.Api(
+            self.environment_of("api", YEAR.total_seconds()), self.folder
+        )
+        self.started(self.api)
+
+    def assert_now(self, *moments: datetime | None) -> None:
+        for moment in moments:
+            assert moment is not None
+            self.assertLess(abs(moment - database_now()), timedelta(minutes=5))
 
     def test_of_the_api_stamps_by_the_databases_and_says_so(self) -> None:
-        """All later movements of the wallet have their own time, too."""
-        said = self.run_program(
-            "import django; django.setup();"
-            "from django.test import Client; c = Client(headers={'host': '127.0.0.1'});"
-            f"path = '/wallets/{self.alice.uuid}/deposit';"
-            "a = c.post(path, {'amount': 5}, content_type='application/json');"
-            "assert a.status_code == 200, a.content;"
-            "print(c.get('/readyz').json()['checks']['clock'])"
-        )
-        self.assertRegex(said, r"315\d{5}\.\d s ahead of the database's clock")
+        self.start_api()
+        path = f"/wallets/{self.alice.uuid}"
+        for _ in range(3):  # the first teaches the short way
+            self.ask("POST", f"{path}/deposit", {"amount": 5})
+        wallet = Wallet.objects.get(uuid=self.ask("POST", "/wallets/")["uuid"])
+        due = (self.now + timedelta(hours=1)).isoformat()
+        body = {"amount": 1, "scheduled_for": due}
+        self.ask("POST", f"{path}/withdraw", body)
         WalletService.deposit(self.alice.uuid, 1)
-        for movement in self.alice.movements.all():
-            age = abs(movement.created_at - database_now())
-            self.assertLess(age, timedelta(minutes=5))
-        for deposit in Transaction.objects.all():
-            self.assertLess(abs(deposit.executed_at - self.now), timedelta(minutes=5))
 
-    def test_of_worker_and_beat_says_so_at_the_start(self) -> None:
-        for signal in ("worker_init", "beat_init"):
-            with self.subTest(signal=signal):
-                said = self.run_program(
-                    "import django; django.setup();"
-                    "from wallet.celery import app; from celery import signals;"
-                    f"signals.{signal}.send(sender=None)"
-                )
-                self.assertIn("ahead of the database's clock", said)
+        self.assert_now(wallet.created_at, wallet.updated_at)
+        for movement in self.alice.movements.all():
+            self.assert_now(movement.created_at)
+        for row in self.alice.transactions.filter(transaction_type="DEPOSIT"):
+            self.assert_now(row.created_at, row.updated_at, row.executed_at)
+        for step in Transition.objects.all():
+            self.assert_now(step.created_at)
+        self.assertEqual([*reconciliation.verify()], [])
+        checks = self.ask("GET", "/readyz")["checks"]
+        self.assertRegex(
+            checks["clock"], r"^3153\d{4}\.\d s ahead of the database's clock"
+        )
+
+    def test_of_worker_and_beat_say_so_at_their_start(self) -> None:
+        worker = services.worker(
+            "ahead", self.environment_of("worker", 7200), self.folder
+        )
+        beat = services.beat("back", self.environment_of("beat", -3600), self.folder)
+        for process, words in (
+            (worker, "s ahead of the database's clock"),
+            (beat, "s behind the database's clock"),
+        ):
+            self.started(process)
+            self.wait_until(partial(process.said, words), words, process)
+        for movement in self.alice.movements.all():
+            self.assert_now(movement.created_at)

@@ -218,18 +218,15 @@ def read_by_index() -> Iterator[None]:
         cursor.execute(sql, ["on", "on"])
 
 
-def lock_rows(
-    rows: QuerySet[Any], *, skip_locked: bool = False, wait: bool = True
-) -> Sequence[Any]:
+def lock_rows(rows: QuerySet[Any], *, skip_locked: bool = False) -> Sequence[Any]:
     """Lock the rows in the query's order and return them. Call inside a transaction.
 
-    Unless it may `wait`, a row that somebody else holds is a lock time-out at once. On SQLite the transaction itself is the lock (it began IMMEDIATE).
+    On SQLite the transaction itself is the lock (it began IMMEDIATE).
     """
     can = connection.features
     if can.has_select_for_update:
         rows = rows.select_for_update(
             skip_locked=skip_locked and can.has_select_for_update_skip_locked,
-            nowait=not wait and can.has_select_for_update_nowait,
             # The key is never changed, so a new row that refers to it need not wait.
             no_key=can.has_select_for_no_key_update,
         )
