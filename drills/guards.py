@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from drills.guard import POSTGRESQL, Guard
 from drills.guards_bank import BANK_GUARDS
+from drills.guards_clock import CLOCK_GUARDS
 from drills.guards_time import TIME_GUARDS
 
 _DB = "wallets/utils/db.py"
@@ -12,6 +13,7 @@ _PAYOUT = "wallets/services/payout.py"
 GUARDS = (
     *BANK_GUARDS,
     *TIME_GUARDS,
+    *CLOCK_GUARDS,
     # --- concurrency ---
     Guard(
         "row lock",

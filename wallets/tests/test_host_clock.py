@@ -25,7 +25,7 @@ from wallets.models.transaction import Transaction
 from wallets.models.transition import Transition
 from wallets.models.wallet import Wallet
 from wallets.services import heartbeat, host_clock, reconciliation
-from wallets.services.deposit import DepositRequest, deposit_bulk
+from wallets.services.deposit import DepositRequest, Made, deposit_bulk
 from wallets.services.deposit_batch import deposit_in_steps
 from wallets.services.deposit_group import DepositGroup
 from wallets.services.wallet import WalletService
@@ -61,7 +61,7 @@ class StampTest(Api, WalletTestCase):
 
     def assert_now(self, *moments: datetime | None) -> None:
         for moment in moments:
-            self.assertIsNotNone(moment)
+            assert moment is not None
             self.assertLess(abs(moment - self.now), timedelta(minutes=5))
 
     def assert_rows_are_now(self) -> None:
@@ -82,11 +82,10 @@ class StampTest(Api, WalletTestCase):
         many = deposit_bulk([asked(), asked()])
         steps = deposit_in_steps([asked()])
         group = DepositGroup().deposit([asked(), asked()])
-        made = [
-            answer if isinstance(answer, Transaction) else answer.transaction()
-            for answer in (one, *many, *steps, *group)
-        ]
-        self.assert_now(*[deposit.created_at for deposit in made])
+        for answer in (one, *many, *steps, *group):
+            made = answer.transaction() if isinstance(answer, Made) else answer
+            assert isinstance(made, Transaction)
+            self.assert_now(made.created_at)
         for deposit in Transaction.objects.all():
             self.assert_now(deposit.executed_at)
         self.assert_rows_are_now()

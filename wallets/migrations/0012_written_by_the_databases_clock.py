@@ -18,7 +18,7 @@ STAMPED = {
 
 
 class Migration(migrations.Migration):
-    dependencies = [("wallets", "0010_alarm_about_anything")]
+    dependencies = [("wallets", "0011_attempt_waits")]
 
     operations = [
         migrations.SeparateDatabaseAndState(
