@@ -14,7 +14,7 @@ from wallets.models.transaction import Transaction
 from wallets.models.transition import Transition
 from wallets.models.wallet import Wallet
 from wallets.services.deposit import MAX_MANY, DepositRequest, deposit_many
-from wallets.utils.batch import insert_rows
+from wallets.utils.batch import insert_rows, insert_untaken
 from wallets.utils.db import database_now
 
 
@@ -53,7 +53,9 @@ def due(owners: list[Wallet], count: int) -> datetime:
     with transaction.atomic():
         for first in range(0, count, 1000):
             some = rows[first : first + 1000]
-            insert_rows(Transaction, some, known_by="idempotency_key")
+            insert_untaken(
+                Transaction, some, unique="idempotency_key", same=("wallet_id",)
+            )
             insert_rows(Transition, [_scheduled(row, earlier) for row in some])
     return now
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from drills.guard import POSTGRESQL, Guard
 from drills.guards_bank import BANK_GUARDS
+from drills.guards_clock import CLOCK_GUARDS
 from drills.guards_database import DATABASE_GUARDS
 from drills.guards_operator import OPERATOR_GUARDS
 from drills.guards_time import TIME_GUARDS
@@ -16,6 +17,7 @@ GUARDS = (
     *OPERATOR_GUARDS,
     *TIME_GUARDS,
     *DATABASE_GUARDS,
+    *CLOCK_GUARDS,
     # --- concurrency ---
     Guard(
         "row lock",

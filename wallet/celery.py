@@ -4,6 +4,7 @@ import os
 
 from celery import Celery, Task
 from celery.signals import (
+    beat_init,
     setup_logging,
     worker_init,
     worker_process_init,
@@ -40,6 +41,18 @@ def _refuse_unsafe_settings(**_kwargs: object) -> None:
     serious = [message for message in run_checks() if message.is_serious()]
     if serious:
         raise SystemExit("\n".join(str(message) for message in serious))
+
+
+@worker_init.connect
+@beat_init.connect
+def _compare_clocks(**_kwargs: object) -> None:
+    """Say it at the start if this host's clock is off; keep no connection for children."""
+    from django.db import connections
+
+    from wallets.services import host_clock
+
+    host_clock.warn(at_once=True)
+    connections.close_all()
 
 
 @worker_shutting_down.connect

@@ -6,11 +6,11 @@ from uuid import UUID
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.utils import timezone
 
 from console import plots
 from console.queries import detail
 from console.views.base import page
+from wallets.utils.db import database_now
 
 
 @page
@@ -23,7 +23,7 @@ def wallet(request: HttpRequest, wallet_uuid: UUID) -> HttpResponse:
     )
     if found is None:
         raise Http404(f"There is no wallet {wallet_uuid}.")
-    now = timezone.now()
+    now = database_now()
     start = found.points[0][0] if found.points else found.wallet.created_at
     plot = plots.steps("Balance over time", found.points, start=start, end=now)
     context = {

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from django.db import models
 from django.db.models import F, Q
-from django.utils import timezone
 
-from wallets.models.base import MAX_MONEY
+from wallets.models.base import MAX_MONEY, WrittenAtField
 from wallets.models.composite_key import ForeignKeyConstraint
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
@@ -71,7 +70,7 @@ class Movement(models.Model):
     amount = models.PositiveBigIntegerField()
     sequence = models.PositiveBigIntegerField()
     balance_after = models.PositiveBigIntegerField()
-    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    created_at = WrittenAtField(editable=False)
 
     class Meta:
         ordering = ["id"]

@@ -8,11 +8,11 @@ from datetime import datetime
 from django.conf import settings
 from django.db import models
 from django.db.models import Q, QuerySet
-from django.utils import timezone
 
 from wallets.models.base import MAX_MONEY, BaseModel
 from wallets.models.states import Event, State, rule_for
 from wallets.models.wallet import Wallet
+from wallets.utils.db import database_now
 
 
 class Transaction(BaseModel):
@@ -198,7 +198,7 @@ class Transaction(BaseModel):
         cls, now: datetime | None = None
     ) -> QuerySet[Transaction]:
         """Withdrawals whose time has come, earliest first."""
-        due = cls.is_due(now or timezone.now())
+        due = cls.is_due(now or database_now())
         return cls.objects.filter(due).order_by("scheduled_for", "id")
 
     @classmethod
@@ -208,5 +208,5 @@ class Transaction(BaseModel):
         """Failed withdrawals whose next attempt is due, with retries left."""
         if max_retries is None:
             max_retries = settings.WITHDRAWAL_MAX_RETRIES
-        due = cls.is_retryable(now or timezone.now(), max_retries)
+        due = cls.is_retryable(now or database_now(), max_retries)
         return cls.objects.filter(due).order_by("next_attempt_at", "id")

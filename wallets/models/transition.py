@@ -1,8 +1,8 @@
 """The life of a withdrawal: one append-only row for each event."""
 
 from django.db import models
-from django.utils import timezone
 
+from wallets.models.base import WrittenAtField
 from wallets.models.transaction import Transaction
 
 
@@ -26,7 +26,7 @@ class Transition(models.Model):
     attempt_number = models.PositiveSmallIntegerField(null=True, blank=True)
     actor = models.CharField(max_length=150)
     evidence = models.TextField(default="", blank=True)
-    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    created_at = WrittenAtField(editable=False)
 
     class Meta:
         ordering = ["transaction_id", "sequence"]

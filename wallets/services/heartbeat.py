@@ -3,12 +3,17 @@
 from django.db import connection
 
 from wallets.models.heartbeat import Heartbeat
+from wallets.services import host_clock
 from wallets.services.payout import actor_name
 from wallets.utils.db import database_now, run_in_transaction
 
 
 def beat(name: str) -> None:
-    """Note that a sweep has run to its end now. Opens its own transaction."""
+    """Note that a sweep has run to its end now. Opens its own transaction.
+
+    Once in a while it also says that this host's clock is off.
+    """
+    host_clock.warn()
     run_in_transaction(lambda: _beat(name))
 
 

@@ -67,6 +67,28 @@ def lock_wallets_by_uuid(
     return {wallet.uuid: wallet for wallet in wallets}
 
 
+def known_wallets(uuids: Collection[UUID]) -> set[UUID]:
+    """Those of the UUIDs that are a wallet's. Locks nothing."""
+    return set(Wallet.objects.filter(uuid__in=uuids).values_list("uuid", flat=True))
+
+
+def wallet_for_new_row(uuid: UUID) -> Wallet:
+    """Return a wallet that a new transaction is about to refer to.
+
+    Elsewhere than on PostgreSQL a new row locks the wallet that it refers to, and takes
+    its idempotency key before. Everybody takes wallets before keys, or two would wait for
+    each other in a circle: there the wallet is locked here.
+
+    :raises Wallet.DoesNotExist: no such wallet.
+    """
+    if connection.vendor != "mysql":
+        return Wallet.objects.get(uuid=uuid)
+    wallet = lock_wallets_by_uuid([uuid]).get(uuid)
+    if wallet is None:
+        raise Wallet.DoesNotExist(f"no wallet {uuid}")
+    return wallet
+
+
 def check_deposit(wallet: Wallet, amount: int) -> None:
     """Refuse a deposit that the wallet has no room for.
 

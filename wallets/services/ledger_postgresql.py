@@ -15,9 +15,12 @@ from wallets.models.base import MAX_MONEY
 from wallets.utils.db import execute_prepared
 
 # Wallets are locked first, in the order of their ids, and read as they are then: also the
-# UPDATE, which waits for nobody any more, takes the latest version of a row. A key that
-# has made something makes nothing, nor does a wallet that would overflow. Were a wallet
-# not credited, the LEFT JOIN would give its movement no wallet, and all of it would fail.
+# UPDATE, which waits for nobody any more, takes the latest version of a row. The clock is
+# the database's, read once, when all wallets are locked. Then the keys are taken, in their
+# order: two statements with the same keys never wait for each other in a circle. A wallet's
+# deposits are numbered as they were asked for. A key that has made something makes
+# nothing, nor does a wallet that would overflow. Were a wallet not credited, the LEFT JOIN
+# would give its movement no wallet, and all of it would fail.
 _DEPOSIT = """
 WITH asked AS (
     SELECT item.* FROM {patience}
@@ -27,6 +30,9 @@ WITH asked AS (
     SELECT id, uuid, balance + held AS total FROM wallets_wallet
     WHERE uuid = ANY (ARRAY(SELECT wallet FROM asked))
     ORDER BY id FOR NO KEY UPDATE {skip_locked}
+), clock AS (
+    SELECT coalesce(%(now)s::timestamptz, clock_timestamp()) AS now
+    FROM (SELECT count(*) FROM locked) AS all_are_locked
 ), planned AS (
     SELECT asked.*, locked.id AS wallet_id,
         total + sum(amount) OVER (PARTITION BY locked.id) AS total
@@ -35,30 +41,31 @@ WITH asked AS (
     INSERT INTO wallets_transaction (wallet_id, transaction_type, amount, status,
         idempotency_key, executed_at, created_at, updated_at, retry_count, final,
         needs_review, failure_code, third_party_response, version)
-    SELECT wallet_id, 'DEPOSIT', amount, 'COMPLETED', key, %(now)s, %(now)s, %(now)s,
+    SELECT wallet_id, 'DEPOSIT', amount, 'COMPLETED', key, now, now, now,
         0, false, false, '', '', 0
-    FROM planned WHERE total <= {max_money} ORDER BY place
+    FROM planned, clock WHERE total <= {max_money} ORDER BY key
     ON CONFLICT (idempotency_key) DO NOTHING
     RETURNING id, wallet_id, amount, idempotency_key
 ), credited AS (
     UPDATE wallets_wallet AS wallet
     SET balance = wallet.balance + added.amount,
         movement_count = wallet.movement_count + added.count,
-        updated_at = CASE WHEN wallet.movement_count = 0 THEN %(now)s
-            ELSE greatest(wallet.updated_at, %(now)s) END
-    FROM (SELECT wallet_id, sum(amount)::bigint AS amount, count(*) AS count
-          FROM made GROUP BY wallet_id) AS added
+        updated_at = CASE WHEN wallet.movement_count = 0 THEN now
+            ELSE greatest(wallet.updated_at, now) END
+    FROM clock, (SELECT wallet_id, sum(amount)::bigint AS amount, count(*) AS count
+                 FROM made GROUP BY wallet_id) AS added
     WHERE wallet.id = added.wallet_id
     RETURNING wallet.id, wallet.held, wallet.updated_at,
         wallet.balance - added.amount AS balance_before,
         wallet.movement_count - added.count AS count_before
 ), posted AS (
-    SELECT made.id, credited.id AS wallet_id, idempotency_key AS key, amount, held,
+    SELECT made.id, credited.id AS wallet_id, asked.key, made.amount, held,
         count_before + row_number() OVER earlier AS sequence,
-        (balance_before + sum(amount) OVER earlier)::bigint AS balance_after,
+        (balance_before + sum(made.amount) OVER earlier)::bigint AS balance_after,
         credited.updated_at AS created_at
-    FROM made LEFT JOIN credited ON credited.id = made.wallet_id
-    WINDOW earlier AS (PARTITION BY credited.id ORDER BY made.id)
+    FROM made JOIN asked ON asked.key = made.idempotency_key
+        LEFT JOIN credited ON credited.id = made.wallet_id
+    WINDOW earlier AS (PARTITION BY credited.id ORDER BY asked.place)
 ), moved AS (
     INSERT INTO wallets_movement (wallet_id, transaction_id, attempt_number, kind, leg,
         from_account, to_account, amount, sequence, balance_after, created_at)
@@ -66,7 +73,7 @@ WITH asked AS (
         sequence, balance_after, created_at
     FROM posted
 )
-SELECT key::text, id, wallet_id, balance_after, held FROM posted
+SELECT key::text, now, id, wallet_id, balance_after, held FROM posted, clock
 """
 _PATIENCE = "(SELECT set_config('lock_timeout', '{}ms', true)) AS patience,"
 
@@ -83,13 +90,14 @@ class Deposited(NamedTuple):
 def deposit(
     requests: Sequence[tuple[str, int, str]],
     *,
-    now: datetime,
+    now: datetime | None = None,
     skip_locked: bool = False,
     lock_wait: float | None = None,
-) -> dict[str, Deposited]:
+) -> dict[str, tuple[datetime, Deposited]]:
     """Make the deposits (wallet, amount, key) that can be made; return them by key.
 
-    One statement. Locks the wallets by id; for those that somebody else holds, and for a
+    Each with its time: `now`, or the database's clock. One statement. Locks the wallets by
+    id, takes the keys in their order; for those that somebody else holds, and for a
     key that somebody else is just using, it waits `lock_wait` seconds (None: as long as
     every statement) and is a lock time-out then. With `skip_locked` such wallets are left
     out. Left out are, too, unknown wallets, keys that are not new, and all of a wallet
@@ -104,7 +112,7 @@ def deposit(
     wallets, amounts, keys = map(_array, zip(*requests, strict=True))
     columns = {"wallets": wallets, "amounts": amounts, "keys": keys}
     rows = execute_prepared(sql, {**columns, "now": now})
-    return {key: Deposited(*made) for key, *made in rows}
+    return {key: (at, Deposited(*made)) for key, at, *made in rows}
 
 
 def _array(values: Iterable[object]) -> str:

@@ -21,7 +21,7 @@ from wallets.models.states import Event, State
 from wallets.models.tally import Tally
 from wallets.models.transaction import Transaction
 from wallets.models.transition import Transition
-from wallets.services import alarm, payout_health, readiness, review
+from wallets.services import alarm, host_clock, payout_health, readiness, review
 from wallets.utils.db import database_now
 
 # A row is written within seconds of its time; one this old has none before it that is
@@ -63,6 +63,7 @@ class Figures:
     alarms: dict[str, int]
     payouts_paused: int = 0
     bank_lost_share: float = 0.0
+    clock_offset_seconds: float = 0.0
 
 
 def figures() -> Figures:
@@ -96,6 +97,7 @@ def figures() -> Figures:
         alarms=dict(open_alarms.annotate(count=Count("pk"))),
         payouts_paused=int(health.standing.paused),
         bank_lost_share=health.lost_share,
+        clock_offset_seconds=host_clock.offset(),
     )
 
 

@@ -2,7 +2,8 @@
 
 Changes nothing. Without the database nothing works; without the broker or the sweeps, with
 payouts paused or a bank that is ill, the API still answers and payments are late, which is
-no reason to take it out of service.
+no reason to take it out of service. Nor is a host's clock that is wrong: nothing is decided
+by it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from django.db import DatabaseError, InterfaceError, connection
 from django.db.migrations.executor import MigrationExecutor
 
 from wallets.models.heartbeat import Heartbeat
-from wallets.services import payout_health
+from wallets.services import host_clock, payout_health
 from wallets.utils import broker, uptime
 from wallets.utils.db import database_now
 
@@ -72,9 +73,10 @@ def look() -> Readiness:
         payouts = payout_health.look(now)
         found.checks["payouts"] = payouts.payouts or OK
         found.checks["bank"] = payouts.bank or OK
+        found.checks["clock"] = host_clock.describe(host_clock.offset()) or OK
     except (DatabaseError, InterfaceError) as error:
         found.checks["database"] = f"not answering ({type(error).__name__})"
-        for name in ("migrations", "sweeps", "payouts", "bank"):
+        for name in ("migrations", "sweeps", "payouts", "bank", "clock"):
             found.checks[name] = "unknown"
     found.checks["broker"] = OK if broker.answers() else "not answering"
     return found

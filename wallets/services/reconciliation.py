@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from itertools import groupby, islice
 from operator import itemgetter
 from typing import Any, TypeVar
@@ -18,12 +19,15 @@ from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
 from wallets.services import safeguards
 from wallets.services.ledger import effect
+from wallets.utils.db import database_now
 
 T = TypeVar("T")
 
 CHUNK = 2000
 # MySQL's driver holds all rows of a query: as many wallets as have not too many.
 WALLETS_AT_ONCE = 500
+# Clocks of servers that take each other's place may differ by so much.
+TOLERATED = timedelta(seconds=10)
 _Row = tuple[Any, ...]
 _NOBODYS: tuple[int, Iterable[_Row]] = (0, ())
 
@@ -48,8 +52,12 @@ def audit(progress: Callable[[int], None] = lambda done: None) -> Iterator[Findi
     yield from verify(progress)
 
 
-def verify(progress: Callable[[int], None] = lambda done: None) -> Iterator[Finding]:
+def verify(
+    progress: Callable[[int], None] = lambda done: None, *, now: datetime | None = None
+) -> Iterator[Finding]:
     """Yield all that is wrong with the books; nothing when they are right.
+
+    `now` stands for the database's clock.
 
     Reads the statements of some hundred wallets at a time, in bounded memory, and calls
     `progress` with the number of wallets done. Call inside `utils.db.read_snapshot`: money
@@ -58,8 +66,10 @@ def verify(progress: Callable[[int], None] = lambda done: None) -> Iterator[Find
     done = 0
     wallets = Wallet.objects.order_by("pk").iterator(chunk_size=CHUNK)
     for some in _chunks(wallets, WALLETS_AT_ONCE):
+        moment = now or database_now()
         for wallet, movements in _with_movements(some):
             yield from _verify_wallet(wallet, movements)
+            yield from _verify_dates(wallet, moment)
             done += 1
             progress(done)
     yield from _verify_in_flight()
@@ -106,6 +116,18 @@ def _verify_wallet(wallet: Wallet, movements: Iterable[_Row]) -> Iterator[Findin
     ):
         if stored != expected:
             yield Finding(check, name, f"stored {stored}, movements say {expected}")
+
+
+def _verify_dates(wallet: Wallet, now: datetime) -> Iterator[Finding]:
+    """The wallet's last movement is not later than now: the next is not before it."""
+    ahead = wallet.updated_at - now
+    if wallet.movement_count and ahead > TOLERATED:
+        yield Finding(
+            "dated_ahead",
+            f"wallet {wallet.uuid}",
+            f"its last movement is dated {wallet.updated_at:%Y-%m-%d %H:%M:%S} UTC, "
+            f"{ahead.total_seconds():.0f} s after the database's clock",
+        )
 
 
 def _verify_in_flight() -> Iterator[Finding]:

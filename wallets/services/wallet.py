@@ -5,15 +5,13 @@ from __future__ import annotations
 import uuid
 from datetime import datetime
 
-from django.utils import timezone
-
 from wallets.errors import InvalidInput
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
 from wallets.services import idempotency
 from wallets.services.checks import checked_amount, checked_uuid
 from wallets.services.deposit import DepositRequest, deposit_many
-from wallets.utils.db import run_in_transaction
+from wallets.utils.db import database_now, run_in_transaction
 
 
 class WalletService:
@@ -30,7 +28,7 @@ class WalletService:
 
         :raises InvalidInput: there is a wallet of this UUID.
         """
-        moment = now or timezone.now()
+        moment = now or database_now()
         if wallet_uuid is None:
             return Wallet.objects.create(created_at=moment)
 

@@ -7,16 +7,15 @@ from datetime import datetime
 
 from django.conf import settings
 from django.db import transaction as db_transaction
-from django.utils import timezone
 
 from wallets.errors import InvalidInput, NotCancelable, UnknownIsNotFailed
 from wallets.models.attempt import Attempt
 from wallets.models.states import Event, State, rule_for
 from wallets.models.transaction import Transaction
-from wallets.models.wallet import Wallet
 from wallets.services import (
     dispatch,
     idempotency,
+    ledger,
     outcome,
     payout,
     reference,
@@ -54,7 +53,7 @@ class WithdrawalService:
     ) -> Transaction:
         """Plan a withdrawal of `amount` (minor units) for a future instant.
 
-        Opens its own transaction; locks nothing. The balance is not looked at: it is
+        Opens its own transaction; locks what a new row of the wallet's must. The balance is not looked at: it is
         judged when the time has come. A repeated key gives the first answer again, also
         when the time has passed since.
 
@@ -75,7 +74,7 @@ class WithdrawalService:
                 scheduled_for,
                 key,
                 actor,
-                now or timezone.now(),
+                now,
                 from_client=idempotency_key is not None,
             )
 
@@ -104,7 +103,7 @@ class WithdrawalService:
             # What is cancelled is not failed; its transitions keep why it had failed.
             changes = {"failure_code": "", "next_attempt_at": None}
             move = Move(withdrawal, Event.CANCEL, changes=changes)
-            transition.apply([move], actor=actor, now=now or timezone.now())
+            transition.apply([move], actor=actor, now=now or database_now())
             return withdrawal
 
         return run_in_transaction(work, patience=CLIENT_PATIENCE_SECONDS)
@@ -225,7 +224,7 @@ def _schedule(
     scheduled_for: datetime,
     key: uuid.UUID,
     actor: str,
-    now: datetime,
+    now: datetime | None,
     *,
     from_client: bool,
 ) -> Transaction:
@@ -248,8 +247,9 @@ def _schedule(
             amount=amount,
             scheduled_for=scheduled_for,
         )
+    now = now or database_now()
     when = checked_schedule(scheduled_for, now=now)
-    wallet = Wallet.objects.get(uuid=wallet_uuid)
+    wallet = ledger.wallet_for_new_row(wallet_uuid)
 
     # After this point the withdrawal must be planned.
     withdrawal = Transaction.objects.create(

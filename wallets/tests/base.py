@@ -30,6 +30,7 @@ current_app.conf.broker_url = "memory://"
 settings.WHITENOISE_AUTOREFRESH = True
 
 OSCAR = "operator oscar"
+END_OF_TIME = datetime.max.replace(tzinfo=dt_timezone.utc)
 # For tests that check many passwords: a safe hash takes long on purpose.
 quick_passwords = override_settings(
     PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"]
@@ -51,7 +52,8 @@ class Cast:
 
     def tearDown(self) -> None:
         if self.books_must_be_right:
-            findings = list(reconciliation.verify())
+            # Tests put the clock forward: when is theirs to judge.
+            findings = list(reconciliation.verify(now=END_OF_TIME))
             assert not findings, findings
             # Sweeps put aside what fails: nothing may, where nothing was damaged.
             damaged = Alarm.objects.filter(kind=Alarm.Kind.DAMAGED_ROWS)

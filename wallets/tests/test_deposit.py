@@ -22,6 +22,7 @@ from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
 from wallets.services import deposit, deposit_group, ledger_postgresql
 from wallets.services.deposit import DepositRequest, deposit_many
+from wallets.services.deposit_batch import deposit_in_steps
 from wallets.services.wallet import WalletService
 from wallets.tests.base import CommittingTestCase, WalletTestCase, close_connections
 from wallets.utils.db import lock_rows
@@ -49,7 +50,10 @@ class DepositManyTest(WalletTestCase):
             self.assertEqual(
                 Transaction.objects.get(pk=answer.pk).amount, answer.amount
             )
-        self.assertEqual([a.pk for a in answers], sorted(a.pk for a in answers))
+        movements = Movement.objects.filter(wallet=self.alice).order_by("sequence")
+        in_the_statement = list(movements.values_list("transaction", flat=True))
+        hers = [a.pk for a in answers if a.wallet.uuid == self.alice.uuid]
+        self.assertEqual(in_the_statement, hers)
 
     def test_writes_nothing_for_nothing(self) -> None:
         self.assertEqual(deposit_many([]), [])
@@ -256,14 +260,13 @@ class DepositGroupTest(CommittingTestCase):
         """As a rule another process's group, that is done in milliseconds."""
         with (
             mock.patch.object(deposit_group, "LOCK_WAIT_SECONDS", 30),
-            mock.patch.object(deposit_group, "LOCK_WAIT_ELSEWHERE_SECONDS", 30),
             ThreadPoolExecutor(1) as pool,
         ):
             with transaction.atomic():
                 lock_rows(Wallet.objects.filter(pk=self.alice.pk))
                 answers = self.begin(pool)
-                while not (somebody_waits() or answers.done()):
-                    sleep(0.2)  # InnoDB tells nothing new to who asks more often
+                while not (self.waits() or answers.done()):
+                    sleep(0.05)
                 self.assertFalse(answers.done())
             hers, his = answers.result(timeout=60)
         self.assertEqual((hers.balance_after, his.balance_after), (1, 2))
@@ -288,9 +291,14 @@ class DepositGroupTest(CommittingTestCase):
                 ]
                 self.assertEqual(skipped, waits)
 
-    @skipUnless(
-        connection.vendor == "postgresql", "elsewhere the key is looked up first"
-    )
+    def waits(self) -> bool:
+        """Whether the group waits for what is held here, or asks again and again."""
+        if connection.vendor == "mysql":
+            sleep(0.2)
+            return True
+        return somebody_waits()
+
+    @skipUnlessDBFeature("has_select_for_update_nowait")
     def test_does_not_wait_long_for_a_key_that_somebody_uses(self) -> None:
         """The key's row is not committed, so nobody knows whether it will be there."""
         key = uuid.uuid4()
@@ -307,7 +315,9 @@ class DepositGroupTest(CommittingTestCase):
             self.asked = [asked(self.alice, 1, key), asked(self.bob, 2)]
             answers = self.begin(pool).result(timeout=4)
             transaction.set_rollback(True)
-        self.assertEqual([type(answer) for answer in answers], [deposit.WalletBusy] * 2)
+        self.assertIsInstance(answers[0], deposit.WalletBusy)
+        self.assertEqual(answers[1].balance_after, 2)
+        self.assert_money(self.alice, balance=0)
 
     @skipUnless(connection.vendor == "postgresql", "a statement of PostgreSQL's")
     def test_locks_wallets_in_the_order_of_their_ids(self) -> None:
@@ -357,19 +367,123 @@ class DepositGroupTest(CommittingTestCase):
         self.books_must_be_right = False
         self.deposit(1)
         Wallet.objects.filter(pk=self.alice.pk).update(movement_count=0)
-        with self.assertLogs("wallets.utils.damaged", "ERROR"):
+        with self.assertLogs("wallets.services.deposit_group", "ERROR"):
             hers, his = self.together(self.asked)
         self.assertIsInstance(hers, deposit.WalletBusy)
         self.assertEqual(his.balance_after, 2)
 
 
+class OneOfAGroupTest(CommittingTestCase):
+    """What one of sixty-four does costs the others a bounded number of transactions…"""
+
+    # The group, its halves, theirs, until the one is alone.
+    MOST = 2 * 6 + 1
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.wallets = Wallet.objects.bulk_create([Wallet() for _ in range(63)])
+        self.wallets = list(Wallet.objects.exclude(pk=self.alice.pk)[:63])
+        self.group = deposit_group.DepositGroup()
+
+    def together(self, one: DepositRequest) -> tuple[Any, int]:
+        """Deposit for all; return the answer of the one and how often it was tried."""
+        requests = [asked(wallet, 1) for wallet in self.wallets]
+        requests.insert(40, one)
+        tried = 0
+        real = self.group._deposit
+
+        def count(some: Any) -> Any:
+            nonlocal tried
+            tried += 1
+            return real(some)
+
+        with mock.patch.object(self.group, "_deposit", count):
+            answers = self.group.deposit(requests)
+        (answer,) = [answers.pop(40)]
+        made = [isinstance(one, (deposit.Made, Transaction)) for one in answers]
+        self.assertTrue(all(made), answers)
+        return answer, tried
+
+    def test_for_a_wallet_that_is_not_there(self) -> None:
+        with CaptureQueriesContext(connection) as usual:
+            self.together(asked(self.alice, 1))
+        with CaptureQueriesContext(connection) as queries:
+            answer, tried = self.together(asked(Wallet(uuid=uuid.uuid4()), 1))
+        self.assertIsInstance(answer, Exception)
+        self.assertEqual(tried, 1)
+        # One more where it has to be asked whether there is such a wallet.
+        self.assertLessEqual(len(queries), len(usual) + 1)
+
+    def test_for_a_refused_value_or_a_key_that_was_used(self) -> None:
+        used = self.deposit(5).idempotency_key
+        self.deposit(MAX_MONEY - 5)
+        for one in (asked(self.alice, 7), asked(self.alice, 6, used)):
+            answer, tried = self.together(one)
+            self.assertIsInstance(answer, Exception)
+            self.assertEqual(tried, 1)
+
+    @skipUnlessDBFeature("has_select_for_update_nowait")
+    def test_for_a_key_that_somebody_is_just_using(self) -> None:
+        key = uuid.uuid4()
+        with ThreadPoolExecutor(1) as pool, transaction.atomic():
+            deposit_in_steps([asked(self.alice, 1, key)])
+
+            def work() -> tuple[Any, int]:
+                try:
+                    return self.together(asked(self.bob, 1, key))
+                finally:
+                    close_connections()
+
+            self.wallets = [one for one in self.wallets if one.pk != self.bob.pk]
+            answer, tried = pool.submit(work).result(timeout=60)
+        self.assertIsInstance(answer, deposit.WalletBusy)
+        self.assertLessEqual(tried, self.MOST)
+
+    def test_for_damaged_rows(self) -> None:
+        self.books_must_be_right = False
+        self.deposit(1)
+        Wallet.objects.filter(pk=self.alice.pk).update(movement_count=0)
+        with self.assertLogs("wallets.services.deposit_group", "ERROR") as logs:
+            answer, tried = self.together(asked(self.alice, 1))
+        self.assertIsInstance(answer, deposit.WalletBusy)
+        self.assertLessEqual(tried, self.MOST)
+        self.assertEqual(len(logs.output), 1)
+
+
+class OneOfABulkTest(CommittingTestCase):
+    @skipUnlessDBFeature("has_select_for_update_skip_locked")
+    def test_that_waits_for_its_wallet_keeps_nobody_waiting_for_the_others(
+        self,
+    ) -> None:
+        """Bob, a stranger, is named with her: his own deposit is made meanwhile."""
+        requests = [asked(self.bob, 1), asked(self.alice, 1)]
+        carol = WalletService.create()
+        requests.append(asked(carol, 1))
+
+        def work() -> list[Any]:
+            try:
+                return deposit.deposit_bulk(requests)
+            finally:
+                close_connections()
+
+        with ThreadPoolExecutor(1) as pool:
+            with transaction.atomic():
+                lock_rows(Wallet.objects.filter(pk=self.alice.pk))
+                answers = pool.submit(work)
+                while not (Movement.objects.exists() or answers.done()):
+                    sleep(0.05)
+                others = Wallet.objects.filter(pk__in=[self.bob.pk, carol.pk])
+                free = lock_rows(others.order_by("pk"), skip_locked=True)
+                self.assertEqual(len(free), 2)
+                self.assertFalse(answers.done())
+            self.assertEqual(len(answers.result(timeout=60)), 3)
+        self.assert_money(self.alice, balance=1)
+
+
 def somebody_waits() -> bool:
-    """Whether another session waits for what this one has locked."""
+    """Whether another session of PostgreSQL's waits for what this one has locked."""
     sql = (
-        "SELECT count(*) FROM information_schema.innodb_trx "
-        "WHERE trx_state = 'LOCK WAIT'"
-        if connection.vendor == "mysql"
-        else "SELECT count(*) FROM pg_locks WHERE NOT granted "
+        "SELECT count(*) FROM pg_locks WHERE NOT granted "
         "AND pg_backend_pid() = ANY (pg_blocking_pids(pid))"
     )
     with connection.cursor() as cursor:

@@ -218,6 +218,7 @@ class TransactionTest(HouseRule):
         "wallets/management/base.py": "says so and ends",
         "wallets/services/sweeper.py": "goes on with the next sweep, on a new connection",
         "wallets/services/readiness.py": "says whether the database answers",
+        "wallets/services/host_clock.py": "looks again later",
         "wallets/views/express_many.py": "has Django say so",
         "console/views/base.py": "shows a page that says so",
     }
@@ -304,6 +305,70 @@ class OutsideWorldTest(HouseRule):
             )
         ]
         self.assert_none(found, "The product knows nothing of its tests")
+
+
+class HostClockTest(HouseRule):
+    """The database's clock stamps money and decides what is due, never a host's."""
+
+    MAY_READ = {
+        "wallets/utils/db.py": "SQLite's clock is this machine's",
+        "wallets/utils/broker.py": "a timer of the broker's, which is never needed",
+        "wallets/services/host_clock.py": "compares it with the database's",
+        "wallets/services/moment.py": "a clock of several, none of which is believed alone",
+        "console/templatetags/console.py": "shows how long ago, as the browser then does",
+    }
+    READS = {
+        ("timezone", "now"),
+        ("timezone", "localtime"),
+        ("timezone", "localdate"),
+        ("datetime", "now"),
+        ("datetime", "utcnow"),
+        ("datetime", "today"),
+        ("date", "today"),
+        ("time", "time"),
+        ("time", "time_ns"),
+    }
+
+    def test_is_read_where_there_is_a_reason(self):
+        found = [
+            f"{path}:{node.lineno}"
+            for path, node in nodes(ast.Attribute)
+            if path.startswith(("wallets/", "console/"))
+            and (name_of(node.value), node.attr) in self.READS
+            and path not in self.MAY_READ
+        ]
+        self.assert_none(
+            found, "Take utils.db.database_now (or name the reason in MAY_READ)"
+        )
+
+    def test_stamps_no_column(self):
+        """Neither does a default of Django's, nor MySQL's own clock, which has a zone."""
+        found = [
+            f"{path}:{node.lineno}"
+            for path, node in nodes(ast.keyword, ast.ImportFrom, under="wallets/")
+            if (
+                isinstance(node, ast.keyword)
+                and node.arg in ("auto_now", "auto_now_add")
+            )
+            or (
+                isinstance(node, ast.ImportFrom)
+                and "Now" in {alias.name for alias in node.names}
+            )
+        ]
+        self.assert_none(
+            found, "Say when a row was written by models.base.WrittenAtField"
+        )
+
+    def test_is_read_where_it_is_said(self):
+        for path in self.MAY_READ:
+            with self.subTest(path=path):
+                self.assertTrue(
+                    any(
+                        (name_of(node.value), node.attr) in self.READS
+                        for found, node in nodes(ast.Attribute)
+                        if found == path
+                    )
+                )
 
 
 class SQLTest(HouseRule):

@@ -10,18 +10,20 @@ from __future__ import annotations
 import functools
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
-from django.db import DEFAULT_DB_ALIAS, connection
-from django.db.models import DateField, Field, Model
+from django.db import DEFAULT_DB_ALIAS, IntegrityError, connection
+from django.db.models import DateTimeField, Field, Model
 from django.db.models.base import ModelState
 
 from wallets.errors import LostRace
 from wallets.utils.db import guarded_update
+
+M = TypeVar("M", bound=Model)
 
 
 @dataclass(frozen=True)
@@ -60,20 +62,103 @@ def guarded_updates(model: type[Model], updates: Iterable[GuardedUpdate]) -> Non
             raise LostRace(f"{model.__name__}: {changed} of {len(rows)} rows")
 
 
-def insert_rows(
-    model: type[Model], rows: Sequence[Model], *, known_by: str = ""
-) -> None:
+def insert_rows(model: type[Model], rows: Sequence[Model]) -> None:
     """Insert new rows, all or none. Call inside a transaction.
 
-    The instances learn their ids only if a unique column is named to know them by.
+    The instances do not learn their ids.
     """
     if not rows:
         return
     if connection.vendor != "postgresql":
         model._default_manager.bulk_create(rows)
-        if known_by and rows[0].pk is None:
-            _learn_ids(rows, _ids_of(model, rows, known_by), known_by)
         return
+    with connection.cursor() as cursor:
+        cursor.execute(_insert_sql(model), [_as_json(_columns(model, rows))])
+
+
+def insert_untaken(
+    model: type[Model], rows: Sequence[M], *, unique: str, same: Sequence[str]
+) -> list[M]:
+    """Insert the rows whose value in the column `unique` nobody has; return the others.
+
+    Call inside a transaction. Those inserted learn their ids. The values are taken in the
+    order of the column's index: two writers of the same ones never wait for each other
+    in a circle. One that is taken is no error: an error would undo the rows before it,
+    and whoever waits for those would be in the others' way, which is a deadlock on MySQL.
+
+    MySQL does not say which were inserted. Another's row must differ in one of the columns
+    `same`.
+
+    :raises IntegrityError: a row was refused for another reason.
+    """
+    if not rows:
+        return []
+    place = _place_in_index(model._meta.get_field(unique))
+    ordered = sorted(rows, key=lambda row: place(getattr(row, unique)))
+    ids = _INSERTS.get(connection.vendor, _insert_and_look)(
+        model, ordered, unique, same
+    )
+    for row in rows:
+        row.pk = ids.get(getattr(row, unique))
+        row._state.adding = row.pk is None
+    return [row for row in rows if row.pk is None]
+
+
+def _insert_and_return(
+    model: type[Model], rows: Sequence[Model], unique: str, same: Sequence[str]
+) -> dict[Any, Any]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _insert_sql(model, unless_taken=unique), [_as_json(_columns(model, rows))]
+        )
+        return dict(cursor.fetchall())
+
+
+def _insert_alone(
+    model: type[Model], rows: Sequence[Model], unique: str, same: Sequence[str]
+) -> dict[Any, Any]:
+    """SQLite has one writer: what nobody had a moment ago nobody has."""
+    model._default_manager.bulk_create(rows)
+    return {getattr(row, unique): row.pk for row in rows}
+
+
+def _insert_and_look(
+    model: type[Model], rows: Sequence[Model], unique: str, same: Sequence[str]
+) -> dict[Any, Any]:
+    # It leaves out whatever is wrong with a row, too: so each is looked for.
+    model._default_manager.bulk_create(rows, ignore_conflicts=True)
+    wanted = {getattr(row, unique): row for row in rows}
+    found = model._default_manager.filter(**{f"{unique}__in": wanted})
+    known = {value: more for value, *more in found.values_list(unique, "pk", *same)}
+    if missing := wanted.keys() - known.keys():
+        raise IntegrityError(f"{model.__name__}: {len(missing)} rows were not written")
+    return {
+        value: pk
+        for value, (pk, *columns) in known.items()
+        if columns == [getattr(wanted[value], name) for name in same]
+    }
+
+
+_INSERTS = {"postgresql": _insert_and_return, "sqlite": _insert_alone}
+
+
+def _place_in_index(field: Any) -> Callable[[Any], Any]:
+    """By what an index of the column sorts its values."""
+    if connection.vendor == "mysql" and field.db_type(connection) == "uuid":
+        return _stored_by_mariadb
+    return lambda value: value
+
+
+def _stored_by_mariadb(value: UUID) -> bytes:
+    """The bytes in which MariaDB keeps a UUID: from version 1 to 5, its end comes first."""
+    known = value.bytes
+    if 0 < known[6] < 0x60 and known[8] & 0x80:
+        return known[10:] + known[8:10] + known[6:8] + known[4:6] + known[:4]
+    return known
+
+
+def _columns(model: type[Model], rows: Sequence[Model]) -> list[dict[str, Any]]:
+    """The rows by the names of their columns, as they are inserted."""
     plain, others = _insertable(model)
     values = []
     for row in rows:
@@ -82,13 +167,7 @@ def insert_rows(
         for field in others:
             value[str(field.column)] = field.pre_save(row, add=True)
         values.append(value)
-    with connection.cursor() as cursor:
-        cursor.execute(_insert_sql(model, known_by), [_as_json(values)])
-        if known_by:
-            _learn_ids(rows, dict(cursor.fetchall()), known_by)
-
-
-M = TypeVar("M", bound=Model)
+    return values
 
 
 def as_stored(model: type[M], **columns: Any) -> M:
@@ -127,19 +206,6 @@ def _plain_defaults(model: type[Model]) -> dict[str, Any]:
     }
 
 
-def _ids_of(model: type[Model], rows: Sequence[Model], column: str) -> dict[Any, Any]:
-    """MySQL does not tell the ids of many rows at once: read them back."""
-    names = [getattr(row, column) for row in rows]
-    found = model._default_manager.filter(**{f"{column}__in": names})
-    return dict(found.values_list(column, "pk"))
-
-
-def _learn_ids(rows: Sequence[Model], ids: dict[Any, Any], column: str) -> None:
-    for row in rows:
-        row.pk = ids[getattr(row, column)]
-        row._state.adding = False
-
-
 def _execute(sql: str, rows: Sequence[dict[Any, Any]]) -> int:
     with connection.cursor() as cursor:
         cursor.execute(sql, [_as_json(rows)])
@@ -163,7 +229,9 @@ def _insertable(
     plain += [
         field
         for field in fields
-        if isinstance(field, DateField) and not (field.auto_now or field.auto_now_add)
+        if isinstance(field, DateTimeField)
+        and type(field).pre_save is DateTimeField.pre_save
+        and not (field.auto_now or field.auto_now_add)
     ]
     return [(str(field.column), field.attname) for field in plain], [
         field for field in fields if field not in plain
@@ -171,7 +239,7 @@ def _insertable(
 
 
 @functools.cache
-def _insert_sql(model: type[Model], known_by: str) -> str:
+def _insert_sql(model: type[Model], unless_taken: str = "") -> str:
     fields = {
         field.column: field
         for field in model._meta.concrete_fields
@@ -181,7 +249,11 @@ def _insert_sql(model: type[Model], known_by: str) -> str:
     return (
         f'INSERT INTO "{model._meta.db_table}" ({names}) '  # noqa: S608
         f"SELECT {names} FROM {_recordset(fields)}"
-        + (f' RETURNING "{known_by}", id' if known_by else "")
+        + (
+            f' ON CONFLICT ("{unless_taken}") DO NOTHING RETURNING "{unless_taken}", id'
+            if unless_taken
+            else ""
+        )
     )
 
 

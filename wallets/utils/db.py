@@ -97,21 +97,6 @@ def run_unless_locked(
         return None
 
 
-@contextmanager
-def lock_wait(seconds: int) -> Iterator[None]:
-    """Have this session wait so long for a lock. MySQL and MariaDB only; not in a transaction."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT @@SESSION.innodb_lock_wait_timeout")
-        (usual,) = cursor.fetchone()
-        cursor.execute("SET SESSION innodb_lock_wait_timeout = %s", [seconds])
-    try:
-        yield
-    finally:
-        if connection.connection is not None:  # or the next one begins as usual
-            with connection.cursor() as cursor:
-                cursor.execute("SET SESSION innodb_lock_wait_timeout = %s", [usual])
-
-
 def _transaction(one_statement: bool) -> AbstractContextManager[None]:
     if one_statement and not connection.in_atomic_block and _session_is_ours():
         return nullcontext()

@@ -48,7 +48,8 @@ def is_lock_timeout(error: Exception) -> bool:
     if connection.vendor == "postgresql":
         return _sqlstate(error) == "55P03"
     if connection.vendor == "mysql":
-        return _number(error) == 1205
+        # The second is MySQL's word for a lock that is not waited for.
+        return _number(error) in (1205, 3572)
     return "locked" in str(error)
 
 

@@ -101,6 +101,11 @@ class _Families(Collector):
             ("retries_due", "Failed withdrawals due again.", "retries_due"),
             ("payouts_paused", "1 while nothing is sent.", "payouts_paused"),
             ("bank_lost_share", "Calls lately without answer.", "bank_lost_share"),
+            (
+                "clock_offset_seconds",
+                "How far this host's clock is ahead of the database's.",
+                "clock_offset_seconds",
+            ),
         ):
             yield GaugeMetricFamily(f"wallet_{name}", text, value=getattr(found, value))
         ages = GaugeMetricFamily(

@@ -6,7 +6,6 @@ from dataclasses import astuple
 from uuid import UUID
 
 from django.http import HttpResponse, StreamingHttpResponse
-from django.utils import timezone
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 
@@ -19,6 +18,7 @@ from wallets.services.statement import (
     statement_of,
 )
 from wallets.utils import instants
+from wallets.utils.db import database_now
 from wallets.views.base import Endpoint, json_answer
 from wallets.views.negotiation import CSVRenderer
 from wallets.views.pagination import Pages, cursor_refused
@@ -109,7 +109,7 @@ class BalanceView(Endpoint):
         return json_answer(
             {
                 "wallet": str(wallet_uuid),
-                "at": instants.write(at or timezone.now()),
+                "at": instants.write(at or database_now()),
                 "balance": found.balance,
                 "sequence": found.sequence,
             }

@@ -1,0 +1,88 @@
+"""Guards of the database's clock and of the one order of locks; see `drills.guard`."""
+
+from __future__ import annotations
+
+from drills.guard import POSTGRESQL, Guard
+
+CLOCK_GUARDS = (
+    Guard(
+        "the database's clock in the one statement",
+        "wallets/services/deposit.py",
+        "deposit_at_once, left, now, skip_locked=not alone",
+        "deposit_at_once, left, now or __import__('datetime').datetime.now("
+        "__import__('datetime').timezone.utc), skip_locked=not alone",
+        "test_host_clock.py::StampTest",
+        POSTGRESQL,
+    ),
+    Guard(
+        "the database's clock step by step",
+        "wallets/services/deposit_batch.py",
+        "now=now or database_now(),",
+        "now=now or __import__('datetime').datetime.now("
+        "__import__('datetime').timezone.utc),",
+        "test_host_clock.py::StampTest",
+        POSTGRESQL,
+    ),
+    Guard(
+        "the database's clock for rows whose writer names none",
+        "wallets/models/base.py",
+        'getattr(model_instance, "created_at", None) or database_now()',
+        "datetime.now(__import__('datetime').timezone.utc)",
+        "test_host_clock.py::StampTest",
+        POSTGRESQL,
+    ),
+    Guard(
+        "the database's clock judges what is in the future",
+        "wallets/services/withdrawal.py",
+        "    now = now or database_now()\n    when = checked_schedule",
+        "    now = now or datetime.now(__import__('datetime').timezone.utc)\n"
+        "    when = checked_schedule",
+        "test_host_clock.py::StampTest",
+        POSTGRESQL,
+    ),
+    Guard(
+        "readyz names a clock that is wrong",
+        "wallets/services/host_clock.py",
+        "    if abs(seconds) <= TOLERATED_SECONDS:\n",
+        "    if True:\n",
+        "test_host_clock.py::SaysSoTest test_host_clock.py::DescribeTest",
+    ),
+    Guard(
+        "wallets dated ahead are named",
+        "wallets/services/reconciliation.py",
+        "    if wallet.movement_count and ahead > TOLERATED:\n",
+        "    if False:\n",
+        "test_host_clock.py::DatedAheadTest",
+    ),
+    Guard(
+        "keys in one order",
+        "wallets/services/ledger_postgresql.py",
+        "WHERE total <= {max_money} ORDER BY key",
+        "WHERE total <= {max_money} ORDER BY place",
+        "test_deadlocks.py::OneOrderTest test_deadlocks.py::AnyMixTest",
+        POSTGRESQL,
+    ),
+    Guard(
+        "a key that is taken undoes nothing",
+        "wallets/utils/batch.py",
+        'f\' ON CONFLICT ("{unless_taken}") DO NOTHING RETURNING',
+        "f' RETURNING",
+        "test_deadlocks.py::OneOrderTest",
+        POSTGRESQL,
+    ),
+    Guard(
+        "a bulk request holds no stranger's wallet while it waits",
+        "wallets/services/deposit.py",
+        "    alone = wait and len(left) <= 1\n",
+        "    alone = wait\n",
+        "test_deposit.py::OneOfABulkTest",
+        POSTGRESQL,
+    ),
+    Guard(
+        "a group halves itself around what is in the way",
+        "wallets/services/deposit_group.py",
+        "            elif len(part) > 1:\n",
+        "            elif False:\n",
+        "test_deposit.py::OneOfAGroupTest",
+    ),
+)

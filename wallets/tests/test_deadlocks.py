@@ -1,0 +1,233 @@
+"""No mix of requests makes a deadlock: keys and wallets are taken in one order by all."""
+
+from __future__ import annotations
+
+import random
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from typing import Any
+from unittest import mock, skipIf, skipUnless
+
+from django.db import connection, transaction
+from django.test import skipUnlessDBFeature
+
+from wallets.errors import IdempotencyKeyReused
+from wallets.models.transaction import Transaction
+from wallets.models.wallet import Wallet
+from wallets.services.deposit import DepositRequest, deposit_bulk
+from wallets.services.deposit_batch import WalletBusy, deposit_in_steps
+from wallets.services.deposit_group import DepositGroup
+from wallets.services.wallet import WalletService
+from wallets.services.withdrawal import WithdrawalService
+from wallets.tests import marks
+from wallets.tests.base import CommittingTestCase, WalletTestCase, close_connections
+from wallets.tests.races import rounds
+from wallets.utils import db
+from wallets.utils.batch import _place_in_index
+from wallets.utils.db import lock_rows
+
+CALLERS = 10
+ROUNDS_OF_KEYS = 60
+KINDS = ["many", "group", "one", "withdrawal", "cancel"]
+
+
+def deadlocks() -> int:
+    """How many PostgreSQL has counted in this database; others tell only the victim."""
+    if connection.vendor != "postgresql":
+        return 0
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_stat_clear_snapshot(), deadlocks FROM pg_stat_database "
+            "WHERE datname = current_database()"
+        )
+        return int(cursor.fetchone()[1])
+
+
+@skipIf(connection.vendor == "sqlite", "one writer at a time: nobody waits in a circle")
+@marks.slow
+class AnyMixTest(CommittingTestCase):
+    """Deposits, many and one, in groups and not, withdrawals and cancels, all at once…
+
+    In each round everybody uses the same new keys, each in an order of its own, and as a
+    rule for other wallets: who waited for a wallet would not meet the others at the keys.
+    """
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.wallets = [WalletService.create() for _ in range(2 * CALLERS)]
+        self.chance = random.Random(4)
+        self.groups = [DepositGroup() for _ in range(CALLERS)]
+        self.done: Counter[str] = Counter()
+        self.run_again: Counter[str] = Counter()
+
+    def test_makes_no_deadlock_and_no_error(self) -> None:
+        before = deadlocks()
+        judge = db._worth_another_run
+
+        def count(error: Exception) -> bool:
+            self.run_again["deadlock" if is_deadlock(error) else "other"] += 1
+            return judge(error)
+
+        with mock.patch.object(db, "_worth_another_run", count):
+            rounds(
+                ROUNDS_OF_KEYS,
+                self.plan,
+                [partial(self.act, n) for n in range(CALLERS)],
+                self.judge,
+            )
+        self.assertEqual(self.run_again["deadlock"], 0, self.run_again)
+        self.assertEqual(deadlocks() - before, 0)
+        self.assertEqual(set(self.done), set(KINDS), self.done)
+
+    def plan(self, _: int) -> list[tuple[str, list[DepositRequest]]]:
+        """What each caller asks for: a kind of request, and some of the round's keys."""
+        keys = [uuid.uuid4() for _ in range(20)]
+        return [
+            (self.chance.choices(KINDS, [6, 3, 1, 2, 1])[0], self.asked(n, keys))
+            for n in range(CALLERS)
+        ]
+
+    def asked(self, number: int, keys: list[uuid.UUID]) -> list[DepositRequest]:
+        mine = self.wallets[2 * number : 2 * number + 2]
+        if self.chance.random() < 0.2:
+            mine = self.chance.sample(self.wallets, 6)
+        order = self.chance.sample(keys, self.chance.randint(5, len(keys)))
+        return [DepositRequest(self.chance.choice(mine).uuid, 1, key) for key in order]
+
+    def act(self, number: int, plans: list[tuple[str, list[DepositRequest]]]) -> None:
+        kind, asked = plans[number]
+        with suppress(IdempotencyKeyReused):
+            if kind == "many":
+                deposit_bulk(asked)
+            elif kind == "group":
+                self.groups[number].deposit(asked)
+            elif kind == "one":
+                WalletService.deposit(asked[0].wallet_text, 1, asked[0].key)
+            else:
+                when = self.after(86_400)
+                one = asked[0]
+                made = WithdrawalService.schedule(one.wallet_text, 1, when, one.key)
+                if kind == "cancel":
+                    WithdrawalService.cancel(made.pk)
+        self.done[kind] += 1
+
+    def judge(self, _: object, results: list[object]) -> None:
+        self.assertEqual([one for one in results if one is not None], [])
+
+
+def is_deadlock(error: Exception) -> bool:
+    cause = error.__cause__
+    code = getattr(cause, "sqlstate", None) or (cause and cause.args[:1])
+    return code in ("40P01", (1213,))
+
+
+class OneOrderTest(CommittingTestCase):
+    """Wallets by id, then keys as their index sorts them: …"""
+
+    def setUp(self) -> None:
+        super().setUp()
+        place = _place_in_index(Transaction._meta.get_field("idempotency_key"))
+        self.keys = sorted((uuid.uuid4() for _ in range(3)), key=place)
+        self.pool = ThreadPoolExecutor(1)
+        self.addCleanup(self.pool.shutdown)
+
+    def in_a_thread(self, work: Callable[[], Any]) -> Future[Any]:
+        def run() -> Any:
+            try:
+                return work()
+            finally:
+                close_connections()
+
+        return self.pool.submit(run)
+
+    def deposits(self, wallet: Wallet, *keys: uuid.UUID) -> list[DepositRequest]:
+        return [DepositRequest(wallet.uuid, 1, key) for key in keys]
+
+    def taken(self, key: uuid.UUID) -> bool:
+        """Whether somebody is just using the key. If not, it is Bob's from now on."""
+        with ThreadPoolExecutor(1) as pool:
+
+            def take() -> Any:
+                try:
+                    return DepositGroup().deposit(self.deposits(self.bob, key))[0]
+                finally:
+                    close_connections()
+
+            return isinstance(pool.submit(take).result(timeout=60), WalletBusy)
+
+    def waits(self, future: Future[Any]) -> bool:
+        """Let it come to where it has to wait."""
+        time.sleep(0.5)
+        return not future.done()
+
+    @skipUnlessDBFeature("has_select_for_update_nowait")
+    def test_who_waits_for_a_key_has_taken_none_behind_it(self) -> None:
+        first, second, third = self.keys
+        carol = WalletService.create()
+        with transaction.atomic():
+            deposit_in_steps(self.deposits(carol, second))
+            asked = self.deposits(self.alice, third, second, first)
+            bulk = self.in_a_thread(lambda: deposit_bulk(asked))
+            self.assertTrue(self.waits(bulk))
+            self.assertFalse(self.taken(third))
+            self.assertTrue(self.taken(first))
+        answers = bulk.result(timeout=60)
+        kinds = [isinstance(one, IdempotencyKeyReused) for one in answers]
+        self.assertEqual(kinds, [True, True, False])
+        self.assert_money(self.alice, balance=1)
+
+    @skipUnlessDBFeature("has_select_for_update_nowait")
+    def test_a_key_that_is_taken_undoes_nothing(self) -> None:
+        """Who waits for the keys before it need not begin anew, nor be in the way."""
+        with mock.patch.object(db, "_worth_another_run") as run_again:
+            with transaction.atomic():
+                deposit_in_steps(self.deposits(self.bob, self.keys[1]))
+                asked = self.deposits(self.alice, *self.keys)
+                steps = self.in_a_thread(
+                    lambda: db.run_in_transaction(lambda: deposit_in_steps(asked))
+                )
+                self.assertTrue(self.waits(steps))
+            answers = steps.result(timeout=60)
+        run_again.assert_not_called()
+        kinds = [isinstance(one, IdempotencyKeyReused) for one in answers]
+        self.assertEqual(kinds, [False, True, False])
+        self.assert_money(self.alice, balance=2)
+
+    @skipUnless(connection.vendor == "mysql", "a new row locks no wallet")
+    def test_a_withdrawal_takes_its_wallet_first(self) -> None:
+        with transaction.atomic():
+            lock_rows(Wallet.objects.filter(pk=self.alice.pk))
+            withdrawal = self.in_a_thread(
+                lambda: WithdrawalService.schedule(
+                    self.alice.uuid, 1, self.after(3600), self.keys[0]
+                )
+            )
+            self.assertTrue(self.waits(withdrawal))
+            self.assertFalse(self.taken(self.keys[0]))
+        self.assertIsInstance(withdrawal.exception(timeout=60), IdempotencyKeyReused)
+
+
+class PlaceInIndexTest(WalletTestCase):
+    def test_is_the_engines_own(self) -> None:
+        chance = random.Random(7)
+        some = [f"{chance.getrandbits(128):032x}" for _ in range(240)]
+        # Versions from 1 to 8: MariaDB keeps some of them with their end first.
+        keys = [
+            uuid.UUID(f"{text[:12]}{number % 8 + 1}{text[13:16]}a{text[17:]}")
+            for number, text in enumerate(some)
+        ]
+        deposit_bulk(self.deposits(keys))
+        rows = Transaction.objects.order_by("idempotency_key")
+        place = _place_in_index(Transaction._meta.get_field("idempotency_key"))
+        self.assertEqual(
+            list(rows.values_list("idempotency_key", flat=True)),
+            sorted(keys, key=place),
+        )
+
+    def deposits(self, keys: list[uuid.UUID]) -> list[DepositRequest]:
+        return [DepositRequest(self.alice.uuid, 1, key) for key in keys]
