@@ -5,6 +5,7 @@ from __future__ import annotations
 from drills.guard import POSTGRESQL, Guard
 from drills.guards_bank import BANK_GUARDS
 from drills.guards_operator import OPERATOR_GUARDS
+from drills.guards_scheduling import SCHEDULING_GUARDS
 from drills.guards_time import TIME_GUARDS
 
 _DB = "wallets/utils/db.py"
@@ -14,6 +15,7 @@ GUARDS = (
     *BANK_GUARDS,
     *OPERATOR_GUARDS,
     *TIME_GUARDS,
+    *SCHEDULING_GUARDS,
     # --- concurrency ---
     Guard(
         "row lock",
