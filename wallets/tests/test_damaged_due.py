@@ -8,11 +8,10 @@ from unittest import mock
 from django.test import override_settings
 
 from wallets.models.alarm import Alarm
-from wallets.models.attempt import Attempt
 from wallets.models.transaction import Transaction
 from wallets.models.transition import Transition
 from wallets.models.wallet import Wallet
-from wallets.services import drain, payout, put_aside, sweeps
+from wallets.services import attempt, drain, payout, put_aside, sweeps
 from wallets.tests.base import WalletTestCase
 from wallets.tests.clocks import StandingClock
 from wallets.tests.fakes import LOOKS_UP_ONLY, Does
@@ -65,11 +64,8 @@ class DamagedDueTest(WalletTestCase):
     def test_attempt_keeps_nobody_else_from_being_paid(self) -> None:
         """One that the withdrawal does not know of has its number."""
         now = self.now - timedelta(hours=1)
-        attempt = payout._attempt(
-            self.damaged, self.bob, 1, self.damaged.idempotency_key, now
-        )
-        columns = {f.name: getattr(attempt, f.attname) for f in fields(Attempt)}
-        insert(Attempt, columns | {"updated_at": now})
+        key = self.damaged.idempotency_key
+        attempt.begun(self.damaged, self.bob, 1, key, now).save(force_insert=True)
         self.check()
 
     def test_transition_keeps_nobody_else_from_being_paid(self) -> None:
