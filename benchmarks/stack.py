@@ -17,9 +17,10 @@ _FOREIGN = (
     *("DB_", "CELERY_", "THIRD_PARTY_", "WITHDRAWAL", "BANK_", "WEB_", "LOG_"),
     *("DATABASE_URL", "METRICS_", "DEBUG"),
 )
-# Calls in flight in all of the worker's processes.
+# Calls in flight in all of the worker's drains; of four processes two drain what is due.
 IN_FLIGHT = 64
-WORKER_PROCESSES = 2
+WORKER_PROCESSES = 4
+DRAINS = 2
 
 
 def environment(database_url: str, broker_url: str, **changes: str) -> dict[str, str]:
@@ -38,7 +39,7 @@ def environment(database_url: str, broker_url: str, **changes: str) -> dict[str,
         "CELERY_TASK_DEFAULT_QUEUE": f"wallet-bench-{os.getpid()}",
         "THIRD_PARTY_DEDUPES": "true",
         "THIRD_PARTY_LOOKUP": "true",
-        "WITHDRAWAL_CONCURRENCY": str(IN_FLIGHT // WORKER_PROCESSES),
+        "WITHDRAWAL_CONCURRENCY": str(IN_FLIGHT // DRAINS),
     }
     return inherited | own | changes
 

@@ -7,6 +7,7 @@ from drills.guards_bank import BANK_GUARDS
 from drills.guards_clock import CLOCK_GUARDS
 from drills.guards_database import DATABASE_GUARDS
 from drills.guards_operator import OPERATOR_GUARDS
+from drills.guards_scheduling import SCHEDULING_GUARDS
 from drills.guards_time import TIME_GUARDS
 
 _DB = "wallets/utils/db.py"
@@ -18,6 +19,7 @@ GUARDS = (
     *TIME_GUARDS,
     *DATABASE_GUARDS,
     *CLOCK_GUARDS,
+    *SCHEDULING_GUARDS,
     # --- concurrency ---
     Guard(
         "row lock",

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,10 +58,15 @@ def environment(changes: Mapping[str, str]) -> dict[str, str]:
 
 
 def worker(
-    name: str, env: Mapping[str, str], folder: Path, *, app: str = "wallet"
+    name: str,
+    env: Mapping[str, str],
+    folder: Path,
+    *,
+    app: str = "wallet",
+    pool: Sequence[str] = ("-c", "2"),
 ) -> Process:
-    """A Celery worker with two children."""
-    options = ["worker", "--loglevel", "INFO", "-n", f"{name}@%h", "-c", "2"]
+    """A Celery worker, with two children unless another pool is given."""
+    options = ["worker", "--loglevel", "INFO", "-n", f"{name}@%h", *pool]
     return _celery(name, options, env, folder, app)
 
 

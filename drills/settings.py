@@ -62,7 +62,7 @@ def environment(database: str, folder: Path) -> dict[str, str]:
         "WITHDRAWAL_CONCURRENCY": "2",
         "DJANGO_SETTINGS_MODULE": "wallet.settings",
         "DATABASE_URL": address(database, folder),
-        # Nobody listens to bells here: the sweeps do all the work.
+        # Nobody takes messages here: the sweeps do all the work.
         "CELERY_BROKER_URL": "memory://",
         "LOG_LEVEL": "WARNING",
         "PYTHONWARNINGS": "ignore::DeprecationWarning",

@@ -23,7 +23,7 @@ SECONDS_TO_TEST = 600
 
 def script() -> int:
     with tempfile.TemporaryDirectory() as folder:
-        # Bells are courtesies: without a broker the API answers all the same.
+        # Wake-ups are courtesies: without a broker the API answers all the same.
         own = {
             "DATABASE_URL": f"sqlite:///{folder}/db.sqlite3",
             "CELERY_BROKER_URL": "memory://",

@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlsplit
 
+from kombu import Exchange, Queue
+
 # A step at a broker that takes longer has failed.
 TIMEOUT_SECONDS = 5
 # How often a quiet connection is asked whether it still lives: a worker notices one that
@@ -25,19 +27,26 @@ _REDIS: dict[str, Any] = {
         # after a worker died, and putting them back over a broken connection kills it.
         "ack_emulation": False,
     },
+    # A server that became a replica refuses what it is told, and may take it again soon.
+    "BROKER_CHANNEL_ERROR_RETRY": True,
 }
 _RABBITMQ: dict[str, Any] = {
     "BROKER_TRANSPORT_OPTIONS": {"socket_timeout": TIMEOUT_SECONDS},
     "BROKER_HEARTBEAT": HEALTH_SECONDS,
-    # Quorum queues survive the loss of a node. Their timers work with topic exchanges
-    # only: with others, a worker that holds one would not take anything else.
+    "BROKER_CHANNEL_ERROR_RETRY": True,
+    # Quorum queues survive the loss of a node. Celery prepares timers for them, which it
+    # can with topic exchanges only. We set none: nobody's clock decides when we pay.
     "TASK_DEFAULT_QUEUE_TYPE": "quorum",
     "TASK_DEFAULT_EXCHANGE_TYPE": "topic",
 }
 
 
-def broker_settings(url: str) -> dict[str, Any]:
-    """Return Celery's settings for the kind of broker, without their prefix."""
+def broker_settings(url: str, queue: str) -> dict[str, Any]:
+    """Return Celery's settings for the kind of broker, without their prefix.
+
+    A worker takes turns with its queues. What the resolver does has one of its own, so
+    that it cannot stand behind any number of payouts.
+    """
     scheme = urlsplit(url).scheme
     kind = _REDIS
     if scheme in ("amqp", "amqps", "pyamqp"):
@@ -49,5 +58,17 @@ def broker_settings(url: str) -> dict[str, Any]:
         "BROKER_CONNECTION_MAX_RETRIES": None,
         "BROKER_CONNECTION_RETRY_ON_STARTUP": True,
         "TASK_PUBLISH_RETRY_POLICY": {"max_retries": 1, "interval_start": 0},
+        "TASK_QUEUES": [_queue(name, kind) for name in (queue, f"{queue}-resolve")],
+        "TASK_ROUTES": {
+            "wallets.tasks.resolve_unknown_withdrawals": {"queue": f"{queue}-resolve"}
+        },
         **kind,
     }
+
+
+def _queue(name: str, kind: dict[str, Any]) -> Queue:
+    exchange = Exchange(name, kind.get("TASK_DEFAULT_EXCHANGE_TYPE", "direct"))
+    arguments = None
+    if "TASK_DEFAULT_QUEUE_TYPE" in kind:
+        arguments = {"x-queue-type": kind["TASK_DEFAULT_QUEUE_TYPE"]}
+    return Queue(name, exchange, name, queue_arguments=arguments)

@@ -1,10 +1,15 @@
-"""The Celery app. It carries bells, never truth: every message may be lost or doubled."""
+"""The Celery app. It carries wake-ups, never truth: a message may be lost or doubled."""
 
 import os
+from typing import Any
 
 from celery import Celery, Task
+from celery.app.utils import Settings
+from celery.apps.worker import Worker
 from celery.signals import (
     beat_init,
+    celeryd_after_setup,
+    celeryd_init,
     setup_logging,
     worker_init,
     worker_process_init,
@@ -19,7 +24,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "wallet.settings")
 app = Celery("wallet")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
-# Each line of a task carries its id, and the id of the request that rang for it.
+# Each line of a task carries its id, and the id of the request that woke it.
 app.steps["worker"].add(DjangoStructLogInitStep)
 
 
@@ -64,7 +69,36 @@ def _stop_draining(**_kwargs: object) -> None:
 
 
 @worker_process_init.connect
-def _forked(**_kwargs: object) -> None:
+def _in_pool_process(**_kwargs: object) -> None:
     from wallets.utils import stopping
 
-    stopping.after_fork()
+    stopping.in_pool_process()
+
+
+@celeryd_init.connect
+def _refuse_greenlets(
+    conf: Settings, options: dict[str, Any], **_kwargs: object
+) -> None:
+    """They swap the sockets and the sleep of the whole process for their own."""
+    pool = options.get("pool_cls") or conf.worker_pool
+    name = pool if isinstance(pool, str) else pool.__module__
+    if "gevent" in name or "eventlet" in name:
+        raise SystemExit(
+            "Payouts need real threads: start the worker with -P prefork (the default), "
+            "-P threads or -P solo."
+        )
+
+
+@celeryd_after_setup.connect
+def _divide_the_pool(instance: Worker, **_kwargs: object) -> None:
+    """Leave room in the pool for what is not a drain: the resolver and the ticks.
+
+    Of four: two drains of what is due, one of retries, one for the rest. In a pool of one
+    or two, one drain after the other; they end by themselves, so the rest gets its turn.
+    """
+    from wallets.services import heartbeat
+    from wallets.utils import slots
+
+    slots.bound(
+        {heartbeat.PENDING: max(1, instance.concurrency - 2), heartbeat.RETRY: 1}
+    )

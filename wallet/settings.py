@@ -18,6 +18,7 @@ from wallet.logins import *  # noqa: F403
 from wallet.logs import logging_config
 from wallet.rest import REST_FRAMEWORK, SPECTACULAR_SETTINGS  # noqa: F401
 from wallet.secret_key import beside, made_key
+from wallets.utils.beat import every
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -162,7 +163,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = PAGE_MAX_BODY_BYTES
 # No form of ours takes a file; none is ever written to a disk.
 FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.MemoryFileUploadHandler"]
 
-# --- Celery: bells, not truth -------------------------------------------------------
+# --- Celery: wake-ups, not truth ----------------------------------------------------
 
 CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="redis://localhost:6379/0")
 CELERY_RESULT_BACKEND = env.str(
@@ -177,11 +178,17 @@ CELERY_WORKER_CONCURRENCY = env.int("CELERY_WORKER_CONCURRENCY", default=4)
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 # A name of our own: another Celery project on this broker must not take our messages.
+# The resolver's queue is called the same with "-resolve" behind it.
 CELERY_TASK_DEFAULT_QUEUE = env.str("CELERY_TASK_DEFAULT_QUEUE", default="wallet")
 globals().update(
-    {f"CELERY_{k}": v for k, v in broker_settings(CELERY_BROKER_URL).items()}
+    {
+        f"CELERY_{name}": value
+        for name, value in broker_settings(
+            CELERY_BROKER_URL, CELERY_TASK_DEFAULT_QUEUE
+        ).items()
+    }
 )
-CELERY_BEAT_SCHEDULER = "wallets.utils.beat:BellScheduler"
+CELERY_BEAT_SCHEDULER = "wallets.utils.beat:PublishingScheduler"
 
 # --- Withdrawals: all times in seconds ----------------------------------------------
 
@@ -207,8 +214,8 @@ WITHDRAWAL_MAX_HORIZON_DAYS = env.int("WITHDRAWAL_MAX_HORIZON_DAYS", default=366
 # Calls in flight at once in one worker process, and rows claimed in one transaction.
 WITHDRAWAL_CONCURRENCY = env.int("WITHDRAWAL_CONCURRENCY", default=64)
 WITHDRAWAL_BATCH_SIZE = env.int("WITHDRAWAL_BATCH_SIZE", default=64)
-# How many workers one tick may ring for a backlog.
-WITHDRAWAL_MAX_BELLS = env.int("WITHDRAWAL_MAX_BELLS", default=4)
+# How many workers one tick may wake for a backlog.
+WITHDRAWAL_MAX_WAKEUPS = env.int("WITHDRAWAL_MAX_WAKEUPS", default=4)
 # A waiting drain looks again this often for what was scheduled meanwhile.
 WITHDRAWAL_POLL = env.float("WITHDRAWAL_POLL", default=1)
 
@@ -252,13 +259,9 @@ STATEMENT_CHECK_INTERVAL = 600
 
 CELERY_TASK_SOFT_TIME_LIMIT = WITHDRAWAL_SOFT_TIME_LIMIT
 CELERY_TASK_TIME_LIMIT = WITHDRAWAL_HARD_TIME_LIMIT
+# No message expires: who would judge that has another clock. A late tick is harmless.
 CELERY_BEAT_SCHEDULE = {
-    name: {
-        "task": f"wallets.tasks.{name}",
-        "schedule": interval,
-        # A tick that nobody took before the next one came is of no use.
-        "options": {"expires": interval},
-    }
+    name: {"task": f"wallets.tasks.{name}", "schedule": every(interval)}
     for name, interval in (
         ("process_pending_withdrawals", WITHDRAWAL_DUE_INTERVAL),
         ("retry_failed_withdrawals", WITHDRAWAL_RETRY_INTERVAL),

@@ -11,14 +11,14 @@ from wallets.services import bank_statement, dispatch, sweeps
 
 @shared_task
 def process_pending_withdrawals() -> dict[str, int]:
-    """Beat, every 10 s: ring for what is due now or before the next tick."""
-    return {"dispatched": dispatch.ring_for_pending()}
+    """Beat, every 10 s: wake workers for what is due now or before the next tick."""
+    return {"dispatched": dispatch.wake_for_pending()}
 
 
 @shared_task
 def retry_failed_withdrawals() -> dict[str, int]:
-    """Beat, every 60 s: ring for failed withdrawals whose next attempt is due."""
-    return {"dispatched": dispatch.ring_for_retries()}
+    """Beat, every 60 s: wake workers for failed withdrawals that are due again."""
+    return {"dispatched": dispatch.wake_for_retries()}
 
 
 @shared_task
@@ -48,6 +48,6 @@ def drain_retryable_withdrawals() -> dict[str, int]:
 
 @shared_task
 def process_single_withdrawal(transaction_id: int) -> dict[str, Any]:
-    """Pay one withdrawal at its time, handed over by name."""
+    """Make sure that one withdrawal is paid if it is due; say how it stands then."""
     status = sweeps.execute_single(transaction_id)
     return {"transaction_id": transaction_id, "status": status}

@@ -1,7 +1,9 @@
-"""Rings the bell: tells workers that there is work. Messages are a courtesy.
+"""Wakes workers: tells them that there is work. Messages are a courtesy.
 
 Each may be lost, late, doubled or stale. What the database says is due gets done by the
-next sweep in any case, so nothing here may fail a request or hold it up.
+next sweep in any case, so nothing here may fail a request or hold it up. A message makes a
+worker drain and never carries one payment: so no withdrawal goes before another because it
+was scheduled later.
 """
 
 from __future__ import annotations
@@ -13,52 +15,53 @@ from django.conf import settings
 from django.db.models import QuerySet
 
 from wallets.models.transaction import Transaction
-from wallets.services import heartbeat
+from wallets.services import heartbeat, pause
 from wallets.utils import broker
 from wallets.utils.db import database_now
 
-# More is not counted: the number only says how many workers to ring for.
+DRAIN_PENDING = "wallets.tasks.drain_pending_withdrawals"
+DRAIN_RETRYABLE = "wallets.tasks.drain_retryable_withdrawals"
+# More is not counted: the number only says how many workers to wake.
 COUNT_LIMIT = 10_000
 
 
-def hand_over(transaction_id: int, when: datetime, *, now: datetime) -> None:
-    """Hand a withdrawal that is due before the next tick to a worker, for its exact time.
+def hand_over(when: datetime, *, now: datetime) -> None:
+    """Wake a worker for a withdrawal that is due before the next tick.
 
-    Called after the commit. Neither waits nor raises for a broker's trouble. No timer
-    longer than the tick's interval ever goes to the broker: Redis would redeliver it.
+    Called after the commit. Neither waits nor raises for a broker's trouble. A drain that
+    is at work already will see the withdrawal; so a few messages do for any number.
     """
-    interval = timedelta(seconds=settings.WITHDRAWAL_DUE_INTERVAL)
-    if when - now > interval:
-        return
-    broker.ring(
-        "wallets.tasks.process_single_withdrawal",
-        args=[transaction_id],
-        eta=when,
-        expires=when + interval,
-    )
+    if when - now <= timedelta(seconds=settings.WITHDRAWAL_DUE_INTERVAL):
+        broker.wake_up(DRAIN_PENDING)
 
 
-def ring_for_pending() -> int:
-    """Ring for withdrawals due now or before the next tick; return how many there are."""
-    interval = settings.WITHDRAWAL_DUE_INTERVAL
-    horizon = database_now() + timedelta(seconds=interval)
+def hand_over_retry() -> None:
+    """Wake a worker for a failed withdrawal whose next attempt is due now. As above."""
+    broker.wake_up(DRAIN_RETRYABLE)
+
+
+def wake_for_pending() -> int:
+    """Wake workers for what is due now or before the next tick; return how many that are."""
+    horizon = database_now() + timedelta(seconds=settings.WITHDRAWAL_DUE_INTERVAL)
     due = Transaction.get_due_pending_withdrawals(horizon)
-    return _ring("pending", due, "wallets.tasks.drain_pending_withdrawals", interval)
+    return _wake(heartbeat.PENDING, due, DRAIN_PENDING)
 
 
-def ring_for_retries() -> int:
-    """Ring for failed withdrawals whose next attempt is due; return how many there are."""
+def wake_for_retries() -> int:
+    """Wake workers for failed withdrawals whose next attempt is due; return how many."""
     due = Transaction.get_failed_retryable_withdrawals(now=database_now())
-    task = "wallets.tasks.drain_retryable_withdrawals"
-    return _ring("retry", due, task, settings.WITHDRAWAL_RETRY_INTERVAL)
+    return _wake(heartbeat.RETRY, due, DRAIN_RETRYABLE)
 
 
-def _ring(sweep: str, due: QuerySet[Transaction], task: str, interval: float) -> int:
+def _wake(sweep: str, due: QuerySet[Transaction], task: str) -> int:
     count = due.order_by()[:COUNT_LIMIT].count()
+    if pause.is_paused():
+        return count  # no drain would claim anything, so none says that it has
     if count == 0:
-        # Nothing to do is a sweep done; where there is work, the drain says when.
+        # Nothing waits to be paid, and a worker has looked. Where something does, only
+        # the drain that claims it may say so.
         heartbeat.beat(sweep)
+        return 0
     batches = math.ceil(count / settings.WITHDRAWAL_BATCH_SIZE)
-    for _ in range(min(batches, settings.WITHDRAWAL_MAX_BELLS)):
-        broker.ring(task, expires=interval)
+    broker.wake_up(task, min(batches, settings.WITHDRAWAL_MAX_WAKEUPS))
     return count

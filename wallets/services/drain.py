@@ -1,7 +1,7 @@
 """Sweeps over due withdrawals: claim in batches, call many at once, record in batches.
 
 The database is the queue. However often and wherever a drain runs, each withdrawal is
-claimed once; whoever is not rung for is found by the next sweep.
+claimed once; what nobody was woken for is found by the next sweep.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from datetime import datetime
+from datetime import datetime, timedelta
 from queue import Empty, SimpleQueue
 
 from django.conf import settings
@@ -89,8 +89,12 @@ class Drain:
         bank: Bank,
         seconds: float,
         now: Callable[[], datetime] | None = None,
+        on_last_look: Callable[[], None] = lambda: None,
+        damaged: Iterable[int] = (),
     ) -> None:
         self._find = find
+        self.looked = False  # whether it could claim what was due, if only nothing
+        self._on_last_look = on_last_look  # called once nothing more will be claimed
         # A bank that can have many calls under way by itself needs no threads.
         pool = _callers(os.getpid(), settings.WITHDRAWAL_CONCURRENCY)
         self._pay: Callable[..., Future[Answer]] = getattr(
@@ -102,7 +106,7 @@ class Drain:
         self._given_now = now
         self._ends = clock.elapsed() + seconds
         self._looks_at = clock.elapsed()  # when to look for what is due
-        self._damaged: list[int] = []  # withdrawals that cannot be claimed
+        self.damaged = list(damaged)  # withdrawals that cannot be claimed
         self._flying: dict[Future[Answer], Sending] = {}  # claimed and not recorded
         self._answered: SimpleQueue[Future[Answer]] = SimpleQueue()
         self._paused = False  # the last claim took nothing because payouts are paused
@@ -128,6 +132,8 @@ class Drain:
             room = self._room()
             if not over and room and clock.elapsed() >= self._looks_at:
                 claimed += self._claim(room)
+            if over or self._looks_at > self._ends:
+                self._on_last_look()
             if self._flying:
                 self._record(self._wait_for_answers(over))
             elif over or not self._sleep():
@@ -148,15 +154,17 @@ class Drain:
         if self._paused:
             # The next sweep asks again. What is in hand is sent and recorded.
             self._looks_at = float("inf")
-        elif claimed < limit:
+            return claimed
+        self.looked = True
+        if claimed < limit:
             self._looks_at = clock.elapsed() + self._until_due()
         return claimed
 
     def _claim_sound(self, now: datetime, limit: int) -> int:
         """Claim what is due, but for damaged rows, for as long as this sweep lasts."""
         due = self._find(now)
-        if self._damaged:
-            due = due.exclude(pk__in=self._damaged)
+        if self.damaged:
+            due = due.exclude(pk__in=self.damaged)
         # The attempts begin when their locks are taken, not when somebody looked.
         begins = now if self._given_now else None
         try:
@@ -170,7 +178,7 @@ class Drain:
                 claimed += self._send(payout.claim(one, limit=1, now=begins))
 
             some = list(due.values_list("pk", flat=True)[:limit])
-            self._damaged += each_alone(claim_one, some)
+            self.damaged += each_alone(claim_one, some)
             return claimed
 
     def _send(self, claim: Claim) -> int:
@@ -223,6 +231,16 @@ class Drain:
             done = wait(self._flying, max(0.0, ends - clock.elapsed())).done
             self._record([future for future in self._flying if future in done])
 
+    def leaves_work(self) -> bool:
+        """Whether something is due now that this sweep could have claimed, had it gone on.
+
+        Within the tick's interval, for those that are paid at their time. Not what is damaged.
+        """
+        now = self._now()
+        if self._find is find_due:
+            now += timedelta(seconds=settings.WITHDRAWAL_DUE_INTERVAL)
+        return self._find(now).exclude(pk__in=self.damaged).exists()
+
     def _sleep(self) -> bool:
         """Sleep towards what is due next; False when that is after this sweep's end."""
         if self._looks_at > self._ends:
@@ -234,8 +252,8 @@ class Drain:
         if self._find is not find_due:
             return float("inf")  # retries are swept by their own, slower tick
         pending = Transaction.objects.filter(status=Transaction.Status.PENDING)
-        if self._damaged:
-            pending = pending.exclude(pk__in=self._damaged)
+        if self.damaged:
+            pending = pending.exclude(pk__in=self.damaged)
         due = pending.aggregate(due=Min("scheduled_for"))["due"]
         if due is None:
             return float("inf")

@@ -1,4 +1,10 @@
-"""Heartbeats: when each sweep last ran."""
+"""Heartbeats: when each sweep last did its work.
+
+"pending" and "retry" say that a worker looked for what was due and could claim it: either
+there was nothing, or a drain has claimed. A drain that was kept from claiming, because
+payouts are paused, the worker is being stopped or others are draining, says nothing.
+"resolve" says that unknown outcomes whose check was due have been looked into.
+"""
 
 from django.db import connection
 
@@ -7,9 +13,11 @@ from wallets.services import host_clock
 from wallets.services.payout import actor_name
 from wallets.utils.db import database_now, run_in_transaction
 
+PENDING, RETRY, RESOLVE = "pending", "retry", "resolve"
+
 
 def beat(name: str) -> None:
-    """Note that a sweep has run to its end now. Opens its own transaction.
+    """Note that a sweep has done its work now. Opens its own transaction.
 
     Once in a while it also says that this host's clock is off.
     """

@@ -78,7 +78,7 @@ def look() -> Readiness:
         found.checks["database"] = f"not answering ({type(error).__name__})"
         for name in ("migrations", "sweeps", "payouts", "bank", "clock"):
             found.checks[name] = "unknown"
-    found.checks["broker"] = OK if broker.answers() else "not answering"
+    found.checks["broker"] = broker.trouble() or OK
     return found
 
 

@@ -2,43 +2,64 @@
 
 from __future__ import annotations
 
-import time
-from datetime import datetime
+from datetime import timedelta
 
 from django.conf import settings
 
 from wallets.models.transaction import Transaction
-from wallets.services import drain, heartbeat, resolver
-from wallets.services.withdrawal import WithdrawalService
-from wallets.utils import clock
+from wallets.services import dispatch, drain, heartbeat, put_aside, resolver
+from wallets.utils import broker, clock, slots
 from wallets.utils.bank import Bank
 from wallets.utils.db import database_now
 from wallets.utils.third_party import get_bank
 
-# A message that arrives this early waits: a broker's timer may count in whole seconds.
-# Earlier ones are left to the sweep.
-EARLY_SECONDS = 1.5
+_TASKS = {
+    heartbeat.PENDING: dispatch.DRAIN_PENDING,
+    heartbeat.RETRY: dispatch.DRAIN_RETRYABLE,
+}
 
 
 def pay_pending(*, bank: Bank | None = None, seconds: float | None = None) -> int:
     """Pay what is due, and what becomes due within a tick's interval, at its time."""
     if seconds is None:
         seconds = settings.WITHDRAWAL_DUE_INTERVAL
-    sweep = drain.Drain(drain.find_due, bank=bank or get_bank(), seconds=seconds)
-    claimed = sweep.run()
-    heartbeat.beat("pending")
-    return claimed
+    return _drain(heartbeat.PENDING, drain.find_due, bank, seconds)
 
 
-def pay_retries(*, bank: Bank | None = None) -> int:
+def pay_retries(*, bank: Bank | None = None, seconds: float | None = None) -> int:
     """Try failed withdrawals again whose next attempt is due."""
-    sweep = drain.Drain(
-        drain.find_retryable,
-        bank=bank or get_bank(),
-        seconds=settings.WITHDRAWAL_DUE_INTERVAL,
-    )
-    claimed = sweep.run()
-    heartbeat.beat("retry")
+    if seconds is None:
+        seconds = settings.WITHDRAWAL_DUE_INTERVAL
+    return _drain(heartbeat.RETRY, drain.find_retryable, bank, seconds)
+
+
+def _drain(name: str, find: drain.FindDue, bank: Bank | None, seconds: float) -> int:
+    """Drain, unless this worker does so already as often as it may.
+
+    The slot is free again as soon as nothing more will be claimed. Whoever came before and
+    found none has left its work to this drain, which therefore looks once more: what became
+    due after its last claim gets another drain.
+    """
+    slot = slots.take(name)
+    if slot is None:
+        return 0
+    aside = put_aside.resting()
+    try:
+        sweep = drain.Drain(
+            find,
+            bank=bank or get_bank(),
+            seconds=seconds,
+            on_last_look=slot.release,
+            damaged=aside,
+        )
+        claimed = sweep.run()
+    finally:
+        slot.release()
+    put_aside.withdrawals(set(sweep.damaged) - aside)
+    if sweep.looked:
+        heartbeat.beat(name)
+        if slots.bounded() and sweep.leaves_work():
+            broker.wake_up(_TASKS[name])
     return claimed
 
 
@@ -56,29 +77,25 @@ def resolve_unknown(*, bank: Bank | None = None) -> int:
         total += count
         if count < settings.WITHDRAWAL_BATCH_SIZE:
             break
-    heartbeat.beat("resolve")
+    heartbeat.beat(heartbeat.RESOLVE)
     return total
 
 
 def execute_single(transaction_id: int, *, bank: Bank | None = None) -> str | None:
-    """Execute one withdrawal if it is due; return its status, None for an unknown id.
+    """Drain until this withdrawal is paid, if it is due; return its status then.
 
-    A message may come a moment early, by a clock that runs ahead: it waits. One that is
-    stale, doubled or much too early changes nothing.
+    None for an unknown id. A message that is stale, doubled or much too early changes
+    nothing; one that comes in time pays whatever else is due, each in its turn.
     """
     rows = Transaction.objects.filter(
         pk=transaction_id, transaction_type=Transaction.TransactionType.WITHDRAWAL
     )
-    scheduled_for: datetime | None = (
-        rows.filter(status=Transaction.Status.PENDING)
-        .values_list("scheduled_for", flat=True)
-        .first()
-    )
-    if scheduled_for is not None:
-        early = (scheduled_for - database_now()).total_seconds()
-        if 0 < early <= EARLY_SECONDS:
-            time.sleep(early)
-    try:
-        return WithdrawalService.execute(transaction_id, bank=bank).status
-    except Transaction.DoesNotExist:
-        return rows.values_list("status", flat=True).first()
+    ways = ((drain.find_due, pay_pending), (drain.find_retryable, pay_retries))
+    ends = clock.elapsed() + settings.WITHDRAWAL_DUE_INTERVAL
+    for find, pay in ways:
+        while clock.elapsed() < ends:
+            soon = database_now() + timedelta(seconds=settings.WITHDRAWAL_POLL)
+            due = find(soon).filter(pk=transaction_id).exists()
+            if not due or not pay(bank=bank, seconds=settings.WITHDRAWAL_POLL):
+                break
+    return rows.values_list("status", flat=True).first()

@@ -127,9 +127,7 @@ class WithdrawalService:
             now = database_now()
             move = Move(withdrawal, Event.RETRY_NOW, changes={"next_attempt_at": now})
             transition.apply([move], actor=actor, now=now)
-            db_transaction.on_commit(
-                lambda: dispatch.hand_over(withdrawal.pk, now, now=now), robust=True
-            )
+            db_transaction.on_commit(dispatch.hand_over_retry, robust=True)
             return withdrawal
 
         return run_in_transaction(work, patience=CLIENT_PATIENCE_SECONDS)
@@ -261,9 +259,7 @@ def _schedule(
         created_at=now,
     )
     transition.record_scheduled(withdrawal, actor=actor, now=now)
-    db_transaction.on_commit(
-        lambda: dispatch.hand_over(withdrawal.pk, when, now=now), robust=True
-    )
+    db_transaction.on_commit(lambda: dispatch.hand_over(when, now=now), robust=True)
     return withdrawal
 
 

@@ -6,7 +6,7 @@ import os
 import tempfile
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -31,18 +31,20 @@ def at_port(url: str, port: int) -> str:
 @contextmanager
 def publishing_to(url: str, queue: str = "wallet") -> Iterator[None]:
     """Have this process publish there, with the settings for that kind of broker."""
-    settings = {key.lower(): value for key, value in broker_settings(url).items()}
+    settings = {
+        key.lower(): value for key, value in broker_settings(url, queue).items()
+    }
     conf = current_app.conf
     changes = {**settings, "broker_url": url, "task_default_queue": queue}
     before = {key: conf.get(key) for key in changes}
     conf.update(changes)
     # Celery keeps the queues it has worked out.
     amqp = current_app.__dict__.pop("amqp", None)
-    ringer, broker._ringer = broker._ringer, broker.Ringer()
+    publisher, broker._publisher = broker._publisher, broker.Publisher()
     try:
         yield
     finally:
-        broker._ringer = ringer
+        broker._publisher = publisher
         conf.update(before)
         current_app.__dict__.pop("amqp", None)
         if amqp is not None:
@@ -84,12 +86,16 @@ class RabbitMQBehindProxy:
         """Take all messages from the queue, past the proxy; return how many those are."""
         with kombu.Connection(RABBITMQ_URL) as connection:
             channel, count = connection.default_channel, 0
-            while channel.basic_get(self.queue, no_ack=True) is not None:
-                count += 1
+            with suppress(
+                connection.channel_errors
+            ):  # the first message makes the queue
+                while channel.basic_get(self.queue, no_ack=True) is not None:
+                    count += 1
             return count
 
     def close(self) -> None:
         self.proxy.close()
         with kombu.Connection(RABBITMQ_URL) as connection:
-            connection.default_channel.queue_delete(self.queue)
-            connection.default_channel.exchange_delete(self.queue)
+            for name in (self.queue, f"{self.queue}-resolve"):
+                connection.default_channel.queue_delete(name)
+                connection.default_channel.exchange_delete(name)

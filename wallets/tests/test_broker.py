@@ -10,12 +10,10 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 from unittest import mock, skipUnless
 
 from django.test import SimpleTestCase
-from django.utils import timezone
 
 from drills.process import wait_until
 from wallets.tests import marks
@@ -28,6 +26,7 @@ from wallets.tests.brokers import (
 from wallets.utils import broker
 
 TASK = "wallets.tasks.process_single_withdrawal"
+DRAIN = "wallets.tasks.drain_pending_withdrawals"
 # What hangs, hangs for ever; a busy machine may take long for what does not.
 BOUND_SECONDS = 60
 
@@ -41,6 +40,7 @@ class PublishingTests(ABC):
     """What holds for every broker. `self.broker` is the one under test."""
 
     broker: RedisBehindProxy | RabbitMQBehindProxy
+    counts_after_seconds = 0.0  # a broker may count what it took a moment later
 
     @abstractmethod
     def make_broker(self) -> RedisBehindProxy | RabbitMQBehindProxy:
@@ -54,12 +54,11 @@ class PublishingTests(ABC):
         context.__enter__()
         self.addCleanup(context.__exit__, None, None, None)
 
-    def ring(self) -> None:
-        """Ring as a request does."""
-        broker.ring(TASK, args=[1], eta=timezone.now() + timedelta(minutes=5))
+    def publish(self) -> None:
+        broker.publish(TASK, args=[1])
 
     def assert_bounded(self) -> None:
-        """Whatever has been rung for is on its way or dropped, in time."""
+        """Whatever has been left there is on its way or dropped, in time."""
         self.assertTrue(broker.flush(BOUND_SECONDS), "publishing hangs")
 
     def assert_publishes_again(self) -> None:
@@ -67,7 +66,7 @@ class PublishingTests(ABC):
         time.sleep(broker.REST_SECONDS)
         before = self.published()
         with patient():
-            self.ring()
+            self.publish()
             self.assert_bounded()
         self.assertEqual(self.published(), before + 1)
 
@@ -77,9 +76,46 @@ class PublishingTests(ABC):
 
     @patient()
     def test_publishes(self) -> None:
-        broker.ring(TASK, args=[1])
+        broker.publish(TASK, args=[1])
         self.assert_bounded()
         self.assertEqual(self.published(), 1)
+
+    @patient()
+    def test_makes_one_message_of_what_is_asked_for_at_once(self) -> None:
+        """The first leaves at once, one more for all the others."""
+        with mock.patch.object(broker, "SPACING_SECONDS", 2 * BOUND_SECONDS):
+            broker.wake_up(DRAIN)
+            self.wait_until_published(1)
+            for _ in range(5):
+                broker.wake_up(DRAIN)
+                time.sleep(0.1)  # in which it could be published
+            self.assertEqual(self.published(), 1)
+            self.assert_bounded()
+        self.assertEqual(self.published(), 2)
+
+    @patient()
+    def test_publishes_the_last_one_however_soon_after_another(self) -> None:
+        for count in range(1, 4):
+            broker.wake_up(DRAIN)
+            self.wait_until_published(count)
+
+    @patient()
+    def test_adds_nothing_to_a_queue_in_which_enough_waits(self) -> None:
+        with mock.patch.object(broker, "MAX_QUEUED", 3):
+            for _ in range(5):
+                self.publish()
+                self.assert_bounded()
+                time.sleep(self.counts_after_seconds)
+            broker.wake_up(DRAIN, 4)
+            self.assert_bounded()
+        self.assertEqual(self.published(), 3)
+
+    def wait_until_published(self, count: int) -> None:
+        wait_until(
+            lambda: self.published() >= count,
+            seconds=BOUND_SECONDS,
+            what="a message to be published",
+        )
 
     @patient()
     def test_never_waits_for_a_step(self) -> None:
@@ -87,7 +123,7 @@ class PublishingTests(ABC):
         self.broker.proxy.black_hole()
         began = time.monotonic()
         for _ in range(3):
-            self.ring()
+            self.publish()
         self.assertLess(time.monotonic() - began, BOUND_SECONDS)
         self.broker.proxy.heal()
         self.broker.proxy.cut()
@@ -96,38 +132,38 @@ class PublishingTests(ABC):
     def test_never_waits_at_whichever_step_the_broker_falls_silent(self) -> None:
         for answers in range(14):
             with self.subTest(answers=answers):
-                broker._ringer = broker.Ringer()  # from the first connection on
+                broker._publisher = broker.Publisher()  # from the first connection on
                 if answers:
                     self.broker.proxy.black_hole_after(answers)
                 else:
                     self.broker.proxy.black_hole()
                 for _ in range(3):
-                    self.ring()
+                    self.publish()
                 self.assert_bounded()
                 self.broker.proxy.heal()
 
     def test_publishes_again_after_its_connection_was_black_holed(self) -> None:
-        self.ring()
+        self.publish()
         self.assert_bounded()
         self.broker.proxy.black_hole()
-        self.ring()
+        self.publish()
         self.assert_bounded()
         self.broker.proxy.heal()
         self.assert_publishes_again()
 
     @patient()
     def test_loses_no_message_when_its_connection_was_cut_meanwhile(self) -> None:
-        self.ring()
+        self.publish()
         self.assert_bounded()
         before = self.published()
         self.broker.proxy.cut()
-        self.ring()
+        self.publish()
         self.assert_bounded()
         self.assertEqual(self.published(), before + 1)
 
     @patient()
-    def test_keeps_one_connection_however_many_threads_ring(self) -> None:
-        threads = [threading.Thread(target=self.ring) for _ in range(30)]
+    def test_keeps_one_connection_however_many_threads_publish(self) -> None:
+        threads = [threading.Thread(target=self.publish) for _ in range(30)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -135,7 +171,7 @@ class PublishingTests(ABC):
         self.assert_bounded()
         at_first = self.broker.proxy.connections
         for _ in range(10):
-            thread = threading.Thread(target=self.ring)
+            thread = threading.Thread(target=self.publish)
             thread.start()
             thread.join()
         self.assert_bounded()
@@ -143,32 +179,32 @@ class PublishingTests(ABC):
         self.assertLessEqual(at_first, 2)  # Redis' transport opens two
 
     @patient()
-    def test_rings_in_a_forked_child_on_a_connection_of_its_own(self) -> None:
-        self.ring()
+    def test_publishes_in_a_forked_child_on_a_connection_of_its_own(self) -> None:
+        self.publish()
         self.assert_bounded()
         before, connections = self.published(), self.broker.proxy.connections
-        self.assertEqual(in_child(self.ring_twice), 0)
+        self.assertEqual(in_child(self.publish_twice), 0)
         self.assertEqual(self.published(), before + 2)
         wait_until(
             lambda: self.broker.proxy.connections == connections,
             seconds=BOUND_SECONDS,
             what="the child's connection to end and ours to stay",
         )
-        self.ring()
+        self.publish()
         self.assert_bounded()
         self.assertEqual(self.published(), before + 3)
 
-    def ring_twice(self) -> None:
+    def publish_twice(self) -> None:
         for _ in range(2):
-            self.ring()
+            self.publish()
             self.assert_bounded()
 
-    def test_knows_whether_the_broker_answers(self) -> None:
+    def test_knows_whether_the_broker_takes_messages(self) -> None:
         with patient():
-            self.assertTrue(broker.answers())
+            self.assertEqual(broker.trouble(), "")
         self.broker.proxy.black_hole()
         began = time.monotonic()
-        self.assertFalse(broker.answers())
+        self.assertEqual(broker.trouble(), "not answering")
         self.assertLess(time.monotonic() - began, 10)  # thirty of its steps
 
 
@@ -194,11 +230,11 @@ class RedisPublishingTest(PublishingTests, SimpleTestCase):
         return RedisBehindProxy()
 
     def test_publishes_again_after_the_server_was_frozen(self) -> None:
-        self.ring()
+        self.publish()
         self.assert_bounded()
         self.broker.server.freeze()
         for _ in range(3):
-            self.ring()
+            self.publish()
         self.assert_bounded()
         # What was sent meanwhile is with the server, and counted once it goes on.
         wait_until(
@@ -210,29 +246,41 @@ class RedisPublishingTest(PublishingTests, SimpleTestCase):
         self.assert_publishes_again()
 
     def test_publishes_again_after_the_server_was_killed(self) -> None:
-        self.ring()
+        self.publish()
         self.assert_bounded()
         self.broker.server.kill()
         for _ in range(3):
-            self.ring()
+            self.publish()
         self.assert_bounded()
         self.broker.server.start()
         self.assert_publishes_again()
 
     @patient()
     def test_publishes_again_after_the_server_was_flushed(self) -> None:
-        self.ring()
+        self.publish()
         self.assert_bounded()
         self.broker.server.flush()
         self.assert_publishes_again()
 
     @patient()
+    def test_knows_that_a_replica_takes_no_messages(self) -> None:
+        self.assertEqual(broker.trouble(), "")
+        with self.broker.server.client() as client:
+            client.replicaof("127.0.0.1", 9)  # nobody listens there
+            self.assertIn("takes no messages", broker.trouble())
+            client.replicaof("NO", "ONE")
+            self.assertEqual(broker.trouble(), "")
+            client.flushall()
+        self.assertEqual(broker.trouble(), "")
+
+    @patient()
     def test_drops_what_comes_faster_than_the_broker_takes_it(self) -> None:
         self.broker.server.freeze()
-        taken = [broker.ring(TASK, args=[1]) for _ in range(3 * broker.MAX_WAITING)]
+        taken = [broker.publish(TASK, args=[1]) for _ in range(3 * broker.MAX_WAITING)]
         self.assertIn(False, taken)
-        self.broker.server.thaw()
-        self.assert_bounded()
+        with mock.patch.object(broker, "MAX_QUEUED", 3 * broker.MAX_WAITING):
+            self.broker.server.thaw()
+            self.assert_bounded()
         self.assertEqual(self.published(), taken.count(True))
 
 
@@ -240,22 +288,13 @@ class RedisPublishingTest(PublishingTests, SimpleTestCase):
 @marks.slow
 class RabbitMQPublishingTest(PublishingTests, SimpleTestCase):
     broker: RabbitMQBehindProxy
+    counts_after_seconds = 1.0
 
     def make_broker(self) -> RabbitMQBehindProxy:
         self.taken = 0
         return RabbitMQBehindProxy()
 
-    def ring(self) -> None:
-        # No timer: the delay queues' exchanges come with the first worker.
-        broker.ring(TASK, args=[1])
-
     def published(self) -> int:
         # A quorum queue counts a confirmed message a moment later: we take and count.
         self.taken += self.broker.take()
         return self.taken
-
-    @patient()
-    def test_drops_a_timer_too_short_for_the_delay_queues(self) -> None:
-        broker.ring(TASK, args=[1], eta=timezone.now() + timedelta(seconds=0.5))
-        self.assert_bounded()
-        self.assertEqual(self.published(), 1)

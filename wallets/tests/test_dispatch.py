@@ -21,7 +21,7 @@ from wallets.tests.base import CommittingTestCase, WalletTestCase
 from wallets.tests.brokers import RedisBehindProxy, publishing_to
 from wallets.tests.races import race
 from wallets.utils import broker
-from wallets.utils.beat import BellScheduler
+from wallets.utils.beat import PublishingScheduler
 from wallets.utils.db import database_now
 
 # About a second is promised, with or without a broker; a busy machine gets much more. What
@@ -33,25 +33,23 @@ PATIENCE = 60
 class HandOverTest(WalletTestCase):
     """What is handed over, and when."""
 
-    def rung(self, when: datetime) -> list[mock._Call]:
-        with mock.patch.object(broker, "ring") as ring:
-            dispatch.hand_over(7, when, now=self.now)
-        return ring.call_args_list
+    def woken(self, when: datetime) -> list[str]:
+        with mock.patch.object(broker, "wake_up") as wake_up:
+            dispatch.hand_over(when, now=self.now)
+        return [call.args[0] for call in wake_up.call_args_list]
 
-    def test_is_for_the_exact_time(self) -> None:
-        (call,) = self.rung(self.after(3))
-        self.assertEqual(call.kwargs["eta"], self.after(3))
-        self.assertEqual(call.kwargs["args"], [7])
-
-    def test_expires_when_the_sweeps_have_found_it_anyway(self) -> None:
-        (call,) = self.rung(self.after(3))
-        interval = settings.WITHDRAWAL_DUE_INTERVAL
-        self.assertEqual(call.kwargs["expires"], self.after(3 + interval))
+    def test_wakes_a_drain_for_what_is_due_before_the_next_tick(self) -> None:
+        self.assertEqual(self.woken(self.after(3)), [dispatch.DRAIN_PENDING])
 
     def test_leaves_what_is_later_than_the_next_tick_to_that_tick(self) -> None:
         self.assertEqual(
-            self.rung(self.after(settings.WITHDRAWAL_DUE_INTERVAL + 1)), []
+            self.woken(self.after(settings.WITHDRAWAL_DUE_INTERVAL + 1)), []
         )
+
+    def test_wakes_a_drain_of_retries_for_a_retry(self) -> None:
+        with mock.patch.object(broker, "wake_up") as wake_up:
+            dispatch.hand_over_retry()
+        wake_up.assert_called_once_with(dispatch.DRAIN_RETRYABLE)
 
 
 @override_settings(WITHDRAWAL_DUE_INTERVAL=2 * PATIENCE)
@@ -123,12 +121,14 @@ class SchedulingWithoutBrokerTest(CommittingTestCase):
 
     @override_settings(WITHDRAWAL_BATCH_SIZE=20)
     def test_pays_everything_once_after_a_flush_of_a_thousand_messages(self) -> None:
-        withdrawals = [self.due_withdrawal(10) for _ in range(50)]
+        for _ in range(50):
+            self.due_withdrawal(10)
         # On a busy machine a publish that timed out is sent again, and both arrive.
-        with mock.patch.object(broker, "TIMEOUT_SECONDS", 30):
-            for withdrawal in withdrawals:
-                for _ in range(20):
-                    dispatch.hand_over(withdrawal.pk, self.now, now=self.now)
+        with (
+            mock.patch.object(broker, "TIMEOUT_SECONDS", 30),
+            mock.patch.object(broker, "MAX_QUEUED", 1000),
+        ):
+            broker.wake_up(dispatch.DRAIN_PENDING, 1000)
             self.assertTrue(broker.flush(60))
         self.assertEqual(self.redis.waiting(), 1000)
         self.redis.server.flush()
@@ -147,7 +147,7 @@ class BeatTest(CommittingTestCase):
             self.due_withdrawal(1)
 
         def tick() -> int:
-            dispatch.ring_for_pending()
+            dispatch.wake_for_pending()
             return sweeps.pay_pending(bank=self.bank, seconds=PATIENCE)
 
         self.assertEqual(sum(race(*[tick] * 10)), 30)
@@ -163,18 +163,13 @@ class BeatTest(CommittingTestCase):
         paid = [payment.amount for payment in self.bank.paid]
         self.assertEqual(paid, [59, 40, 20, 5, 1])
 
-    def test_lets_ticks_expire_that_nobody_took_before_the_next(self) -> None:
-        for name, entry in settings.CELERY_BEAT_SCHEDULE.items():
-            with self.subTest(name=name):
-                self.assertEqual(entry["options"]["expires"], entry["schedule"])
-
     def test_publishes_without_a_connection_of_its_own(self) -> None:
-        beat = BellScheduler(current_app)
+        beat = PublishingScheduler(current_app)
         entry = beat.schedule["process_pending_withdrawals"]
-        with mock.patch.object(broker, "ring") as ring:
+        with mock.patch.object(broker, "publish") as publish:
             beat.apply_entry(entry, producer=beat.producer)
         self.assertIsNone(beat.producer)
-        ring.assert_called_once_with(
+        publish.assert_called_once_with(
             "wallets.tasks.process_pending_withdrawals",
             args=entry.args,
             kwargs=entry.kwargs,

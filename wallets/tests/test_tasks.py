@@ -10,7 +10,7 @@ from django.test import SimpleTestCase, override_settings
 
 from wallets import tasks
 from wallets.models.transaction import Transaction
-from wallets.services import sweeps, withdrawal
+from wallets.services import sweeps
 from wallets.tests.base import WalletTestCase
 from wallets.tests.fakes import Does
 from wallets.utils import broker
@@ -20,16 +20,15 @@ class TaskTestCase(WalletTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.deposit(1000)
-        for module in (sweeps, withdrawal):
-            patch = mock.patch.object(module, "get_bank", return_value=self.bank)
-            patch.start()
-            self.addCleanup(patch.stop)
+        patch = mock.patch.object(sweeps, "get_bank", return_value=self.bank)
+        patch.start()
+        self.addCleanup(patch.stop)
 
-    def rung(self, task) -> tuple[object, list[str]]:
-        """What the task returns, and for which tasks it rang."""
-        with mock.patch.object(broker, "ring") as ring:
+    def woken(self, task) -> tuple[object, list[tuple[str, int]]]:
+        """What the task returns, and which drains it woke, how many of each."""
+        with mock.patch.object(broker, "wake_up") as wake_up:
             result = task()
-        return result, [call.args[0] for call in ring.call_args_list]
+        return result, [call.args for call in wake_up.call_args_list]
 
     def failed(self) -> Transaction:
         row = self.due_withdrawal(10)
@@ -42,29 +41,29 @@ class TaskTestCase(WalletTestCase):
 class TaskTest(TaskTestCase):
     def test_process_pending_withdrawals_counts_what_is_due(self):
         self.assertEqual(
-            self.rung(tasks.process_pending_withdrawals), ({"dispatched": 0}, [])
+            self.woken(tasks.process_pending_withdrawals), ({"dispatched": 0}, [])
         )
         for _ in range(3):
             self.due_withdrawal(10)
-        result, rung = self.rung(tasks.process_pending_withdrawals)
+        result, woken = self.woken(tasks.process_pending_withdrawals)
         self.assertEqual(result, {"dispatched": 3})
-        self.assertEqual(rung, ["wallets.tasks.drain_pending_withdrawals"])
+        self.assertEqual(woken, [("wallets.tasks.drain_pending_withdrawals", 1)])
 
     def test_retry_failed_withdrawals_counts_what_is_due_again(self):
         self.failed()
-        result, rung = self.rung(tasks.retry_failed_withdrawals)
+        result, woken = self.woken(tasks.retry_failed_withdrawals)
         self.assertEqual(result, {"dispatched": 1})
-        self.assertEqual(rung, ["wallets.tasks.drain_retryable_withdrawals"])
+        self.assertEqual(woken, [("wallets.tasks.drain_retryable_withdrawals", 1)])
 
-    def test_ring_for_as_many_workers_as_there_are_batches_up_to_a_bound(self):
+    def test_wake_as_many_workers_as_there_are_batches_up_to_a_bound(self):
         for _ in range(9):
             self.due_withdrawal(10)
-        with override_settings(WITHDRAWAL_BATCH_SIZE=2, WITHDRAWAL_MAX_BELLS=4):
-            _, rung = self.rung(tasks.process_pending_withdrawals)
-        self.assertEqual(len(rung), 4)
-        with override_settings(WITHDRAWAL_BATCH_SIZE=5, WITHDRAWAL_MAX_BELLS=4):
-            _, rung = self.rung(tasks.process_pending_withdrawals)
-        self.assertEqual(len(rung), 2)
+        with override_settings(WITHDRAWAL_BATCH_SIZE=2, WITHDRAWAL_MAX_WAKEUPS=4):
+            _, woken = self.woken(tasks.process_pending_withdrawals)
+        self.assertEqual(woken[0][1], 4)
+        with override_settings(WITHDRAWAL_BATCH_SIZE=5, WITHDRAWAL_MAX_WAKEUPS=4):
+            _, woken = self.woken(tasks.process_pending_withdrawals)
+        self.assertEqual(woken[0][1], 2)
 
     def test_process_single_withdrawal_pays_and_says_how_it_ended(self):
         row = self.due_withdrawal(400)
@@ -77,6 +76,19 @@ class TaskTest(TaskTestCase):
         for poison in (10**9, -1, 0, self.deposit(1).pk):
             result = tasks.process_single_withdrawal(poison)
             self.assertEqual(result, {"transaction_id": poison, "status": None})
+
+    def test_process_single_withdrawal_pays_what_is_due_in_its_turn(self):
+        """Whoever has many messages sent gets no payment before others."""
+        first, row = self.due_withdrawal(300), self.due_withdrawal(400)
+        tasks.process_single_withdrawal(row.pk)
+        self.assertEqual([payment.amount for payment in self.bank.paid], [300, 400])
+        first.refresh_from_db()
+        self.assertEqual(first.status, "COMPLETED")
+
+    def test_process_single_withdrawal_tries_again_what_failed_and_is_due(self):
+        row = self.failed()
+        expected = {"transaction_id": row.pk, "status": "COMPLETED"}
+        self.assertEqual(tasks.process_single_withdrawal(row.pk), expected)
 
     def test_drains_return_what_they_claimed(self):
         self.due_withdrawal(10)
@@ -127,7 +139,7 @@ class ScheduleTest(SimpleTestCase):
     def test_is_the_specifications(self):
         schedule = settings.CELERY_BEAT_SCHEDULE
         self.assertEqual(
-            {name: entry["schedule"] for name, entry in schedule.items()},
+            {name: entry["schedule"].seconds for name, entry in schedule.items()},
             {
                 "process_pending_withdrawals": 10,
                 "retry_failed_withdrawals": 60,
@@ -136,7 +148,10 @@ class ScheduleTest(SimpleTestCase):
         )
         for entry in schedule.values():
             self.assertIn(entry["task"], current_app.tasks)
-            self.assertEqual(entry["options"]["expires"], entry["schedule"])
+
+    def test_has_no_message_expire_by_another_machines_clock(self):
+        for entry in settings.CELERY_BEAT_SCHEDULE.values():
+            self.assertNotIn("options", entry)
 
     def test_messages_are_json_without_results(self):
         self.assertEqual(current_app.conf.accept_content, ["json"])

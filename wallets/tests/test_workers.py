@@ -58,10 +58,10 @@ class MessageTest(WorkerTestCase):
         withdrawals = [self.soon(amount) for amount in range(1, 11)]
         for _ in range(4):
             for withdrawal in withdrawals:
-                broker.ring(SINGLE, args=[withdrawal.pk], eta=withdrawal.scheduled_for)
+                broker.publish(SINGLE, args=[withdrawal.pk])
         self.wait_for(PAID, *withdrawals)
         for withdrawal in withdrawals:  # and late ones
-            broker.ring(SINGLE, args=[withdrawal.pk])
+            broker.publish(SINGLE, args=[withdrawal.pk])
         self.wait_until_idle()
         self.assertEqual(self.payments(), {amount: 1 for amount in range(1, 11)})
 
@@ -196,6 +196,16 @@ class LossOfRedisTest(WorkerTestCase):
         self.redis.freeze()
         time.sleep(8)  # longer than any time-out
         self.redis.thaw()
+        self.assert_consumes_again()
+
+    def test_consumes_again_after_the_server_was_a_replica_for_a_while(self) -> None:
+        """Its server was demoted by mistake, or by a failover that was taken back."""
+        with self.redis.client() as client:
+            for _ in range(3):
+                client.replicaof("127.0.0.1", 9)  # nobody listens there
+                time.sleep(4)
+                client.replicaof("NO", "ONE")
+                self.wait_for(PAID, self.soon(PROBE), seconds=CONSUMES_AGAIN_SECONDS)
         self.assert_consumes_again()
 
     def test_consumes_again_after_its_connection_was_half_open(self) -> None:

@@ -7,6 +7,7 @@ import shutil
 import socket
 import tempfile
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -78,18 +79,25 @@ class WorkerTestCase(CommittingTestCase):
             }
         )
 
-    def start_worker(self, name: str = "worker", **celery: Any) -> Process:
+    def start_worker(
+        self,
+        name: str = "worker",
+        *,
+        pool: Sequence[str] = ("-c", "2"),
+        variables: Mapping[str, str] | None = None,
+        **celery: Any,
+    ) -> Process:
         """Start a worker, with changes to Celery's settings, and wait until it is ready."""
-        env = self.environment(CELERY_VARIANT=json.dumps(celery))
+        env = self.environment(CELERY_VARIANT=json.dumps(celery), **(variables or {}))
         app = "wallets.tests.celery_variant"
-        process = services.worker(name, env, self.folder, app=app)
+        process = services.worker(name, env, self.folder, app=app, pool=pool)
         self.started(process)
         ready = f"{name}@{socket.gethostname()} ready."
         self.wait_until(lambda: process.said(ready), "the worker to be ready", process)
         return process
 
-    def start_beat(self, name: str = "beat") -> Process:
-        process = services.beat(name, self.environment(), self.folder)
+    def start_beat(self, name: str = "beat", **variables: str) -> Process:
+        process = services.beat(name, self.environment(**variables), self.folder)
         self.started(process)
         return process
 

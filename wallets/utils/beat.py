@@ -6,15 +6,32 @@ goes on writing into one that is half open; until somebody restarts it, nothing 
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from celery.beat import ScheduleEntry, Scheduler
+from celery.schedules import schedule
 
-from wallets.utils import broker
+from wallets.utils import broker, clock
+
+_BEGINNING = datetime(2000, 1, 1, tzinfo=timezone.utc)
 
 
-class BellScheduler(Scheduler):
-    """Leaves its ticks with this process's ringer. Keeps no file that could be corrupted.
+def _elapsed_now() -> datetime:
+    """Elapsed time as Celery wants it: an instant. Only differences mean anything."""
+    return _BEGINNING + timedelta(seconds=clock.elapsed())
+
+
+def every(seconds: float) -> schedule:
+    """A schedule that ticks whenever so much time has passed, whatever the date says.
+
+    By the machine's date a clock that is set back an hour would stop all ticks for one.
+    """
+    return schedule(timedelta(seconds=seconds), nowfun=_elapsed_now)
+
+
+class PublishingScheduler(Scheduler):
+    """Leaves its ticks with this process's publisher. Keeps no file to be corrupted.
 
     A tick that does not reach the broker is not sent again: the next one does its work.
     """
@@ -28,6 +45,8 @@ class BellScheduler(Scheduler):
         advance: bool = True,
         **kwargs: Any,
     ) -> None:
-        """Ring for one task of the schedule."""
+        """Publish one tick of the schedule."""
         entry = self.reserve(entry) if advance else entry
-        broker.ring(entry.task, args=entry.args, kwargs=entry.kwargs, **entry.options)
+        broker.publish(
+            entry.task, args=entry.args, kwargs=entry.kwargs, **entry.options
+        )

@@ -5,6 +5,10 @@ ever waits for the broker. Each of its steps has a time-out of a fraction of a s
 fails on an old connection is sent once more on a new one (so it may arrive twice, which is
 harmless); after a failure on that the broker is left alone for a moment. A message that is
 dropped on the way is no loss: the sweeps find the work without it.
+
+A message never carries a time: whoever takes it would judge that by a clock of its own.
+So that none has to expire, there are never many: wake-ups that are asked for at once are
+one, and nothing is published into a queue in which enough messages wait.
 """
 
 from __future__ import annotations
@@ -12,14 +16,12 @@ from __future__ import annotations
 import atexit
 import logging
 import os
-import queue
 import threading
+from collections import deque
 from contextlib import suppress
-from datetime import datetime, timedelta
 from typing import Any
 
 from celery import current_app
-from django.utils import timezone
 
 from wallets.utils import clock
 
@@ -31,11 +33,14 @@ TIMEOUT_SECONDS = 0.3
 REST_SECONDS = 1.0
 # More than wait here are dropped: the broker is slower than the requests come in.
 MAX_WAITING = 1000
-# RabbitMQ's delay queues count whole seconds, and Celery refuses less than one.
-SHORTEST_DELAY = timedelta(seconds=1.1)
+# Wake-ups for the same task leave this process with so much time between them. The last
+# one is never left out: what was asked for meanwhile is published when this has passed.
+SPACING_SECONDS = 0.25
+# A queue that holds so many messages gets no more: those that wait say the same.
+MAX_QUEUED = 100
 
 
-class Ringer:
+class Publisher:
     """One thread with one connection that publishes what others leave with it.
 
     The thread starts with the first message, so a process may fork before. The connection
@@ -43,68 +48,98 @@ class Ringer:
     """
 
     def __init__(self) -> None:
-        self._messages: queue.Queue[tuple[str, dict[str, Any]]] = queue.Queue(
-            MAX_WAITING
-        )
-        self._starting = threading.Lock()
+        self._changed = threading.Condition()
+        # All of these only while `_changed` is held.
+        self._messages: deque[tuple[str, dict[str, Any]]] = deque()
+        self._wake_ups: dict[str, int] = {}  # by task: how many messages
+        self._spaced_until: dict[str, float] = {}  # by task: when the next may leave
+        self._hurries = 0  # who waits for all of it to be gone
+        self._sending = False
         self._thread: threading.Thread | None = None
+        # The thread's own.
         self._connection: Any = None
         self._rests_until = 0.0
 
-    def ring(self, task: str, options: dict[str, Any]) -> bool:
+    def publish(self, task: str, options: dict[str, Any]) -> bool:
         """Leave a message; return whether there was room for it."""
-        try:
-            self._messages.put_nowait((task, options))
-        except queue.Full:
-            return False
-        if self._thread is None:
-            self._start()
+        with self._changed:
+            if len(self._messages) >= MAX_WAITING:
+                return False
+            self._messages.append((task, options))
+            self._go_on()
         return True
+
+    def wake_up(self, task: str, times: int) -> None:
+        """Leave so many messages without arguments, unless as many are being left now."""
+        with self._changed:
+            self._wake_ups[task] = max(times, self._wake_ups.get(task, 0))
+            self._go_on()
 
     def flush(self, seconds: float) -> bool:
         """Wait until all messages have gone their way; return whether they have."""
-        ends = clock.elapsed() + seconds
-        with self._messages.all_tasks_done:
-            while self._messages.unfinished_tasks:
-                left = ends - clock.elapsed()
-                if left <= 0 or not self._messages.all_tasks_done.wait(left):
-                    return False
-        return True
+        with self._changed:
+            self._hurries += 1
+            self._changed.notify_all()
+            try:
+                return self._changed.wait_for(lambda: not self._left(), seconds)
+            finally:
+                self._hurries -= 1
 
-    def _start(self) -> None:
-        with self._starting:
-            if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._run, name="bell-ringer", daemon=True
-                )
-                self._thread.start()
+    def _left(self) -> bool:
+        return bool(self._messages or self._wake_ups or self._sending)
+
+    def _go_on(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(
+                target=self._run, name="publisher", daemon=True
+            )
+            self._thread.start()
+        self._changed.notify_all()
 
     def _run(self) -> None:
         while True:
-            task, options = self._messages.get()
+            task, options, times = self._next()
             try:
                 if clock.elapsed() >= self._rests_until:
-                    self._publish(task, options)
+                    self._publish(task, options, times)
             except Exception as error:  # noqa: BLE001 (transports' own errors)
                 self._rest(error)
-            finally:
-                self._messages.task_done()
 
-    def _publish(self, task: str, options: dict[str, Any]) -> None:
+    def _next(self) -> tuple[str, dict[str, Any], int]:
+        """Wait for what to publish next, and how often."""
+        with self._changed:
+            self._sending = False
+            self._changed.notify_all()
+            while not self._messages:
+                wait = None
+                for task in self._wake_ups:
+                    left = self._spaced_until.get(task, 0.0) - clock.elapsed()
+                    if left <= 0 or self._hurries:
+                        self._sending = True
+                        self._spaced_until[task] = clock.elapsed() + SPACING_SECONDS
+                        return task, {}, self._wake_ups.pop(task)
+                    wait = min(left, wait or left)
+                self._changed.wait(wait)
+            self._sending = True
+            return *self._messages.popleft(), 1
+
+    def _publish(self, task: str, options: dict[str, Any], times: int) -> None:
         if self._connection is not None:
             try:
-                self._send(task, options)
+                self._send(task, options, times)
                 return
             except Exception:  # noqa: BLE001 (transports' own errors)
                 # The broker may have been restarted since: it gets one new connection.
                 self._hang_up()
         self._connection = _connected()
-        self._send(task, options)
+        self._send(task, options, times)
 
-    def _send(self, task: str, options: dict[str, Any]) -> None:
-        current_app.tasks[task].apply_async(
-            connection=self._connection, retry=False, **_with_timer(options)
-        )
+    def _send(self, task: str, options: dict[str, Any], times: int) -> None:
+        room = MAX_QUEUED - _queued(task, self._connection)
+        for _ in range(min(times, room)):
+            current_app.tasks[task].apply_async(
+                connection=self._connection, retry=False, **options
+            )
 
     def _rest(self, error: Exception) -> None:
         self._rests_until = clock.elapsed() + REST_SECONDS
@@ -118,6 +153,15 @@ class Ringer:
         connection, self._connection = self._connection, None
         if connection is not None:
             _hang_up(connection)
+
+
+def _queued(task: str, connection: Any) -> int:
+    """How many messages wait in this task's queue, which is made if there is none."""
+    conf = current_app.conf
+    route = (conf.task_routes or {}).get(task, {})
+    name = route.get("queue", conf.task_default_queue)
+    queue = current_app.amqp.queues[name].bind(connection.default_channel)
+    return int(queue.queue_declare().message_count)
 
 
 def _connected() -> Any:
@@ -148,44 +192,62 @@ def _hang_up(connection: Any) -> None:
         connection.collect()
 
 
-def _with_timer(options: dict[str, Any]) -> dict[str, Any]:
-    """Drop a timer that is too short for the delay queues: the task itself waits."""
-    at: datetime | None = options.get("eta")
-    if at is None or current_app.conf.task_default_queue_type != "quorum":
-        return options
-    too_short = at - timezone.now() < SHORTEST_DELAY
-    return {**options, "eta": None} if too_short else options
-
-
-_ringer = Ringer()
+_publisher = Publisher()
 
 
 def _start_afresh() -> None:
     """A forked child has neither the thread nor a right to the parent's connection."""
-    global _ringer
-    _ringer = Ringer()
+    global _publisher
+    _publisher = Publisher()
 
 
 os.register_at_fork(after_in_child=_start_afresh)
 
 
-def ring(task: str, **options: Any) -> bool:
+def publish(task: str, **options: Any) -> bool:
     """Publish one message soon; return whether there was room for it. Never waits."""
-    return _ringer.ring(task, options)
+    return _publisher.publish(task, options)
+
+
+def wake_up(task: str, times: int = 1) -> None:
+    """Have workers run this task soon, so many of them at most. Never waits.
+
+    However often it is called, a few messages a second leave this process. After the last
+    call at least one does.
+    """
+    _publisher.wake_up(task, times)
 
 
 def flush(seconds: float = TIMEOUT_SECONDS) -> bool:
     """Wait until every message has been published or dropped; return whether it has."""
-    return _ringer.flush(seconds)
+    return _publisher.flush(seconds)
 
 
-def answers() -> bool:
-    """Whether the broker answers now; asks on a connection of its own."""
+def trouble() -> str:
+    """Why the broker would not take a message now, "" if it would.
+
+    Asks on a connection of its own. A Redis that became a replica, or is full, answers
+    and takes none: so it is given one, in a queue that nobody reads.
+    """
     try:
-        _hang_up(_connected())
+        connection = _connected()
     except Exception:  # noqa: BLE001 (transports' own errors)
-        return False
-    return True
+        return "not answering"
+    try:
+        if connection.transport.driver_type == "redis":
+            _try_a_message(connection)
+    except Exception as error:  # noqa: BLE001 (transports' own errors)
+        return f"takes no messages ({type(error).__name__})"
+    finally:
+        _hang_up(connection)
+    return ""
+
+
+def _try_a_message(connection: Any) -> None:
+    name = f"{current_app.conf.task_default_queue}-probe"
+    with connection.SimpleQueue(name) as queue:
+        queue.put({})
+        queue.clear()
 
 
 atexit.register(flush)

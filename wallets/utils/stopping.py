@@ -10,6 +10,7 @@ import os
 import select
 
 _reading, _writing = os.pipe()
+_parent = os.getpid()
 _in_parent = True
 
 
@@ -19,10 +20,14 @@ def announce() -> None:
         os.write(_writing, b".")
 
 
-def after_fork() -> None:
-    """Drop the child's copy of the writing end, so that a dead parent is noticed."""
+def in_pool_process() -> None:
+    """Drop a child's copy of the writing end, so that a dead parent is noticed.
+
+    Some pools have no processes of their own: their one is the parent, and its pipe must
+    not be taken for that of a parent that died.
+    """
     global _in_parent
-    if _in_parent:
+    if _in_parent and os.getpid() != _parent:
         _in_parent = False
         os.close(_writing)
 

@@ -1,0 +1,171 @@
+"""`python -m benchmarks.near_due`: many withdrawals due at once, and a stranger's meanwhile.
+
+Clients schedule withdrawals that are due within the tick, through the API, as many a
+second as are asked for. Strangers scheduled theirs long before. How late each was is what
+the bank saw: when it decided, less when the payment was due, on one machine's clock.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import os
+import random
+import signal
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+BANK_LATENCY = 0.1
+# Strangers' withdrawals are scheduled this long before the first is due.
+BEFORE = 15.0
+SECONDS_TO_SETTLE = 180
+HEADERS = {"Content-Type": "application/json"}
+
+
+def main() -> int:
+    """Measure, print."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.near_due")
+    parser.add_argument("--rate", type=int, default=100, help="near ones a second")
+    parser.add_argument("--strangers", type=int, default=5, help="a second")
+    parser.add_argument("--seconds", type=int, default=30)
+    parser.add_argument("--ahead", type=float, default=9, help="due so soon at most")
+    options = parser.parse_args()
+    # Ended like Ctrl-C, so that what was made for it goes, too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    sys.path.insert(0, str(ROOT / "scripts"))
+    from ops import servers
+
+    name = f"wallet_bench_{os.getpid()}"
+    os.environ["DATABASE_URL"] = servers.database_url(servers.POSTGRESQL.url, name)
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "wallet.settings")
+    import django
+
+    django.setup()
+    from benchmarks.databases import database
+
+    with tempfile.TemporaryDirectory(prefix="wallet-bench-") as folder, database(name):
+        url = servers.database_url(servers.POSTGRESQL.url, name)
+        _measure(options, url, Path(folder))
+    return 0
+
+
+def _measure(options: argparse.Namespace, url: str, folder: Path) -> None:
+    from benchmarks import fill, stack
+    from drills.broker import OwnRedis
+
+    owners = [str(wallet.uuid) for wallet in fill.wallets(100, balance=10**15)]
+    redis = OwnRedis(folder)
+    redis.start()
+    env = stack.environment(url, redis.url, WITHDRAWAL_CONCURRENCY="64")
+    try:
+        with stack.Programs(env, folder) as programs:
+            bank = programs.bank()
+            bank.set_faults(latency=BANK_LATENCY, failure_rate=0)
+            programs.worker()
+            programs.beat()
+            _, port = programs.api()
+            flood = _Flood(options, port, owners)
+            flood.run()
+            _print(flood.late(bank.port))
+    finally:
+        redis.kill()
+
+
+class _Flood:
+    """What is scheduled, by its amount: each has one of its own."""
+
+    def __init__(
+        self, options: argparse.Namespace, port: int, owners: list[str]
+    ) -> None:
+        self._options = options
+        self._port = port
+        self._owners = owners
+        self._due: dict[int, tuple[str, datetime]] = {}
+        self._amounts = iter(range(1, 10**9))
+        self._drawing = threading.Lock()
+
+    def run(self) -> None:
+        """Schedule the strangers', and when they begin to be due, the flood."""
+        first = datetime.now(timezone.utc) + timedelta(seconds=BEFORE)
+        client = self._client()
+        count = self._options.strangers * self._options.seconds
+        for number in range(count):
+            due = first + timedelta(seconds=number / self._options.strangers)
+            self._schedule(client, "strangers", due)
+        until = (first - datetime.now(timezone.utc)).total_seconds()
+        time.sleep(max(0.0, until))
+        # Several clients, so that no answer is waited for by what comes next.
+        clients = [threading.Thread(target=self._near, args=(n,)) for n in range(4)]
+        for thread in clients:
+            thread.start()
+        for thread in clients:
+            thread.join()
+
+    def _near(self, number: int) -> None:
+        client, began = self._client(), time.monotonic()
+        gap = 4 / self._options.rate
+        for turn in range(round(self._options.seconds / gap)):
+            time.sleep(max(0.0, began + (turn + number / 4) * gap - time.monotonic()))
+            ahead = random.uniform(0.5, self._options.ahead)
+            due = datetime.now(timezone.utc) + timedelta(seconds=ahead)
+            self._schedule(client, "near", due)
+
+    def _client(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection("127.0.0.1", self._port, timeout=60)
+
+    def _schedule(
+        self, client: http.client.HTTPConnection, whose: str, due: datetime
+    ) -> None:
+        with self._drawing:
+            amount = next(self._amounts)
+        self._due[amount] = (whose, due)
+        body = json.dumps({"amount": amount, "scheduled_for": due.isoformat()})
+        path = f"/wallets/{random.choice(self._owners)}/withdraw"
+        client.request("POST", path, body, HEADERS)
+        answer = client.getresponse()
+        text = answer.read()
+        if answer.status == 422:  # its time had come before the request did
+            del self._due[amount]
+        elif answer.status != 201:
+            raise RuntimeError(f"{answer.status}: {text.decode()}")
+
+    def late(self, bank_port: int) -> dict[str, list[float]]:
+        """How late each was at the bank, in seconds, when all are paid."""
+        paid: list[dict[str, Any]] = []
+        ends = time.monotonic() + SECONDS_TO_SETTLE
+        while len(paid) < len(self._due) and time.monotonic() < ends:
+            time.sleep(1)
+            url = f"http://127.0.0.1:{bank_port}/payments"
+            with urllib.request.urlopen(url, timeout=30) as answer:
+                paid = json.load(answer)
+        late: dict[str, list[float]] = {"near": [], "strangers": []}
+        for payment in paid:
+            whose, due = self._due[payment["amount"]]
+            at = datetime.fromisoformat(payment["paid_at"])
+            late[whose].append((at - due).total_seconds())
+        missing = len(self._due) - len(paid)
+        if missing:
+            print(f"not paid after {SECONDS_TO_SETTLE} s: {missing}")
+        return late
+
+
+def _print(late: dict[str, list[float]]) -> None:
+    for whose, seconds in late.items():
+        seconds.sort()
+        shares = " ".join(
+            f"p{share:g} {seconds[min(len(seconds) - 1, int(len(seconds) * share / 100))]:.3f} s"
+            for share in (50, 95, 99)
+        )
+        print(f"{whose:<10} {len(seconds):>6} paid, {shares} max {seconds[-1]:.3f} s")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
