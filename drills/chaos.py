@@ -21,16 +21,19 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from drills import settings, system
+from drills import servers, settings, system
 from drills.history import OK, REFUSED, UNKNOWN, History
 from drills.process import wait_until
+from drills.proxy import Proxy
 from drills.report import Report
+from drills.servers import OwnServer
 
 # From the last fault to the last withdrawal: a lease, the quiet period, all retries.
 SETTLE_SECONDS = 180
 # What Celery's worker says of its own errors before it ends.
 CELERY_GAVE_UP = "Unrecoverable error"
 PROGRESS_SECONDS = 5
+NAME = "wallet_chaos"
 
 
 def options_of(arguments: list[str]) -> argparse.Namespace:
@@ -51,6 +54,12 @@ def options_of(arguments: list[str]) -> argparse.Namespace:
         default="",
         help="the address of a broker to use; none: an own Redis",
     )
+    add(
+        "--shared",
+        action="store_true",
+        help="use the database server that runs, which then is not hurt;"
+        " else one is started for the run where it is installed",
+    )
     add("--bank", default="able", choices=system.BANKS, help="what the bank can do")
     add("--clients", type=int, default=4)
     add("--wallets", type=int, default=8)
@@ -67,20 +76,26 @@ def main(arguments: list[str]) -> int:
     options = options_of(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder = Path(tempfile.mkdtemp(prefix="wallet-chaos-"))
-    address = settings.address(kind_of(options.database), folder)
-    system.prepare(system.variables(address, options.bank))
-    print(
-        f"chaos: {options.seconds:g} s, seed {options.seed}, {options.database}, "
-        f"bank {options.bank}, logs in {folder}",
-        flush=True,
-    )
-    report = Report(options.seed)
-    good = False
+    kind = kind_of(options.database)
+    own = not (options.shared or servers.missing(kind))
+    server = servers.start(kind) if own else None
+    address = server.url(NAME) if server else settings.address(kind, folder)
+    report, good = Report(options.seed), False
     try:
-        run(options, folder, address, report)
+        system.prepare(system.variables(address, options.bank))
+        print(
+            f"chaos: {options.seconds:g} s, seed {options.seed}, {options.database}"
+            f"{' of its own' if server else ''}, bank {options.bank}, logs in {folder}",
+            flush=True,
+        )
+        run(options, folder, address, report, server)
         print(report.text(), flush=True)
         good = not report.wrongs
     finally:
+        if server is not None:
+            if not good:
+                shutil.copy(server.log, folder / "database.log")
+            server.end()
         if good and not options.keep:
             shutil.rmtree(folder)
         else:
@@ -95,7 +110,11 @@ def kind_of(database: str) -> str:
 
 
 def run(
-    options: argparse.Namespace, folder: Path, address: str, report: Report
+    options: argparse.Namespace,
+    folder: Path,
+    address: str,
+    report: Report,
+    server: OwnServer | None,
 ) -> None:
     """Make the database, start everything, let it suffer, judge; leave nothing behind."""
     from drills.databases import Databases, use
@@ -106,11 +125,16 @@ def run(
         else (address.partition("?")[0].rpartition("/")[2])
     )
     databases = Databases(name, 0)
+    # The services reach a server of our own by a way that can fall silent.
+    proxy = Proxy(server.port) if server else None
+    theirs = server.url(name, port=proxy.port) if server and proxy else address
     this = system.System(
-        system.variables(address, options.bank),
+        system.variables(theirs, options.bank),
         folder,
         bank=options.bank,
         broker_url=options.broker,
+        database=server,
+        proxy=proxy,
     )
     try:
         databases.create()
@@ -121,7 +145,10 @@ def run(
         judge(options, this, history, report)
     finally:
         this.end()
-        databases.drop()
+        if proxy is not None:
+            proxy.close()
+        if server is None:
+            databases.drop()
 
 
 def suffer(options: argparse.Namespace, this: system.System, report: Report) -> History:
@@ -181,8 +208,11 @@ def progress(
 
 def settle(options: argparse.Namespace, this: system.System, report: Report) -> None:
     """No more faults: everything must come to rest by itself, in time."""
+    from django.db import connection
+
     from drills import books
 
+    connection.close()  # its server may be another one's than when it was opened
     for process in this.processes:
         process.thaw()
         if not process.alive:

@@ -13,10 +13,12 @@ import platform
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from drills.process import ROOT
 
+VARIABLE = "DRILL_CLOCK_FILE"
 SOURCE = Path(__file__).with_suffix(".c")
 # A running process sees a step after this many seconds at the latest.
 SEEN_AFTER = 0.05
@@ -79,8 +81,15 @@ class SteppedClock:
         libraries = [str(library()), *os.environ.get("LD_PRELOAD", "").split()]
         return {
             "LD_PRELOAD": ":".join(libraries),
-            "DRILL_CLOCK_FILE": str(self._file),
+            VARIABLE: str(self._file),
         }
+
+    def adopt(self) -> None:
+        """Let it be the clock of this process, and of those that it forks from now on.
+
+        Only where this process was started with the variables of another one.
+        """
+        os.environ[VARIABLE] = str(self._file)
 
     def step_to(self, offset: float) -> None:
         """Let it be so many seconds ahead of true time, or behind if negative."""
@@ -92,3 +101,16 @@ class SteppedClock:
     def step(self, seconds: float) -> None:
         """Move it by so many seconds, forward or back."""
         self.step_to(self._offset + seconds)
+
+
+def step_my_own(seconds: float) -> None:
+    """Step the clock of this process and of all who share it; return when all see it.
+
+    :raises RuntimeError: if this process has no clock that can be stepped.
+    """
+    path = os.environ.get(VARIABLE)
+    if not path:
+        raise RuntimeError(f"{VARIABLE} names no file: this clock cannot be stepped")
+    file = Path(path)
+    SteppedClock(file.parent, file.name.removeprefix("clock-")).step_to(seconds)
+    time.sleep(2 * SEEN_AFTER)

@@ -19,7 +19,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from drills import settings
+from drills import clock_shim, settings
+from drills.clock_shim import SteppedClock
 from drills.totals import Totals
 
 
@@ -59,6 +60,9 @@ def main(arguments: list[str]) -> int:
             report = Path(folder) / "report.json"
             command = [sys.executable, "-m", "drills.crash_points", *arguments]
             environment = settings.environment(name, Path(folder))
+            if not clock_shim.missing():
+                # Those that step theirs adopt another; the bank's stays true.
+                environment |= SteppedClock(Path(folder), "true").variables
             subprocess.call(
                 [*command, "--database", name],
                 env={**os.environ, **environment, "DRILL_FOLDER": folder},

@@ -17,6 +17,7 @@ import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from typing import Any
 from zlib import crc32
 
@@ -24,6 +25,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 from django.conf import settings
 from django.db import connection
 
+from drills.clock_shim import step_my_own
 from wallets.utils.bank import Abilities, Answer, Payment
 from wallets.utils.connections import Connection
 from wallets.utils.third_party import HttpBank
@@ -31,6 +33,8 @@ from wallets.utils.third_party import HttpBank
 Action = Callable[[], None]
 
 LABEL_BYTES = 200
+# Actions after which the clock must be set right.
+STEPS = ("step-forward", "step-back")
 
 
 class Trail:
@@ -166,6 +170,15 @@ def freeze() -> None:
     os.kill(os.getpid(), signal.SIGSTOP)
 
 
+def step_clock(seconds: float) -> None:
+    """The process is gone, and the clock of all who go on has stepped by so much.
+
+    On SQLite that is the database's clock too. On a server it is the host's alone.
+    """
+    step_my_own(seconds)
+    kill()
+
+
 def exceed_soft_limit() -> None:
     """Celery's soft limit: an exception at wherever the main thread is."""
     os.kill(os.getpid(), signal.SIGUSR1)
@@ -207,6 +220,9 @@ ACTIONS: dict[str, tuple[Action, tuple[str, ...]]] = {
     "soft-limit": (exceed_soft_limit, ("",)),
     "error": (lose_connection, ("commit",)),
     "freeze": (freeze, ("bank",)),
+    # More than every wait; back by less than a drill's patience.
+    "step-forward": (partial(step_clock, 1800), ("commit after", "bank", "gap")),
+    "step-back": (partial(step_clock, -5), ("commit after", "bank", "gap")),
     # Not safe with every bank, and not part of a sweep unless asked for; docs/faults.md.
     "freeze-gap": (freeze, ("gap",)),
 }

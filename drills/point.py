@@ -15,6 +15,7 @@ from django.test import override_settings
 
 from drills import events, judge, scenario
 from drills.bank import BOOKING_DELAY, FAULTS, KINDS, LATE_FAULTS, Simulator
+from drills.clock_shim import step_my_own
 from drills.forking import fork
 from drills.process import free_port
 from drills.scenario import Plan
@@ -95,6 +96,8 @@ def run(point: Point, bank: Simulator) -> Verdict:
         verdict.wrong += _go_on(point, plan, calm_bank)
     _judge(verdict, plan, bank)
     connections.close_all()
+    if point.action in events.STEPS:
+        step_my_own(0)
     verdict.seconds = time.monotonic() - began
     return verdict
 

@@ -85,12 +85,14 @@ class Process:
         env: Mapping[str, str],
         log: Path,
         cwd: Path = ROOT,
+        user: str | None = None,
     ) -> None:
         self.name = name
         self.log = log
         self._command = list(command)
         self._env = dict(env)
         self._cwd = cwd
+        self._user = user
         self._popen: subprocess.Popen[bytes] | None = None
         self._log_began = 0  # where this life's part of the log begins
 
@@ -129,8 +131,16 @@ class Process:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                user=self._user,
                 preexec_fn=prepare,
             )
+
+    def wait(self, patience: float) -> bool:
+        """Wait for its end by itself; return whether it came."""
+        if self._popen is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._popen.wait(timeout=patience)
+        return not self.alive
 
     def signal(self, signum: int) -> None:
         """Send a signal to the leader only."""
@@ -157,11 +167,7 @@ class Process:
             return True
         self.thaw()
         self.signal(signal.SIGTERM)
-        by_itself = True
-        try:
-            self._popen.wait(timeout=patience)
-        except subprocess.TimeoutExpired:
-            by_itself = False
+        by_itself = self.wait(patience)
         self.kill()
         return by_itself
 

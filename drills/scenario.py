@@ -128,8 +128,10 @@ def go_on(plan: Plan, bank: Bank) -> list[str]:
 
 def _until_next() -> float | None:
     """Seconds until there is something to do, or None when everything is settled."""
+    # All but the one that is cancelled, an hour ahead: a clock that was set back waits.
+    soon = database_now() + timedelta(minutes=10)
     pending = Transaction.objects.filter(
-        status=Transaction.Status.PENDING, scheduled_for__lte=database_now()
+        status=Transaction.Status.PENDING, scheduled_for__lte=soon
     )
     retryable = Transaction.objects.filter(
         status=Transaction.Status.FAILED, final=False

@@ -9,9 +9,12 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from drills import services
+from drills import clock_shim, services
 from drills.broker import OwnRedis
+from drills.clock_shim import SteppedClock
 from drills.process import Process, wait_until
+from drills.proxy import Proxy
+from drills.servers import OwnServer
 
 # What the bank is declared to be able to do, and what the simulator is made to do.
 BANKS = {
@@ -38,11 +41,26 @@ def variables(database_url: str, bank: str) -> dict[str, str]:
 
 
 class System:
-    """All processes, and what each is called. `broker_url`: an outside broker, if any."""
+    """All processes, what each is called, and a clock for each that has one.
+
+    `broker_url`: an outside broker, if any. `database`: a server of our own, if any; it
+    is reached by `proxy`, which can fall silent.
+    """
 
     def __init__(
-        self, env: Mapping[str, str], folder: Path, *, bank: str, broker_url: str = ""
+        self,
+        env: Mapping[str, str],
+        folder: Path,
+        *,
+        bank: str,
+        broker_url: str = "",
+        database: OwnServer | None = None,
+        proxy: Proxy | None = None,
     ) -> None:
+        self.database, self.proxy = database, proxy
+        self.clocks: dict[str, SteppedClock] = {}
+        if database is not None and database.clock is not None:
+            self.clocks["database"] = database.clock
         self.folder = folder
         self.bank = services.Bank(env, folder)
         self.redis = None if broker_url else OwnRedis(folder)
@@ -52,20 +70,32 @@ class System:
             "CELERY_BROKER_URL": broker_url or (self.redis.url if self.redis else ""),
         }
         self._bare = bank == "bare"
-        self.api = services.Api(self.env, folder)
-        self.workers = [services.worker(name, self.env, folder) for name in WORKERS]
-        self.beats = [services.beat(name, self.env, folder) for name in BEATS]
+        self.api = services.Api(self._with_clock("api"), folder)
+        self.workers = [
+            services.worker(name, self._with_clock(name), folder) for name in WORKERS
+        ]
+        self.beats = [
+            services.beat(name, self._with_clock(name), folder) for name in BEATS
+        ]
+
+    def _with_clock(self, name: str) -> dict[str, str]:
+        """The environment of this program, with a clock of its own where there are any."""
+        if clock_shim.missing():
+            return self.env
+        clock = self.clocks[name] = SteppedClock(self.folder, name)
+        return self.env | clock.variables
 
     @property
     def processes(self) -> list[Process]:
         """In the order in which they are needed."""
-        broker = [self.redis] if self.redis else []
-        return [self.bank, *broker, self.api, *self.workers, *self.beats]
+        servers = [server for server in (self.database, self.redis) if server]
+        return [*servers, self.bank, self.api, *self.workers, *self.beats]
 
     def start(self) -> None:
         """Start everything and wait until it works."""
         for process in self.processes:
-            process.start()
+            if not process.alive:
+                process.start()
         self.heal_bank()
         for worker in self.workers:
             wait_until(

@@ -1,4 +1,4 @@
-"""The faults that there are: of the bank, of each process, of broker and database.
+"""The faults that there are: of the bank, of each process and clock, broker and database.
 
 Each draws what it needs from the seed when the schedule is made, not when it happens.
 """
@@ -9,11 +9,11 @@ import contextlib
 import signal
 from collections.abc import Callable
 
-from django.db import OperationalError, connection, transaction
-
 from drills.broker import OwnRedis
-from drills.nemesis import Act, Fault, Kind, Nemesis
+from drills.nemesis import Act, Fault, Kind
 from drills.process import Process, children_of, send
+from drills.trouble_clock import ClockTrouble
+from drills.trouble_database import DatabaseTrouble
 
 BANK_MODES = (
     "refuse",
@@ -36,15 +36,19 @@ BANK_MODES = (
 # Stale for as long as the bank declares, not longer: a bank that denies at any time what it
 # paid long ago has itself paid twice.
 LOOKUP_MODES = ("stale", "error", "hang", "reset", "garbage")
+LOSING_MODES = ("accept_close", "accept_reset", "accept_500", "accept_hang")
+# An overloaded look-up, in words that could be taken for the payment's.
+REFUSING_LOOKUPS = ("refuses_503", "refuses_200", "another_payment", "busy_429")
 
 
-class Trouble(Nemesis):
+class Trouble(ClockTrouble, DatabaseTrouble):
     """Every kind of fault that this machine can provoke in a running system."""
 
     def kinds(self) -> list[tuple[Kind, int]]:
         kinds: list[tuple[Kind, int]] = [
             (self._bank_mode, 8),
             (self._look_up_mode, 3),
+            (self._lost_and_refused, 4),
             (self._bank_latency, 3),
             (self._bank_restart, 2),
             (self._kill_worker_child, 8),
@@ -56,7 +60,7 @@ class Trouble(Nemesis):
             (self._freeze_api, 2),
             (self._kill_beat, 2),
             (self._freeze_beat, 2),
-            (self._database_trouble, 5),
+            (self.database_trouble, 5),
         ]
         if self._system.redis:
             kinds += [
@@ -64,6 +68,12 @@ class Trouble(Nemesis):
                 (self._freeze_broker, 3),
                 (self._flush_broker, 3),
             ]
+        if self._system.clocks:
+            kinds.append((self.step_clock, 8))
+        if "database" in self._system.clocks:
+            kinds.append((self.step_database_clock, 4))
+        if self._system.proxy:
+            kinds += [(self.restart_database, 3), (self.silence_database, 3)]
         return kinds
 
     def _bank_mode(self) -> Fault:
@@ -77,6 +87,16 @@ class Trouble(Nemesis):
         mode, seconds = self._random.choice(LOOKUP_MODES), self._random.uniform(1, 6)
         return f"bank look-up {mode}", self._bank_for(
             seconds, {"lookup_mode": mode}, {"lookup_mode": "normal"}
+        )
+
+    def _lost_and_refused(self) -> Fault:
+        """It pays, its answers are lost, and its look-ups say "failed" of themselves."""
+        mode, seconds = self._random.choice(LOSING_MODES), self._random.uniform(2, 8)
+        refusing = self._random.choice(REFUSING_LOOKUPS)
+        return "bank overloaded", self._bank_for(
+            seconds,
+            {"mode": mode, "lookup_mode": refusing},
+            {"mode": "normal", "lookup_mode": "normal"},
         )
 
     def _bank_latency(self) -> Fault:
@@ -205,41 +225,3 @@ class Trouble(Nemesis):
         if self._system.redis is None:
             raise RuntimeError("the broker is not ours to hurt")
         return self._system.redis
-
-    def _database_trouble(self) -> Fault:
-        if connection.vendor == "sqlite":
-            seconds = self._random.uniform(0.5, 3)
-            return "database locked", lambda: self._lock_sqlite(seconds)
-        return "database sessions killed", kill_sessions
-
-    def _lock_sqlite(self, seconds: float) -> bool:
-        if connection.in_atomic_block:
-            return False
-        block = transaction.atomic()
-        try:
-            block.__enter__()
-        except OperationalError:
-            return False  # a frozen process holds the lock: it is hurt already
-        self._later(seconds, lambda: block.__exit__(None, None, None))
-        return True
-
-
-def kill_sessions() -> int:
-    """End every session of this database but our own; return how many there were."""
-    with connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            cursor.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-            )
-            return len(cursor.fetchall())
-        cursor.execute(
-            "SELECT id FROM information_schema.processlist"
-            " WHERE db = DATABASE() AND id <> CONNECTION_ID()"
-        )
-        ids = [row[0] for row in cursor.fetchall()]
-        for session in ids:
-            # It may have ended by itself since.
-            with contextlib.suppress(Exception):
-                cursor.execute(f"KILL {int(session)}")
-        return len(ids)

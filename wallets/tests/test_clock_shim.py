@@ -59,14 +59,20 @@ STALL = 60.0
 
 @skipIf(clock_shim.missing(), clock_shim.missing())
 class SteppedClockTest(SimpleTestCase):
-    def setUp(self) -> None:
+    @classmethod
+    def setUpClass(cls) -> None:
+        super().setUpClass()
         folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.folder = Path(folder.name)
-        self.clock = SteppedClock(self.folder, "program")
-        self.program = self.start(self.clock)
+        cls.addClassCleanup(folder.cleanup)
+        cls.folder = Path(folder.name)
+        cls.clock = SteppedClock(cls.folder, "program")
+        cls.program = cls.start(cls.clock)
 
-    def start(self, clock: SteppedClock) -> subprocess.Popen[str]:
+    def setUp(self) -> None:
+        self.clock.step_to(0)
+
+    @classmethod
+    def start(cls, clock: SteppedClock) -> subprocess.Popen[str]:
         program = subprocess.Popen(
             [sys.executable, "-c", CLOCKS],
             env={**os.environ, **clock.variables},
@@ -74,10 +80,10 @@ class SteppedClockTest(SimpleTestCase):
             stdout=subprocess.PIPE,
             text=True,
         )
-        self.addCleanup(program.wait)
-        self.addCleanup(program.kill)
-        self.addCleanup(program.stdout.close)
-        self.addCleanup(program.stdin.close)
+        for end in (program.wait, program.kill):
+            cls.addClassCleanup(end)
+        for pipe in (program.stdin, program.stdout):
+            cls.addClassCleanup(pipe.close)
         return program
 
     def ask(self, program: subprocess.Popen[str] | None = None) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from urllib.parse import quote
 from django.db import connection
 from django.test import SimpleTestCase
 
+from drills import clock_shim
 from wallets.tests import marks
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,6 +44,15 @@ class CrashSweepTest(SimpleTestCase):
             *("--fault", "accept_close", "--bank", "able", "--bank", "bare"),
             *("--sample", "5"),
             points=25,
+        )
+
+    def test_ends_well_when_the_clock_steps_as_a_process_dies(self):
+        if reason := clock_shim.missing():
+            self.skipTest(reason)
+        self.assert_ends_well(
+            *("--action", "step-forward", "--action", "step-back", "--sample", "4"),
+            *("--fault", "late_booking", "--bank", "looks-up", "--bank", "able"),
+            points=12,
         )
 
     def test_finds_out_a_service_that_refunds_what_it_does_not_know(self):

@@ -1,0 +1,227 @@
+"""The drills' own parts: servers that can be hurt, faults that end, a judge without mercy."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+from django.test import SimpleTestCase
+
+from drills import clock_shim, judge, servers
+from drills.clock_shim import SteppedClock
+from drills.scenario import DEPOSIT, Plan
+from drills.servers import OwnServer
+from drills.trouble import Trouble
+from drills.trouble_clock import STEPS
+from wallets.models.wallet import Wallet
+from wallets.services.withdrawal import WithdrawalService
+from wallets.tests.base import WalletTestCase
+from wallets.tests.fakes import Does
+from wallets.tests.marks import slow
+
+HOUR = 3600.0
+STALL = 60.0  # a busy machine stands still for seconds
+
+
+@slow
+class OwnServerTest(SimpleTestCase):
+    """A server of the drill's own, of each kind that is installed here."""
+
+    def server(self, kind: str) -> OwnServer:
+        if reason := servers.missing(kind):
+            self.skipTest(reason)
+        server = servers.start(kind)
+        self.addCleanup(server.end)
+        return server
+
+    def rows(self, server: OwnServer, *statements: str) -> list[Any]:
+        """What the last statement answers."""
+        try:
+            if server.kind == "postgresql":
+                import psycopg
+
+                connection: Any = psycopg.connect(server.url("postgres"))
+            else:
+                import pymysql
+
+                connection = pymysql.connect(
+                    host="127.0.0.1", port=server.port, user="root", ssl_disabled=True
+                )
+        except ImportError as missing:
+            self.skipTest(str(missing))
+        with connection:
+            cursor = connection.cursor()
+            for statement in statements:
+                cursor.execute(statement)
+            connection.commit()
+            return list(cursor.fetchall()) if cursor.description else []
+
+    def test_keeps_what_it_committed_over_a_kill(self) -> None:
+        write = ("CREATE TABLE kept (n int)", "INSERT INTO kept VALUES (7)")
+        for kind, before in {"postgresql": "SELECT 1", "mariadb": "USE mysql"}.items():
+            with self.subTest(kind):
+                server = self.server(kind)
+                self.rows(server, before, *write)
+                server.kill()
+                self.assertFalse(server.alive)
+                server.start()
+                found = self.rows(server, before, "SELECT n FROM kept")
+                self.assertEqual([tuple(row) for row in found], [(7,)])
+
+    def test_has_a_clock_that_is_stepped_under_it(self) -> None:
+        if reason := clock_shim.missing():
+            self.skipTest(reason)
+        queries = {
+            "postgresql": "SELECT extract(epoch FROM clock_timestamp())",
+            "mariadb": "SELECT unix_timestamp(now(6))",
+        }
+        for kind, query in queries.items():
+            with self.subTest(kind):
+                server = self.server(kind)
+                for ahead in (HOUR, -HOUR, 0.0):
+                    server.clock.step_to(ahead)
+                    time.sleep(2 * clock_shim.SEEN_AFTER)
+                    ((shown,),) = self.rows(server, query)
+                    off = float(shown) - time.time()
+                    self.assertAlmostEqual(off, ahead, delta=STALL)
+
+    def test_leaves_nothing_behind(self) -> None:
+        for kind in servers.KINDS:
+            with self.subTest(kind):
+                server = self.server(kind)
+                server.end()
+                self.assertFalse(server.alive)
+                self.assertFalse(server.folder.exists())
+
+
+class TroubleTest(SimpleTestCase):
+    """The schedule of faults, on a system of which nothing runs."""
+
+    def setUp(self) -> None:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        names = ("api", "worker-1", "beat-1", "database")
+        process = mock.Mock(alive=True, pid=0)
+        process.name = "worker-1"
+        self.system: Any = SimpleNamespace(
+            processes=[],
+            bank=process,
+            api=process,
+            workers=[process],
+            beats=[process],
+            redis=None,
+            database=mock.Mock(),
+            proxy=mock.Mock(),
+            clocks={name: SteppedClock(Path(folder.name), name) for name in names},
+        )
+        self.system.database.name = "database"
+
+    def trouble(self, seconds: float = 0) -> Trouble:
+        return Trouble(self.system, seed=1, seconds=seconds)
+
+    def test_has_every_clock_and_every_end_of_a_database_among_its_faults(self) -> None:
+        trouble = self.trouble()
+        names = {kind()[0] for kind, _ in trouble.kinds() for _ in range(30)}
+        self.assertLessEqual(
+            {
+                "API clock stepped",
+                "worker clock stepped",
+                "Beat clock stepped",
+                "database clock stepped",
+                "database silent",
+                "database killed",
+                "bank overloaded",
+            },
+            names,
+        )
+
+    def test_steps_a_clock_away_and_back(self) -> None:
+        trouble = self.trouble()
+        _, act = trouble.step_database_clock()
+        clock = self.system.clocks["database"]
+        self.assertTrue(act())
+        self.assertIn(abs(clock.offset), STEPS)
+        self.assertIs(act(), False)  # once at a time
+        trouble.relent()
+        self.assertEqual(clock.offset, 0)
+
+    def test_ends_a_silence_by_ending_its_connections(self) -> None:
+        trouble = self.trouble()
+        _, act = trouble.silence_database()
+        act()
+        proxy = self.system.proxy
+        proxy.heal.assert_not_called()
+        trouble.relent()
+        self.assertEqual(
+            [call[0] for call in proxy.method_calls], ["black_hole", "heal", "cut"]
+        )
+
+    def test_leaves_alone_what_is_not_its_own(self) -> None:
+        self.system.clocks, self.system.proxy = {}, None
+        names = {kind()[0] for kind, _ in self.trouble().kinds() for _ in range(30)}
+        self.assertFalse(
+            [name for name in names if "clock" in name or "silent" in name], names
+        )
+
+
+class JudgeTest(WalletTestCase):
+    """Forged lists of the bank, and forged books: each wrong is named."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.plan = Plan(self.alice.uuid, self.now)
+        self.plan.deposit()
+        self.pay("first", Does.PAY)
+        self.pay("second", Does.REFUSE)
+        self.pay("too_much", Does.PAY)
+        self.plan.cancel()
+        self.payments = [
+            {"reference": str(reference)} for reference in self.bank.paid_references()
+        ]
+
+    def pay(self, name: str, does: Does) -> None:
+        self.bank.script.append(does)
+        WithdrawalService.execute(self.plan.schedule(name).pk, bank=self.bank)
+        self.bank.script.clear()
+
+    def wrongs(self, payments: list[dict[str, str]]) -> list[str]:
+        found = judge._wrongs(self.plan, payments, may_need_review=False)
+        # The refused one waits for its retry: that is not what these tests are about.
+        return [wrong for wrong in found if "not final" not in wrong]
+
+    def assert_wrong(self, reason: str, payments: list[dict[str, str]]) -> None:
+        found = self.wrongs(payments)
+        self.assertTrue(any(reason in wrong for wrong in found), found)
+
+    def reference_of(self, amount: int) -> dict[str, str]:
+        (withdrawal,) = (t for t in self.plan.transactions() if t.amount == amount)
+        return {"reference": str(withdrawal.attempts.get().reference)}
+
+    def test_finds_nothing_when_all_is_right(self) -> None:
+        self.assertEqual(len(self.payments), 1)
+        self.assertEqual(self.wrongs(self.payments), [])
+
+    def test_sees_what_was_paid_twice(self) -> None:
+        self.assert_wrong("COMPLETED: paid 2 times", self.payments * 2)
+
+    def test_sees_what_was_not_paid(self) -> None:
+        self.assert_wrong("COMPLETED: paid 0 times", [])
+
+    def test_sees_what_failed_and_was_paid(self) -> None:
+        paid = [*self.payments, self.reference_of(200)]
+        self.assert_wrong("FAILED: paid 1 times", paid)
+
+    def test_sees_what_the_books_know_nothing_of(self) -> None:
+        paid = [*self.payments, {"reference": "foreign"}]
+        self.assert_wrong("the books know nothing", paid)
+
+    def test_sees_money_that_is_missing(self) -> None:
+        self.books_must_be_right = False
+        Wallet.objects.filter(pk=self.alice.pk).update(balance=DEPOSIT)
+        self.assert_wrong("money:", self.payments)
+        found = judge.wrongs(self.plan, self.payments, may_need_review=False)
+        self.assertTrue(any("stored_balance" in wrong for wrong in found), found)
