@@ -120,9 +120,9 @@ GUARDS = (
     ),
     Guard(
         "a reference of its own for each attempt",
-        _PAYOUT,
-        "withdrawal {key} {number}",
-        "withdrawal {key}",
+        "wallets/services/reference.py",
+        "{withdrawal.idempotency_key} {number}",
+        "{withdrawal.idempotency_key}",
         "test_payout.py::ReferenceTest",
     ),
     Guard(

@@ -115,8 +115,8 @@ BANK_GUARDS = (
     Guard(
         "connection kept only after an echo of the reference",
         _BANK,
-        "    return answer, found.echoed\n",
-        "    return answer, found.outcome is not Outcome.UNKNOWN\n",
+        "result.status, sent_at), found.echoed\n",
+        "result.status, sent_at), found.outcome is not Outcome.UNKNOWN\n",
         "test_third_party.py::EchoTest",
     ),
     Guard(
