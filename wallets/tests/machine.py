@@ -39,6 +39,7 @@ from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
 from wallets.services import (
     drain,
+    moment,
     pause,
     payout,
     reconciliation,
@@ -46,6 +47,7 @@ from wallets.services import (
     resolver,
     review,
 )
+from wallets.services.moment import Moment
 from wallets.services.payout import Sending
 from wallets.services.reference import reference_of
 from wallets.services.withdrawal import WithdrawalService
@@ -256,6 +258,7 @@ class Story(RuleBasedStateMachine):
         enter = self.stack.enter_context
         enter(mock.patch.object(clock, "elapsed", self.elapsed))
         enter(mock.patch.object(clock, "machine", self.machine_name))
+        enter(mock.patch.object(moment, "read", self.read_clocks))
         enter(mock.patch.object(resolver, "ThreadPoolExecutor", InThisThread))
         enter(override_settings(**TIMES))
         enter(forgotten())
@@ -267,6 +270,11 @@ class Story(RuleBasedStateMachine):
 
     def machine_name(self) -> str:
         return self.machine
+
+    def read_clocks(self, now: object = None, elapsed: object = None) -> Moment:
+        """Hosts' wall clocks are right: one clock is set at a time."""
+        host = BEGIN + timedelta(seconds=self.seconds)
+        return Moment(self.now, host, self.seconds, self.machine)
 
     @property
     def now(self) -> datetime:
