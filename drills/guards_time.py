@@ -168,7 +168,7 @@ TIME_GUARDS = (
     Guard(
         "a window is over when any clock says so",
         _MOMENT,
-        "return max(waited, *by_clocks)",
+        "return max(self.waited_since(attempt, event), *by_clocks)",
         "return by_clocks[0]",
         "test_clock_steps.py::LookUpWindowTest test_clock_steps.py::DedupeWindowTest",
     ),
@@ -189,8 +189,8 @@ TIME_GUARDS = (
     Guard(
         "dedupe window from the first send",
         _STEP,
-        "    return moment.age(attempt.started_at, waited)\n",
-        "    return moment.age(attempt.last_sent_at, 0)\n",
+        "moment.age(attempt, waits.first_send(attempt.waits), attempt.started_at)",
+        "moment.age(attempt, waits.SENT, attempt.last_sent_at)",
         "test_clock_steps.py::DedupeWindowTest",
     ),
     # --- people ---

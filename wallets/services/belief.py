@@ -57,8 +57,8 @@ def until_distant(attempt: Attempt, abilities: Abilities, moment: Moment) -> flo
 
 def is_remembered(attempt: Attempt, abilities: Abilities, moment: Moment) -> bool:
     """Whether a payment that the bank made would certainly show in its look-up."""
-    waited = moment.waited_since(attempt, waits.SENT)
-    return moment.age(attempt.last_sent_at, waited) < abilities.lookup_window
+    age = moment.age(attempt, waits.SENT, attempt.last_sent_at)
+    return age < abilities.lookup_window
 
 
 def counts(

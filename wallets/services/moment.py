@@ -7,6 +7,7 @@ host's wall clock decides nothing; it is a witness more that much time may have 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -41,13 +42,19 @@ class Moment:
         """The same, when the attempt is about to be sent once more."""
         return waits.begun_again(attempt.waits, clock=self.clock, elapsed=self.elapsed)
 
-    def age(self, since: datetime, waited: float) -> float:
-        """Seconds that may have passed since: the most that any of the clocks says.
+    def age(self, attempt: Attempt, event: str, since: datetime) -> float:
+        """Seconds that may have passed since the event: the most that any clock says.
 
-        For memories that end: a clock that was set back must not bring one back.
+        For memories that end: a clock that was set back must not bring one back. Infinite
+        where both wall clocks show a time before the event, and another elapsed clock than
+        this one has counted: then nobody knows.
         """
         by_clocks = [(shown - since).total_seconds() for shown in (self.now, self.host)]
-        return max(waited, *by_clocks)
+        if max(by_clocks) < 0 and not waits.is_counted_by(
+            attempt.waits, event, self.clock
+        ):
+            return math.inf
+        return max(self.waited_since(attempt, event), *by_clocks)
 
 
 def left(needed: float, passed: float) -> float:

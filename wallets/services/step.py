@@ -45,7 +45,8 @@ def next_step(
         return Step.LEAVE  # the database's clock was set: its sender is at work
     # A bank that forgets while our request is on its way would pay again.
     margin = settings.WITHDRAWAL_LEASE
-    age = _age(attempt, moment)
+    # From when the bank first heard of the reference.
+    age = moment.age(attempt, waits.first_send(attempt.waits), attempt.started_at)
     if not abilities.dedupes or age + margin >= abilities.dedupe_window:
         return Step.REVIEW
     if pause.is_paused():
@@ -79,9 +80,3 @@ def too_long_unknown(attempt: Attempt, withdrawal: Transaction, moment: Moment) 
     # Before it began: that clock was set back, and says nothing.
     agrees = by_database >= patience or by_database < 0
     return agrees and moment.waited_since(attempt, waits.SENT) >= patience
-
-
-def _age(attempt: Attempt, moment: Moment) -> float:
-    """Seconds since the bank first heard of the reference, at most."""
-    waited = waits.first_sent(attempt.waits, clock=moment.clock, elapsed=moment.elapsed)
-    return moment.age(attempt.started_at, waited)

@@ -60,15 +60,18 @@ def begun(*, clock: str, elapsed: float) -> Waits:
 
 def begun_again(waits: Any, *, clock: str, elapsed: float) -> Waits:
     """The same of an attempt that is sent once more; since its first time goes on."""
-    event = FIRST_SENT if knows(waits, FIRST_SENT) else SENT
-    first = _observed(waits, event, clock, elapsed)
+    first = _observed(waits, first_send(waits), clock, elapsed)
     return {FIRST_SENT: first} | begun(clock=clock, elapsed=elapsed)
 
 
-def first_sent(waits: Any, *, clock: str, elapsed: float) -> float:
-    """At least so many seconds have passed since the attempt was first to be sent."""
-    event = FIRST_SENT if knows(waits, FIRST_SENT) else SENT
-    return waited_since(waits, event, clock=clock, elapsed=elapsed)
+def first_send(waits: Any) -> str:
+    """The event of the attempt's first send."""
+    return FIRST_SENT if knows(waits, FIRST_SENT) else SENT
+
+
+def is_counted_by(waits: Any, event: str, clock: str) -> bool:
+    """Whether that clock alone has counted since the event: then its bound is exact."""
+    return [name for name, *_ in _anchors(waits, event)] == [clock]
 
 
 def observed(waits: Any, *, clock: str, elapsed: float) -> Waits:
@@ -76,7 +79,8 @@ def observed(waits: Any, *, clock: str, elapsed: float) -> Waits:
     events = [event for event in (SENT, FIRST_SENT, NOT_FOUND) if knows(waits, event)]
     known = {event: _observed(waits, event, clock, elapsed) for event in events}
     # An attempt of an earlier release: it was sent some time ago, and nobody counted.
-    return begun(clock=clock, elapsed=elapsed) | known
+    nobody = {SENT: {"": [0.0, 0.0], clock: [0.0, elapsed]}}
+    return nobody | known
 
 
 def with_not_found(waits: Waits, *, clock: str, elapsed: float) -> Waits:

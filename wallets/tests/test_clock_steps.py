@@ -328,6 +328,15 @@ class DedupeWindowTest(ResolverTestCase):
         self.assert_state(withdrawal, State.NEEDS_REVIEW)
         self.assertEqual(len(self.bank.requests), 1)
 
+    def test_is_over_when_no_clock_can_tell(self):
+        """The machine was started anew, and its only wall clock shows a day before."""
+        withdrawal = self.unknown(Does.PAY_SILENTLY)
+        self.bank._remembered.clear()
+        with mock.patch.object(clock, "machine", return_value="after the boot"):
+            self.resolve(3 * DAY, database=-4 * DAY)
+        self.assert_state(withdrawal, State.NEEDS_REVIEW)
+        self.assertEqual(len(self.bank.requests), 1)
+
     def test_begins_with_the_first_send_whatever_the_clocks_do_since(self):
         withdrawal = self.unknown()
         self.bank.script.append(Does.LOSE)
