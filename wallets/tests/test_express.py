@@ -14,6 +14,7 @@ from django.test import override_settings
 
 from wallets.models.wallet import Wallet
 from wallets.services import deposit as deposit_service
+from wallets.services import deposit_batch
 from wallets.services.wallet import WalletService
 from wallets.tests.api import (
     Api,
@@ -307,7 +308,7 @@ class ExpressTest(ExpressTestCase):
         asked = self.read(self.alice, new_key())
         with (
             mock.patch.object(
-                deposit_service.ledger, "post", side_effect=OperationalError
+                deposit_batch.ledger, "post", side_effect=OperationalError
             ),
             mock.patch.object(
                 deposit_service.ledger_postgresql,

@@ -312,7 +312,6 @@ class HostClockTest(HouseRule):
 
     MAY_READ = {
         "wallets/utils/db.py": "SQLite's clock is this machine's",
-        "wallets/utils/broker.py": "a timer of the broker's, which is never needed",
         "wallets/services/host_clock.py": "compares it with the database's",
         "wallets/services/moment.py": "a clock of several, none of which is believed alone",
         "console/templatetags/console.py": "shows how long ago, as the browser then does",
