@@ -16,6 +16,7 @@ from django.test import SimpleTestCase
 
 from drills import clock_shim
 from drills.clock_shim import SteppedClock
+from wallets.tests.marks import slow
 
 # Answers each line with every clock that a program of ours may look at.
 CLOCKS = """
@@ -57,6 +58,7 @@ WALL = ("time", "datetime", "sqlite", "child", "coarse")
 STALL = 60.0
 
 
+@slow
 @skipIf(clock_shim.missing(), clock_shim.missing())
 class SteppedClockTest(SimpleTestCase):
     @classmethod

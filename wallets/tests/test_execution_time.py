@@ -21,6 +21,7 @@ from wallets.services.withdrawal import WithdrawalService
 from wallets.tests.base import CommittingTestCase, WalletTestCase, close_connections
 from wallets.tests.clocks import StandingClock
 from wallets.tests.fakes import BARE, FakeBank
+from wallets.tests.marks import slow
 from wallets.tests.simulator import Simulator
 from wallets.utils import clock
 from wallets.utils.bank import Answer, Outcome
@@ -31,6 +32,7 @@ PATIENCE = 60.0
 LATENCY = 0.4
 
 
+@slow
 class LockedWalletTest(CommittingTestCase):
     """Somebody holds the wallet while its withdrawal is claimed…"""
 
@@ -92,6 +94,7 @@ class LockedWalletTest(CommittingTestCase):
         )
 
 
+@slow
 class QueueAtTheBankTest(WalletTestCase):
     """The bank takes one call at a time…"""
 

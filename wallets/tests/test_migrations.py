@@ -8,6 +8,7 @@ from django.db import DatabaseError, IntegrityError, connection
 from wallets.models.ledger import Movement
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests.base import CommittingTestCase
+from wallets.tests.marks import slow
 from wallets.tests.raw import a_hold, execute, insert
 from wallets.utils import append_only
 
@@ -16,6 +17,7 @@ def migrate(*target: str) -> None:
     call_command("migrate", "wallets", *target, verbosity=0)
 
 
+@slow
 class MovementInItsTransactionsWalletTest(CommittingTestCase):
     def tearDown(self) -> None:
         migrate()

@@ -22,6 +22,7 @@ from wallets.services.drain import Drain, find_due
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests.base import CommittingTestCase
 from wallets.tests.fakes import BARE, DEDUPES_ONLY, Does, FakeBank, InThisThread
+from wallets.tests.marks import slow
 from wallets.tests.outages import Outage, refusals
 from wallets.utils import outage as outage_module
 from wallets.utils import stopping
@@ -324,6 +325,7 @@ def in_the_main_thread() -> bool:
 
 
 @skipUnless(in_the_main_thread(), "signals reach the main thread only")
+@slow
 class SoftLimitTest(RecordingTestCase):
     """Celery's soft limit is an exception at wherever the main thread is…"""
 

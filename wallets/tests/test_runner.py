@@ -12,6 +12,7 @@ from pathlib import Path
 
 from django.test import SimpleTestCase
 
+from wallets.tests import marks
 from wallets.tests.runner import Runner
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -101,6 +102,7 @@ class RunnerTest(SimpleTestCase):
     def test_says_at_last_how_many_it_left_out_and_who_runs_them(self) -> None:
         self.assertEqual(self.run_it(self.package, "-v2")[-1], LAST_LINE)
 
+    @marks.slow
     def test_says_nothing_when_it_left_out_nothing(self) -> None:
         lines = self.run_it(self.package, "--slow")
         self.assertNotIn("left out", "\n".join(lines))
