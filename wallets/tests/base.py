@@ -12,10 +12,13 @@ from unittest import mock
 
 from celery import current_app
 from django.conf import settings
+from django.core.management.color import no_style
 from django.db import connection, connections
+from django.db.models import Q
 from django.test import TestCase, TransactionTestCase, override_settings
 
 from wallets.models.alarm import Alarm
+from wallets.models.ledger import Movement
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
 from wallets.services import reconciliation
@@ -51,7 +54,7 @@ class Cast:
         self.now = database_now()
 
     def tearDown(self) -> None:
-        if self.books_must_be_right:
+        if self.books_must_be_right and not _books_are_empty():
             # Tests put the clock forward: when is theirs to judge.
             findings = list(reconciliation.verify(now=END_OF_TIME))
             assert not findings, findings
@@ -86,12 +89,34 @@ class CommittingTestCase(Cast, TransactionTestCase):
     """For what needs real commits: threads, races, constraints, on_commit."""
 
     def _fixture_teardown(self) -> None:
-        # The tables are emptied between tests, which append-only tables refuse.
+        # The tables are emptied between tests, which append-only tables refuse. What
+        # migrations know of the models stays: Django would make it anew each time, slowly.
         append_only.remove(connection)
         try:
-            super()._fixture_teardown()
+            _empty_tables()
         finally:
             append_only.install(connection)
+
+
+def _empty_tables() -> None:
+    tables = connection.introspection.django_table_names(
+        only_existing=True, include_views=False
+    )
+    emptied = set(tables) - {"auth_permission", "django_content_type"}
+    connection.ops.execute_sql_flush(
+        connection.ops.sql_flush(no_style(), sorted(emptied))
+    )
+
+
+def _books_are_empty() -> bool:
+    """Whether there is nothing that could be wrong."""
+    used = Q(balance__gt=0) | Q(held__gt=0) | Q(movement_count__gt=0)
+    rows = (
+        Transaction.objects.all(),
+        Movement.objects.all(),
+        Wallet.objects.filter(used),
+    )
+    return not any(some.exists() for some in rows)
 
 
 def close_connections() -> None:

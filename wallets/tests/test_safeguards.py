@@ -21,6 +21,7 @@ from wallets.models.wallet import Wallet
 from wallets.services import safeguards
 from wallets.services.wallet import WalletService
 from wallets.tests.base import CommittingTestCase
+from wallets.tests.marks import slow
 from wallets.tests.raw import execute
 from wallets.utils import append_only, uuid_columns
 
@@ -84,6 +85,7 @@ def clause(table: str, begin: str) -> str:
     return sql[sql.rfind(",", 0, start) : end]
 
 
+@slow
 class LostTest(CommittingTestCase):
     def assert_named(self, *parts: str) -> None:
         found = [text for text in lost() if all(part in text for part in parts)]
