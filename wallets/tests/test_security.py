@@ -118,7 +118,7 @@ class LoginLimitTest(TestCase):
 
     def test_hashes_one_password_at_a_time(self):
         with login_limit.turn() as first:
-            with mock.patch.object(login_limit, "TURN_SECONDS", 0):
+            with override_settings(LOGIN_TURN_SECONDS=0):
                 answer = self.log_in("right")
             self.assertTrue(first)
         self.assertContains(answer, "Too many logins at this moment")

@@ -35,7 +35,6 @@ _SALT = "wallets.known_device"
 
 # One is being hashed, one waits; whoever comes then is told to come again.
 MAX_WAITING = 2
-TURN_SECONDS = 2.0
 _waiting = threading.BoundedSemaphore(MAX_WAITING)
 
 
@@ -57,7 +56,7 @@ def turn() -> Iterator[bool]:
 
 
 def _locks(file: int) -> bool:
-    ends = clock.elapsed() + TURN_SECONDS
+    ends = clock.elapsed() + settings.LOGIN_TURN_SECONDS
     while True:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
