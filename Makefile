@@ -41,6 +41,10 @@ crash-sweep: ## Kill real processes at every statement, commit and bank call (AR
 sabotage: ## Switch each guard off in a scratch copy: the tests must go red (ARGS="--help")
 	@exec $(WITH_PYTHON) scripts/drill.py sabotage $(ARGS)
 
+.PHONY: drill-restore
+drill-restore: ## Restore each kind of backup by the recipes of docs/production.md (ARGS="--help")
+	@exec $(WITH_PYTHON) scripts/drill.py restore $(ARGS)
+
 .PHONY: bench
 bench: ## Measure speed and punctuality on PostgreSQL and Redis (ARGS="--only deposits", "--memory")
 	@exec $(WITH_PYTHON) scripts/bench.py $(ARGS)

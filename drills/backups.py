@@ -1,0 +1,310 @@
+"""Back up and restore a database by the recipes of docs/production.md, word for word.
+
+Each kind of backup knows how to make a database of its own, the variables that the recipe
+names, and nothing of what the recipe says.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from drills import settings
+from drills.process import ROOT, free_port, listens, wait_until
+
+PRODUCTION = ROOT / "docs" / "production.md"
+POSTGRESQL_PROGRAMS = Path("/usr/lib/postgresql")
+RECIPE_SECONDS = 120
+
+
+def recipe(name: str) -> str:
+    """Return the commands that the document gives under `<!-- recipe: name -->`."""
+    text = PRODUCTION.read_text(encoding="utf-8")
+    found = re.search(
+        rf"<!-- recipe: {re.escape(name)} -->\n\n((?:    .*\n|\n)+)", text
+    )
+    if found is None:
+        raise SystemExit(f"docs/production.md has no recipe {name!r}")
+    lines = [line.removeprefix("    ") for line in found[1].splitlines()]
+    return "\n".join(lines)
+
+
+class Backup:
+    """One kind of backup: a database of its own, and how it is saved and brought back."""
+
+    name = ""
+    programs: tuple[str, ...] = ()
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @classmethod
+    def missing(cls) -> str:
+        """Why it cannot be tried here; empty where it can."""
+        absent = [program for program in cls.programs if not shutil.which(program)]
+        return f"no {', '.join(absent)} here" if absent else ""
+
+    @property
+    def url(self) -> str:
+        """The DATABASE_URL of the service."""
+        raise AssertionError("each kind has one")
+
+    def variables(self) -> dict[str, str]:
+        """What the recipes name."""
+        raise AssertionError("each kind has some")
+
+    def create(self) -> None:
+        """Make an empty database."""
+
+    def save(self) -> None:
+        """Back it up, while it is used."""
+        self.run(recipe(f"{self.name} backup"))
+
+    def restore(self) -> None:
+        """Bring the backup back in the database's place. Nobody may use it."""
+        self.run(recipe(f"{self.name} restore"))
+
+    def drop(self) -> None:
+        """Leave nothing behind."""
+
+    def run(self, script: str, **options: str) -> None:
+        """Run a script as the recipe's reader would.
+
+        :raises SystemExit: with what it said, if it fails.
+        """
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", script],
+            env={**os.environ, **self.variables(), **options},
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=RECIPE_SECONDS,
+        )
+        if done.returncode:
+            raise SystemExit(f"{self.name}: {script}\n{done.stdout}")
+
+
+class SqliteFile(Backup):
+    """The file, with its write-ahead log."""
+
+    name = "sqlite"
+
+    @property
+    def path(self) -> Path:
+        return self.folder / "wallet.sqlite3"
+
+    @property
+    def url(self) -> str:
+        return f"sqlite:///{self.path}"
+
+    def variables(self) -> dict[str, str]:
+        return {"DB": str(self.path), "BACKUP": str(self.folder / "backup.sqlite3")}
+
+
+class PostgresDump(Backup):
+    """`pg_dump` and `pg_restore` of one database on a server that runs."""
+
+    name = "pg_dump"
+    programs = ("pg_dump", "pg_restore", "createdb", "dropdb")
+    database = f"wallet_restore_{os.getpid()}"
+
+    @classmethod
+    def missing(cls) -> str:
+        if "postgresql" not in settings.answering():
+            return "no PostgreSQL answers here"
+        return super().missing()
+
+    @property
+    def url(self) -> str:
+        return f"{settings.SERVERS['postgresql']}/{self.database}"
+
+    def variables(self) -> dict[str, str]:
+        server = urlsplit(settings.SERVERS["postgresql"])
+        return {
+            "PGHOST": server.hostname or "",
+            "PGPORT": str(server.port or 5432),
+            "PGUSER": server.username or "",
+            "PGPASSWORD": server.password or "",
+            "DB": self.database,
+            "BACKUP": str(self.folder / "backup.dump"),
+        }
+
+    def create(self) -> None:
+        self.run('dropdb --if-exists "$DB" && createdb "$DB"')
+
+    def drop(self) -> None:
+        self.run('dropdb --if-exists --force "$DB"')
+
+
+class MariaDump(Backup):
+    """`mariadb-dump` of one database, restored by a user who may not name a DEFINER."""
+
+    name = "mariadb-dump"
+    programs = ("mariadb", "mariadb-dump")
+    database = f"wallet_restore_{os.getpid()}"
+    password = "only-for-the-drill"  # noqa: S105 (of a user of this drill)
+
+    @classmethod
+    def missing(cls) -> str:
+        if "mariadb" not in settings.answering():
+            return "no MariaDB answers here"
+        return super().missing()
+
+    @property
+    def url(self) -> str:
+        return f"{settings.SERVERS['mariadb']}/{self.database}?ssl_disabled=true"
+
+    def variables(self) -> dict[str, str]:
+        return {
+            "DB": self.database,
+            "BACKUP": str(self.folder / "backup.sql"),
+            "HOME": str(self.folder),
+        }
+
+    def create(self) -> None:
+        server = urlsplit(settings.SERVERS["mariadb"])
+        self._log_in(server.username or "root", server.password or "")
+        self.run('mariadb -e "DROP DATABASE IF EXISTS $DB; CREATE DATABASE $DB"')
+        user = f"'{self.database}'@'%'"
+        self.run(
+            f"mariadb -e \"CREATE OR REPLACE USER {user} IDENTIFIED BY '{self.password}';"
+            f' GRANT ALL ON $DB.* TO {user}"'
+        )
+
+    def _log_in(self, user: str, password: str) -> None:
+        server = urlsplit(settings.SERVERS["mariadb"])
+        (self.folder / ".my.cnf").write_text(
+            f"[client]\nhost={server.hostname}\nport={server.port}\nuser={user}\n"
+            f"password={password}\n"
+        )
+
+    def restore(self) -> None:
+        self._log_in(self.database, self.password)
+        try:
+            super().restore()
+        finally:
+            server = urlsplit(settings.SERVERS["mariadb"])
+            self._log_in(server.username or "root", server.password or "")
+
+    def drop(self) -> None:
+        self.run(
+            f"mariadb -e \"DROP DATABASE IF EXISTS $DB; DROP USER IF EXISTS '{self.database}'@'%'\""
+        )
+
+
+class PointInTime(Backup):
+    """A PostgreSQL server of its own whose write-ahead log is archived."""
+
+    name = "point-in-time"
+    programs = ("runuser",)
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.port = free_port()
+        self._until = ""
+
+    @classmethod
+    def missing(cls) -> str:
+        if not _newest_programs():
+            return "no programs of a PostgreSQL server here"
+        return super().missing()
+
+    @property
+    def url(self) -> str:
+        return f"postgres://postgres@127.0.0.1:{self.port}/postgres"
+
+    def variables(self) -> dict[str, str]:
+        return {
+            "PATH": f"{_newest_programs()}:{os.environ['PATH']}",
+            "PGHOST": "127.0.0.1",
+            "PGPORT": str(self.port),
+            "PGUSER": "postgres",
+            "DATA": str(self.folder / "data"),
+            "ARCHIVE": str(self.folder / "archive"),
+            "BACKUP": str(self.folder / "base"),
+            "UNTIL": self._until,
+            "OPTIONS": f"-c port={self.port} -c listen_addresses=127.0.0.1"
+            f" -c unix_socket_directories={self.folder}",
+        }
+
+    def run(self, script: str, **options: str) -> None:
+        """As the user who owns the server: it does not run as root."""
+        if os.getuid() == 0:
+            shutil.chown(self.folder, "postgres")
+            kept = "PATH,PGHOST,PGPORT,PGUSER,DATA,ARCHIVE,BACKUP,UNTIL,OPTIONS,SCRIPT"
+            super().run(
+                f'runuser -u postgres --whitelist-environment={kept} -- env SCRIPT="$SCRIPT"'
+                " bash -euo pipefail -c 'eval \"$SCRIPT\"'",
+                SCRIPT=script,
+                **options,
+            )
+        else:
+            super().run(script, **options)
+
+    def create(self) -> None:
+        self.run(
+            'mkdir -p "$ARCHIVE" && initdb -D "$DATA" -U postgres -A trust >/dev/null'
+        )
+        self.run(recipe("point-in-time settings"))
+        self._start()
+
+    def _start(self) -> None:
+        # Ended with this process's folder; `drop` stops it in any case.
+        self.run('pg_ctl -w -D "$DATA" -l "$DATA.log" -o "$OPTIONS" start >/dev/null')
+        wait_until(lambda: listens(self.port), seconds=30, what="PostgreSQL to listen")
+
+    def save(self) -> None:
+        super().save()
+        time.sleep(0.2)
+        moment = subprocess.run(
+            ["psql", "-XAtc", "SELECT clock_timestamp()", "-d", "postgres"],
+            env={**os.environ, **self.variables()},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        self._until = moment.stdout.strip()
+        time.sleep(0.2)
+
+    def restore(self) -> None:
+        # The archive has what was written until now, also of the segment in use.
+        self.run('psql -Xqc "SELECT pg_switch_wal()" -d postgres >/dev/null')
+        time.sleep(1)
+        self._stop()
+        super().restore()
+        self._start()
+        wait_until(self._promoted, seconds=60, what="the recovery to end")
+
+    def _promoted(self) -> bool:
+        with suppress(SystemExit):
+            self.run(
+                'test "$(psql -XAtc "SELECT pg_is_in_recovery()" -d postgres)" = f'
+            )
+            return True
+        return False
+
+    def _stop(self) -> None:
+        with suppress(SystemExit):
+            self.run('pg_ctl -w -D "$DATA" -m fast stop >/dev/null')
+
+    def drop(self) -> None:
+        self._stop()
+
+
+def _newest_programs() -> str:
+    folders = [path.parent for path in POSTGRESQL_PROGRAMS.glob("*/bin/initdb")]
+    return str(max(folders, key=lambda path: float(path.parent.name), default=""))
+
+
+KINDS: Mapping[str, type[Backup]] = {
+    kind.name: kind for kind in (SqliteFile, PostgresDump, MariaDump, PointInTime)
+}

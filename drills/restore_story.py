@@ -1,0 +1,261 @@
+"""What happens before a backup, after it, and after its restore; see `drills.restore`.
+
+Each withdrawal has an amount of its own, by which it is known on the bank's list. Clients
+remember what they asked for and what they were answered; the books do not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import sys
+import time
+import uuid
+from collections import Counter
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import django
+
+django.setup()
+
+from django.conf import settings  # noqa: E402
+from django.core.management import CommandError, call_command  # noqa: E402
+
+from drills.bank import KINDS, Kind, Simulator  # noqa: E402
+from wallets.errors import InvalidSchedule  # noqa: E402
+from wallets.models.alarm import Alarm  # noqa: E402
+from wallets.models.transaction import Transaction  # noqa: E402
+from wallets.models.wallet import Wallet  # noqa: E402
+from wallets.services import attempt, reference, review, sweeper  # noqa: E402
+from wallets.services.wallet import WalletService  # noqa: E402
+from wallets.services.withdrawal import WithdrawalService  # noqa: E402
+from wallets.utils.db import database_now  # noqa: E402
+
+BY = ("--by", "oscar", "--evidence", "the bank's list")
+SETTLE_SECONDS = 60
+PAID_BEFORE, PENDING, REFUSED, UNKNOWN = 101, 102, 103, 104
+WITH_KEY, WITHOUT_KEY, AFTERWARDS = 105, 106, 107
+ALL = (PAID_BEFORE, PENDING, REFUSED, UNKNOWN, WITH_KEY, WITHOUT_KEY, AFTERWARDS)
+
+
+class Clients:
+    """What clients remember, in a file that no backup touches."""
+
+    def __init__(self) -> None:
+        self._file = Path(os.environ["DRILL_FOLDER"]) / "clients.json"
+        self.known: dict[str, Any] = (
+            json.loads(self._file.read_text()) if self._file.exists() else {}
+        )
+
+    def note(self, name: str, value: Any) -> None:
+        self.known[name] = str(value)
+        self._file.write_text(json.dumps(self.known))
+
+    def wallet(self) -> uuid.UUID:
+        return uuid.UUID(self.known["wallet"])
+
+    def withdraw(self, amount: int, *, key: uuid.UUID | None = None) -> Transaction:
+        """Ask for a withdrawal at once, and remember under which key it stands.
+
+        Asked for again, it is the same request; if the books do not know it any more and
+        its time is over, the same with a new time.
+        """
+        known = self.known.get(f"when {amount}")
+        for first in (known, None):
+            when = (
+                datetime.fromisoformat(first)
+                if first
+                else database_now() + timedelta(seconds=1)
+            )
+            with contextlib.suppress(InvalidSchedule):
+                made = WithdrawalService.schedule(
+                    self.wallet(), amount, when, idempotency_key=key
+                )
+                self.note(f"key {amount}", made.idempotency_key)
+                self.note(f"when {amount}", when.isoformat())
+                return made
+        raise SystemExit(f"{amount} could not be asked for")
+
+    def key(self, amount: int) -> uuid.UUID:
+        return uuid.UUID(self.known[f"key {amount}"])
+
+
+def settle(*, bank: Simulator | None = None) -> None:
+    """Sweep until nothing is due, waits for a retry, or is of unknown outcome."""
+    ends = time.monotonic() + SETTLE_SECONDS
+    while time.monotonic() < ends:
+        sweeper.run_once()
+        status = Transaction.Status
+        under_way = Transaction.objects.filter(
+            status__in=[status.PENDING, status.PROCESSING], needs_review=False
+        )
+        retries = Transaction.objects.filter(status=status.FAILED, final=False)
+        if not under_way.exists() and not retries.exists():
+            return
+        time.sleep(0.2)
+    raise SystemExit("it did not settle")
+
+
+def sweep_for(seconds: float) -> None:
+    """Sweep for so long, whatever is left."""
+    ends = time.monotonic() + seconds
+    while time.monotonic() < ends:
+        sweeper.run_once()
+        time.sleep(0.1)
+
+
+def before(clients: Clients, bank: Simulator, kind: Kind) -> None:
+    """Until the backup: paid, pending, refused with a retry to come, of unknown outcome."""
+    call_command("migrate", verbosity=0)
+    bank.become("normal", kind)
+    clients.note("wallet", WalletService.create().uuid)
+    WalletService.deposit(clients.wallet(), 10_000)
+    clients.withdraw(PAID_BEFORE)
+    settle()
+    for amount, fault in ((REFUSED, "refuse"), (UNKNOWN, "accept_close")):
+        bank.become(fault, kind)
+        asked = clients.withdraw(amount)
+        _execute_when_due(asked)
+    bank.become("normal", kind)
+    Transaction.objects.filter(amount=REFUSED).update(
+        # Its retry comes after the backup, however slow the machine is.
+        next_attempt_at=database_now()
+        + timedelta(seconds=3)
+    )
+    clients.withdraw(PENDING)
+
+
+def _execute_when_due(withdrawal: Transaction) -> None:
+    wait = (withdrawal.scheduled_for - database_now()).total_seconds()  # type: ignore[operator]
+    time.sleep(max(0.0, wait) + 0.05)
+    WithdrawalService.execute(withdrawal.pk)
+
+
+def forgotten(clients: Clients, bank: Simulator, kind: Kind) -> None:
+    """What the books will have forgotten: all is paid, more is asked for and paid."""
+    key = uuid.uuid4()
+    clients.note("deposit key", uuid.uuid4())
+    WalletService.deposit(clients.wallet(), 50, uuid.UUID(clients.known["deposit key"]))
+    clients.withdraw(WITH_KEY, key=key)
+    clients.withdraw(WITHOUT_KEY)
+    settle()
+    resolve_reviews(bank)
+
+
+def resolve_reviews(bank: Simulator) -> None:
+    """An operator concludes what only a person can, by the bank's list."""
+    paid = references(bank)
+    for withdrawal in review.waiting():
+        (last,) = withdrawal.attempts.order_by("-number")[:1]
+        verdict = "--paid" if str(last.reference) in paid else "--not-paid"
+        call_command("review", "resolve", str(withdrawal.pk), verdict, *BY)
+
+
+def references(bank: Simulator) -> dict[str, int]:
+    """The bank's list: amounts by reference."""
+    return {line["reference"]: line["amount"] for line in bank.call("GET", "/payments")}
+
+
+def after(clients: Clients, bank: Simulator, kind: Kind) -> None:
+    """The runbook, then what clients do, then the verdict."""
+    settings.WITHDRAWALS_PAUSED = (
+        True  # as the environment says, before anything starts
+    )
+    call_command("migrate", verbosity=0)
+    call_command("check", database=["default"])
+    call_command("verify_ledger")
+    # An impatient client asks again before anybody has looked.
+    clients.withdraw(WITH_KEY, key=clients.key(WITH_KEY))
+    sweep_for(3)
+    if not kind.dedupes:
+        record_what_the_bank_paid(clients, bank)
+    resolve_reviews(bank)
+
+    settings.WITHDRAWALS_PAUSED = False
+    WalletService.deposit(clients.wallet(), 50, uuid.UUID(clients.known["deposit key"]))
+    for amount in (WITH_KEY, WITHOUT_KEY):
+        # The key is the client's own, or the one that the first answer told it.
+        clients.withdraw(amount, key=clients.key(amount))
+    clients.withdraw(AFTERWARDS)
+    settle()
+    resolve_reviews(bank)
+    judge(clients, bank)
+
+
+def record_what_the_bank_paid(clients: Clients, bank: Simulator) -> None:
+    """The operator enters what `reconcile_bank` names, with the service's commands."""
+    said = io.StringIO()
+    with contextlib.suppress(CommandError):  # there are differences
+        call_command("reconcile_bank", stdout=said)
+    for name, amount in references(bank).items():
+        if name not in said.getvalue():
+            continue  # no difference: the books have it
+        waiting = Transaction.objects.filter(
+            amount=amount, status__in=["PENDING", "FAILED"], final=False
+        ).first()
+        payment = ("--reference", name, *BY)
+        if waiting is not None:
+            call_command("review", "record", str(waiting.pk), *payment)
+        elif not Transaction.objects.filter(amount=amount).exists():
+            call_command(
+                "record_payment",
+                *("--wallet", str(clients.wallet()), "--amount", str(amount)),
+                *("--key", str(clients.key(amount))),
+                *("--scheduled-for", clients.known[f"when {amount}"]),
+                *payment,
+            )
+
+
+def judge(clients: Clients, bank: Simulator) -> None:
+    """Paid once each, and the books say so.
+
+    :raises SystemExit: with all that is wrong.
+    """
+    wrong = []
+    paid = Counter(line["amount"] for line in bank.call("GET", "/payments"))
+    for amount in ALL:
+        rows = Transaction.objects.filter(amount=amount, transaction_type="WITHDRAWAL")
+        if paid[amount] != 1:
+            wrong.append(f"{amount}: the bank paid {paid[amount]} times")
+        statuses = list(rows.values_list("status", flat=True))
+        if statuses != ["COMPLETED"]:
+            wrong.append(f"{amount}: the books have {statuses}")
+    balance = Wallet.objects.get(uuid=clients.wallet()).balance
+    if balance != 10_000 + 50 - sum(ALL):
+        wrong.append(f"balance {balance}")
+    left = Alarm.objects.filter(acknowledged_at=None, kind=Alarm.Kind.PAID_TWICE)
+    wrong += [f"alarm: {alarm}" for alarm in left]
+    if wrong:
+        raise SystemExit("\n".join(wrong))
+    call_command("verify_ledger")
+    call_command("reconcile_bank")
+
+
+class _Running(Simulator):
+    """The simulator that `drills.restore` has started."""
+
+    def __init__(self, url: str) -> None:
+        self.port = int(url.rpartition(":")[2])
+
+
+def main(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("life", choices=["before", "forgotten", "after"])
+    parser.add_argument("--bank", choices=KINDS, required=True)
+    parser.add_argument("--broken", choices=["references"])
+    options = parser.parse_args(arguments)
+    if options.broken == "references":
+        # As they were made once: of what a restored backup does not have.
+        attempt.reference_of = reference.reference_of = lambda *_: uuid.uuid4()
+    lives = {"before": before, "forgotten": forgotten, "after": after}
+    bank = _Running(settings.THIRD_PARTY_BASE_URL)
+    lives[options.life](Clients(), bank, KINDS[options.bank])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
