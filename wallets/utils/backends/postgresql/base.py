@@ -3,7 +3,7 @@
 PgBouncer in transaction mode gives each transaction any session of the server, so nothing
 that is set for a session can be relied on, and should not be left behind for others.
 Whether a pooler is there is asked: the process that answers is then not the one that the
-greeting named. See docs/decisions/0012-limits-by-statements.md.
+greeting named. See docs/decisions/0016-limits-by-statements.md.
 """
 
 from __future__ import annotations
