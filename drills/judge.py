@@ -22,7 +22,10 @@ Payments = list[dict[str, Any]]
 def wrongs(plan: Plan, payments: Payments, *, may_need_review: bool) -> list[str]:
     """Everything that must not be, as sentences; nothing when all is right."""
     with read_snapshot():
-        found = [f"books: {finding}" for finding in reconciliation.verify()]
+        found = [
+            f"books: {finding}"
+            for finding in reconciliation.verify(now=books.END_OF_TIME)
+        ]
     return [*found, *_wrongs(plan, payments, may_need_review)]
 
 

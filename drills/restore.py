@@ -15,14 +15,19 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from drills import settings
-from drills.backups import KINDS, Backup
+from drills.backups import Backup, MariaDump, PostgresDump, SqliteFile
 from drills.bank import KINDS as BANKS
 from drills.bank import Simulator
+from drills.point_in_time import PointInTime
 
 SECONDS = 240
+KINDS: Mapping[str, type[Backup]] = {
+    kind.name: kind for kind in (SqliteFile, PostgresDump, MariaDump, PointInTime)
+}
 
 
 def options_of(arguments: list[str]) -> argparse.Namespace:

@@ -15,6 +15,8 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+import psycopg
+
 from drills import clock_shim
 from drills.clock_shim import SteppedClock
 from drills.process import Process, free_port, listens, wait_until
@@ -98,7 +100,11 @@ class OwnServer(Process):
     def _is_up(self) -> bool:
         if not self.alive:
             super().start()
-        return listens(self.port)
+        return listens(self.port) and self._accepts()
+
+    def _accepts(self) -> bool:
+        """Whether it takes clients: one that listens may still be recovering."""
+        return True
 
     def _variables(self) -> dict[str, str]:
         """Its environment: a clock of its own where clocks can be stepped."""
@@ -138,6 +144,13 @@ class OwnServer(Process):
 class OwnPostgreSQL(OwnServer):
     kind = "postgresql"
     _sudden_end = signal.SIGQUIT  # its children must not outlive it
+
+    def _accepts(self) -> bool:
+        try:
+            psycopg.connect(self.url("postgres"), connect_timeout=2).close()
+        except psycopg.OperationalError:
+            return False
+        return True
 
     def url(self, name: str, *, port: int = 0) -> str:
         return f"postgres://postgres@127.0.0.1:{port or self.port}/{name}"

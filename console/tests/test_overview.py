@@ -124,7 +124,7 @@ class OverviewPageTest(ConsoleTestCase):
         cache.clear()
         with CaptureQueriesContext(connection) as queries:
             self.client.get("/console/")
-        self.assertLess(len(queries), 26)
+        self.assertLess(len(queries), 28)
         # Session, user and permissions, and whether payouts are paused (banner, button).
         with self.assertNumQueries(6):
             self.client.get("/console/")

@@ -9,6 +9,7 @@ from django.views.decorators.http import require_POST
 
 from console.forms import PauseForm
 from console.queries import payouts as queries
+from console.queries.overview import forget
 from console.views.base import OPERATE, actor, operator_page, page
 from wallets.errors import Refusal
 from wallets.services import pause as pause_service
@@ -31,7 +32,7 @@ def pause(request: HttpRequest) -> HttpResponse:
         pause_service.pause(reason=form.cleaned_data["reason"], actor=actor(request))
     except Refusal as refusal:
         messages.error(request, f"Nothing was changed: {refusal}")
-    return redirect("console:overview")
+    return _to_overview()
 
 
 @require_POST
@@ -46,6 +47,11 @@ def resume(request: HttpRequest) -> HttpResponse:
         )
     else:
         messages.success(request, "Payouts go on.")
+    return _to_overview()
+
+
+def _to_overview() -> HttpResponse:
+    forget()
     return redirect("console:overview")
 
 

@@ -67,13 +67,13 @@ class AnyMixTest(CommittingTestCase):
 
     def test_makes_no_deadlock_and_no_error(self) -> None:
         before = deadlocks()
-        judge = db._worth_another_run
+        judge = db.may_be_over_next_time
 
         def count(error: Exception) -> bool:
             self.run_again["deadlock" if is_deadlock(error) else "other"] += 1
             return judge(error)
 
-        with mock.patch.object(db, "_worth_another_run", count):
+        with mock.patch.object(db, "may_be_over_next_time", count):
             rounds(
                 ROUNDS_OF_KEYS,
                 self.plan,
@@ -184,7 +184,7 @@ class OneOrderTest(CommittingTestCase):
     @skipUnlessDBFeature("has_select_for_update_nowait")
     def test_a_key_that_is_taken_undoes_nothing(self) -> None:
         """Who waits for the keys before it need not begin anew, nor be in the way."""
-        with mock.patch.object(db, "_worth_another_run") as run_again:
+        with mock.patch.object(db, "may_be_over_next_time") as run_again:
             with transaction.atomic():
                 deposit_in_steps(self.deposits(self.bob, self.keys[1]))
                 asked = self.deposits(self.alice, *self.keys)

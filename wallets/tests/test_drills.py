@@ -19,7 +19,7 @@ from drills.trouble import Trouble
 from drills.trouble_clock import STEPS
 from wallets.models.wallet import Wallet
 from wallets.services.withdrawal import WithdrawalService
-from wallets.tests.base import WalletTestCase
+from wallets.tests.base import CommittingTestCase
 from wallets.tests.fakes import Does
 from wallets.tests.marks import slow
 
@@ -168,7 +168,7 @@ class TroubleTest(SimpleTestCase):
         )
 
 
-class JudgeTest(WalletTestCase):
+class JudgeTest(CommittingTestCase):
     """Forged lists of the bank, and forged books: each wrong is named."""
 
     def setUp(self) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from django.test import SimpleTestCase
 
-from drills import backups
+from drills import backups, restore
 from wallets.tests import marks
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,7 +32,7 @@ def drill(*options: str) -> subprocess.CompletedProcess[str]:
 @marks.timeout(400)
 class RestoreDrillTest(SimpleTestCase):
     def assert_right(self, backup: str, bank: str) -> None:
-        reason = backups.KINDS[backup].missing()
+        reason = restore.KINDS[backup].missing()
         if reason and not os.environ.get("WALLET_REQUIRE_SERVERS"):
             self.skipTest(f"{backup}: {reason}")
         done = drill("--backup", backup, "--bank", bank)
@@ -60,6 +60,6 @@ class RestoreDrillTest(SimpleTestCase):
 
 class RecipeTest(SimpleTestCase):
     def test_stands_in_the_document_for_every_kind_of_backup(self) -> None:
-        for name in backups.KINDS:
+        for name in restore.KINDS:
             for step in ("backup", "restore"):
                 self.assertTrue(backups.recipe(f"{name} {step}").strip())

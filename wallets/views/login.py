@@ -18,6 +18,8 @@ from wallets.utils import login_limit
 
 logger = logging.getLogger(__name__)
 
+MAX_NAME = 150  # of a user, as Django has it
+
 
 class BoundedLogin(AuthenticationForm):
     """Username and password: hashed one at a time, recorded with the user's id and address.
@@ -28,6 +30,9 @@ class BoundedLogin(AuthenticationForm):
     request: HttpRequest
 
     def clean(self) -> dict[str, Any]:
+        if len(self.cleaned_data.get("username", "")) > MAX_NAME:
+            # Nobody is called so; what counts failures has no room for it.
+            raise self.get_invalid_login_error()
         with login_limit.turn() as ours:
             if not ours:
                 raise ValidationError(
