@@ -205,9 +205,9 @@ def _driver_error() -> Exception:
 
         return psycopg.OperationalError("server closed the connection unexpectedly")
     if connection.vendor == "mysql":
-        import pymysql
-
-        return pymysql.err.OperationalError(2013, "Lost connection to server")
+        # Not `pymysql.err`: Django imports the driver's modules a second time, by another name.
+        database: Any = connection.Database
+        return database.OperationalError(2013, "Lost connection to server")
     import sqlite3
 
     return sqlite3.OperationalError("database is locked")

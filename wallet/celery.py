@@ -6,11 +6,13 @@ from typing import Any
 from celery import Celery, Task
 from celery.app.utils import Settings
 from celery.apps.worker import Worker
+from celery.exceptions import SoftTimeLimitExceeded
 from celery.signals import (
     beat_init,
     celeryd_after_setup,
     celeryd_init,
     setup_logging,
+    task_failure,
     worker_init,
     worker_process_init,
     worker_shutting_down,
@@ -102,3 +104,17 @@ def _divide_the_pool(instance: Worker, **_kwargs: object) -> None:
     slots.bound(
         {heartbeat.PENDING: max(1, instance.concurrency - 2), heartbeat.RETRY: 1}
     )
+
+
+@task_failure.connect
+def _leave_no_connection_in_the_middle(
+    exception: BaseException, **_kwargs: object
+) -> None:
+    """The soft time limit strikes anywhere, also between two packets of a server's answer.
+
+    What is left of that answer would be taken for the next question's.
+    """
+    if isinstance(exception, SoftTimeLimitExceeded):
+        from django.db import connections
+
+        connections.close_all()

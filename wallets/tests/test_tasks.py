@@ -5,9 +5,11 @@ from __future__ import annotations
 from unittest import mock
 
 from celery import current_app
+from celery.exceptions import SoftTimeLimitExceeded
 from django.conf import settings
 from django.test import SimpleTestCase, override_settings
 
+from wallet import celery
 from wallets import tasks
 from wallets.models.transaction import Transaction
 from wallets.services import sweeps
@@ -156,3 +158,13 @@ class ScheduleTest(SimpleTestCase):
     def test_messages_are_json_without_results(self):
         self.assertEqual(current_app.conf.accept_content, ["json"])
         self.assertTrue(current_app.conf.task_ignore_result)
+
+
+class SoftLimitTest(SimpleTestCase):
+    def test_leaves_no_connection_in_the_middle_of_an_answer(self):
+        """The limit strikes between two packets, too: the rest is no other answer's."""
+        with mock.patch("django.db.connections.close_all") as closed:
+            celery._leave_no_connection_in_the_middle(exception=ValueError())
+            closed.assert_not_called()
+            celery._leave_no_connection_in_the_middle(exception=SoftTimeLimitExceeded())
+            closed.assert_called_once_with()
