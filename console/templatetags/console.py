@@ -10,6 +10,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from console import access
 from wallets.models.states import State
 from wallets.models.transaction import Transaction
 from wallets.services import pause
@@ -116,6 +117,12 @@ def state_badge(value: str) -> SafeString:
 def payouts_standing() -> Standing:
     """Whether payouts are paused, for the banner on every page."""
     return pause.standing()
+
+
+@register.filter
+def may_see(user: object, model: str) -> bool:
+    """Whether the user may see rows of this model: for links and parts of pages."""
+    return access.may_see(user, model)
 
 
 @register.filter

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.apps import apps
 from django.contrib.auth.models import Permission, User
 from django.core.cache import cache
 
@@ -12,28 +13,30 @@ from wallets.tests.base import WalletTestCase
 from wallets.tests.fakes import BARE, Does, FakeBank
 
 
-def staff(name: str, *, operates: bool) -> User:
-    """A member of staff; one who operates may press buttons."""
+def staff(name: str, *permissions: str) -> User:
+    """A member of staff with these permissions of `wallets`, by codename."""
     user = User.objects.create_user(
         name, is_staff=True
     )  # no password: logged in by force
-    if operates:
-        user.user_permissions.add(
-            Permission.objects.get(
-                codename="change_transaction", content_type__app_label="wallets"
-            )
-        )
+    ours = Permission.objects.filter(content_type__app_label="wallets")
+    user.user_permissions.set(ours.filter(codename__in=permissions))
     return user
 
 
+def views() -> list[str]:
+    """The codename of each permission to look."""
+    models = apps.get_app_config("wallets").get_models()
+    return [f"view_{model._meta.model_name}" for model in models]
+
+
 class ConsoleTestCase(WalletTestCase):
-    """Oscar, an operator, is logged in; olga may only look."""
+    """Oscar, an operator, is logged in; olga may only look, at everything."""
 
     def setUp(self) -> None:
         super().setUp()
         cache.clear()
-        self.oscar = staff("oscar", operates=True)
-        self.olga = staff("olga", operates=False)
+        self.oscar = staff("oscar", "change_transaction")
+        self.olga = staff("olga", *views())
         self.client.force_login(self.oscar)
 
     def execute(self, amount: int, *does: Does, bank: FakeBank | None = None):

@@ -1,14 +1,24 @@
 """Who gets in, who may act, and what the pages look like from outside."""
 
+from django.contrib.auth.models import User
 from django.test import Client, override_settings
 from django.urls import reverse
 
-from console.tests.base import ConsoleTestCase, staff
+from console import urls
+from console.tests.base import ConsoleTestCase, staff, views
+from wallets.services import pause
 from wallets.tests.api import database_out_of_reach
-from wallets.tests.base import CommittingTestCase, quick_passwords
+from wallets.tests.base import OSCAR, CommittingTestCase, quick_passwords
 from wallets.tests.fakes import Does
 
 HTMX = {"HX-Request": "true"}
+# Pages that ask for another permission, or for none.
+BUTTONS_AND_LOGIN = {"cancel", "retry", "resolve", "record", "acknowledge", "pause"} | {
+    "resume",
+    "login",
+    "logout",
+    "nowhere",
+}
 
 
 class AccessTest(ConsoleTestCase):
@@ -95,6 +105,87 @@ class AccessTest(ConsoleTestCase):
                 self.assertContains(answer, "There is no", status_code=404)
 
 
+class PermissionTest(ConsoleTestCase):
+    """Each page asks for what the admin would ask for."""
+
+    def setUp(self):
+        super().setUp()
+        self.deposit(1000)
+        self.withdrawal = self.withdrawal_in_review(10)
+
+    def see(self, page, *permissions, args=()):
+        User.objects.filter(username="nina").delete()
+        self.client.force_login(staff("nina", *permissions))
+        return self.client.get(reverse(f"console:{page}", args=args))
+
+    def needed(self):
+        """Each page, its arguments, and the permissions that it cannot do without."""
+        withdrawal, wallet = [self.withdrawal.pk], [self.alice.uuid]
+        return (
+            ("overview", (), ["view_transaction"]),
+            ("withdrawals", (), ["view_transaction"]),
+            ("withdrawal", withdrawal, ["view_transaction"]),
+            ("wallet", wallet, ["view_wallet"]),
+            ("review", (), ["view_transaction", "view_attempt"]),
+            ("alarms", (), ["view_alarm"]),
+            ("payouts", (), ["view_pause"]),
+        )
+
+    def test_is_asked_for_by_every_page(self):
+        asking = {name for name, _, _ in self.needed()}
+        every = {p.name for p in urls.urlpatterns if p.name not in BUTTONS_AND_LOGIN}
+        self.assertEqual(every, asking)
+
+    def test_opens_its_own_page_only_and_is_named_where_it_lacks(self):
+        for page, args, needed in self.needed():
+            for lacking in needed:
+                with self.subTest(page=page, lacking=lacking):
+                    others = [one for one in views() if one != lacking]
+                    answer = self.see(page, *others, args=args)
+                    words = f"(wallets.{lacking})"
+                    self.assertContains(answer, words, status_code=403)
+            with self.subTest(page=page):
+                answer = self.see(page, *needed, args=args)
+                self.assertEqual(answer.status_code, 200)
+
+    def test_shows_of_a_page_what_it_covers(self):
+        withdrawal, wallet = [self.withdrawal.pk], [self.alice.uuid]
+        for page, args, permission, words in (
+            ("overview", (), "view_wallet", "In wallets"),
+            ("overview", (), "view_alarm", "Open alarms"),
+            ("withdrawal", withdrawal, "view_attempt", "Attempts at the bank"),
+            ("withdrawal", withdrawal, "view_transition", "<h2>History"),
+            ("withdrawal", withdrawal, "view_movement", "<h2>Money"),
+            ("withdrawal", withdrawal, "view_alarm", ">Alarms</h2>"),
+            ("wallet", wallet, "view_movement", "Balance over time"),
+        ):
+            with self.subTest(page=page, permission=permission):
+                self.assertContains(self.see(page, *views(), args=args), words)
+                others = [one for one in views() if one != permission]
+                self.assertNotContains(self.see(page, *others, args=args), words)
+
+    def test_leads_only_to_what_one_may_see(self):
+        answer = self.see("alarms", "view_alarm")
+        for page in ("withdrawals", "review"):
+            self.assertNotContains(answer, f'href="{reverse(f"console:{page}")}"')
+        answer = self.see("alarms")
+        self.assertNotContains(
+            answer, f'href="{reverse("console:alarms")}"', status_code=403
+        )
+
+    def test_covers_the_reason_of_a_pause(self):
+        pause.pause(reason="Mrs Smith called", actor=OSCAR)
+        answer = self.see("alarms")
+        self.assertContains(answer, "Payouts are paused", status_code=403)
+        self.assertNotContains(answer, "Mrs Smith", status_code=403)
+
+    def test_to_act_brings_all_permissions_to_look(self):
+        for page, args, _ in self.needed():
+            with self.subTest(page=page):
+                answer = self.see(page, "change_transaction", args=args)
+                self.assertEqual(answer.status_code, 200)
+
+
 @quick_passwords
 class LoginTest(ConsoleTestCase):
     def setUp(self):
@@ -152,7 +243,7 @@ class FormTest(ConsoleTestCase):
 
 class OutageTest(CommittingTestCase):
     def test_is_told_by_a_page(self):
-        oscar = staff("oscar", operates=True)
+        oscar = staff("oscar", "change_transaction")
         self.client.force_login(oscar)
         with database_out_of_reach():
             answer = self.client.get("/console/")

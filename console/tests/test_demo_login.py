@@ -12,7 +12,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test import TestCase, override_settings
 
-from console.views.base import OPERATE
+from console.access import OPERATE
 from wallets.tests.base import quick_passwords
 
 

@@ -1,4 +1,4 @@
-"""What every page shares: staff only, never cached, errors as pages, not as problems."""
+"""What every page shares: who may see it, never cached, errors as pages, not as problems."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from django.urls import reverse
 from django.utils.cache import add_never_cache_headers
 from django_htmx.http import HttpResponseClientRedirect
 
+from console.access import OPERATE, not_to_see
 from wallets.utils.actors import operator
 from wallets.views.errors import csrf_failure
 
@@ -24,49 +25,54 @@ logger = logging.getLogger(__name__)
 
 View = Callable[..., HttpResponse]
 
-# Who may press buttons; every member of staff may look.
-OPERATE = "wallets.change_transaction"
 
+def page(*models: str) -> Callable[[View], View]:
+    """Let staff in who may see rows of these models; send strangers to the login page.
 
-def page(view: View) -> View:
-    """Let staff in, send others to the login page, and show errors as pages."""
+    Errors are shown as pages. Without a model the page is every member of staff's.
+    """
 
-    @functools.wraps(view)
-    def staff_only(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        try:
-            if not (request.user.is_active and request.user.is_staff):
-                return _to_login(request)
-            response = view(request, *args, **kwargs)
-        except Http404 as error:
-            response = problem(request, "Not found", str(error), status=404)
-        except PermissionDenied as error:
-            response = problem(request, "Not allowed", str(error), status=403)
-        except (OperationalError, InterfaceError) as error:
-            logger.error("database unavailable: %s", type(error).__name__)
-            response = _outage()
-        add_never_cache_headers(response)
-        return response
+    def decorate(view: View) -> View:
+        @functools.wraps(view)
+        def shown(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+            try:
+                if not (request.user.is_active and request.user.is_staff):
+                    return _to_login(request)
+                if lacking := not_to_see(request.user, models):
+                    raise PermissionDenied(f"To see this page, ask for {lacking}.")
+                response = view(request, *args, **kwargs)
+            except Http404 as error:
+                response = problem(request, "Not found", str(error), status=404)
+            except PermissionDenied as error:
+                response = problem(request, "Not allowed", str(error), status=403)
+            except (OperationalError, InterfaceError) as error:
+                logger.error("database unavailable: %s", type(error).__name__)
+                response = _outage()
+            add_never_cache_headers(response)
+            return response
 
-    return staff_only
+        return shown
+
+    return decorate
 
 
 def operator_page(view: View) -> View:
     """As `page`, for staff who may act."""
 
-    @page
+    @page()
     @functools.wraps(view)
     def operators_only(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         if not request.user.has_perm(OPERATE):
             raise PermissionDenied(
-                "You may look, but not act: ask for the permission to change "
-                "transactions."
+                "To act, and not only look, ask for “Can change transaction” "
+                f"({OPERATE})."
             )
         return view(request, *args, **kwargs)
 
     return operators_only
 
 
-@page
+@page()
 def nowhere(request: HttpRequest, rest: str) -> HttpResponse:
     """Any other path under /console/."""
     raise Http404("There is no such page.")

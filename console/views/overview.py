@@ -13,7 +13,7 @@ from console.queries.overview import Overview
 from console.views.base import is_htmx, page
 
 
-@page
+@page("transaction")
 def overview(request: HttpRequest) -> HttpResponse:
     """GET /console/: the whole page, or only its figures for the page that refreshes."""
     found = queries.overview()

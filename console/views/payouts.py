@@ -7,15 +7,16 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST
 
+from console.access import OPERATE
 from console.forms import PauseForm
 from console.queries import payouts as queries
 from console.queries.overview import forget
-from console.views.base import OPERATE, actor, operator_page, page
+from console.views.base import actor, operator_page, page
 from wallets.errors import Refusal
 from wallets.services import pause as pause_service
 
 
-@page
+@page("pause")
 def payouts(request: HttpRequest) -> HttpResponse:
     """GET /console/payouts: how it stands, the button, and the pauses before."""
     return _show(request, PauseForm(), status=200)

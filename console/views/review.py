@@ -5,12 +5,13 @@ from __future__ import annotations
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
+from console.access import OPERATE
 from console.queries import listing
 from console.queries.alarms import alarms as alarm_page
-from console.views.base import OPERATE, page
+from console.views.base import page
 
 
-@page
+@page("transaction", "attempt")
 def review(request: HttpRequest) -> HttpResponse:
     """GET /console/review: the queue, the longest waiting first."""
     context = {
@@ -20,7 +21,7 @@ def review(request: HttpRequest) -> HttpResponse:
     return render(request, "console/review.html", context)
 
 
-@page
+@page("alarm")
 def alarms(request: HttpRequest) -> HttpResponse:
     """GET /console/alarms: the open ones, or with ?all=1 also the acknowledged."""
     everything = request.GET.get("all") == "1"

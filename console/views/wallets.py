@@ -13,7 +13,7 @@ from console.views.base import page
 from wallets.utils.db import database_now
 
 
-@page
+@page("wallet")
 def wallet(request: HttpRequest, wallet_uuid: UUID) -> HttpResponse:
     """GET /console/wallets/<uuid>."""
     before = request.GET.get("before", "")

@@ -6,15 +6,16 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django_htmx.http import HttpResponseClientRefresh
 
+from console.access import OPERATE
 from console.forms import FilterForm, parse_cursor
 from console.queries import detail, listing
 from console.queries.detail import Life
-from console.views.base import OPERATE, is_htmx, page
+from console.views.base import is_htmx, page
 from wallets.models.states import Event, State, rule_for
 from wallets.models.transaction import Transaction
 
 
-@page
+@page("transaction")
 def withdrawals(request: HttpRequest) -> HttpResponse:
     """GET /console/withdrawals: one page of the list."""
     form = FilterForm(request.GET)
@@ -33,7 +34,7 @@ def withdrawals(request: HttpRequest) -> HttpResponse:
     return render(request, "console/withdrawals.html", context)
 
 
-@page
+@page("transaction")
 def withdrawal(request: HttpRequest, pk: int) -> HttpResponse:
     """GET /console/withdrawals/<id>: its life; it reloads itself when that goes on."""
     life = life_or_404(pk)
