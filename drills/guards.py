@@ -193,7 +193,7 @@ GUARDS = (
         "append-only triggers",
         # Not in a migration: later ones put the triggers back.
         "wallets/utils/append_only.py",
-        "    _run(connection, _CREATE[connection.vendor])\n",
+        "    _run(connection, _CREATE[connection.vendor], tables)\n",
         "    pass\n",
         "test_constraints.py::AppendOnlyTest",
     ),

@@ -86,4 +86,25 @@ OPERATOR_GUARDS = (
         "    if True:\n",
         "test_bank_words.py::WhatClientsSeeTest",
     ),
+    Guard(
+        "giving money back takes two persons where it is said so",
+        "wallets/services/review.py",
+        "    if not said.paid and settings.REVIEW_TWO_PERSONS:\n",
+        "    if False:\n",
+        "test_review_proposal.py",
+    ),
+    Guard(
+        "one person is not two",
+        "wallets/services/review_proposal.py",
+        "    if is_same_person(earlier, actor=actor, user_id=user_id):\n",
+        "    if False:\n",
+        "test_review_proposal.py",
+    ),
+    Guard(
+        "nobody deletes in the admin who logged in",
+        "wallets/admin.py",
+        "    (AccessAttempt, AccessLog, AccessFailureLog), OfService, list_display=_ACCESS\n",
+        "    (AccessAttempt, AccessLog, AccessFailureLog), list_display=_ACCESS\n",
+        "test_admin.py",
+    ),
 )

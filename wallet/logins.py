@@ -17,6 +17,8 @@ AXES_RESET_ON_SUCCESS = True
 AXES_WHITELIST_CALLABLE = "wallets.utils.login_limit.is_known_device"
 AXES_CLIENT_IP_CALLABLE = "wallets.utils.login_limit.address_of"
 AXES_VERBOSE = False
+# `wallets.admin` shows what it records, and lets nobody delete it.
+AXES_ENABLE_ADMIN = False
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in (

@@ -239,6 +239,8 @@ WITHDRAWAL_QUIET_PERIOD = env.float("WITHDRAWAL_QUIET_PERIOD", default=120)
 WITHDRAWAL_CHECK_BASE = env.float("WITHDRAWAL_CHECK_BASE", default=2)
 WITHDRAWAL_CHECK_CAP = env.float("WITHDRAWAL_CHECK_CAP", default=900)
 WITHDRAWAL_REVIEW_AFTER = env.float("WITHDRAWAL_REVIEW_AFTER", default=3600)
+# "Not paid" gives money back: one operator proposes it, another one confirms.
+REVIEW_TWO_PERSONS = env.bool("REVIEW_TWO_PERSONS", default=False)
 
 # --- The bank: what it can do is declared, never guessed ----------------------------
 

@@ -7,14 +7,13 @@ deleted; the database would refuse most of it anyway.
 
 from __future__ import annotations
 
-import uuid
-from contextlib import suppress
 from typing import Any, ClassVar
 
+from axes.models import AccessAttempt, AccessFailureLog, AccessLog
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
@@ -26,64 +25,15 @@ from wallets.models.attempt import Attempt
 from wallets.models.heartbeat import Heartbeat
 from wallets.models.ledger import Movement
 from wallets.models.pause import Pause
+from wallets.models.review_proposal import ReviewProposal
 from wallets.models.tally import Tally
 from wallets.models.transaction import Transaction
 from wallets.models.transition import Transition
 from wallets.models.wallet import Wallet
 from wallets.services import alarm as alarm_service
-from wallets.services import review
+from wallets.services import review, review_proposal
 from wallets.utils.actors import operator
-
-# What a column of ids can hold; SQLite's driver raises on more.
-MAX_ID = 2**63 - 1
-
-
-class LookOnly(admin.ModelAdmin):
-    """Shows rows and finds them by id or UUID; never writes one."""
-
-    id_fields: ClassVar[list[str]] = ["pk"]
-    uuid_fields: ClassVar[list[str]] = []
-    show_full_result_count = False
-    list_per_page = 50
-    # Turns the search box on; what it finds is decided below.
-    search_fields: ClassVar[list[str]] = ["pk"]
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
-    ) -> tuple[QuerySet[Any], bool]:
-        """Find by exact id or UUID: each is an index, no table is read through."""
-        term = search_term.strip()
-        if not term:
-            return queryset, False
-        fields: list[str] = []
-        value: int | uuid.UUID = 0
-        if term.isascii() and term.isdigit():
-            value = int(term[:30])
-            fields = self.id_fields if value <= MAX_ID else []
-        else:
-            with suppress(ValueError):
-                fields, value = self.uuid_fields, uuid.UUID(term)
-        if not fields:
-            return queryset.none(), False
-        found = Q.create([(field, value) for field in fields], connector=Q.OR)
-        return queryset.filter(found).distinct(), False
-
-    @property
-    def search_help_text(self) -> str:  # type: ignore[override]
-        """Say what the box takes."""
-        names = [
-            name.replace("__", " ") for name in (*self.id_fields, *self.uuid_fields)
-        ]
-        return f"Exact {', '.join(names)}"
+from wallets.utils.look_only import LookOnly
 
 
 def actor_of(request: HttpRequest) -> str:
@@ -167,6 +117,7 @@ class TransactionAdmin(LookOnly):
             "title": f"Resolve withdrawal {withdrawal.pk}",
             "withdrawal": withdrawal,
             "attempt": withdrawal.attempts.last(),
+            "proposal": review_proposal.of(withdrawal.pk),
             "form": form,
             "opts": self.opts,
         }
@@ -183,11 +134,17 @@ class TransactionAdmin(LookOnly):
                 paid=values["outcome"] == "paid",
                 evidence=values["evidence"],
                 actor=actor_of(request),
+                user_id=request.user.pk,
             )
         except (IllegalTransition, InvalidInput) as error:
             self.message_user(request, f"Not resolved: {error}", messages.ERROR)
         else:
-            self.message_user(request, f"Withdrawal {pk} is {done.status}.")
+            said = (
+                f"Withdrawal {pk} is proposed as not paid: another person must confirm it."
+                if done.needs_review
+                else f"Withdrawal {pk} is {done.status}."
+            )
+            self.message_user(request, said)
         return HttpResponseRedirect(
             reverse("admin:wallets_transaction_change", args=[pk])
         )
@@ -292,3 +249,12 @@ admin.site.register(Heartbeat, OfService, list_display=("name", "ran_at", "by"))
 admin.site.register(Tally, OfService, list_display=("name", "upto"))
 _PAUSE = ("pk", "paused_at", "paused_by", "reason", "resumed_at", "resumed_by")
 admin.site.register(Pause, OfService, list_display=_PAUSE)
+
+_PROPOSAL = ("pk", "transaction", "proposed_by", "evidence", "created_at")
+admin.site.register(ReviewProposal, OfTransaction, list_display=_PROPOSAL)
+
+# Who logged in and who failed: `axes` would let it be deleted.
+_ACCESS = ("attempt_time", "username", "ip_address", "path_info")
+admin.site.register(
+    (AccessAttempt, AccessLog, AccessFailureLog), OfService, list_display=_ACCESS
+)

@@ -8,9 +8,11 @@ from datetime import datetime
 from wallets.models.alarm import Alarm
 from wallets.models.attempt import Attempt
 from wallets.models.ledger import Movement
+from wallets.models.review_proposal import ReviewProposal
 from wallets.models.transaction import Transaction
 from wallets.models.transition import Transition
 from wallets.models.wallet import Wallet
+from wallets.services import review_proposal
 
 # A withdrawal has a handful of each; look-ups may go on for years, so there is a bound.
 LIMIT = 200
@@ -27,11 +29,13 @@ class Life:
     transitions: list[Transition]
     movements: list[Movement]
     alarms: list[Alarm]
+    proposal: ReviewProposal | None
 
     @property
     def fingerprint(self) -> str:
         """Changes whenever anything on the page does."""
-        return _fingerprint(self.withdrawal, self.attempts, self.alarms)
+        whole = _fingerprint(self.withdrawal, self.attempts, self.alarms)
+        return f"{whole}.{int(self.proposal is not None)}"
 
     @property
     def over(self) -> bool:
@@ -58,6 +62,7 @@ def life(transaction_id: int) -> Life | None:
         list(withdrawal.transitions.order_by("-sequence")[:LIMIT]),
         list(withdrawal.movements.order_by("-pk")[:LIMIT]),
         list(withdrawal.alarms.order_by("-pk")[:LIMIT]),
+        review_proposal.of(withdrawal.pk),
     )
 
 

@@ -14,6 +14,7 @@ from typing import cast
 
 from django.db.models import Q, QuerySet
 
+from wallets.models.review_proposal import ReviewProposal
 from wallets.models.transaction import Transaction
 from wallets.services import review
 
@@ -143,13 +144,17 @@ class Waiting:
     withdrawal: Transaction
     reference: str
     attempt_number: int
+    proposal: ReviewProposal | None
 
 
 def waiting_for_review(limit: int = PAGE) -> list[Waiting]:
     """The review queue, the longest waiting first."""
-    rows = list(review.waiting().prefetch_related("attempts")[:limit])
+    rows = list(
+        review.waiting().prefetch_related("attempts", "review_proposals")[:limit]
+    )
     found = []
     for row in rows:
         attempt = max(row.attempts.all(), key=lambda one: one.number)
-        found.append(Waiting(row, str(attempt.reference), attempt.number))
+        proposal = next(iter(row.review_proposals.all()), None)
+        found.append(Waiting(row, str(attempt.reference), attempt.number, proposal))
     return found

@@ -1,10 +1,11 @@
 """The buttons: one POST, one service call, the operator recorded; refusals as sentences."""
 
+from django.contrib.auth.models import User
 from django.contrib.messages import get_messages
-from django.test import Client
+from django.test import Client, override_settings
 from django.urls import reverse
 
-from console.tests.base import ConsoleTestCase
+from console.tests.base import ConsoleTestCase, staff
 from wallets.models.alarm import Alarm
 from wallets.models.transaction import Transaction
 from wallets.services import review
@@ -134,6 +135,57 @@ class ResolveTest(ActionTestCase):
         page = self.client.get(reverse("console:review"))
         self.assertContains(page, self.withdrawal.attempts.get().reference)
         self.assertEqual(list(review.waiting()), [self.withdrawal])
+
+
+@override_settings(REVIEW_TWO_PERSONS=True)
+class TwoPersonsTest(ActionTestCase):
+    def setUp(self):
+        super().setUp()
+        self.deposit(1000)
+        self.withdrawal = self.withdrawal_in_review(400)
+
+    def not_paid(self, evidence):
+        return self.press("resolve", self.withdrawal.pk, "not-paid", evidence=evidence)
+
+    def page(self, name, *args):
+        return self.client.get(reverse(f"console:{name}", args=args))
+
+    def test_says_beforehand_that_another_must_confirm(self):
+        words = "another person must confirm it"
+        page = self.page("resolve", self.withdrawal.pk, "not-paid")
+        self.assertContains(page, words)
+        page = self.page("resolve", self.withdrawal.pk, "paid")
+        self.assertNotContains(page, words)
+
+    def test_shows_what_was_proposed_wherever_one_may_confirm_it(self):
+        self.assertIn("another person must confirm", self.not_paid("letter 7"))
+        for page in (
+            self.page("review"),
+            self.page("withdrawal", self.withdrawal.pk),
+            self.page("resolve", self.withdrawal.pk, "not-paid"),
+        ):
+            self.assertContains(page, "letter 7")
+            self.assertContains(page, f"by {OSCAR}")
+
+    def test_takes_another_user(self):
+        self.not_paid("letter 7")
+        self.assertIn("Nothing was changed: You have", self.not_paid("letter 8"))
+        self.assert_money(self.alice, balance=600, held=400)
+        # A new name makes nobody another person.
+        User.objects.filter(pk=self.oscar.pk).update(username="oscar2")
+        self.assertIn("Nothing was changed: You have", self.not_paid("letter 8"))
+        self.client.force_login(staff("piet", "change_transaction"))
+        self.assertIn("back in the wallet", self.not_paid("letter 9"))
+        self.assert_money(self.alice, balance=1000)
+        page = self.page("withdrawal", self.withdrawal.pk)
+        self.assertContains(page, f"Proposed by {OSCAR}: letter 7")
+
+    def test_refreshes_the_page_of_who_waits_for_it(self):
+        path = reverse("console:withdrawal", args=[self.withdrawal.pk])
+        seen = self.client.get(path).context["life"].fingerprint
+        self.not_paid("letter 7")
+        answer = self.client.get(f"{path}?seen={seen}", headers={"HX-Request": "true"})
+        self.assertEqual(answer.headers.get("HX-Refresh"), "true")
 
 
 class RecordTest(ActionTestCase):

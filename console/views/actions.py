@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from django.conf import settings
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -83,17 +84,18 @@ def resolve(request: HttpRequest, pk: int, verdict: str) -> HttpResponse:
     form = EvidenceForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         evidence = form.cleaned_data["evidence"]
+        user = request.user
         return _do(
             request,
             pk,
             lambda: review.resolve(
-                pk, paid=paid, evidence=evidence, actor=actor(request)
+                pk,
+                paid=paid,
+                evidence=evidence,
+                actor=actor(request),
+                user_id=user.pk,
             ),
-            (
-                "Resolved as paid: the money is settled."
-                if paid
-                else "Resolved as not paid: the money is back in the wallet."
-            ),
+            _resolved,
         )
     return _ask(
         request,
@@ -108,7 +110,16 @@ def resolve(request: HttpRequest, pk: int, verdict: str) -> HttpResponse:
         button="Resolve as paid" if paid else "Resolve as not paid",
         tone="safe" if paid else "danger",
         form=form,
+        two_persons=settings.REVIEW_TWO_PERSONS and not paid,
     )
+
+
+def _resolved(withdrawal: Transaction) -> str:
+    if withdrawal.needs_review:
+        return "Proposed as not paid: another person must confirm it."
+    if withdrawal.status == Transaction.Status.COMPLETED:
+        return "Resolved as paid: the money is settled."
+    return "Resolved as not paid: the money is back in the wallet."
 
 
 @GET_OR_POST
@@ -164,11 +175,14 @@ def _ask(request: HttpRequest, pk: int, **question: Any) -> HttpResponse:
 
 
 def _do(
-    request: HttpRequest, pk: int, work: Callable[[], Any], done: str
+    request: HttpRequest,
+    pk: int,
+    work: Callable[[], Any],
+    done: str | Callable[[Any], str],
 ) -> HttpResponse:
-    """Call the service once and say what came of it."""
+    """Call the service once and say what came of it: `done`, or what `done` makes of it."""
     try:
-        work()
+        result = work()
     except Transaction.DoesNotExist:
         raise Http404(f"There is no withdrawal {pk}.") from None
     except IllegalTransition as refusal:
@@ -182,5 +196,5 @@ def _do(
             request, "Nothing was changed: somebody else was at it. Look and try again."
         )
     else:
-        messages.success(request, done)
+        messages.success(request, done if isinstance(done, str) else done(result))
     return redirect("console:withdrawal", pk)

@@ -5,6 +5,7 @@ from wallets.models.attempt import Attempt
 from wallets.models.heartbeat import Heartbeat
 from wallets.models.ledger import Movement
 from wallets.models.pause import Pause
+from wallets.models.review_proposal import ReviewProposal
 from wallets.models.tally import Tally
 from wallets.models.transaction import Transaction
 from wallets.models.transition import Transition
@@ -16,6 +17,7 @@ __all__ = [
     "Heartbeat",
     "Movement",
     "Pause",
+    "ReviewProposal",
     "Tally",
     "Transaction",
     "Transition",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from django.conf import settings
 from django.db.models import QuerySet
 
 from wallets.errors import IllegalTransition, InvalidInput
@@ -9,7 +12,8 @@ from wallets.models.alarm import Alarm
 from wallets.models.attempt import Attempt
 from wallets.models.states import Event, State
 from wallets.models.transaction import Transaction
-from wallets.services import outcome
+from wallets.models.wallet import Wallet
+from wallets.services import outcome, review_proposal
 from wallets.services.alarm import raise_alarm
 from wallets.services.outcome import Conclusion
 from wallets.utils.db import database_now, run_in_transaction
@@ -30,19 +34,27 @@ def waiting() -> QuerySet[Transaction]:
 
 
 def resolve(
-    transaction_id: int, *, paid: bool, evidence: str, actor: str
+    transaction_id: int,
+    *,
+    paid: bool,
+    evidence: str,
+    actor: str,
+    user_id: int | None = None,
 ) -> Transaction:
     """Conclude a withdrawal in review: the operator knows whether the bank paid.
 
     Opens its own transaction. "Paid" settles the hold, "not paid" releases it, finally.
-    "Paid" for one whose money went back changes nothing and raises an alarm.
+    "Paid" for one whose money went back changes nothing and raises an alarm. With
+    REVIEW_TWO_PERSONS the first "not paid" is only a proposal, and the withdrawal returned
+    is still in review; another person's concludes it. `user_id` is the login's, if any.
 
-    :raises InvalidInput: no evidence or no actor was given, or too much text.
+    :raises InvalidInput: no evidence or no actor was given, or too much text; or it is
+        the same person's second "not paid".
     :raises IllegalTransition: the withdrawal does not wait for a review.
     :raises Transaction.DoesNotExist: no such withdrawal, or never sent to the bank.
     """
     check_words(evidence, actor)
-    event = Event.RESOLVE_PAID if paid else Event.RESOLVE_NOT_PAID
+    said = _Verdict(paid, evidence.strip(), actor, user_id)
     refused: list[IllegalTransition] = []
 
     def work() -> Transaction:
@@ -58,22 +70,54 @@ def resolve(
         withdrawal = locked.transactions[transaction_id]
         if withdrawal.state is not State.NEEDS_REVIEW:
             # The alarm must be committed, so the refusal is raised outside.
-            _alarm_if_released(withdrawal, attempt.number, paid, evidence, actor)
-            refused.append(IllegalTransition(withdrawal.state.value, event.value))
+            _alarm_if_released(withdrawal, attempt.number, said)
+            refused.append(IllegalTransition(withdrawal.state.value, said.event.value))
             return withdrawal
         attempt = locked.attempts[(transaction_id, attempt.number)]
-        outcome.conclude(
-            [Conclusion(withdrawal, attempt, event, evidence.strip())],
-            locked.wallets,
-            actor=actor,
-            now=database_now(),
-        )
+        _conclude(withdrawal, attempt, locked.wallets, said)
         return withdrawal
 
     withdrawal = run_in_transaction(work)
     if refused:
         raise refused[0]
     return withdrawal
+
+
+@dataclass(frozen=True)
+class _Verdict:
+    """What an operator found out, and who that is."""
+
+    paid: bool
+    evidence: str
+    actor: str
+    user_id: int | None
+
+    @property
+    def event(self) -> Event:
+        return Event.RESOLVE_PAID if self.paid else Event.RESOLVE_NOT_PAID
+
+
+def _conclude(
+    withdrawal: Transaction,
+    attempt: Attempt,
+    wallets: dict[int, Wallet],
+    said: _Verdict,
+) -> None:
+    """Settle or release, unless another person must confirm it first."""
+    now, evidence = database_now(), said.evidence
+    if not said.paid and settings.REVIEW_TWO_PERSONS:
+        both = review_proposal.confirmed(
+            attempt, evidence, actor=said.actor, user_id=said.user_id, now=now
+        )
+        if both is None:
+            return
+        evidence = both
+    outcome.conclude(
+        [Conclusion(withdrawal, attempt, said.event, evidence)],
+        wallets,
+        actor=said.actor,
+        now=now,
+    )
 
 
 def check_words(evidence: str, actor: str) -> None:
@@ -90,17 +134,15 @@ def check_words(evidence: str, actor: str) -> None:
         raise InvalidInput("Say who you are.", field="actor")
 
 
-def _alarm_if_released(
-    withdrawal: Transaction, number: int, paid: bool, evidence: str, actor: str
-) -> None:
+def _alarm_if_released(withdrawal: Transaction, number: int, said: _Verdict) -> None:
     released = withdrawal.status in (
         Transaction.Status.FAILED,
         Transaction.Status.CANCELLED,
     )
-    if paid and released:
+    if said.paid and released:
         raise_alarm(
             Alarm.Kind.PAID_AFTER_RELEASE,
             withdrawal,
             attempt_number=number,
-            detail=f"{actor}: {evidence}",
+            detail=f"{said.actor}: {said.evidence}",
         )

@@ -8,6 +8,7 @@ from django.apps import apps
 from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth.models import Permission, User
+from django.test import RequestFactory
 
 from wallets.models.alarm import Alarm
 from wallets.models.transaction import Transaction
@@ -88,6 +89,37 @@ class AdminTest(WalletTestCase):
         self.assertEqual(
             before, (self.withdrawal.transitions.count(), self.alice.movements.count())
         )
+
+    def test_lets_nobody_delete_or_add_who_logged_in(self) -> None:
+        for model in apps.get_app_config("axes").get_models():
+            name = model._meta.model_name
+            if model not in admin.site._registry:
+                self.assertEqual(name, "accessattemptexpiration")
+                continue
+            with self.subTest(model=name):
+                columns = {"username": "oscar", "attempt_time": self.now}
+                if name == "accessattempt":
+                    columns["failures_since_start"] = 1
+                row = model.objects.create(**columns)
+                for tail in ("add/", f"{row.pk}/change/", f"{row.pk}/delete/"):
+                    answer = self.client.post(f"/admin/axes/{name}/{tail}", {})
+                    self.assertEqual(answer.status_code, 403)
+                page = self.client.get(f"/admin/axes/{name}/")
+                self.assertContains(page, "oscar")
+                self.assertNotContains(page, "delete_selected")
+                rows = {"action": "delete_selected", "_selected_action": row.pk}
+                self.client.post(f"/admin/axes/{name}/", rows | {"post": "yes"})
+                self.assertTrue(model.objects.filter(pk=row.pk).exists())
+
+    def test_gives_nobody_the_permission_to_delete_what_is_kept(self) -> None:
+        request = RequestFactory().get("/")
+        request.user = self.oscar
+        for model, its_admin in admin.site._registry.items():
+            if model._meta.app_label in ("wallets", "axes"):
+                with self.subTest(model=model.__name__):
+                    self.assertFalse(its_admin.has_delete_permission(request))
+                    self.assertFalse(its_admin.has_add_permission(request))
+                    self.assertNotIn("delete_selected", its_admin.get_actions(request))
 
     def test_finds_by_exact_id_and_uuid(self) -> None:
         attempt = self.withdrawal.attempts.get()

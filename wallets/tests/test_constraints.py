@@ -26,11 +26,13 @@ from wallets.models.base import MAX_MONEY
 from wallets.models.composite_key import ForeignKeyConstraint
 from wallets.models.ledger import Movement
 from wallets.models.pause import Pause
+from wallets.models.review_proposal import ReviewProposal
 from wallets.models.transaction import Transaction
 from wallets.models.transition import Transition
 from wallets.models.wallet import Wallet
 from wallets.tests.base import CommittingTestCase, WalletTestCase, utc
 from wallets.tests.raw import Columns, a_hold, execute, insert, prepared, update
+from wallets.utils import append_only
 
 NOON = utc(2026, 1, 1, 12)
 # Stands for the withdrawal that has one of everything already.
@@ -154,6 +156,7 @@ HITS = (
     Hit(Pause, "pause_open_or_resumed", {"resumed_at": None}),
     Hit(Pause, "pause_open_or_resumed", {"open": False}),
     Hit(Pause, "pause_open_or_resumed", {"open": False, "resumed_at": None}),
+    Hit(ReviewProposal, "review_proposal_one_each", {"transaction": SAME}),
 )
 
 
@@ -218,6 +221,7 @@ class ConstraintTestCase(WalletTestCase):
         insert(Transition, self.a_transition(sequence=0))
         insert(Alarm, self.an_alarm(attempt_number=1))
         insert(Pause, self.a_pause(open=True, resumed_at=None))
+        insert(ReviewProposal, self.a_proposal(transaction=self.full))
 
     # What stands here is no history that a service wrote.
     books_must_be_right = False
@@ -232,6 +236,7 @@ class ConstraintTestCase(WalletTestCase):
             Transition: self.a_transition,
             Alarm: self.an_alarm,
             Pause: self.a_pause,
+            ReviewProposal: self.a_proposal,
         }
         return builders[model]()
 
@@ -327,6 +332,16 @@ class ConstraintTestCase(WalletTestCase):
             "resumed_by": "oscar",
         } | changes
 
+    def a_proposal(self, **changes: Any) -> Columns:
+        return {
+            "transaction": self.empty,
+            "attempt_number": 1,
+            "proposed_by": "oscar",
+            "user_id": None,
+            "evidence": "letter",
+            "created_at": NOON,
+        } | changes
+
     def columns_of(self, hit: Hit) -> Columns:
         stands_for = {SAME: self.full, BOBS: self.bob.pk}
         return {
@@ -385,7 +400,7 @@ class ConstraintTest(ConstraintTestCase):
 
     def test_refuses_the_update_of_a_row_that_would_break_it(self):
         for hit in HITS:
-            if hit.model in (Movement, Transition):
+            if hit.model in (Movement, Transition, ReviewProposal):
                 continue  # append-only: see AppendOnlyTest
             with self.subTest(hit.constraint, **hit.columns), undone():
                 pk = insert(hit.model, self.valid(hit.model))
@@ -471,7 +486,7 @@ class OverflowTest(ConstraintTestCase):
 class AppendOnlyTest(ConstraintTestCase):
     """History is written, never changed, whoever asks."""
 
-    tables = ("wallets_movement", "wallets_transition")
+    tables = append_only.APPEND_ONLY_TABLES
 
     def refuse(self, sql: str) -> None:
         with self.assertRaises(DatabaseError) as got, transaction.atomic():

@@ -7,9 +7,15 @@ have no trigger for it, so the application's user should not have that right).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-APPEND_ONLY_TABLES = ("wallets_movement", "wallets_transition")
+APPEND_ONLY_TABLES = (
+    "wallets_movement",
+    "wallets_transition",
+    "wallets_reviewproposal",
+)
 
 _POSTGRESQL = (
     """CREATE OR REPLACE FUNCTION {table}_append_only() RETURNS trigger AS $$
@@ -48,14 +54,18 @@ _DROP = {
 }
 
 
-def install(connection: BaseDatabaseWrapper) -> None:
-    """Create the triggers. DDL: call it from a migration."""
-    _run(connection, _CREATE[connection.vendor])
+def install(
+    connection: BaseDatabaseWrapper, tables: Sequence[str] = APPEND_ONLY_TABLES
+) -> None:
+    """Create the triggers of those tables that are there. DDL: call it from a migration."""
+    _run(connection, _CREATE[connection.vendor], tables)
 
 
-def remove(connection: BaseDatabaseWrapper) -> None:
+def remove(
+    connection: BaseDatabaseWrapper, tables: Sequence[str] = APPEND_ONLY_TABLES
+) -> None:
     """Drop the triggers: to undo the migration, or to empty a test database."""
-    _run(connection, _DROP[connection.vendor])
+    _run(connection, _DROP[connection.vendor], tables)
 
 
 # The triggers of the table %s that are there and not switched off.
@@ -82,8 +92,12 @@ def missing(connection: BaseDatabaseWrapper) -> list[str]:
     return names
 
 
-def _run(connection: BaseDatabaseWrapper, statements: tuple[str, ...]) -> None:
+def _run(
+    connection: BaseDatabaseWrapper, statements: tuple[str, ...], tables: Sequence[str]
+) -> None:
     with connection.cursor() as cursor:
-        for table in APPEND_ONLY_TABLES:
-            for statement in statements:
+        # An early migration knows no table of a later one.
+        there = set(connection.introspection.table_names(cursor))
+        for table in tables:
+            for statement in statements if table in there else ():
                 cursor.execute(statement.format(table=table))

@@ -1,6 +1,7 @@
 """`manage.py review`: withdrawals that only a person can conclude."""
 
 from argparse import ArgumentParser
+from collections.abc import Iterable
 from typing import Any
 
 from django.core.management.base import CommandError
@@ -8,6 +9,7 @@ from django.core.management.base import CommandError
 from wallets.errors import IllegalTransition, InvalidInput, LostRace, Refusal
 from wallets.management.arguments import add_payment, one_line, row_id
 from wallets.management.base import DatabaseCommand
+from wallets.models.review_proposal import ReviewProposal
 from wallets.models.transaction import Transaction
 from wallets.services import record, review
 
@@ -64,6 +66,12 @@ class Command(DatabaseCommand):
             ) from None
         except (IllegalTransition, InvalidInput) as error:
             raise CommandError(f"Not resolved: {error}") from None
+        if done.needs_review:
+            self.stdout.write(
+                f"withdrawal {done.pk}: proposed as not paid; another person must "
+                "confirm it, with the same command and a --by of their own"
+            )
+            return
         self.stdout.write(self.style.SUCCESS(f"withdrawal {done.pk}: {done.status}"))
 
     def _record(self, options: dict[str, Any]) -> None:
@@ -86,7 +94,7 @@ class Command(DatabaseCommand):
 
     def _list(self) -> None:
         count = 0
-        rows = review.waiting().prefetch_related("attempts")
+        rows = review.waiting().prefetch_related("attempts", "review_proposals")
         for withdrawal in rows.iterator(chunk_size=500):
             count += 1
             attempts = list(withdrawal.attempts.all())
@@ -97,5 +105,13 @@ class Command(DatabaseCommand):
                 f"  since {withdrawal.unknown_since:%Y-%m-%dT%H:%M:%SZ}"
                 f"  attempts {len(attempts)}  reference {last.reference}"
                 f"  last answer: {one_line(last.answer, 120) or 'none'}"
+                f"{_proposed(withdrawal.review_proposals.all())}"
             )
         self.stdout.write(f"{count} waiting for a review")
+
+
+def _proposed(proposals: Iterable[ReviewProposal]) -> str:
+    return "".join(
+        f"  proposed as not paid by {one_line(one.proposed_by)}: {one_line(one.evidence)}"
+        for one in proposals
+    )
