@@ -10,7 +10,6 @@ import signal
 import sqlite3
 import sys
 from dataclasses import asdict
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -18,82 +17,16 @@ from flask import Flask, Response, abort, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from faults import LOOKUP_MODES, MODES, Decides, Faults
+from orders import instant, read_object, read_order, read_payments
 from replies import Answer, plain, redirected, without_echo
 from server import Server, say
 from store import Order, Store
 from turns import OneAtATime
 
-MAX_AMOUNT = 2**63 - 1  # What the data file can hold.
-MAX_TEXT = 255
 MAX_BODY = 64_000
 UNDER_GUNICORN = __name__ != "__main__" and "gunicorn" in os.environ.get(
     "SERVER_SOFTWARE", ""
 )
-
-
-# --- requests -----------------------------------------------------------------------
-
-
-def read_object(body: bytes) -> dict[str, Any]:
-    """Return the JSON object in the body; raises ``ValueError``."""
-
-    def without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        fields = dict(pairs)
-        if len(fields) < len(pairs):
-            raise ValueError("the body names a field twice")
-        return fields
-
-    try:
-        value = json.loads(body, object_pairs_hook=without_duplicates)
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
-        raise ValueError("the body must be JSON") from None
-    if not isinstance(value, dict):
-        raise ValueError("the body must be a JSON object")
-    return value
-
-
-def read_order(body: bytes, idempotency_key: str | None) -> Order:
-    """Return the payment order in the body; raises ``ValueError``."""
-    fields = read_object(body)
-    amount = fields.get("amount")
-    if type(amount) is not int or not 0 < amount <= MAX_AMOUNT:
-        raise ValueError(f"amount must be a whole number from 1 to {MAX_AMOUNT}")
-    wallet_uuid = _text("wallet_uuid", fields.get("wallet_uuid"))
-    reference = fields.get("reference")
-    if reference is not None:
-        reference = _text("reference", reference)
-    if idempotency_key is not None:
-        key = _text("Idempotency-Key", idempotency_key.strip().strip('"'))
-        if reference not in (None, key):
-            raise ValueError("reference and Idempotency-Key differ")
-        reference = key
-    return Order(wallet_uuid, amount, reference)
-
-
-def _text(name: str, value: Any) -> str:
-    if (
-        isinstance(value, str)
-        and 0 < len(value) <= MAX_TEXT
-        and value.isprintable()  # False for half a surrogate pair, too.
-    ):
-        return value
-    raise ValueError(f"{name} must be 1 to {MAX_TEXT} printable characters")
-
-
-def _instant(name: str) -> datetime | None:
-    """Return the query parameter as a moment, or None; raises ``ValueError``."""
-    text = request.args.get(name)
-    if not text:
-        return None
-    try:
-        moment = datetime.fromisoformat(text.upper().replace("Z", "+00:00"))
-        return moment.astimezone(timezone.utc) if moment.tzinfo else _naive(name)
-    except (ValueError, OverflowError):
-        return _naive(name)
-
-
-def _naive(name: str) -> NoReturn:
-    raise ValueError(f"{name} must be a date and a time with an offset")
 
 
 # --- answers ------------------------------------------------------------------------
@@ -161,11 +94,20 @@ class Face:
 
     def payments(self) -> Response:
         try:
-            since, until = (_instant(name) for name in ("from", "to"))
+            since, until = (
+                instant(name, request.args.get(name)) for name in ("from", "to")
+            )
         except ValueError as error:
             return problem("invalid", 400, error=str(error))
         lines = self._store.payments(since=since, until=until)
         return Response(json.dumps(lines), mimetype="application/json")
+
+    def put_payments(self) -> Response:
+        try:
+            paid = read_payments(request.get_data(cache=False))
+        except ValueError as error:
+            return problem("invalid", 400, error=str(error))
+        return plain({"new": self._store.take_over(paid)})
 
     def look_up(self, reference: str) -> Response:
         faults = self._store.faults()
@@ -210,6 +152,7 @@ def create_app(store: Store) -> Flask:
     for methods, path, view in (
         (["POST"], "/", face.pay),
         (["GET"], "/payments", face.payments),
+        (["PUT"], "/payments", face.put_payments),
         (["GET"], "/payments/<path:reference>", face.look_up),
         (["GET"], "/faults", face.get_faults),
         (["PUT"], "/faults", face.put_faults),

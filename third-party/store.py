@@ -136,6 +136,14 @@ class Store:
                 raise RuntimeError("the row that refused the insert has gone")
             return decision
 
+    def take_over(self, paid: list[tuple[Order, datetime]]) -> int:
+        """Record payments as made at their times, all or none; return how many are new."""
+        with self._transaction():
+            return sum(
+                self._insert(order, True, _written(moment), bare=False)
+                for order, moment in paid
+            )
+
     def find(self, reference: str, *, age: float = 0.0) -> Decision | None:
         """Return what was decided for this reference, once it is booked, so long ago."""
         with self._lock:

@@ -287,6 +287,39 @@ class PaymentTest(SharedBankTestCase):
         for query in ("from=yesterday", "to=2026-11-01", "to=2026-11-01T00:00:00"):
             self.assertEqual(self.bank.call("GET", f"/payments?{query}")[0], 400)
 
+    def test_of_the_past_is_put_into_the_list(self) -> None:
+        old, known = str(uuid.uuid4()), self.reference
+        self.bank.pay(known)
+        lines = [
+            {"wallet_uuid": WALLET, "amount": 7, "reference": reference}
+            | {"paid_at": "2020-02-17T12:00:00Z"}
+            for reference in (old, known)
+        ]
+        for new in (1, 0):
+            answer = self.bank.call("PUT", "/payments", {"payments": lines})
+            self.assertEqual(answer, (200, json.dumps({"new": new})))
+        found = self.bank.get(f"/payments/{old}")
+        self.assertEqual((found["data"], found["amount"]), ("success", 7))
+        listed = [p for p in self.bank.get("/payments") if p["reference"] == old]
+        self.assertEqual(listed[0]["paid_at"], "2020-02-17T12:00:00.000000+00:00")
+        self.assertEqual(self.bank.get(f"/payments/{known}")["amount"], 5)
+
+    def test_of_the_past_is_refused_as_a_whole_if_one_is_none(self) -> None:
+        reference = str(uuid.uuid4())
+        good = {"wallet_uuid": WALLET, "amount": 7, "reference": reference}
+        good["paid_at"] = "2020-02-17T12:00:00Z"
+        for bad in (
+            {**good, "paid_at": "2020-02-17"},
+            {**good, "amount": 0},
+            {"reference": "x"},
+            None,
+        ):
+            body = {"payments": [good, bad]}
+            status, _ = self.bank.call("PUT", "/payments", body)
+            self.assertEqual(status, 400, bad)
+        self.assertEqual(self.bank.call("PUT", "/payments", [])[0], 400)
+        self.assertEqual(self.bank.call("GET", f"/payments/{reference}")[0], 404)
+
     def test_waits_for_the_latency_without_blocking_others(self) -> None:
         self.bank.set(latency=2)
         started = time.monotonic()

@@ -45,7 +45,8 @@ class DemoBank:
     def __init__(self, rng: random.Random, outage: tuple[datetime, datetime]) -> None:
         self._rng = rng
         self._outage = outage
-        self._paid: set[UUID] = set()
+        # What it paid and when, under its reference.
+        self.paid: dict[UUID, tuple[Payment, datetime]] = {}
         self._silent: set[UUID] = set()
         self.now = outage[0]
 
@@ -64,7 +65,7 @@ class DemoBank:
             return Answer(Outcome.UNKNOWN, "ReadTimeoutError")
         if luck < 0.031:
             return Answer(Outcome.UNKNOWN, "ReadTimeoutError")
-        self._paid.add(payment.reference)
+        self.paid[payment.reference] = (payment, self.now)
         if luck < 0.037:
             return Answer(Outcome.UNKNOWN, "deadline")
         return Answer(Outcome.ACCEPTED, _PAID, 200)
@@ -72,7 +73,7 @@ class DemoBank:
     def look_up(self, payment: Payment) -> Answer:
         if payment.reference in self._silent:
             return Answer(Outcome.UNKNOWN, "<html>Bad Gateway</html>", 502)
-        if payment.reference in self._paid:
+        if payment.reference in self.paid:
             return Answer(Outcome.ACCEPTED, _PAID, 200)
         return Answer(Outcome.NOT_FOUND, '{"data": "unknown", "status": 404}', 404)
 
@@ -94,6 +95,11 @@ class DemoDay:
         self._unknown: set[int] = set()
         self._wallet_count, self._withdrawal_count = wallets, withdrawals
         self._wallets: list[Wallet] = []
+
+    @property
+    def paid(self) -> list[tuple[Payment, datetime]]:
+        """What the day's bank has paid, and when."""
+        return list(self._bank.paid.values())
 
     def live(self, progress: Callable[[float], None]) -> None:
         """Live through the day, then plan what comes after it."""

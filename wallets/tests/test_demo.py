@@ -1,7 +1,14 @@
 """Demo data: a day through the services, only where it can do no harm."""
 
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import urllib.request
 from io import StringIO
 
+from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.test import override_settings
 
@@ -35,6 +42,49 @@ class DemoTest(WalletTestCase):
         self.assertGreater(ahead.filter(scheduled_for__gt=self.now).count(), 10)
         self.assertIn("100%", progress)
         # That the books are right is seen after every test.
+
+    def test_agrees_with_the_simulators_list_and_with_every_check(self):
+        url = self.start_simulator()
+        with override_settings(THIRD_PARTY_BASE_URL=url):
+            said = self.call()
+            self.assertNotIn("No simulator", said)
+            paid = Attempt.objects.filter(outcome="accepted")
+            with urllib.request.urlopen(f"{url}/payments") as answer:
+                listed = {line["reference"] for line in json.load(answer)}
+            self.assertGreater(len(listed), 10)
+            self.assertLessEqual({str(one.reference) for one in paid}, listed)
+            for command in ("verify_ledger", "reconcile_bank", "check"):
+                with self.subTest(command):
+                    call_command(command, stdout=StringIO(), stderr=StringIO())
+
+    def start_simulator(self):
+        """Run the bank simulator until the test ends; return its address."""
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        process = subprocess.Popen(
+            [sys.executable, "app.py"],
+            cwd=settings.BASE_DIR / "third-party",
+            env=os.environ
+            | {"BANK_PORT": "0", "BANK_DATA": f"{folder.name}/bank.sqlite3"},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.addCleanup(process.wait, 10)
+        self.addCleanup(process.terminate)
+        self.addCleanup(process.stderr.close)
+        return process.stderr.readline().split()[-1]
+
+    def test_says_in_one_line_that_no_simulator_took_its_payments(self):
+        with override_settings(THIRD_PARTY_BASE_URL="http://127.0.0.1:9"):
+            said = self.call()
+        (line,) = [one for one in said.splitlines() if "simulator" in one]
+        self.assertIn("No simulator at http://127.0.0.1:9 took the day's", line)
+
+    def test_is_content_with_what_is_there_if_it_is_told_to(self):
+        self.deposit(1)
+        before = Transaction.objects.count()
+        call_command("demo", "--once", stdout=StringIO())
+        self.assertEqual(Transaction.objects.count(), before)
 
     def test_writes_history_in_the_order_of_time(self):
         self.call()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from argparse import ArgumentParser
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,6 +16,8 @@ from wallets.management.demo_day import DemoDay
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
 from wallets.services import pause, readiness
+from wallets.utils import simulator
+from wallets.utils.bank import Payment
 from wallets.utils.db import database_now
 
 BAR_WIDTH = 40
@@ -29,6 +32,11 @@ class Command(DatabaseCommand):
         parser.add_argument("--wallets", type=int, default=40)
         parser.add_argument("--withdrawals", type=int, default=1500)
         parser.add_argument("--seed", type=int, default=1)
+        parser.add_argument(
+            "--once",
+            action="store_true",
+            help="do nothing, and be content, where there are transactions already",
+        )
 
     def handle(
         self,
@@ -36,10 +44,14 @@ class Command(DatabaseCommand):
         wallets: int,
         withdrawals: int,
         seed: int,
+        once: bool,
         **options: Any,
     ) -> None:
         if not (1 <= wallets <= 10_000 and 0 <= withdrawals <= 100_000):
             raise CommandError("At most 10000 wallets and 100000 withdrawals.")
+        if once and Transaction.objects.exists():
+            self.stdout.write("There are transactions already: nothing is added.")
+            return
         self._refuse_where_it_could_hurt()
         day = DemoDay(
             end=database_now(), wallets=wallets, withdrawals=withdrawals, seed=seed
@@ -50,6 +62,7 @@ class Command(DatabaseCommand):
             day.live(self._bar())
         finally:
             logging.disable(logging.NOTSET)
+        self._tell_the_simulator(day.paid)
         self.stdout.write(
             self.style.SUCCESS(
                 f"{Wallet.objects.count()} wallets, "
@@ -78,6 +91,16 @@ class Command(DatabaseCommand):
             raise CommandError("WITHDRAWALS_PAUSED is set: nothing could be paid.")
         if pause.is_paused():
             raise CommandError("Payouts are paused: `manage.py payouts resume` first.")
+
+    def _tell_the_simulator(self, paid: list[tuple[Payment, datetime]]) -> None:
+        """Put the day's payments into its list, so that books and bank agree."""
+        try:
+            simulator.take_over(settings.THIRD_PARTY_BASE_URL, paid)
+        except OSError as error:
+            self.stderr.write(
+                f"No simulator at {settings.THIRD_PARTY_BASE_URL} took the day's "
+                f"{len(paid)} payments ({error}): `reconcile_bank` will miss them."
+            )
 
     def _bar(self) -> Any:
         """A bar on a terminal; a line at each quarter elsewhere."""
