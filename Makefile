@@ -14,6 +14,10 @@ help: ## Show this list
 run: ## Start everything here: API, worker, beat, broker and bank simulator
 	@exec $(WITH_PYTHON) scripts/run.py
 
+.PHONY: demo
+demo: ## The same on data of its own, with a believable day in it
+	@exec $(WITH_PYTHON) scripts/run.py --demo
+
 .PHONY: serve
 serve: ## Serve the API as in production (DATABASE_URL=… CELERY_BROKER_URL=… PORT=8000)
 	@exec $(WITH_PYTHON) scripts/serve.py

@@ -1,9 +1,13 @@
-"""`make run`: the whole service on this machine, in the foreground, until Ctrl-C."""
+"""`make run`: the whole service on this machine, in the foreground, until Ctrl-C.
+
+`make demo` is the same on data of its own, with a believable day in it.
+"""
 
 from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +17,7 @@ import urllib.request
 from pathlib import Path
 from typing import IO
 
-from ops import ROOT, VAR, Trouble, environment, services
+from ops import ROOT, VAR, Trouble, environment, services, settings_of_run
 from ops.environment import PYTHON
 from ops.processes import Supervisor
 from ops.steps import dies_with_parent, last_line, main, run_logged
@@ -21,6 +25,8 @@ from ops.steps import dies_with_parent, last_line, main, run_logged
 # From the signal to the last process: a bank call of at most 6 s may finish.
 SECONDS_TO_STOP = 9.0
 SECONDS_TO_START = 60.0
+SECONDS_TO_FILL = 1800.0
+DEMO = VAR / "demo"
 # Lines of the starting services should not drown the walk: it waits for a lull.
 LULL = 1.0
 
@@ -77,6 +83,42 @@ def migrate(env: dict[str, str]) -> None:
             f"the database could not be migrated: {last_line(log)} - check DATABASE_URL "
             f"or DB_*; whole log: {log}"
         )
+
+
+def demo_data() -> None:
+    """Use data of their own for the demo, made anew if its day was never finished.
+
+    A database that the user names is used as it is.
+    """
+    if any(os.environ.get(name) for name in ("DATABASE_URL", "DB_ENGINE", "DB_NAME")):
+        return
+    if not (DEMO / "filled").exists():
+        shutil.rmtree(DEMO, ignore_errors=True)
+    DEMO.mkdir(parents=True, exist_ok=True)
+    os.environ["DB_NAME"] = str(DEMO / "db.sqlite3")
+    os.environ.setdefault("BANK_DATA", str(DEMO / "bank.sqlite3"))
+
+
+def fill(supervisor: Supervisor, env: dict[str, str], bank_port: int) -> None:
+    """Live through the demo's day, unless that was done: the simulator hears of it.
+
+    :raises Trouble: if that cannot be done here.
+    """
+    supervisor.run_until(lambda: services.answers(bank_port), SECONDS_TO_START)
+    child = subprocess.Popen(
+        [str(PYTHON), "manage.py", "demo", "--once"],
+        cwd=ROOT,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        preexec_fn=dies_with_parent(),
+    )
+    supervisor.run_until(lambda: child.poll() is not None, SECONDS_TO_FILL)
+    if child.poll() is None:
+        child.kill()
+    if child.wait() and not supervisor.stop_signal:
+        raise Trouble("the demo's day was not made: its last line above tells why")
+    if not child.returncode and DEMO.exists():
+        (DEMO / "filled").touch()
 
 
 def demo_login(env: dict[str, str]) -> str:
@@ -137,7 +179,9 @@ def make_was_interrupted() -> bool:
     return fields.get("Name") == "make" and bool(blocked & wanted)
 
 
-def start(supervisor: Supervisor, plan: services.Plan, ports: services.Ports) -> None:
+def start(
+    supervisor: Supervisor, plan: services.Plan, ports: services.Ports, demo: bool
+) -> None:
     """Start all services, wait until the API answers and its first lines are out.
 
     :raises Trouble: if that takes too long.
@@ -146,6 +190,8 @@ def start(supervisor: Supervisor, plan: services.Plan, ports: services.Ports) ->
         supervisor.say(f"WARNING: {plan.warning}")
     for service in plan.first:
         supervisor.start(service)
+    if demo:
+        fill(supervisor, plan.env, ports.bank)
     if plan.broker_port:
         port = plan.broker_port
         supervisor.run_until(lambda: services.answers(port), SECONDS_TO_START)
@@ -169,8 +215,11 @@ def show_walk(plan: services.Plan, ports: services.Ports, login: str) -> None:
 
 
 def script() -> int:
+    demo = sys.argv[1:] == ["--demo"]
     ports = services.Ports.from_env(os.environ)
     lock = claim_folder()
+    if demo:
+        demo_data()
     plan = services.plan(os.environ, ports)
     drivers = environment.drivers(environment.database_engine())
     environment.install("run", "local", *drivers)
@@ -179,15 +228,17 @@ def script() -> int:
     # Static files are found where they are; the empty folder spares a warning.
     (ROOT / "staticfiles").mkdir(exist_ok=True)
     services.add_broker(plan)
+    settings_of_run.write(plan.env)
     supervisor = Supervisor(color=sys.stdout.isatty() and "NO_COLOR" not in os.environ)
     try:
-        start(supervisor, plan, ports)
+        start(supervisor, plan, ports, demo)
         if not supervisor.stop_signal:
             show_walk(plan, ports, login)
         supervisor.run(make_was_interrupted)
         supervisor.say("ending: work in hand is finished first")
     finally:
         supervisor.stop(SECONDS_TO_STOP)
+        settings_of_run.forget()
         lock.close()
     supervisor.say("everything has ended")
     return 0

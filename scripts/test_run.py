@@ -69,7 +69,7 @@ class RunTestCase(unittest.TestCase):
             "BANK_DATA": str(self.folder / "bank.sqlite3"),
             "BANK_FAILURE_RATE": "0",
             "DB_NAME": str(self.folder / "db.sqlite3"),
-            "THIRD_PARTY_DEADLINE": "9",
+            "THIRD_PARTY_DEADLINE": "7",
             "WALLET_VAR": str(self.folder / "var"),
             MARK: self.mark,
         }
@@ -82,12 +82,14 @@ class RunTestCase(unittest.TestCase):
         for pid in self.processes():
             os.kill(pid, signal.SIGKILL)
 
-    def make_run(self, checkout: Path = ROOT) -> subprocess.Popen[bytes]:
+    def make_run(
+        self, checkout: Path = ROOT, target: str = "run"
+    ) -> subprocess.Popen[bytes]:
         """Start it as a terminal does: in a process group of its own."""
         self.output = self.folder / "output"
         with self.output.open("wb") as output:
             process = subprocess.Popen(
-                ["make", "run"],
+                ["make", target],
                 cwd=checkout,
                 env=self.env,
                 stdin=subprocess.DEVNULL,

@@ -106,11 +106,7 @@ def plan(user_env: Mapping[str, str], ports: Ports) -> Plan:
     # Lines for a person at a terminal.
     env.setdefault("LOG_FORMAT", "console")
     env.setdefault("METRICS_ENABLED", str(serves_loopback_only(env)).lower())
-    if not own_bank:
-        env["THIRD_PARTY_BASE_URL"] = f"http://127.0.0.1:{ports.bank}"
-        env.setdefault("THIRD_PARTY_DEDUPES", "true")
-        env.setdefault("THIRD_PARTY_LOOKUP", "true")
-        env.setdefault("THIRD_PARTY_STATEMENT", "true")
+    name_the_bank(env, ports.bank)
     if not env.get("CELERY_BROKER_URL"):
         this.broker_port = free_port()
         env["CELERY_BROKER_URL"] = f"redis://127.0.0.1:{this.broker_port}/0"
@@ -118,6 +114,15 @@ def plan(user_env: Mapping[str, str], ports: Ports) -> Plan:
             env["CELERY_RESULT_BACKEND"] = env["CELERY_BROKER_URL"]
     this.then = _wallet_services(env, ports.api)
     return this
+
+
+def name_the_bank(env: dict[str, str], port: int) -> None:
+    """Say where the simulator is and what it can do, unless the user has another bank."""
+    if not env.get("THIRD_PARTY_BASE_URL"):
+        env["THIRD_PARTY_BASE_URL"] = f"http://127.0.0.1:{port}"
+        env.setdefault("THIRD_PARTY_DEDUPES", "true")
+        env.setdefault("THIRD_PARTY_LOOKUP", "true")
+        env.setdefault("THIRD_PARTY_STATEMENT", "true")
 
 
 def serves_loopback_only(env: Mapping[str, str]) -> bool:
