@@ -14,13 +14,21 @@ def main() -> None:
     if sys.argv[1:2] and sys.argv[1] not in SERVING:
         os.environ.setdefault("DATABASE_STATEMENT_TIMEOUT", "0")
     try:
+        from django.core.exceptions import ImproperlyConfigured
         from django.core.management import execute_from_command_line
     except ImportError:
         sys.exit(
             "Django is not installed here: activate the virtual environment, "
             "or run: pip install -r requirements.txt"
         )
-    execute_from_command_line(sys.argv)
+    try:
+        execute_from_command_line(sys.argv)
+    except ImproperlyConfigured as error:
+        # A driver or a setting is missing: a stack helps nobody, the cause does.
+        cause: BaseException = error
+        while isinstance(cause.__cause__, (ImportError, ImproperlyConfigured)):
+            cause = cause.__cause__
+        sys.exit(" ".join(str(cause).split()))
 
 
 if __name__ == "__main__":

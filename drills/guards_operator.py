@@ -107,4 +107,11 @@ OPERATOR_GUARDS = (
         "    (AccessAttempt, AccessLog, AccessFailureLog), list_display=_ACCESS\n",
         "test_admin.py",
     ),
+    Guard(
+        "no bank is asked in the clear",
+        "wallets/deployment.py",
+        '    if bank.scheme == "https" or _is_loopback(bank.hostname or ""):\n',
+        "    if True:\n",
+        "test_deployment.py",
+    ),
 )

@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 import math
+import warnings
 from pathlib import Path
 from typing import Any
 
 import environ
+from django.core.exceptions import ImproperlyConfigured
 
 LOCK_TIMEOUT_SECONDS = 5
 CONNECT_TIMEOUT_SECONDS = 5
@@ -21,7 +23,15 @@ _BACKENDS = "wallets.utils.backends"
 def database_from_env(env: environ.Env, base_dir: Path) -> dict[str, Any]:
     """Return Django's settings of the one database."""
     if env.str("DATABASE_URL", default=""):
-        config = dict(env.db_url("DATABASE_URL"))
+        with warnings.catch_warnings():
+            # It would quote the URL, which may hold a password.
+            warnings.simplefilter("ignore")
+            config = dict(env.db_url("DATABASE_URL"))
+        if not config.get("ENGINE"):
+            raise ImproperlyConfigured(
+                "DATABASE_URL names no engine that is known: write postgres://…, "
+                "mysql://… or sqlite:///…"
+            )
     else:
         config = {
             "ENGINE": env.str("DB_ENGINE", default="django.db.backends.sqlite3"),
@@ -41,7 +51,9 @@ def database_from_env(env: environ.Env, base_dir: Path) -> dict[str, Any]:
         return _mysql(config, seconds)
     if engine.endswith("postgresql"):
         return _postgresql(config, seconds)
-    return config
+    raise ImproperlyConfigured(
+        f"The database engine {engine!r} is none of sqlite3, postgresql and mysql."
+    )
 
 
 def _postgresql(config: dict[str, Any], seconds: float) -> dict[str, Any]:
@@ -93,7 +105,7 @@ def _mysql(config: dict[str, Any], seconds: float) -> dict[str, Any]:
     try:
         import MySQLdb  # noqa: F401
     except ImportError:
-        import pymysql
+        pymysql = _pymysql()
 
         pymysql.install_as_MySQLdb()
     defaults: dict[str, Any] = {
@@ -112,3 +124,13 @@ def _mysql(config: dict[str, Any], seconds: float) -> dict[str, Any]:
     config["ENGINE"] = f"{_BACKENDS}.mysql"
     config["OPTIONS"] = defaults | config.get("OPTIONS", {}) | ours
     return config
+
+
+def _pymysql() -> Any:
+    try:
+        import pymysql
+    except ImportError:
+        raise ImproperlyConfigured(
+            "MySQL's driver is missing: pip install -r requirements-mysql.txt"
+        ) from None
+    return pymysql

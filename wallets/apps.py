@@ -8,7 +8,8 @@ class WalletsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from wallets import checks, tasks  # noqa: F401  (importing registers them)
+        # Importing registers what is in them.
+        from wallets import checks, deployment, tasks  # noqa: F401
         from wallets.utils import timestamps
 
         timestamps.install()

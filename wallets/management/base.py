@@ -21,10 +21,11 @@ class DatabaseCommand(BaseCommand):
         try:
             return super().execute(*args, **options)
         except (DatabaseError, InterfaceError) as error:
-            raise CommandError(_in_words(error)) from error
+            raise CommandError(in_words(error)) from error
 
 
-def _in_words(error: Exception) -> str:
+def in_words(error: Exception) -> str:
+    """Say in one line why the database cannot be used."""
     said = " ".join(str(error).split())[:200] or type(error).__name__
     if any(words in said for words in _MISSING):
         return f"The database is not migrated ({said}): run `manage.py migrate` first."

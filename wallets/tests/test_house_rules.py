@@ -216,6 +216,7 @@ class TransactionTest(HouseRule):
         "wallets/management/commands/wait_for_db.py": "waits for the database",
         "wallets/utils/backends/postgresql/driver.py": "closes the connection, raises",
         "wallets/management/base.py": "says so and ends",
+        "wallets/management/commands/check.py": "says so, and checks what needs none",
         "wallets/services/sweeper.py": "goes on with the next sweep, on a new connection",
         "wallets/services/readiness.py": "says whether the database answers",
         "wallets/services/host_clock.py": "looks again later",

@@ -1,0 +1,98 @@
+"""What `check --deploy` says of a configuration: one line for each thing.
+
+An error is what lets others read or change payments; a warning is what is right somewhere,
+and mostly forgotten.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
+
+_ABILITIES = ("THIRD_PARTY_DEDUPES", "THIRD_PARTY_LOOKUP", "THIRD_PARTY_STATEMENT")
+
+
+@register(Tags.security, deploy=True)
+def bank_is_asked_in_secret(**_kwargs: Any) -> list[CheckMessage]:
+    """Plain HTTP is for a bank on this machine: anybody on the way could change an amount."""
+    bank = urlsplit(settings.THIRD_PARTY_BASE_URL)
+    if bank.scheme == "https" or _is_loopback(bank.hostname or ""):
+        return []
+    return [
+        Error(
+            "THIRD_PARTY_BASE_URL is http:// and not on this machine: whoever is on the "
+            "way can read and change payments.",
+            hint="Use the bank's https:// address.",
+            id="wallets.E020",
+        )
+    ]
+
+
+@register(Tags.security, deploy=True)
+def metrics_ask_for_a_token(**_kwargs: Any) -> list[CheckMessage]:
+    """`/metrics` tells totals of money to whoever reaches it."""
+    if not settings.METRICS_ENABLED or settings.METRICS_TOKEN:
+        return []
+    return [
+        Warning(
+            "METRICS_ENABLED is set without METRICS_TOKEN: /metrics is open to anybody.",
+            hint="Set METRICS_TOKEN, unless the proxy keeps the path inside.",
+            id="wallets.W021",
+        )
+    ]
+
+
+@register(deploy=True)
+def database_is_a_server(**_kwargs: Any) -> list[CheckMessage]:
+    """SQLite serves one machine."""
+    if not settings.DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+        return []
+    return [
+        Warning(
+            "The database is SQLite: one writer at a time, and one machine.",
+            hint="Set DATABASE_URL, or DB_ENGINE and DB_*: PostgreSQL is recommended.",
+            id="wallets.W022",
+        )
+    ]
+
+
+@register(deploy=True)
+def broker_is_named(**_kwargs: Any) -> list[CheckMessage]:
+    """Without a broker nothing is lost, and due payments wait for the next sweep."""
+    if os.environ.get("CELERY_BROKER_URL"):
+        return []
+    return [
+        Warning(
+            "CELERY_BROKER_URL is not set: a Redis on this machine is taken for granted.",
+            hint="Set it; or run `manage.py run_sweeps`, which needs no broker.",
+            id="wallets.W023",
+        )
+    ]
+
+
+@register(deploy=True)
+def abilities_are_declared(**_kwargs: Any) -> list[CheckMessage]:
+    """What the bank can do is said, even if it can do nothing."""
+    missing = [name for name in _ABILITIES if not os.environ.get(name)]
+    if not missing:
+        return []
+    return [
+        Warning(
+            f"Not declared: {', '.join(missing)}. Each is taken as false, and then lost "
+            "answers wait for a person.",
+            hint="Say true or false of each: docs/production.md says of what.",
+            id="wallets.W024",
+        )
+    ]
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

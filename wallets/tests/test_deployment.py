@@ -1,0 +1,140 @@
+"""`check --deploy`: one line for each thing that is mostly forgotten, never a stack."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from unittest import mock
+
+from django.conf import settings
+from django.core.checks import run_checks
+from django.test import SimpleTestCase, override_settings
+
+from wallets import deployment
+from wallets.tests import marks
+
+DECLARED = {name: "false" for name in deployment._ABILITIES}
+
+
+def ids(messages):
+    return [message.id for message in messages]
+
+
+class BankTest(SimpleTestCase):
+    def test_is_asked_over_https_unless_it_is_on_this_machine(self):
+        for url, found in (
+            ("https://bank.example.com", []),
+            ("http://127.0.0.1:8010", []),
+            ("http://localhost:8010/", []),
+            ("http://[::1]:8010", []),
+            ("http://bank.example.com", ["wallets.E020"]),
+            ("http://third-party:8010", ["wallets.E020"]),
+            ("http://127.example.com", ["wallets.E020"]),
+            ("HTTP://10.0.0.1", ["wallets.E020"]),
+        ):
+            with self.subTest(url), override_settings(THIRD_PARTY_BASE_URL=url):
+                self.assertEqual(ids(deployment.bank_is_asked_in_secret()), found)
+
+    def test_has_its_abilities_declared(self):
+        with mock.patch.dict(os.environ, DECLARED):
+            self.assertEqual(deployment.abilities_are_declared(), [])
+            del os.environ["THIRD_PARTY_LOOKUP"]
+            (said,) = deployment.abilities_are_declared()
+        self.assertEqual(said.id, "wallets.W024")
+        self.assertIn("Not declared: THIRD_PARTY_LOOKUP.", said.msg)
+
+
+class ServiceTest(SimpleTestCase):
+    def test_has_metrics_with_a_token(self):
+        for enabled, token, found in (
+            (False, "", []),
+            (True, "secret", []),
+            (True, "", ["wallets.W021"]),
+        ):
+            changed = {"METRICS_ENABLED": enabled, "METRICS_TOKEN": token}
+            with self.subTest(**changed), override_settings(**changed):
+                self.assertEqual(ids(deployment.metrics_ask_for_a_token()), found)
+
+    def test_has_a_database_server(self):
+        for engine, found in (
+            ("django.db.backends.sqlite3", ["wallets.W022"]),
+            ("wallets.utils.backends.postgresql", []),
+        ):
+            with mock.patch.dict(settings.DATABASES["default"], ENGINE=engine):
+                self.assertEqual(ids(deployment.database_is_a_server()), found)
+
+    def test_has_a_broker(self):
+        with mock.patch.dict(os.environ, {"CELERY_BROKER_URL": "redis://broker/0"}):
+            self.assertEqual(deployment.broker_is_named(), [])
+            del os.environ["CELERY_BROKER_URL"]
+            self.assertEqual(ids(deployment.broker_is_named()), ["wallets.W023"])
+
+    def test_is_asked_about_all_of_it_when_it_is_deployed(self):
+        with override_settings(THIRD_PARTY_BASE_URL="http://bank.example.com"):
+            self.assertIn(
+                "wallets.E020", ids(run_checks(include_deployment_checks=True))
+            )
+            self.assertNotIn("wallets.E020", ids(run_checks()))
+
+    def test_says_each_thing_in_one_line(self):
+        with mock.patch.dict(os.environ, {"CELERY_BROKER_URL": ""}):
+            for message in run_checks(include_deployment_checks=True):
+                if message.id.startswith("wallets."):
+                    self.assertNotIn("\n", message.msg)
+
+
+@marks.slow
+class TroubleTest(SimpleTestCase):
+    """What keeps the checks from being run is a line, too."""
+
+    NO_DRIVER = (
+        "import sys; sys.modules.update(dict.fromkeys(['psycopg', 'psycopg2',"
+        "'pymysql', 'MySQLdb'])); import manage; sys.argv[0] = 'manage.py'; manage.main()"
+    )
+
+    def check(self, *python: str, **env: str) -> str:
+        done = subprocess.run(
+            [sys.executable, *python, "check", "--deploy", "--database", "default"],
+            cwd=settings.BASE_DIR,
+            env={"PATH": os.environ["PATH"], "HOME": "/tmp", **env},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        self.assertNotEqual(done.returncode, 0)
+        said = done.stdout + done.stderr
+        self.assertNotIn("Traceback", said)
+        return said
+
+    def test_of_a_database_that_is_away_keeps_nothing_else_from_being_said(self):
+        for url in ("postgres://x:hush@127.0.0.1:9/x", "mysql://x:hush@127.0.0.1:9/x"):
+            said = self.check("manage.py", DATABASE_URL=url)
+            self.assertIn("The database 'default' was not checked.", said)
+            self.assertIn("wallets.W023", said)
+            self.assertNotIn("hush", said)
+
+    def test_of_a_driver_that_is_not_installed(self):
+        for url, driver in (
+            ("postgres://127.0.0.1/x", "psycopg"),
+            ("mysql:///x", "mysql"),
+        ):
+            said = self.check("-c", self.NO_DRIVER, DATABASE_URL=url)
+            self.assertEqual(len(said.splitlines()), 1, said)
+            self.assertIn(driver, said)
+
+    def test_of_a_database_that_is_none(self):
+        for env in (
+            {"DATABASE_URL": "x:hush"},
+            {"DATABASE_URL": "oracle://x:hush@127.0.0.1/x"},
+            {"DB_ENGINE": "nonsense"},
+        ):
+            said = self.check("manage.py", **env)
+            self.assertEqual(len(said.splitlines()), 1, said)
+            self.assertIn("engine", said)
+            self.assertNotIn("hush", said)
+
+    def test_of_a_key_that_is_missing(self):
+        said = self.check("manage.py", ALLOWED_HOSTS="wallet.example.com")
+        self.assertEqual(len(said.splitlines()), 1, said)
+        self.assertIn("set SECRET_KEY", said)
