@@ -1,6 +1,6 @@
 # One image; its role is its command: the API (below), `celery -A wallet worker`,
 # `celery -A wallet beat`, or any `python manage.py …`.
-FROM python:3.13-slim
+FROM python:3.13.5-slim
 
 ENV PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \

@@ -178,7 +178,8 @@ class ComposeTest(unittest.TestCase):
     def test_hands_on_every_variable_that_is_documented(self) -> None:
         """A variable that does not reach the containers does nothing: not even stop."""
         text = (ROOT / "docs" / "configuration.md").read_text()
-        service, _, others = text.partition("\n## `make run`")
+        service, _, others = text.partition("\n## `docker compose` alone")
+        compose, _, others = others.partition("\n## `make run`")
         documented = variables_of(service) - self.OWN
         self.assertGreater(len(documented), 40)
         self.assertIn("WITHDRAWALS_PAUSED", documented)
@@ -188,8 +189,38 @@ class ComposeTest(unittest.TestCase):
             self.assertEqual(missing, [], f"docker-compose.yaml: {name}")
             unknown = sorted(set(environment) - documented)
             self.assertEqual(unknown, [], f"docs/configuration.md lacks them ({name})")
+        source = (ROOT / "docker-compose.yaml").read_text()
+        for name in variables_of(compose):
+            self.assertIn(f"${{{name}:-", source)
         simulator = set(self.services["third-party"]["environment"])
         self.assertLessEqual(variables_of(others) - {"PORT"}, simulator)
+
+    def test_asks_each_role_whether_it_is_well(self) -> None:
+        for name, words in (
+            ("celery", "inspect ping"),
+            ("celery-beat", "wallets.utils.beat_alive"),
+            ("redis", "PONG"),
+            ("db", "ping"),
+        ):
+            self.assertIn(words, " ".join(self.services[name]["healthcheck"]["test"]))
+
+    def test_gives_the_broker_a_password_and_everybody_who_needs_it(self) -> None:
+        password = "${REDIS_PASSWORD:-only-for-loopback}"
+        broker = self.services["redis"]
+        self.assertEqual(broker["command"][-2:], ["--requirepass", password])
+        self.assertEqual(broker["environment"]["REDISCLI_AUTH"], password)
+        for name in ("backend", "celery", "celery-beat"):
+            environment = self.services[name]["environment"]
+            for variable in ("CELERY_BROKER_URL", "CELERY_RESULT_BACKEND"):
+                self.assertIn(f":{password}@redis:", environment[variable])
+
+    def test_names_each_image_to_its_patch(self) -> None:
+        named = [s["image"] for s in self.services.values() if "build" not in s]
+        for file in (ROOT / "Dockerfile", ROOT / "third-party" / "Dockerfile"):
+            named += re.findall(r"^FROM (\S+)", file.read_text(), re.M)
+        self.assertEqual(len(named), 4)
+        for image in named:
+            self.assertRegex(image, r":\d+\.\d+\.\d+|@sha256:")
 
     def test_leaves_the_defaults_to_the_service(self) -> None:
         """Two lists of defaults would come to differ."""
@@ -199,7 +230,7 @@ class ComposeTest(unittest.TestCase):
         self.assertGreater(len(handed_on), 35)
 
     def test_lets_the_migrations_create_triggers_on_mysql(self) -> None:
-        self.assertEqual(self.services["db"]["image"], "mysql:8.0")
+        self.assertEqual(self.services["db"]["image"], "${MYSQL_IMAGE:-mysql:8.0.42}")
         self.assertIn(
             "--log-bin-trust-function-creators=1", self.services["db"]["command"]
         )

@@ -312,6 +312,7 @@ class HostClockTest(HouseRule):
     """The database's clock stamps money and decides what is due, never a host's."""
 
     MAY_READ = {
+        "wallets/utils/beat_alive.py": "compares it with what it wrote on a file",
         "wallets/utils/db.py": "SQLite's clock is this machine's",
         "wallets/services/host_clock.py": "compares it with the database's",
         "wallets/services/moment.py": "a clock of several, none of which is believed alone",

@@ -1,7 +1,12 @@
 """The runbook knows every alarm and every figure, and none that is not there."""
 
+import json
 import re
+import shutil
+import subprocess
+import tempfile
 from pathlib import Path
+from unittest import skipUnless
 
 from django.conf import settings
 from django.test import SimpleTestCase, TestCase
@@ -12,6 +17,8 @@ from wallets.services import readiness
 from wallets.services.metrics import Figures, Totals
 from wallets.views.metrics import _Families
 
+# From Debian's package `prometheus`; nothing is asked but to read.
+PROMTOOL = shutil.which("promtool")
 TEXT = (Path(settings.BASE_DIR) / "docs" / "runbook.md").read_text()
 
 
@@ -32,6 +39,25 @@ class RunbookTest(SimpleTestCase):
         named = set(re.findall(r"wallet_[a-z_]+", TEXT))
         self.assertGreater(len(named), 8)
         self.assertLessEqual(named, measured)
+
+    @skipUnless(PROMTOOL, "promtool is not installed: the queries were not read")
+    def test_has_queries_that_prometheus_reads(self):
+        table = TEXT.split("\n## Figures of /metrics\n")[1].split("\n### ")[0]
+        queries = re.findall(r"^\| `([^`]+)` \|", table, re.M)
+        self.assertGreater(len(queries), 10)
+        # Prometheus reads JSON where it reads YAML.
+        rules = [{"alert": f"a{n}", "expr": one} for n, one in enumerate(queries)]
+        with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+            json.dump({"groups": [{"name": "runbook", "rules": rules}]}, file)
+            file.flush()
+            done = subprocess.run(
+                [PROMTOOL, "check", "rules", file.name],
+                capture_output=True,
+                text=True,
+                timeout=60,
+            )
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertIn(f"{len(queries)} rules found", done.stdout)
 
     def test_links_to_sections_that_exist(self):
         headings = re.findall(r"^#+ (.+)$", TEXT, re.M)

@@ -12,7 +12,7 @@ from typing import Any
 from celery.beat import ScheduleEntry, Scheduler
 from celery.schedules import schedule
 
-from wallets.utils import broker, clock
+from wallets.utils import beat_alive, broker, clock
 
 _BEGINNING = datetime(2000, 1, 1, tzinfo=timezone.utc)
 
@@ -37,6 +37,12 @@ class PublishingScheduler(Scheduler):
     """
 
     producer = None  # no connection of its own
+
+    def tick(self, *args: Any, **kwargs: Any) -> float:
+        """Publish what is due; return how long to wait. Mark that the loop goes round."""
+        beat_alive.mark()
+        wait: float = super().tick(*args, **kwargs)
+        return wait
 
     def apply_async(
         self,
