@@ -1,10 +1,12 @@
 """The Celery app. It carries wake-ups, never truth: a message may be lost or doubled."""
 
+import logging
 import os
 from typing import Any
 
 from celery import Celery, Task
 from celery.app.utils import Settings
+from celery.apps.beat import Beat
 from celery.apps.worker import Worker
 from celery.exceptions import SoftTimeLimitExceeded
 from celery.signals import (
@@ -23,7 +25,34 @@ from structlog.contextvars import bind_contextvars
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "wallet.settings")
 
-app = Celery("wallet")
+
+def _lines_are_for_machines() -> bool:
+    from django.conf import settings
+
+    return bool(settings.LOG_FORMAT != "console")
+
+
+class QuietBeat(Beat):
+    """Prints no banner between lines of JSON, as with Celery's own option `--quiet`."""
+
+    quiet: bool
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.quiet = self.quiet or _lines_are_for_machines()
+
+
+class WalletCelery(Celery):
+    """Celery's own app with a Beat of ours."""
+
+    @property
+    def Beat(self, **_kwargs: Any) -> type[Beat]:
+        """What `celery beat` starts."""
+        found: type[Beat] = self.subclass_with_self(QuietBeat)
+        return found
+
+
+app = WalletCelery("wallet")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 # Each line of a task carries its id, and the id of the request that woke it.
@@ -38,6 +67,15 @@ def _name_the_task(task: Task, **_kwargs: object) -> None:
 @setup_logging.connect
 def _leave_logging_to_django(**_kwargs: object) -> None:
     """Celery sets nothing up when somebody listens to this signal."""
+    logging.captureWarnings(True)
+
+
+@celeryd_init.connect
+def _print_no_banner(instance: Worker, **_kwargs: object) -> None:
+    """Every line is JSON, from the first: as with Celery's own option `--quiet`."""
+    if _lines_are_for_machines():
+        instance.quiet = True
+        logging.captureWarnings(True)
 
 
 @worker_init.connect
