@@ -114,4 +114,11 @@ OPERATOR_GUARDS = (
         "    if True:\n",
         "test_deployment.py",
     ),
+    Guard(
+        "a page of the console asks for the permission to look",
+        "console/views/base.py",
+        "                if lacking := not_to_see(request.user, models):\n",
+        '                if lacking := "":\n',
+        "../../console/tests/test_access.py::PermissionTest",
+    ),
 )
