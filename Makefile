@@ -41,6 +41,10 @@ chaos: ## Clients against faults, then a verdict (SECONDS=120 SEED=… DATABASE_
 crash-sweep: ## Kill real processes at every statement, commit and bank call (ARGS="--help")
 	@exec $(WITH_PYTHON) scripts/drill.py crash_sweep $(ARGS)
 
+.PHONY: attack
+attack: ## Hostile clients of each kind, and what a stranger gets meanwhile (ARGS="--help")
+	@exec $(WITH_PYTHON) scripts/drill.py attack $(ARGS)
+
 .PHONY: sabotage
 sabotage: ## Switch each guard off in a scratch copy: the tests must go red (ARGS="--help")
 	@exec $(WITH_PYTHON) scripts/drill.py sabotage $(ARGS)

@@ -2,16 +2,17 @@
 
 Processes use the cores, so there are as many (but no more than eight, for the sake of the
 database's connections: one a thread, and one). Deposits need no thread of theirs
-(`wallet.door`); the threads serve everything else. docs/performance.md has what was measured.
+(`wallet.door`); the threads serve everything else, each
+once its request has come whole (`wallet.receiving`). docs/performance.md has what was measured.
 WEB_CONCURRENCY (processes) is gunicorn's own variable; WEB_THREADS is ours.
 """
 
 import gc
 import os
+import resource
 import shutil
 import sys
 import tempfile
-import time
 from typing import Any
 
 from gunicorn.glogging import Logger
@@ -39,43 +40,16 @@ forwarder_headers = ""
 control_socket_disable = True
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108
 
-# A body has to arrive within this many seconds, however slowly it drips: time-outs of a
-# socket begin anew with every byte, and a thread waits for each of them. (Headers that
-# drip are for the proxy in front.)
-BODY_SECONDS = 5.0
-
-
-class Deadline:
-    """Stands in for an unreader's `chunk` while one request is read."""
-
-    def __init__(self, unreader):
-        self.unreader = unreader
-        self.ends = time.monotonic() + BODY_SECONDS
-        self.passed = False
-
-    def __call__(self, size_hint=None):
-        sock = self.unreader.sock
-        usual = sock.gettimeout()
-        sock.settimeout(max(self.ends - time.monotonic(), 0.001))
-        try:
-            return type(self.unreader).chunk(self.unreader, size_hint)
-        except TimeoutError:
-            self.passed = True
-            raise
-        finally:
-            sock.settimeout(usual)
-
-
-def pre_request(worker, req):
-    """Between the headers and the body: from here on the clock runs."""
-    req.unreader.chunk = Deadline(req.unreader)
-
-
-def post_request(worker, req, environ, resp):
-    """The next request on this connection has all its time; a dripping client has none."""
-    if not req.unreader.chunk.passed:
-        del req.unreader.chunk
-
+# So many connections has a process at most: then the one that has waited longest is closed
+# for a new one (`wallet.server`).
+worker_connections = 1000
+# Each is a file; some more are needed besides.
+_soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+if _soft < (_files := 2 * worker_connections):
+    _most = _files if _hard == resource.RLIM_INFINITY else min(_files, _hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (_most, _hard))
+# A file is sent as other answers are: nobody waits for who does not read.
+sendfile = False
 
 worker_class = Worker
 
@@ -94,6 +68,9 @@ def post_worker_init(worker):
     """What is loaded by now stays: the garbage collector need not look at it again."""
     gc.collect()
     gc.freeze()
+    # The main thread waits for Python's lock after each call of the system, behind every
+    # thread that works: not 5 ms each time.
+    sys.setswitchinterval(0.0005)
 
 
 # The master's lines look like everybody else's; each request is logged by the service.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from drills.guard import POSTGRESQL, Guard
 from drills.guards_bank import BANK_GUARDS
 from drills.guards_clock import CLOCK_GUARDS
+from drills.guards_connections import CONNECTION_GUARDS
 from drills.guards_database import DATABASE_GUARDS
 from drills.guards_operator import OPERATOR_GUARDS
 from drills.guards_scheduling import SCHEDULING_GUARDS
@@ -19,6 +20,7 @@ GUARDS = (
     *TIME_GUARDS,
     *DATABASE_GUARDS,
     *CLOCK_GUARDS,
+    *CONNECTION_GUARDS,
     *SCHEDULING_GUARDS,
     # --- concurrency ---
     Guard(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import socket
 import time
@@ -17,8 +16,6 @@ MAX_GROUP = 64
 # Seconds that a group waits for those who were in the last one. Where many asked a moment
 # ago, they come again, and a few large transactions are less work than many small ones.
 GATHER_SECONDS = 0.006
-# Seconds in which a request that has begun to come must be there, or a thread waits for it.
-BEGUN_SECONDS = 0.05
 # Seconds without a door after a group has failed: each finds out for itself then.
 SHUT_SECONDS = 1.0
 # Seconds after which nobody waits for a group any more.
@@ -40,7 +37,7 @@ class Door:
     work. Here nobody wakes for one: what has come is read in turn, one other thread makes
     one transaction of it, and all are answered. What `views.express` does not know for a
     plain deposit, or could not make, goes on to a thread with all its bytes, as if nobody
-    had looked at it. Only connections that are kept alive are looked at.
+    had looked at it.
     """
 
     def __init__(self, worker: Any) -> None:
@@ -55,22 +52,25 @@ class Door:
         # waited for.
         self._expected = 0
         self._gather_until = 0.0
-        # What has come of requests that are not complete, and until when it may.
-        self._begun: dict[Any, tuple[bytes, float]] = {}
         # Bytes of TLS are none of a request's.
         self._open_after = float("inf") if worker.cfg.is_ssl else 0.0
 
-    def takes(self, conn: Any) -> bool:
-        """Whether what the connection has sent is seen to here; or a thread must."""
-        sent, until = self._begun.pop(conn, (b"", 0.0))
-        if not sent and not self._is_open():
+    def takes(self, conn: Any, sent: bytes) -> bool:
+        """Whether this, which the connection has sent, is seen to here; or a thread must.
+
+        What may still become a plain deposit is not taken yet.
+        """
+        if not self._is_open():
             return False
-        with contextlib.suppress(OSError):  # a thread finds out why
-            sent += (received := conn.sock.recv(8192))
-            if received and self._reads(conn, sent, until):
-                return True
-        conn.parser.unreader.unread(sent)
-        return False
+        # At a Unix socket nobody has an address.
+        address = conn.client[0] if isinstance(conn.client, tuple) else ""
+        try:
+            asked = self._express.read(sent, address)
+        except EOFError:
+            return False
+        if asked is not None:
+            self._line.append(_Client(conn, asked, sent))
+        return asked is not None
 
     def _is_open(self) -> bool:
         now = time.monotonic()
@@ -81,33 +81,14 @@ class Door:
         away = time.monotonic() - self._away_since
         return bool(self._group) and away >= STUCK_SECONDS
 
-    def _reads(self, conn: Any, sent: bytes, until: float) -> bool:
-        # At a Unix socket nobody has an address.
-        address = conn.client[0] if isinstance(conn.client, tuple) else ""
-        try:
-            asked = self._express.read(sent, address)
-        except EOFError:
-            self._begun[conn] = sent, until or time.monotonic() + BEGUN_SECONDS
-            return True
-        if asked is None:
-            return False
-        self._worker.poller.unregister(conn.sock)
-        self._worker.keepalived_conns.remove(conn)
-        self._line.append(_Client(conn, asked, sent))
-        return True
-
     def patience(self, timeout: float) -> float:
         """Return how many seconds the main thread may wait for what comes."""
-        if self._begun:
-            timeout = min(timeout, BEGUN_SECONDS)
         if self._line and not self._group:
             timeout = min(timeout, max(self._gather_until - time.monotonic(), 0))
         return timeout
 
     def attend(self) -> None:
         """Let those in line be served, unless others are, or are still to come."""
-        if self._begun:
-            self._give_up_late()
         if self._is_stuck():
             self._to_threads(self._line)
             self._line = []
@@ -125,21 +106,9 @@ class Door:
             functools.partial(self._worker.method_queue.defer, self._answer)
         )
 
-    def _give_up_late(self) -> None:
-        """Have a thread wait, as it does, for what has not come in time."""
-        now = time.monotonic()
-        for conn, (sent, until) in list(self._begun.items()):
-            if until > now:
-                continue
-            del self._begun[conn]
-            if conn in self._worker.keepalived_conns:  # or it was closed meanwhile
-                conn.parser.unreader.unread(sent)
-                self._worker.to_a_thread(conn)
-
     def _to_threads(self, clients: Iterable[_Client]) -> None:
         for client in clients:
-            client.conn.parser.unreader.unread(client.sent)
-            self._worker.enqueue_req(client.conn)
+            self._worker.to_a_thread(client.conn, client.sent)
 
     def _answer(self, done: Future[list[bytes | None]]) -> None:
         """Answer the group; who got no answer goes on to a thread."""

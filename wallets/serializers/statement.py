@@ -57,10 +57,12 @@ def balance_line(
     }
 
 
-def csv_rows(
-    opening: dict[str, Any], movements: Iterable[Movement], closing: dict[str, Any]
+def csv_parts(
+    opening: dict[str, Any],
+    batches: Iterable[Iterable[Movement]],
+    closing: dict[str, Any],
 ) -> Iterator[str]:
-    """The whole statement, line by line (RFC 4180).
+    """The whole statement, many lines at a time (RFC 4180).
 
     The first line after the header is the opening balance, the last one the closing
     balance: a file that broke off has none. All values are numbers, times and words of
@@ -69,8 +71,8 @@ def csv_rows(
     writer = csv.DictWriter(_Echo(), COLUMNS, restval="")
     yield writer.writerow(dict(zip(COLUMNS, COLUMNS, strict=True)))
     yield writer.writerow(opening)
-    for movement in movements:
-        yield writer.writerow(movement_line(movement))
+    for movements in batches:
+        yield "".join(writer.writerow(movement_line(one)) for one in movements)
     yield writer.writerow(closing)
 
 

@@ -7,18 +7,13 @@ from __future__ import annotations
 
 import io
 import json
-import runpy
-import socket
 import subprocess
 import sys
-import time
-from types import SimpleNamespace
 from typing import Any
 
 from django.conf import settings
 from django.core.servers.basehttp import get_internal_wsgi_application
 from django.test import SimpleTestCase
-from gunicorn.http.unreader import SocketUnreader
 
 from wallets.tests.api import Api, call_wsgi, keep_connection, nothing_written
 from wallets.tests.base import WalletTestCase
@@ -213,46 +208,3 @@ class UptimeTest(SimpleTestCase):
             [sys.executable, "-c", look], cwd=settings.BASE_DIR, capture_output=True
         )
         self.assertEqual(found.stdout, b"True\n", found.stderr)
-
-
-class SlowBodyTest(SimpleTestCase):
-    """What gunicorn.conf.py adds to gunicorn: an end to a body that drips (row 26)."""
-
-    def setUp(self) -> None:
-        self.conf = runpy.run_path(str(settings.BASE_DIR / "gunicorn.conf.py"))
-        server, self.client_end = socket.socketpair()
-        self.addCleanup(server.close)
-        self.addCleanup(self.client_end.close)
-        self.request = SimpleNamespace(unreader=SocketUnreader(server))
-
-    def begin(self, *, seconds_left: float) -> None:
-        self.conf["pre_request"](None, self.request)
-        self.request.unreader.chunk.ends = time.monotonic() + seconds_left
-
-    def end(self) -> None:
-        self.conf["post_request"](None, self.request, {}, None)
-
-    def test_is_read_as_long_as_there_is_time(self) -> None:
-        self.begin(seconds_left=60)
-        self.client_end.sendall(b"body")
-        self.assertEqual(self.request.unreader.read(4), b"body")
-        self.end()
-        self.assertNotIn("chunk", vars(self.request.unreader))
-
-    def test_is_given_up_when_the_time_is_over(self) -> None:
-        self.begin(seconds_left=0)
-        with self.assertRaises(TimeoutError):
-            self.request.unreader.read(4)
-        # Nor does the server go on reading what the client still drips.
-        self.end()
-        with self.assertRaises(TimeoutError):
-            self.request.unreader.read(4)
-
-    def test_leaves_the_time_of_the_next_request_alone(self) -> None:
-        self.begin(seconds_left=60)
-        self.client_end.sendall(b"body")
-        self.request.unreader.read(4)
-        self.request.unreader.chunk.ends = 0  # the answer took long
-        self.end()
-        self.client_end.sendall(b"next")
-        self.assertEqual(self.request.unreader.read(4), b"next")

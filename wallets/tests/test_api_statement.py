@@ -311,8 +311,7 @@ class StatementApiTest(Api, WalletTestCase):
 
     def csv(self, query: str = "") -> list[dict[str, str]]:
         response = self.statement(query, Accept="text/csv")
-        self.assertTrue(response.streaming)
-        text = b"".join(response.streaming_content).decode()
+        text = response.getvalue().decode()
         self.assertEqual(text.count("\r\n"), text.count("\n"))
         return list(csv.DictReader(io.StringIO(text)))
 

@@ -57,20 +57,16 @@ class FakeWorker:
         self.wsgi = FakeExpress()
         self.alive = True
         self.nr, self.max_requests = 0, 1000
-        self.poller = mock.Mock()
         self.log = mock.Mock()
-        self.keepalived_conns: list[Any] = []
         self.finished: list[tuple[Any, bool]] = []
-        self.enqueued: list[Any] = []
+        self.enqueued: list[tuple[Any, bytes]] = []
         self.deferred: queue.Queue[Callable[[], None]] = queue.Queue()
         self.method_queue = SimpleNamespace(
             defer=lambda call, *args: self.deferred.put(lambda: call(*args))
         )
 
-    def enqueue_req(self, conn: Any) -> None:
-        self.enqueued.append(conn)
-
-    to_a_thread = enqueue_req
+    def to_a_thread(self, conn: Any, sent: bytes) -> None:
+        self.enqueued.append((conn, sent))
 
     def finish_request(self, conn: Any, result: Future[bool]) -> None:
         self.finished.append((conn, result.result()))
@@ -85,7 +81,7 @@ class DoorTest(SimpleTestCase):
     def setUp(self) -> None:
         self.worker = FakeWorker()
         self.express = self.worker.wsgi
-        self.door = Door(self.worker)  # type: ignore[arg-type]
+        self.door = Door(self.worker)
         self.addCleanup(self.door._teller.shutdown)
         self.now = 1000.0
         clock = mock.patch.object(
@@ -101,26 +97,18 @@ class DoorTest(SimpleTestCase):
             end.settimeout(PATIENCE)
             self.addCleanup(end.close)
         ours.setblocking(False)
-        parser = SimpleNamespace(unreader=mock.Mock())
-        conn = mock.Mock(sock=ours, client=("192.0.2.1", 1), parser=parser)
-        self.worker.keepalived_conns.append(conn)
-        return theirs, conn
+        return theirs, mock.Mock(sock=ours, client=("192.0.2.1", 1))
 
     def asks(self, *texts: bytes) -> list[tuple[socket.socket, Any]]:
         """Clients that have sent this, and wait at the door."""
         clients = [self.comes() for _ in texts]
-        for text, (theirs, conn) in zip(texts, clients, strict=True):
-            theirs.sendall(text)
-            self.assertTrue(self.door.takes(conn))
+        for text, (_, conn) in zip(texts, clients, strict=True):
+            self.assertTrue(self.door.takes(conn, text))
         return clients
 
     def serve(self) -> None:
         self.door.attend()
         self.worker.run_deferred()
-
-    def unread(self, conn: Any) -> list[bytes]:
-        """What a thread will find as if nobody had read it."""
-        return [call.args[0] for call in conn.parser.unreader.unread.call_args_list]
 
     def test_answers_those_who_wait_together(self) -> None:
         clients = self.asks(b"D1.", b"D2.")
@@ -131,7 +119,6 @@ class DoorTest(SimpleTestCase):
             self.assertTrue(head.startswith(b"HTTP/1.1 200 OK\r\nServer: gunicorn\r\n"))
             self.assertEqual(rest, answer)
             self.assertIn((conn, True), self.worker.finished)
-            self.assertNotIn(conn, self.worker.keepalived_conns)
 
     def test_serves_one_group_at_a_time(self) -> None:
         self.asks(b"D1.")
@@ -186,37 +173,24 @@ class DoorTest(SimpleTestCase):
         self.door.attend()  # and its answer does not come
         ((_, waits),) = self.asks(b"D2.")
         self.now += door_module.STUCK_SECONDS
-        theirs, conn = self.comes()
-        theirs.sendall(b"D3.")
-        self.assertFalse(self.door.takes(conn))
+        _, conn = self.comes()
+        self.assertFalse(self.door.takes(conn, b"D3."))
         self.door.attend()
-        self.assertEqual(self.worker.enqueued, [waits])
-        self.assertEqual(self.unread(waits), [b"D2."])
+        self.assertEqual(self.worker.enqueued, [(waits, b"D2.")])
         self.worker.run_deferred()
-        theirs, conn = self.comes()
-        theirs.sendall(b"D4.")
-        self.assertTrue(self.door.takes(conn))
+        self.assertTrue(self.door.takes(conn, b"D4."))
 
-    def test_leaves_to_a_thread_what_it_does_not_take(self) -> None:
-        theirs, conn = self.comes()
-        theirs.sendall(b"GET")
-        self.assertFalse(self.door.takes(conn))
-        self.assertEqual(self.unread(conn), [b"GET"])
-        self.assertIn(conn, self.worker.keepalived_conns)
-
-    def test_leaves_to_a_thread_who_has_gone(self) -> None:
-        theirs, conn = self.comes()
-        theirs.close()
-        self.assertFalse(self.door.takes(conn))
-        _, reset = self.comes()
-        reset.sock = mock.Mock(recv=mock.Mock(side_effect=ConnectionResetError))
-        self.assertFalse(self.door.takes(reset))
+    def test_leaves_alone_what_it_does_not_take(self) -> None:
+        _, conn = self.comes()
+        for sent in (b"GET", b"D", b""):
+            self.assertFalse(self.door.takes(conn, sent))
+        self.door.attend()
+        self.assertEqual(self.express.groups, [])
 
     def test_leaves_to_a_thread_what_got_no_answer(self) -> None:
         (_, refused), (theirs, done) = self.asks(b"Dno.", b"D2.")
         self.serve()
-        self.assertEqual(self.worker.enqueued, [refused])
-        self.assertEqual(self.unread(refused), [b"Dno."])
+        self.assertEqual(self.worker.enqueued, [(refused, b"Dno.")])
         self.assertTrue(theirs.recv(1000).endswith(b"D2."))
         self.assertEqual(self.worker.finished, [(done, True)])
 
@@ -228,53 +202,23 @@ class DoorTest(SimpleTestCase):
             self.serve()
             self.assertEqual(self.worker.finished.pop(), (conn, False))
 
-    def test_reads_what_comes_in_pieces(self) -> None:
-        ((theirs, conn),) = self.asks(b"D")
-        self.assertLessEqual(self.door.patience(1.0), door_module.BEGUN_SECONDS)
-        theirs.sendall(b"1.")
-        self.assertTrue(self.door.takes(conn))
-        self.serve()
-        self.assertEqual(self.express.groups, [["D1."]])
-        self.assertEqual(self.door.patience(1.0), 1.0)
-
-    def test_has_a_thread_wait_for_what_does_not_come(self) -> None:
-        """However often another byte does."""
-        ((theirs, conn),) = self.asks(b"D")
-        self.now += door_module.BEGUN_SECONDS / 2
-        theirs.sendall(b"1")
-        self.assertTrue(self.door.takes(conn))
-        self.now += door_module.BEGUN_SECONDS / 2
-        self.door.attend()
-        self.assertEqual(self.worker.enqueued, [conn])
-        self.assertEqual(self.unread(conn), [b"D1"])
-
-    def test_forgets_a_request_whose_connection_was_closed_meanwhile(self) -> None:
-        ((_, conn),) = self.asks(b"D")
-        self.worker.keepalived_conns.remove(conn)
-        self.now += door_module.BEGUN_SECONDS
-        self.door.attend()
-        self.assertEqual(self.unread(conn), [])
-        self.assertEqual(self.door.patience(1.0), 1.0)
-
     def test_has_each_tried_alone_after_a_failure_and_shuts_for_a_while(self) -> None:
         self.express.fails = RuntimeError("database")
         clients = self.asks(b"D1.", b"D2.")
         self.serve()
-        self.assertEqual(self.worker.enqueued, [conn for _, conn in clients])
-        self.assertEqual(self.unread(clients[0][1]), [b"D1."])
+        waited = [(clients[0][1], b"D1."), (clients[1][1], b"D2.")]
+        self.assertEqual(self.worker.enqueued, waited)
         self.worker.log.exception.assert_called_once()
         self.express.fails = None
         for later, open_again in ((0.0, False), (door_module.SHUT_SECONDS, True)):
             self.now += later
-            theirs, conn = self.comes()
-            theirs.sendall(b"D3.")
-            self.assertEqual(self.door.takes(conn), open_again)
+            _, conn = self.comes()
+            self.assertEqual(self.door.takes(conn, b"D3."), open_again)
 
     def test_is_shut_while_the_process_ends(self) -> None:
-        theirs, conn = self.comes()
-        theirs.sendall(b"D1.")
+        _, conn = self.comes()
         self.worker.alive = False
-        self.assertFalse(self.door.takes(conn))
+        self.assertFalse(self.door.takes(conn, b"D1."))
 
     def test_serves_those_in_line_before_the_process_ends(self) -> None:
         ((theirs, _),) = self.asks(b"D1.")
@@ -283,11 +227,10 @@ class DoorTest(SimpleTestCase):
         self.assertTrue(theirs.recv(1000).endswith(b"D1."))
 
     def test_is_shut_where_bytes_are_encrypted(self) -> None:
-        door = Door(FakeWorker(tls=True))  # type: ignore[arg-type]
+        door = Door(FakeWorker(tls=True))
         self.addCleanup(door._teller.shutdown)
-        theirs, conn = self.comes()
-        theirs.sendall(b"D1.")
-        self.assertFalse(door.takes(conn))
+        _, conn = self.comes()
+        self.assertFalse(door.takes(conn, b"D1."))
 
     def test_counts_what_it_serves_until_the_process_is_replaced(self) -> None:
         self.worker.max_requests = 2
@@ -300,11 +243,10 @@ class DoorTest(SimpleTestCase):
         self.assertFalse(self.worker.alive)
 
     def test_knows_no_address_of_a_client_at_a_unix_socket(self) -> None:
-        theirs, conn = self.comes()
+        _, conn = self.comes()
         conn.client = ""
-        theirs.sendall(b"D1.")
         with mock.patch.object(self.express, "read", return_value=None) as read:
-            self.door.takes(conn)
+            self.door.takes(conn, b"D1.")
         read.assert_called_once_with(b"D1.", "")
 
 

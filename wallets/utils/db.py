@@ -212,6 +212,20 @@ def read_by_index() -> Iterator[None]:
         cursor.execute(sql, ["on", "on"])
 
 
+@contextmanager
+def read_in_order() -> Iterator[None]:
+    """`read_by_index` for one statement that changes nothing, in its own transaction.
+
+    When PostgreSQL last counted, each wallet may have had one row; then it would read and
+    sort all that one has now, to show the last.
+    """
+    if connection.vendor != "postgresql":
+        yield
+        return
+    with transaction.atomic(), read_by_index():
+        yield
+
+
 def lock_rows(rows: QuerySet[Any], *, skip_locked: bool = False) -> Sequence[Any]:
     """Lock the rows in the query's order and return them. Call inside a transaction.
 

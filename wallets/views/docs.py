@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
-from django.http import Http404
+from django.http import Http404, HttpResponse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from drf_spectacular.renderers import (
@@ -14,10 +15,11 @@ from drf_spectacular.renderers import (
     OpenApiYamlRenderer2,
 )
 from drf_spectacular.views import SpectacularSwaggerSplitView
-from rest_framework.renderers import JSONRenderer, TemplateHTMLRenderer
+from rest_framework.renderers import BaseRenderer, JSONRenderer, TemplateHTMLRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from wallets.views import problems
 from wallets.views.base import Endpoint, no_content
 from wallets.views.catalogue import PROBLEMS, Problem
 from wallets.views.problems import TYPE_PREFIX
@@ -47,8 +49,36 @@ class SchemaView(Endpoint):
         OpenApiYamlRenderer,
     ]
 
-    def get(self, request: Request) -> Response:
-        return Response(document(), headers=_CACHED)
+    def get(self, request: Request) -> HttpResponse:
+        renderer = request.accepted_renderer
+        text = written(type(renderer))
+        if text is None:
+            return problems.answer("service_unavailable", headers={"Retry-After": "2"})
+        charset = f"; charset={renderer.charset}" if renderer.charset else ""
+        return HttpResponse(
+            text, content_type=renderer.media_type + charset, headers=_CACHED
+        )
+
+
+_writing = threading.Lock()
+_written: dict[type[BaseRenderer], bytes] = {}
+
+
+def written(renderer: type[BaseRenderer]) -> bytes | None:
+    """The document in one form, made once in a process; None while a thread makes it.
+
+    That takes seconds, in which the other threads have other things to do; and
+    drf-spectacular fails where two begin at once.
+    """
+    if renderer not in _written:
+        if not _writing.acquire(blocking=False):
+            return None
+        try:
+            text = renderer().render(document())
+            _written[renderer] = text.encode() if isinstance(text, str) else text
+        finally:
+            _writing.release()
+    return _written[renderer]
 
 
 class DocsView(SpectacularSwaggerSplitView):

@@ -10,8 +10,14 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 
 from wallets.models.wallet import Wallet
-from wallets.serializers.statement import balance_line, csv_rows, movement_line, text_of
+from wallets.serializers.statement import (
+    balance_line,
+    csv_parts,
+    movement_line,
+    text_of,
+)
 from wallets.services.statement import (
+    BATCH,
     Statement,
     balance_at,
     statement_between,
@@ -20,6 +26,7 @@ from wallets.services.statement import (
 from wallets.utils import instants
 from wallets.utils.db import database_now
 from wallets.views.base import Endpoint, json_answer
+from wallets.views.exports import EXPORTS
 from wallets.views.negotiation import CSVRenderer
 from wallets.views.pagination import Pages, cursor_refused
 from wallets.views.parameters import check_order, instant, page_limit, refuse
@@ -77,17 +84,18 @@ class StatementView(Endpoint):
             headers=pages.links(following),
         )
 
-    def _csv(self, wallet: Wallet) -> StreamingHttpResponse:
+    def _csv(self, wallet: Wallet) -> HttpResponse | StreamingHttpResponse:
         start, end = self.parameters.get("from"), self.parameters.get("to")
         statement = self._begin(wallet)
-        rows = csv_rows(
+        parts = csv_parts(
             balance_line("opening", start, *astuple(statement.opening)),
-            statement.movements(),
+            statement.batches(),
             balance_line("closing", end, *astuple(statement.closing)),
         )
         name = f"statement-{wallet.uuid}.csv"
-        return StreamingHttpResponse(
-            rows,
+        return EXPORTS.answer(
+            parts,
+            is_short=statement.count <= BATCH,
             content_type="text/csv; charset=utf-8; header=present",
             headers={"Content-Disposition": f'attachment; filename="{name}"'},
         )

@@ -69,7 +69,8 @@ OPERATIONS: dict[type, dict[str, Operation]] = {
                 "is written meanwhile is in none of them.\n\n"
                 "As `text/csv` it comes whole, without pages. Its first line is the "
                 "opening balance and its last line the closing balance; a file without "
-                "that line broke off."
+                "that line broke off. A long one has to be read within a minute, and few are "
+                "written at a time: `service_unavailable` then says when to come again."
             ),
             answer=ref("Statement"),
             codes=(*WALLET, *QUERY, "cursor_invalid"),

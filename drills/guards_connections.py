@@ -1,0 +1,64 @@
+"""Guards against clients who send or read slowly, or ask for much; see `drills.guard`."""
+
+from __future__ import annotations
+
+from drills.guard import POSTGRESQL, Guard
+
+_RECEIVED = "test_receiving.py::ReceivedTest::test_"
+_SOCKET = "test_client_socket.py::ClientSocketTest::test_"
+_EXPORTS = "test_exports.py::ExportsTest::test_"
+
+CONNECTION_GUARDS = (
+    Guard(
+        "a thread begins when a request is whole",
+        "wallet/receiving.py",
+        "        return len(self.data) >= self._ends_at\n",
+        "        return True\n",
+        f"{_RECEIVED}is_whole_with_its_last_byte_and_not_before",
+    ),
+    Guard(
+        "a body that is too large is not waited for",
+        "wallet/receiving.py",
+        "        if end - self._body_at > BODY_BYTES:\n",
+        "        if False:\n",
+        f"{_RECEIVED}refuses_what_is_too_much_before_it_has_come",
+    ),
+    Guard(
+        "a thread does not wait for who does not read",
+        "wallet/client_socket.py",
+        '                raise BrokenPipeError(errno.EPIPE, "the client does not read")\n',
+        "                break\n",
+        f"{_SOCKET}gives_up_who_does_not_read_a_long_answer",
+    ),
+    Guard(
+        "few long answers at a time",
+        "wallets/views/exports.py",
+        "        if not self._places.acquire(blocking=False):\n",
+        "        if False:\n",
+        f"{_EXPORTS}another_one_is_told_to_come_again",
+    ),
+    Guard(
+        "a long answer ends",
+        "wallets/views/exports.py",
+        "            raise ExportTookTooLong\n",
+        "            pass\n",
+        f"{_EXPORTS}breaks_off_after_its_time",
+    ),
+    Guard(
+        "a past balance is one row of an index, whatever was counted",
+        "wallets/utils/db.py",
+        "    with transaction.atomic(), read_by_index():\n",
+        "    with transaction.atomic():\n",
+        "test_statement.py::PastTest::"
+        "test_reads_one_row_of_an_index_whatever_postgresql_last_counted",
+        POSTGRESQL,
+    ),
+    Guard(
+        "the API's document is made by one thread",
+        "wallets/views/docs.py",
+        "        if not _writing.acquire(blocking=False):\n            return None\n",
+        "        if not _writing.acquire(blocking=False):\n            return b''\n",
+        "test_api_docs.py::GeneratedTest::"
+        "test_is_made_by_one_thread_while_others_have_other_things_to_do",
+    ),
+)

@@ -1,0 +1,99 @@
+"""Somebody who has nothing to do with an attack, and what he gets meanwhile.
+
+He deposits on one connection that stays, and opens a new one for each /healthz.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+import time
+import uuid
+from dataclasses import dataclass, field
+
+# Who gets no answer for so long is told that there is none.
+ANSWER_SECONDS = 10.0
+DEPOSIT_PAUSE, HEALTH_PAUSE = 0.02, 0.1
+
+
+@dataclass
+class Figures:
+    """What he got: milliseconds of each answer, and what was none or a failure."""
+
+    deposits: list[float] = field(default_factory=list)
+    health: list[float] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+    def share(self, part: float) -> float:
+        """The deposit's time that this part of all did not take longer than."""
+        ordered = sorted(self.deposits) or [float("nan")]
+        return ordered[min(int(part * len(ordered)), len(ordered) - 1)]
+
+    @property
+    def worst_health(self) -> float:
+        return max(self.health, default=float("nan"))
+
+
+class Stranger:
+    """Two threads that ask from `with` on until its end."""
+
+    def __init__(self, port: int, wallet: str) -> None:
+        self.figures = Figures()
+        self._port = port
+        self._path = f"/wallets/{wallet}/deposit"
+        self._ends = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._deposits, daemon=True),
+            threading.Thread(target=self._asks_health, daemon=True),
+        ]
+
+    def __enter__(self) -> Stranger:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ends.set()
+        for thread in self._threads:
+            thread.join(ANSWER_SECONDS * 3)
+
+    def _connection(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection("127.0.0.1", self._port, ANSWER_SECONDS)
+
+    def _deposits(self) -> None:
+        connection = self._connection()
+        body = json.dumps({"amount": 1})
+        while not self._ends.wait(DEPOSIT_PAUSE):
+            headers = {
+                "Content-Type": "application/json",
+                "Idempotency-Key": str(uuid.uuid4()),
+            }
+            self._ask(connection, "POST", self._path, body, headers)
+
+    def _asks_health(self) -> None:
+        while not self._ends.wait(HEALTH_PAUSE):
+            connection = self._connection()
+            self._ask(connection, "GET", "/healthz", None, {})
+            connection.close()
+
+    def _ask(
+        self,
+        connection: http.client.HTTPConnection,
+        method: str,
+        path: str,
+        body: str | None,
+        headers: dict[str, str],
+    ) -> None:
+        began = time.monotonic()
+        times = self.figures.deposits if method == "POST" else self.figures.health
+        try:
+            connection.request(method, path, body, headers)
+            answer = connection.getresponse()
+            answer.read()
+            if answer.status != 200:
+                self.figures.errors.append(f"{method} {answer.status}")
+        except (OSError, http.client.HTTPException) as error:
+            self.figures.errors.append(f"{method} {type(error).__name__}")
+            connection.close()
+        times.append((time.monotonic() - began) * 1000)

@@ -1,0 +1,167 @@
+"""The real server under hostile connections: a stranger is answered all the same.
+
+Nothing here knows which server it is: the next one is chosen by these tests. `make attack`
+does the same with thousands, and measures.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import subprocess
+import sys
+import tempfile
+import uuid
+from pathlib import Path
+from typing import ClassVar
+
+from django.conf import settings
+from django.test import SimpleTestCase
+
+from drills import attacks, services
+from drills.attacks import Target
+from wallets.services.deposit import DepositRequest, deposit_many
+from wallets.tests import marks
+from wallets.tests.base import CommittingTestCase, database_environment
+
+PATIENCE = 60
+# More than there are threads, and than there may be connections.
+MANY = 60
+MOST_CONNECTIONS = 40
+LONG = 5000  # movements: more than a client's socket takes unread
+
+
+@marks.slow
+@marks.timeout(300)
+class HostileClientsTest(CommittingTestCase):
+    """The real server, with one process, four threads and room for few connections…"""
+
+    api: ClassVar[services.Api]
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        super().setUpClass()
+        folder = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(folder.cleanup)
+        env = database_environment() | {
+            "WEB_CONCURRENCY": "1",
+            "WEB_THREADS": "4",
+            "GUNICORN_CMD_ARGS": f"--worker-connections {MOST_CONNECTIONS}",
+        }
+        cls.api = services.Api(services.environment(env), Path(folder.name))
+        cls.addClassCleanup(cls.api.end)
+        cls.api.start()
+
+    def setUp(self) -> None:
+        super().setUp()
+        for _ in range(0, LONG, 1000):
+            deposit_many(
+                [DepositRequest(self.bob.uuid, 1, uuid.uuid4()) for _ in range(1000)]
+            )
+
+    def connect(self) -> socket.socket:
+        sock = socket.create_connection(("127.0.0.1", self.api.port), PATIENCE)
+        self.addCleanup(sock.close)
+        return sock
+
+    def assert_served(self) -> None:
+        """A stranger is answered: on a new connection, with and without a database."""
+        client = http.client.HTTPConnection("127.0.0.1", self.api.port, PATIENCE)
+        headers = {"Content-Type": "application/json"}
+        for method, path, body in (
+            ("GET", "/healthz", None),
+            ("POST", f"/wallets/{self.alice.uuid}/deposit", json.dumps({"amount": 5})),
+            ("GET", f"/wallets/{self.alice.uuid}/", None),
+        ):
+            key = {"Idempotency-Key": str(uuid.uuid4())}
+            client.request(method, path, body, headers | key)
+            answer = client.getresponse()
+            answer.read()
+            self.assertEqual(answer.status, 200, f"{method} {path}")
+        client.close()
+
+    def attack(self, name: str) -> list[socket.socket]:
+        """Open many connections as this attack does, and send what it sends first."""
+        target = Target(
+            self.api.port, MANY, 0, str(self.bob.uuid), (str(self.bob.uuid),)
+        )
+        script = attacks.SCRIPTS[name](target)
+        made = []
+        for _ in range(MANY):
+            made.append(sock := self.connect())
+            if not script.reads:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            sock.sendall(script.first)
+        return made
+
+    def test_serves_a_stranger_during_each_attack(self) -> None:
+        for name in attacks.SCRIPTS:
+            with self.subTest(name):
+                made = self.attack(name)
+                self.assert_served()
+                for sock in made:
+                    sock.close()
+
+    def test_cuts_off_who_does_not_send_in_time(self) -> None:
+        """However often another byte comes."""
+        head = b"POST /wallets/ HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+        silent, half, body = self.connect(), self.connect(), self.connect()
+        half.sendall(head)
+        body.sendall(head + b"Content-Length: 900\r\n\r\n")
+        answers = [b"", b""]
+        for number, sock in enumerate((half, body)):
+            sock.settimeout(1)
+            for _ in range(PATIENCE):
+                try:
+                    sock.sendall(b"a")
+                    answers[number] = answers[number] or sock.recv(100)
+                except TimeoutError:
+                    continue
+                except OSError:
+                    break
+                if answers[number]:
+                    break
+        self.assertTrue(all(one.startswith(b"HTTP/1.1 400 ") for one in answers))
+        self.assertEqual(silent.recv(100), b"")
+
+    def test_goes_on_when_a_client_reads_late(self) -> None:
+        """All of an answer comes, whatever its reader did meanwhile."""
+        path = f"/wallets/{self.bob.uuid}/statement/"
+        head = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/csv\r\n"
+        sock = self.connect()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.sendall(f"{head}Connection: close\r\n\r\n".encode())
+        self.assert_served()
+        text = sock.makefile("rb").read()
+        self.assertIn(b",closing,", text)
+        self.assertEqual(text.count(b",deposit,"), LONG)
+
+    def test_answers_who_waits_for_a_word_before_the_body(self) -> None:
+        sock = self.connect()
+        sock.sendall(
+            b"POST /wallets/ HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
+            b"Content-Type: application/json\r\nContent-Length: 2\r\n"
+            b"Expect: 100-continue\r\n\r\n"
+        )
+        self.assertEqual(sock.recv(100), b"HTTP/1.1 100 Continue\r\n\r\n")
+        sock.sendall(b"{}")
+        self.assertIn(b"HTTP/1.1 201 Created", sock.makefile("rb").read())
+
+
+@marks.slow
+@marks.timeout(300)
+class AttackDrillTest(SimpleTestCase):
+    """`make attack` in its short form…"""
+
+    def test_finds_nothing_wrong(self) -> None:
+        short = ["--database", "sqlite", "--count", "60", "--seconds", "1"]
+        ended = subprocess.run(
+            [sys.executable, "-m", "drills.attack", *short, "--rows", "2000"],
+            cwd=settings.BASE_DIR,
+            capture_output=True,
+            text=True,
+        )
+        self.assertEqual(ended.returncode, 0, ended.stdout + ended.stderr)
+        for name in attacks.NAMES:
+            self.assertIn(f"\n| {name} | ", ended.stdout)
