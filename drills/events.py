@@ -206,8 +206,8 @@ def _driver_error() -> Exception:
         return psycopg.OperationalError("server closed the connection unexpectedly")
     if connection.vendor == "mysql":
         # Not `pymysql.err`: Django imports the driver's modules a second time, by another name.
-        database: Any = connection.Database
-        return database.OperationalError(2013, "Lost connection to server")
+        database: Any = connection
+        return database.Database.OperationalError(2013, "Lost connection to server")
     import sqlite3
 
     return sqlite3.OperationalError("database is locked")
