@@ -68,9 +68,6 @@ def post_worker_init(worker):
     """What is loaded by now stays: the garbage collector need not look at it again."""
     gc.collect()
     gc.freeze()
-    # The main thread waits for Python's lock after each call of the system, behind every
-    # thread that works: not 5 ms each time.
-    sys.setswitchinterval(0.0005)
 
 
 # The master's lines look like everybody else's; each request is logged by the service.
