@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import threading
 import time
-from pathlib import Path
 from typing import ClassVar
 from unittest import SkipTest, skipUnless
 
 from django.core.management import call_command
 from django.db import DatabaseError, InterfaceError, connection, connections
 
-from drills.database_server import (
-    NoServer,
-    OwnMariaDB,
-    OwnPostgreSQL,
-    OwnServer,
-    restart,
-)
+from drills import servers
+from drills.servers import OwnServer
 from wallets.models.alarm import Alarm
 from wallets.models.attempt import Attempt
 from wallets.models.transaction import Transaction
@@ -32,7 +24,7 @@ from wallets.tests.simulator import Simulator
 from wallets.utils.db import database_now
 from wallets.utils.third_party import HttpBank
 
-SERVERS = {"postgresql": OwnPostgreSQL, "mysql": OwnMariaDB}
+SERVERS = {"postgresql": "postgresql", "mysql": "mariadb"}
 AWAY_SECONDS = 6.0
 CALLS = 64
 # Answers take so long that all are on the way when the server stops.
@@ -45,17 +37,17 @@ class DatabaseRestartTest(CommittingTestCase):
     """With a bank that can only be told to pay, a restart of the database…"""
 
     server: ClassVar[OwnServer]
+    over: ClassVar[threading.Event]
 
     @classmethod
     def setUpClass(cls) -> None:
-        folder = Path(tempfile.mkdtemp())
-        cls.addClassCleanup(shutil.rmtree, folder, ignore_errors=True)
-        try:
-            cls.server = SERVERS[connection.vendor](folder)
-        except NoServer as error:
-            raise SkipTest(f"no server of our own: {error}") from None
-        cls.addClassCleanup(cls.server.kill)
-        cls.server.start()
+        kind = SERVERS[connection.vendor]
+        if reason := servers.missing(kind):
+            raise SkipTest(f"no server of our own: {reason}")
+        cls.over = threading.Event()
+        cls.addClassCleanup(cls.over.set)
+        cls.server = servers.start(kind)
+        cls.addClassCleanup(cls.server.end)
         cls._use_it()
         super().setUpClass()
 
@@ -65,7 +57,13 @@ class DatabaseRestartTest(CommittingTestCase):
         ours = connection.settings_dict
         before = dict(ours)
         connection.close()
-        ours.update(cls.server.settings)
+        ours.update(
+            NAME="wallet",
+            USER="postgres" if connection.vendor == "postgresql" else "root",
+            PASSWORD="",
+            HOST="127.0.0.1",
+            PORT=str(cls.server.port),
+        )
 
         def back() -> None:
             connections.close_all()
@@ -101,11 +99,14 @@ class DatabaseRestartTest(CommittingTestCase):
             while len(self.simulator.payments()) < when_paid:
                 time.sleep(0.01)
             restart(self.server, away=AWAY_SECONDS)
+            back.set()
+            # The server lives as long as the thread that started it.
+            self.over.wait()
 
-        other = threading.Thread(target=wait_and_restart)
-        other.start()
+        back = threading.Event()
+        threading.Thread(target=wait_and_restart, daemon=True).start()
         self.drain()
-        other.join()
+        self.assertTrue(back.wait(60))
 
     def assert_no_review(self, count: int) -> None:
         for _ in range(20):
@@ -136,3 +137,10 @@ class DatabaseRestartTest(CommittingTestCase):
             self.due_withdrawal(1)
         self.drain_through_a_restart(when_paid=2 * CALLS)
         self.assert_no_review(count)
+
+
+def restart(server: OwnServer, *, away: float) -> None:
+    """End it at once, and have it away for so many seconds."""
+    server.kill()
+    time.sleep(away)
+    server.start()
