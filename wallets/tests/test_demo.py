@@ -18,13 +18,13 @@ from wallets.models.transition import Transition
 from wallets.models.wallet import Wallet
 from wallets.services import heartbeat
 from wallets.tests import marks
-from wallets.tests.base import WalletTestCase
+from wallets.tests.base import CommittingTestCase
 
 Status = Transaction.Status
 
 
 @marks.slow
-class DemoTest(WalletTestCase):
+class DemoTest(CommittingTestCase):
     def call(self, *args):
         out, err = StringIO(), StringIO()
         call_command("demo", "--wallets=5", "--withdrawals=40", stdout=out, stderr=err)
