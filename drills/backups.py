@@ -11,7 +11,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from drills import settings
 from drills.process import ROOT
@@ -121,7 +121,8 @@ class PostgresDump(Backup):
 
     @property
     def url(self) -> str:
-        return f"{settings.SERVERS['postgresql']}/{self.database}"
+        server = urlsplit(settings.SERVERS["postgresql"])
+        return urlunsplit(server._replace(path=f"/{self.database}"))
 
     def variables(self) -> dict[str, str]:
         server = urlsplit(settings.SERVERS["postgresql"])
@@ -157,7 +158,9 @@ class MariaDump(Backup):
 
     @property
     def url(self) -> str:
-        return f"{settings.SERVERS['mariadb']}/{self.database}?ssl_disabled=true"
+        server = urlsplit(settings.SERVERS["mariadb"])
+        query = "ssl_disabled=true"
+        return urlunsplit(server._replace(path=f"/{self.database}", query=query))
 
     def variables(self) -> dict[str, str]:
         return {
