@@ -15,8 +15,6 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-import psycopg
-
 from drills import clock_shim
 from drills.clock_shim import SteppedClock
 from drills.process import Process, free_port, listens, wait_until
@@ -146,6 +144,8 @@ class OwnPostgreSQL(OwnServer):
     _sudden_end = signal.SIGQUIT  # its children must not outlive it
 
     def _accepts(self) -> bool:
+        import psycopg
+
         try:
             psycopg.connect(self.url("postgres"), connect_timeout=2).close()
         except psycopg.OperationalError:

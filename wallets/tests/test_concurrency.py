@@ -48,6 +48,7 @@ SQLITE = connection.vendor == "sqlite"
 ONE_WRITER = "SQLite has one writer at a time, so nobody waits in a circle"
 
 
+@marks.slow
 class FiftyDebitsTest(CommittingTestCase):
     def test_with_money_for_ten_pay_ten(self):
         self.deposit(1000)
@@ -74,6 +75,7 @@ class FiftyDebitsTest(CommittingTestCase):
         self.assert_money(self.alice, balance=0)
 
 
+@marks.slow
 class SameKeyTest(CommittingTestCase):
     CLIENTS = 20
 
@@ -136,6 +138,7 @@ class SameKeyTest(CommittingTestCase):
         self.assert_money(self.alice, balance=MAX_MONEY)
 
 
+@marks.slow
 class OneWalletTest(CommittingTestCase):
     def test_takes_deposits_and_executions_at_once(self):
         self.deposit(100)
@@ -242,6 +245,7 @@ class CancelAgainstRetryTest(CancelAgainstClaimTest):
         return withdrawal
 
 
+@marks.slow
 class OneWithdrawalTest(CommittingTestCase):
     def test_is_executed_by_one_of_many(self):
         self.deposit(FEW)

@@ -22,6 +22,7 @@ from wallet import door as door_module
 from wallet.door import Door
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
+from wallets.tests import marks
 from wallets.tests.base import CommittingTestCase, database_environment
 from wallets.views.express import Incomplete
 
@@ -250,6 +251,7 @@ class DoorTest(SimpleTestCase):
         read.assert_called_once_with(b"D1.", "")
 
 
+@marks.slow
 class ServedDepositTest(CommittingTestCase):
     """The real server, with one process and one thread…"""
 

@@ -7,8 +7,6 @@ from typing import Any
 from unittest import mock
 from uuid import uuid4
 
-from django.test import SimpleTestCase
-
 from wallets.services import statement
 from wallets.services.deposit import DepositRequest, deposit_many
 from wallets.tests.api import Api
@@ -18,10 +16,11 @@ from wallets.views import statement as statement_view
 from wallets.views.exports import Exports, ExportTookTooLong
 
 
-class ExportsTest(SimpleTestCase):
+class ExportsTest(WalletTestCase):
     """Where one may be written at a time…"""
 
     def setUp(self) -> None:
+        super().setUp()
         self.exports = Exports(1)
 
     def answer(self, *, is_short: bool = False) -> Any:
