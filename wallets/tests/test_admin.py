@@ -14,11 +14,13 @@ from wallets.models.alarm import Alarm
 from wallets.models.transaction import Transaction
 from wallets.services import resolver
 from wallets.services.withdrawal import WithdrawalService
+from wallets.tests import marks
 from wallets.tests.base import WalletTestCase
 from wallets.tests.fakes import BARE, Does, FakeBank
 
 
 @skipUnless(settings.ADMIN_ENABLED, "the admin is switched off")
+@marks.slow
 class AdminTest(WalletTestCase):
     """Oscar may do everything a superuser may; olga may only look."""
 

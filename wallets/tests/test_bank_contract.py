@@ -278,6 +278,7 @@ class HttpBankTest(SimulatorTestCase, Contract, SimpleTestCase):
         self.bare = BareSimulator(self.simulator, self.bank_with(fakes.BARE))
 
 
+@marks.slow
 class SimulatorModeTest(SimulatorTestCase, SimpleTestCase):
     """Every fault that the simulator knows: what the client makes of it."""
 

@@ -17,6 +17,7 @@ from wallets.models.alarm import Alarm
 from wallets.models.states import State
 from wallets.models.transaction import Transaction
 from wallets.services import belief, look_up, moment, payout, waits
+from wallets.tests import marks
 from wallets.tests.fakes import BARE, DEDUPES_ONLY, Does
 from wallets.tests.unknowns import (
     LEASE,
@@ -39,6 +40,7 @@ STEPS = (5 * MINUTE, -5 * MINUTE, DAY, -DAY)
 TICK = 10.0
 
 
+@marks.slow
 class SteppedClockTest(ResolverTestCase):
     """The clock is set right after the payment was sent."""
 

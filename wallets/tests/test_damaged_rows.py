@@ -20,6 +20,7 @@ from wallets.models.transaction import Transaction
 from wallets.models.transition import Transition
 from wallets.models.wallet import Wallet
 from wallets.services import sweeps
+from wallets.tests import marks
 from wallets.tests.fakes import ABLE, BARE, DEDUPES_ONLY, Does
 from wallets.tests.raw import execute, insert, rules_off, update
 from wallets.tests.unknowns import LEASE, ResolverTestCase
@@ -27,6 +28,7 @@ from wallets.tests.unknowns import LEASE, ResolverTestCase
 SOUND = 4
 
 
+@marks.slow
 class DamagedRowTest(ResolverTestCase):
     """Bob's withdrawal is damaged and comes first; alice's are sound."""
 

@@ -28,6 +28,7 @@ from wallets.services.drain import find_due
 from wallets.services.ledger import lock_wallets
 from wallets.services.wallet import WalletService
 from wallets.services.withdrawal import WithdrawalService
+from wallets.tests import marks
 from wallets.tests.base import CommittingTestCase, close_connections
 from wallets.tests.test_db import commits
 from wallets.utils.db import MAX_RUNS, run_in_transaction
@@ -111,6 +112,7 @@ class TroubleTestCase(CommittingTestCase):
             yield
 
 
+@marks.slow
 class DriverErrorTest(TroubleTestCase):
     """Each error of the driver, at each statement: the whole transaction runs again."""
 
@@ -492,6 +494,7 @@ class LostCommitTest(TroubleTestCase):
             self.withdrawal = self.due_withdrawal(400)
 
 
+@marks.slow
 class UnwritableTest(TroubleTestCase):
     """The database takes no more: a clear error, nothing half, and on it goes after."""
 

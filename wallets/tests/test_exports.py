@@ -7,6 +7,10 @@ from typing import Any
 from unittest import mock
 from uuid import uuid4
 
+from django.core.signals import request_finished
+from django.db import close_old_connections
+from django.test import SimpleTestCase
+
 from wallets.services import statement
 from wallets.services.deposit import DepositRequest, deposit_many
 from wallets.tests.api import Api
@@ -16,11 +20,14 @@ from wallets.views import statement as statement_view
 from wallets.views.exports import Exports, ExportTookTooLong
 
 
-class ExportsTest(WalletTestCase):
+class ExportsTest(SimpleTestCase):
     """Where one may be written at a time…"""
 
     def setUp(self) -> None:
         super().setUp()
+        # As Django's own test client does: the end of an answer closes no test's connection.
+        request_finished.disconnect(close_old_connections)
+        self.addCleanup(request_finished.connect, close_old_connections)
         self.exports = Exports(1)
 
     def answer(self, *, is_short: bool = False) -> Any:

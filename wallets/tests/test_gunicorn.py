@@ -18,6 +18,8 @@ from typing import Any
 from django.conf import settings
 from django.test import SimpleTestCase
 
+from wallets.tests import marks
+
 PATIENCE = 60
 LISTENING = re.compile(r"Listening at: http://127\.0\.0\.1:(\d+)")
 CANARY = "canary-in-the-mine"
@@ -60,6 +62,7 @@ HEADERS: list[tuple[str, bytes, int, str]] = [
 ]
 
 
+@marks.slow
 class GunicornTest(SimpleTestCase):
     @classmethod
     def setUpClass(cls) -> None:

@@ -26,6 +26,7 @@ from wallets.services import alarm, drain, record
 from wallets.services import reference as reference_service
 from wallets.services.reference import reference_of
 from wallets.services.withdrawal import WithdrawalService
+from wallets.tests import marks
 from wallets.tests.api import nothing_written
 from wallets.tests.base import OSCAR, CommittingTestCase, WalletTestCase
 from wallets.tests.fakes import Does
@@ -353,6 +354,7 @@ class RecordPaymentTest(RecordTestCase):
             WithdrawalService.execute(made.pk, bank=self.bank)
 
 
+@marks.slow
 class RecordRaceTest(CommittingTestCase):
     def test_against_a_claim_has_one_winner(self):
         """Either it is sent, or it is recorded: never both."""

@@ -20,6 +20,7 @@ from wallets.models.transaction import Transaction
 from wallets.services import payout, resolver
 from wallets.services.drain import Drain, find_due
 from wallets.services.withdrawal import WithdrawalService
+from wallets.tests import marks
 from wallets.tests.base import CommittingTestCase
 from wallets.tests.fakes import BARE, DEDUPES_ONLY, Does, FakeBank, InThisThread
 from wallets.tests.marks import slow
@@ -66,6 +67,7 @@ class RecordingTestCase(CommittingTestCase):
         self.assertEqual(Attempt.objects.count(), len(paid))
 
 
+@marks.slow
 class OutageTest(RecordingTestCase):
     """The database goes away as soon as the bank has been asked…"""
 

@@ -14,6 +14,7 @@ from wallets.models.review_proposal import ReviewProposal
 from wallets.models.transaction import Transaction
 from wallets.services import resolver, review, review_proposal
 from wallets.services.withdrawal import WithdrawalService
+from wallets.tests import marks
 from wallets.tests.base import OSCAR, CommittingTestCase, WalletTestCase
 from wallets.tests.fakes import BARE, Does, FakeBank
 from wallets.tests.races import FEW, rounds
@@ -158,6 +159,7 @@ class TwoPersonsCommandTest(InReview, WalletTestCase):
 
 
 @override_settings(REVIEW_TWO_PERSONS=True)
+@marks.slow
 class TwoPersonsRaceTest(InReview, CommittingTestCase):
     def setUp(self) -> None:
         super().setUp()

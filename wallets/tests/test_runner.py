@@ -33,6 +33,7 @@ QUICK, SLOW, ALL_SLOW = "test_quick", "test_slow", "test_all_of_it"
 LAST_LINE = "2 slow tests were left out; `make test` runs them."
 
 
+@marks.slow
 class RunnerTest(SimpleTestCase):
     @classmethod
     def setUpClass(cls) -> None:

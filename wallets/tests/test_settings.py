@@ -21,6 +21,7 @@ from django.test import SimpleTestCase
 
 from wallet.databases import database_from_env
 from wallet.secret_key import made_key
+from wallets.tests import marks
 
 ROOT = Path(__file__).resolve().parents[2]
 BASE = Path("/srv/wallet")
@@ -53,6 +54,8 @@ def loaded(**environment: str) -> dict:
     return json.loads(done.stdout)
 
 
+# Whether or not the driver is installed.
+@mock.patch.dict(sys.modules, {"MySQLdb": ModuleType("MySQLdb")})
 class DatabaseFromEnvTest(SimpleTestCase):
     def database(self, **environment: str) -> dict:
         with mock.patch.dict(os.environ, environment, clear=True):
@@ -65,7 +68,6 @@ class DatabaseFromEnvTest(SimpleTestCase):
         self.assertEqual(found["OPTIONS"]["transaction_mode"], "IMMEDIATE")
 
     # Settings are read without the driver: only the tests on MySQL itself need one.
-    @mock.patch.dict(sys.modules, {"MySQLdb": ModuleType("MySQLdb")})
     def test_takes_the_parts_that_the_specification_names(self):
         found = self.database(
             DB_ENGINE="django.db.backends.mysql",
@@ -155,6 +157,7 @@ class DefaultsTest(SimpleTestCase):
         self.assertEqual(self.found["TIME_ZONE"], "UTC")
 
 
+@marks.slow
 class SecretKeyTest(SimpleTestCase):
     """The key that is made where none is set."""
 
@@ -211,6 +214,7 @@ class StatementTest(SimpleTestCase):
         self.assertNotIn("reconcile_bank", settings.CELERY_BEAT_SCHEDULE)
 
 
+@marks.slow
 class RefusalTest(SimpleTestCase):
     def test_of_a_made_key_for_the_world(self):
         done = settings_in(ALLOWED_HOSTS="wallet.example.com")

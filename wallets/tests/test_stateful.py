@@ -17,6 +17,7 @@ from django.test import TestCase
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from wallets.tests import marks
 from wallets.tests.machine import Story
 from wallets.tests.marks import slow, timeout
 
@@ -29,6 +30,7 @@ STORIES_OF_A_ROUND = 12
 SHRINK = [Phase.shrink] * (os.environ.get("WALLET_STATEFUL_SHRINK") == "1")
 
 
+@marks.slow
 class StatefulTest(TestCase):
     @classmethod
     def setUpClass(cls) -> None:

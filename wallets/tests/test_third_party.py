@@ -22,6 +22,7 @@ from django.db import transaction
 from django.test import SimpleTestCase, TestCase, override_settings
 
 from wallets.errors import InsideTransaction
+from wallets.tests import marks
 from wallets.tests.clocks import StandingClock
 from wallets.tests.peers import (
     PAID,
@@ -307,6 +308,7 @@ class ProxyTest(PeerTestCase):
         self.assertEqual(proxy.connections, 0)
 
 
+@marks.slow
 class DeadlineTest(PeerTestCase):
     def assert_cut(self, script: Script) -> None:
         """It is cut, in real time, which begins when the peer has the request."""
@@ -850,6 +852,7 @@ class ConnectionTest(PeerTestCase):
         self.assertEqual(peer.connections, 2)
 
 
+@marks.slow
 class DeadClientTest(PeerTestCase):
     """The client's own thread comes to no answer: a bug, or the process is ending."""
 
@@ -887,6 +890,7 @@ class InsideTransactionTest(TestCase):
                 call()
 
 
+@marks.slow
 class ForkTest(PeerTestCase):
     """A worker process is a fork: no thread and no connection of its parent is its own."""
 
