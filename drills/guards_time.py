@@ -111,8 +111,8 @@ TIME_GUARDS = (
     Guard(
         "a re-send begins anew",
         _WAITS,
-        "    return {FIRST_SENT: first} | begun(clock=clock, elapsed=elapsed)\n",
-        "    return {FIRST_SENT: first, SENT: first}\n",
+        "    again = begun(clock=clock, elapsed=elapsed, shown=shown)\n",
+        "    again = {SENT: _observed(waits, event, clock, elapsed), SHOWN: {}}\n",
         "test_waits.py",
     ),
     Guard(
@@ -171,6 +171,13 @@ TIME_GUARDS = (
         "return max(self.waited_since(attempt, event), *by_clocks)",
         "return by_clocks[0]",
         "test_clock_steps.py::LookUpWindowTest test_clock_steps.py::DedupeWindowTest",
+    ),
+    Guard(
+        "a window is judged by the clock of the host that sent",
+        _MOMENT,
+        "            by_clocks.append(self.host.timestamp() - shown_at)\n",
+        "            pass\n",
+        "test_clock_steps.py::DedupeWindowTest",
     ),
     Guard(
         "re-send only to a bank that dedupes",

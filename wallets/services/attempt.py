@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import uuid
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from django.conf import settings
 
 from wallets.models.attempt import Attempt
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
-from wallets.services import waits
+from wallets.services.moment import Moment
 from wallets.services.reference import reference_of
-from wallets.utils import clock
 from wallets.utils.batch import as_new
 
 
 def begun(
-    row: Transaction, wallet: Wallet, number: int, token: uuid.UUID, now: datetime
+    row: Transaction, wallet: Wallet, number: int, token: uuid.UUID, moment: Moment
 ) -> Attempt:
-    """An attempt that begins at `now`, by the database's clock, with a lease from then on."""
+    """An attempt that begins at this moment, with a lease from then on.
+
+    The moment is read once the locks are taken. Its elapsed time is read after the
+    lease began: what counts from it must never count too much.
+    """
+    now = moment.now
     lease_expires_at = now + timedelta(seconds=settings.WITHDRAWAL_LEASE)
     attempt = as_new(
         Attempt,
@@ -32,8 +36,7 @@ def begun(
         last_sent_at=now,
         lease_expires_at=lease_expires_at,
         next_check_at=lease_expires_at,
-        # After the lease began: what counts from it must never count too much.
-        waits=waits.begun(clock=clock.machine(), elapsed=clock.elapsed()),
+        waits=moment.begun(),
     )
     attempt.transaction = row
     return attempt

@@ -38,18 +38,34 @@ class Moment:
         """What is known of the attempt's waits, with what this clock knows now."""
         return waits.observed(attempt.waits, clock=self.clock, elapsed=self.elapsed)
 
+    def begun(self) -> waits.Waits:
+        """What is known of an attempt that is about to be sent."""
+        return waits.begun(
+            clock=self.clock, elapsed=self.elapsed, shown=self.host.timestamp()
+        )
+
     def begun_again(self, attempt: Attempt) -> waits.Waits:
-        """The same, when the attempt is about to be sent once more."""
-        return waits.begun_again(attempt.waits, clock=self.clock, elapsed=self.elapsed)
+        """The same, when it is about to be sent once more."""
+        return waits.begun_again(
+            attempt.waits,
+            clock=self.clock,
+            elapsed=self.elapsed,
+            shown=self.host.timestamp(),
+        )
 
     def age(self, attempt: Attempt, event: str, since: datetime) -> float:
         """Seconds that may have passed since the event: the most that any clock says.
 
-        For memories that end: a clock that was set back must not bring one back. Infinite
-        where both wall clocks show a time before the event, and another elapsed clock than
-        this one has counted: then nobody knows.
+        For memories that end: a clock that was set back must not bring one back. `since`
+        is what the database's clock showed at the event. Where that was ahead, and was set
+        right later, the sender's wall clock is the witness. Infinite where every wall
+        clock shows a time before the event, and another elapsed clock than this one has
+        counted: then nobody knows.
         """
         by_clocks = [(shown - since).total_seconds() for shown in (self.now, self.host)]
+        shown_at = waits.shown_at(attempt.waits, event)
+        if shown_at is not None:
+            by_clocks.append(self.host.timestamp() - shown_at)
         if max(by_clocks) < 0 and not waits.is_counted_by(
             attempt.waits, event, self.clock
         ):

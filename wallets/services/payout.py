@@ -23,9 +23,10 @@ from wallets.models.attempt import Attempt
 from wallets.models.ledger import Movement
 from wallets.models.states import Event, rule_for
 from wallets.models.transaction import Transaction
-from wallets.services import attempt, ledger, outcome, pause, transition
+from wallets.services import attempt, ledger, moment, outcome, pause, transition
 from wallets.services.alarm import raise_alarm
 from wallets.services.ledger import Entry
+from wallets.services.moment import Moment
 from wallets.services.outcome import Conclusion
 from wallets.services.reference import next_number
 from wallets.services.transition import Move
@@ -93,11 +94,11 @@ def claim(
     leased_at = 0.0
     written = False  # whether a run came as far as its COMMIT
 
-    def read_clocks() -> datetime:
+    def read_clocks() -> Moment:
         nonlocal leased_at
         # In this order: the right to send must end before the lease in the books does.
         leased_at = clock.elapsed()
-        return now or database_now()
+        return moment.read(now)
 
     def committed() -> Claim:
         """What bears our token is ours, also where the reply to a COMMIT was lost."""
@@ -132,14 +133,15 @@ def _claim(
     candidates: QuerySet[Transaction],
     limit: int,
     token: uuid.UUID,
-    read_clocks: Callable[[], datetime],
+    read_clocks: Callable[[], Moment],
 ) -> tuple[list[Attempt], list[Transaction]]:
     with read_by_index():
         rows = lock_rows(candidates[:limit], skip_locked=True)
     if not rows:
         return [], []
     wallets = ledger.lock_wallets(row.wallet_id for row in rows)
-    now = read_clocks()
+    taken = read_clocks()
+    now = taken.now
     available = {pk: wallet.balance for pk, wallet in wallets.items()}
     moves, entries, attempts, refused = [], [], [], []
     for row in rows:
@@ -152,7 +154,7 @@ def _claim(
         moves.append(_claimed(row, number))
         entries.append(Entry(Movement.Kind.HOLD, row, number))
         wallet = wallets[row.wallet_id]
-        attempts.append(attempt.begun(row, wallet, number, token, now))
+        attempts.append(attempt.begun(row, wallet, number, token, taken))
 
     # After this point the claim must be written.
     transition.apply(moves, actor=actor_name(), now=now)

@@ -32,8 +32,11 @@ SENT = "sent"
 FIRST_SENT = "first_sent"
 NOT_FOUND = "not_found"
 
+# What the sender's own wall clock showed at each of the sends: Unix time, in seconds.
+SHOWN = "shown"
+
 Anchors = dict[str, list[float]]
-Waits = dict[str, Anchors]
+Waits = dict[str, Any]
 
 
 def waited_since(waits: Any, event: str, *, clock: str, elapsed: float) -> float:
@@ -49,19 +52,32 @@ def waited_since(waits: Any, event: str, *, clock: str, elapsed: float) -> float
     return longest
 
 
-def begun(*, clock: str, elapsed: float) -> Waits:
+def begun(*, clock: str, elapsed: float, shown: float) -> Waits:
     """What is known of an attempt whose lease begins now, or began a moment ago.
 
     Its first byte may leave later, within the lease: whoever must know how long nothing
-    can have been sent adds the lease to what it waits for.
+    can have been sent adds the lease to what it waits for. `shown` is what the sender's
+    wall clock shows.
     """
-    return {SENT: {clock: [0.0, elapsed]}}
+    return {SENT: {clock: [0.0, elapsed]}, SHOWN: {SENT: shown}}
 
 
-def begun_again(waits: Any, *, clock: str, elapsed: float) -> Waits:
+def begun_again(waits: Any, *, clock: str, elapsed: float, shown: float) -> Waits:
     """The same of an attempt that is sent once more; since its first time goes on."""
-    first = _observed(waits, first_send(waits), clock, elapsed)
-    return {FIRST_SENT: first} | begun(clock=clock, elapsed=elapsed)
+    event = first_send(waits)
+    again = begun(clock=clock, elapsed=elapsed, shown=shown)
+    again[FIRST_SENT] = _observed(waits, event, clock, elapsed)
+    first_shown = shown_at(waits, event)
+    if first_shown is not None:
+        again[SHOWN][FIRST_SENT] = first_shown
+    return again
+
+
+def shown_at(waits: Any, event: str) -> float | None:
+    """What the sender's wall clock showed at that send; None where nobody knows."""
+    known = waits.get(SHOWN) if isinstance(waits, dict) else None
+    shown = known.get(event) if isinstance(known, dict) else None
+    return shown if _is_time(shown) else None
 
 
 def first_send(waits: Any) -> str:
@@ -80,7 +96,9 @@ def observed(waits: Any, *, clock: str, elapsed: float) -> Waits:
     known = {event: _observed(waits, event, clock, elapsed) for event in events}
     # An attempt of an earlier release: it was sent some time ago, and nobody counted.
     nobody = {SENT: {"": [0.0, 0.0], clock: [0.0, elapsed]}}
-    return nobody | known
+    shown = {event: shown_at(waits, event) for event in (SENT, FIRST_SENT)}
+    kept = {event: at for event, at in shown.items() if at is not None}
+    return nobody | known | ({SHOWN: kept} if kept else {})
 
 
 def with_not_found(waits: Waits, *, clock: str, elapsed: float) -> Waits:

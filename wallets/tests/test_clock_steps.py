@@ -5,8 +5,10 @@ Elapsed time and the database's clock go apart between the send and the look-ups
 
 from __future__ import annotations
 
+import contextlib
 import math
-from datetime import timedelta
+from collections.abc import Iterator
+from datetime import datetime, timedelta
 from unittest import mock
 
 from django.conf import settings
@@ -305,7 +307,10 @@ class LookUpWindowTest(ResolverTestCase):
     def test_begins_with_the_last_send(self):
         attempt = self.unknown().attempts.get()
         attempt.waits = waits.begun_again(
-            attempt.waits, clock=clock.machine(), elapsed=clock.elapsed() + DAY
+            attempt.waits,
+            clock=clock.machine(),
+            elapsed=clock.elapsed() + DAY,
+            shown=self.after(DAY).timestamp(),
         )
         attempt.last_sent_at += timedelta(seconds=DAY)
         for passed, remembered in ((0.0, True), (DAY - 1, True), (DAY, False)):
@@ -338,6 +343,56 @@ class DedupeWindowTest(ResolverTestCase):
             self.resolve(3 * DAY, database=-4 * DAY)
         self.assert_state(withdrawal, State.NEEDS_REVIEW)
         self.assertEqual(len(self.bank.requests), 1)
+
+    def test_is_over_though_the_databases_clock_was_ahead_at_the_send(self):
+        """It was set right since, and the machine that sent never came back."""
+        for host in (0, DAY):
+            withdrawal = self.sent_at(database=DAY - host, host=host)
+            paid = len(self.bank.requests)
+            self.bank._remembered.clear()
+            self.resolve_elsewhere(DAY + 10 * MINUTE)
+            with self.subTest(host_was_ahead_by=host):
+                self.assert_state(withdrawal, State.NEEDS_REVIEW)
+                self.assertEqual(len(self.bank.requests), paid)
+
+    def test_is_over_so_after_a_second_send_too(self):
+        withdrawal = self.sent_at(database=DAY, host=0, does=Does.LOSE)
+        self.bank.script.append(Does.PAY_SILENTLY)
+        self.time.stand_at(LEASE)
+        with self.clocks(self.after(DAY + LEASE), self.after(LEASE)):
+            self.run_round()
+        self.assertEqual(len(self.bank.requests), 2)
+        self.bank._remembered.clear()
+        self.resolve_elsewhere(DAY + 10 * MINUTE)
+        self.assert_state(withdrawal, State.NEEDS_REVIEW)
+        self.assertEqual(len(self.bank.requests), 2)
+
+    def sent_at(
+        self, *, database: float, host: float, does: Does = Does.PAY_SILENTLY
+    ) -> Transaction:
+        """A withdrawal that was sent while the clocks were ahead; nothing was heard."""
+        withdrawal = self.due_withdrawal(100)
+        rows = Transaction.objects.filter(pk=withdrawal.pk)
+        self.time.stand_at(0)
+        with self.clocks(self.after(database), self.after(host)):
+            (sending,) = payout.claim(rows, limit=1).sendings
+        self.bank.script.append(does)
+        self.bank.pay(sending.payment)
+        return withdrawal
+
+    def resolve_elsewhere(self, at: float) -> None:
+        """Sweeps on another machine, which waits out a lease; every clock is set right."""
+        with mock.patch.object(clock, "machine", return_value="another"):
+            self.resolve(at)
+            self.resolve(at + 2 * LEASE)
+
+    @contextlib.contextmanager
+    def clocks(self, database: datetime, host: datetime) -> Iterator[None]:
+        with (
+            mock.patch.object(moment, "database_now", return_value=database),
+            mock.patch.object(timezone, "now", return_value=host),
+        ):
+            yield
 
     def test_begins_with_the_first_send_whatever_the_clocks_do_since(self):
         withdrawal = self.unknown()

@@ -11,7 +11,7 @@ from wallets.models.alarm import Alarm
 from wallets.models.transaction import Transaction
 from wallets.models.transition import Transition
 from wallets.models.wallet import Wallet
-from wallets.services import attempt, drain, payout, put_aside, sweeps
+from wallets.services import attempt, drain, moment, payout, put_aside, sweeps
 from wallets.tests.base import WalletTestCase
 from wallets.tests.clocks import StandingClock
 from wallets.tests.fakes import LOOKS_UP_ONLY, Does
@@ -63,9 +63,9 @@ class DamagedDueTest(WalletTestCase):
 
     def test_attempt_keeps_nobody_else_from_being_paid(self) -> None:
         """One that the withdrawal does not know of has its number."""
-        now = self.now - timedelta(hours=1)
+        at = moment.read(self.now - timedelta(hours=1))
         key = self.damaged.idempotency_key
-        attempt.begun(self.damaged, self.bob, 1, key, now).save(force_insert=True)
+        attempt.begun(self.damaged, self.bob, 1, key, at).save(force_insert=True)
         self.check()
 
     def test_transition_keeps_nobody_else_from_being_paid(self) -> None:

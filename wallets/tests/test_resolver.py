@@ -166,7 +166,7 @@ class QuietPeriodTest(ResolverTestCase):
         attempt = Attempt(
             started_at=self.now,
             last_sent_at=self.after(500),
-            waits=waits.begun(clock=clock.machine(), elapsed=500),
+            waits=waits.begun(clock=clock.machine(), elapsed=500, shown=0.0),
         )
         for passed, left in ((0, QUIET), (QUIET - 1, 1), (QUIET, 0), (QUIET + 1, 0)):
             shown = moment.read(self.after(500 + passed), 500 + passed)

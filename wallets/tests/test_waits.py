@@ -38,7 +38,7 @@ class WaitsTest(SimpleTestCase):
         began = {number: 1000.0 * number / 7 for number in range(31)}
         boots = dict.fromkeys(began, 0)
         events = {waits.SENT: true, waits.FIRST_SENT: true}
-        known = waits.begun(clock="0 0", elapsed=true - began[0])
+        known = waits.begun(clock="0 0", elapsed=true - began[0], shown=true)
         for what, number, seconds, trouble in steps:
             true += seconds
             if trouble == "restart":
@@ -51,7 +51,7 @@ class WaitsTest(SimpleTestCase):
                 "elapsed": true - began[number],
             }
             if what == "resend":
-                known = waits.begun_again(known, **this)
+                known = waits.begun_again(known, **this, shown=true)
                 events[waits.SENT] = true
                 events.pop(waits.NOT_FOUND, None)
             elif what == "not_found":
@@ -70,16 +70,19 @@ class WaitsTest(SimpleTestCase):
                 self.assertLessEqual(passed, true - since + 1e-6, event)
             for anchors in known.values():
                 self.assertLessEqual(len(anchors), waits.MAX_CLOCKS)
+            first = waits.shown_at(known, waits.first_send(known))
+            self.assertEqual(first, 10_000.0)
+            self.assertEqual(waits.shown_at(known, waits.SENT), events[waits.SENT])
 
     def test_count_exactly_on_one_clock_whoever_asks(self):
-        known = waits.begun(clock="a", elapsed=100)
+        known = waits.begun(clock="a", elapsed=100, shown=7)
         for shown in (101, 107.5, 160):
             known = waits.observed(known, clock="a", elapsed=shown)
             passed = waits.waited_since(known, waits.SENT, clock="a", elapsed=shown)
             self.assertEqual(passed, shown - 100)
 
     def test_are_taken_over_by_another_clock_and_go_on_there(self):
-        known = waits.begun(clock="a", elapsed=100)
+        known = waits.begun(clock="a", elapsed=100, shown=7)
         known = waits.observed(known, clock="a", elapsed=150)
         self.assertEqual(
             waits.waited_since(known, waits.SENT, clock="b", elapsed=9), 50
@@ -90,14 +93,14 @@ class WaitsTest(SimpleTestCase):
         )
 
     def test_stand_still_on_a_clock_that_shows_less_than_it_did(self):
-        known = waits.begun(clock="a", elapsed=100)
+        known = waits.begun(clock="a", elapsed=100, shown=7)
         self.assertEqual(
             waits.waited_since(known, waits.SENT, clock="a", elapsed=10), 0
         )
 
     def test_go_on_however_many_clocks_look_in_turn(self):
         """One more than is remembered: what is forgotten is not always the next one's."""
-        known, true, passed = waits.begun(clock="0", elapsed=0), 0.0, 0.0
+        known, true, passed = waits.begun(clock="0", elapsed=0, shown=0), 0.0, 0.0
         for _ in range(60):
             for number in range(waits.MAX_CLOCKS + 5):
                 true += 1
@@ -116,6 +119,8 @@ class WaitsTest(SimpleTestCase):
                     passed = waits.waited_since(known, "sent", clock="a", elapsed=19)
                     self.assertEqual(passed, 10)
                     self.assertFalse(waits.is_counted_by(known, "sent", "a"))
+        for shown in (None, [], "x", {"sent": "1"}, {"sent": None}, {"sent": True}):
+            self.assertIsNone(waits.shown_at({"shown": shown}, waits.SENT))
         for value in (float("nan"), float("inf"), -1, True):
             self.assertFalse(waits.knows({"sent": {"a": [value, 1]}}, waits.SENT))
 
@@ -181,7 +186,7 @@ class ClaimedWaitsTest(WalletTestCase):
             now=self.now,
         )
         found = Attempt.objects.filter(transaction__in=rows)
-        self.assertEqual([list(row.waits) for row in found], [["sent"]] * 3)
+        self.assertEqual([list(row.waits) for row in found], [["sent", "shown"]] * 3)
 
     def test_are_unknown_of_an_attempt_of_the_release_before(self):
         self.deposit(100)
