@@ -67,9 +67,9 @@ OPERATOR_GUARDS = (
     ),
     Guard(
         "a client that asks again for what was recorded gets it, not another payment",
-        "wallets/services/withdrawal.py",
-        "reference.find_recorded(wallet_uuid, key) if from_client else None",
-        "None",
+        "wallets/services/schedule_batch.py",
+        "            if (request.wallet, key) in self._recorded:\n",
+        "            if False:\n",
         "test_record.py::RecordPaymentTest",
     ),
     Guard(

@@ -18,8 +18,9 @@ from wallets.errors import Refusal
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
 from wallets.services import ledger_postgresql
+from wallets.services.busy import Busy
 from wallets.services.checks import is_amount
-from wallets.services.deposit_batch import WalletBusy, columns_of, deposit_in_steps
+from wallets.services.deposit_batch import columns_of, deposit_in_steps
 from wallets.services.ledger_postgresql import Deposited
 from wallets.utils.batch import as_stored
 from wallets.utils.db import (
@@ -78,7 +79,7 @@ class Made(NamedTuple):
 
 
 # The transaction, with `balance_after`; or why there is none.
-Answer = Transaction | Refusal | Wallet.DoesNotExist | WalletBusy
+Answer = Transaction | Refusal | Wallet.DoesNotExist | Busy
 
 
 def deposit_many(
@@ -90,7 +91,7 @@ def deposit_many(
     """Deposit what can be deposited; answer each request, in order.
 
     Opens its own transactions; locks the wallets by id, then takes the keys in their
-    order. Unless it may `wait`, the answer for a wallet that is locked is `WalletBusy`;
+    order. Unless it may `wait`, the answer for a wallet that is locked is `Busy`;
     on PostgreSQL also for all else that it could not do at once.
     """
     answers = deposit_bulk(requests, now=now, wait=wait)
@@ -122,7 +123,7 @@ def deposit_bulk(
     if left and (wait or connection.vendor == "sqlite"):
         judged = _run(lambda: deposit_in_steps([*left.values()], now, wait))
         answers |= zip(left, judged, strict=True)
-    return [answers.get(n) or WalletBusy() for n in range(len(requests))]
+    return [answers.get(n) or Busy() for n in range(len(requests))]
 
 
 def _run(work: Callable[[], T], *, one_statement: bool = False) -> T:
@@ -146,7 +147,7 @@ def deposit_unless_locked(
 
 def is_busy(answer: Answer | Made | None) -> bool:
     """Whether a request has no answer yet that may be given."""
-    return answer is None or isinstance(answer, WalletBusy)
+    return answer is None or isinstance(answer, Busy)
 
 
 def deposit_at_once(

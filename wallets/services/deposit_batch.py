@@ -17,6 +17,7 @@ from wallets.models.ledger import Movement
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
 from wallets.services import idempotency, ledger
+from wallets.services.busy import Busy
 from wallets.services.checks import checked_amount
 from wallets.services.ledger import Entry
 from wallets.utils.batch import insert_untaken
@@ -26,10 +27,6 @@ if TYPE_CHECKING:
     from wallets.services.deposit import Answer, DepositRequest
 
 _DEPOSIT = Transaction.TransactionType.DEPOSIT
-
-
-class WalletBusy(Exception):
-    """Another transaction is in the way, or it was not found out: ask again, and wait."""
 
 
 def columns_of(request: DepositRequest, now: datetime) -> dict[str, Any]:
@@ -103,7 +100,7 @@ class _Batch:
             # The first request with a key counts, also when it has to wait.
             if request.wallet_uuid in self._held or request.key in self._put_off:
                 self._put_off.add(request.key)
-                return WalletBusy()
+                return Busy()
             if request.key in self._new:
                 return None
             if wallet is None:

@@ -6,7 +6,6 @@ costs the others a bounded number of short statements, and no wait of a second.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -22,19 +21,14 @@ from wallets.services.deposit import (
     deposit_unless_locked,
     is_busy,
 )
-from wallets.services.deposit_batch import WalletBusy
+from wallets.services.group import KEY_WAIT_SECONDS, in_halves
 from wallets.utils import clock
-from wallets.utils.damaged import DAMAGED
 from wallets.utils.db import run_unless_locked
-
-logger = logging.getLogger(__name__)
 
 # A group waits this long for wallets that others hold: as a rule another process's group,
 # for a moment. If that was in vain, it waits for no wallet for a while.
 LOCK_WAIT_SECONDS = 0.05
 IMPATIENT_SECONDS = 1.0
-# Then it waits this long for a key: PostgreSQL cannot leave out what others are using.
-KEY_WAIT_SECONDS = 0.005
 # MySQL and MariaDB cannot wait for less than a second: there it asks again, so often.
 ASK_AGAIN_SECONDS = 0.005
 
@@ -49,32 +43,12 @@ class DepositGroup:
         self._impatient_until = 0.0
 
     def deposit(self, requests: Sequence[DepositRequest]) -> list[Answer | Made]:
-        """Deposit; answer each, in order: `WalletBusy` where it has to be asked alone.
+        """Deposit; answer each, in order: `Busy` where it has to be asked alone.
 
-        In a transaction of its own; locks the wallets by id. Where one stands in the way
-        of all, the halves have transactions of their own, and their halves, until it is
-        alone: twice the logarithm of their number for one, twice their number for all.
+        In a transaction of its own, or in some for halves of them (`in_halves`); locks the
+        wallets by id.
         """
-        answers: Answers = {}
-        parts = [dict(enumerate(requests))] if requests else []
-        while parts:
-            part = parts.pop()
-            found = self._unless_damaged(part)
-            if found is not None:
-                answers.update(found)
-            elif len(part) > 1:
-                items = [*part.items()]
-                middle = len(items) // 2
-                parts += [dict(items[middle:]), dict(items[:middle])]
-        return [answers.get(n) or WalletBusy() for n in range(len(requests))]
-
-    def _unless_damaged(self, requests: Numbered) -> Mapping[int, Answer | Made] | None:
-        try:
-            return self._deposit(requests)
-        except DAMAGED:
-            if len(requests) == 1:
-                logger.exception("damaged rows: left as they are, verify the ledger")
-            return None
+        return in_halves(self._deposit, requests)
 
     def _deposit(self, requests: Numbered) -> Mapping[int, Answer | Made] | None:
         """None, and nothing done, where one of the keys is just being used."""

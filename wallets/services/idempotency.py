@@ -84,30 +84,6 @@ def _any_used(keys: Sequence[uuid.UUID]) -> bool:
         return cursor.fetchone() is not None
 
 
-def find_replay(
-    key: uuid.UUID,
-    *,
-    transaction_type: str,
-    wallet_uuid: uuid.UUID,
-    amount: int,
-    scheduled_for: datetime | None = None,
-) -> Transaction | None:
-    """Return the transaction that this request has made before, as it was made.
-
-    :raises IdempotencyKeyReused: when the key made something else.
-    """
-    made = find_made([key]).get(key)
-    if made is None:
-        return None
-    return replay(
-        made,
-        transaction_type=transaction_type,
-        wallet_uuid=wallet_uuid,
-        amount=amount,
-        scheduled_for=scheduled_for,
-    )
-
-
 def replay(
     made: Transaction,
     *,

@@ -72,21 +72,19 @@ def known_wallets(uuids: Collection[UUID]) -> set[UUID]:
     return set(Wallet.objects.filter(uuid__in=uuids).values_list("uuid", flat=True))
 
 
-def wallet_for_new_row(uuid: UUID) -> Wallet:
-    """Return a wallet that a new transaction is about to refer to.
+def wallets_for_new_rows(
+    uuids: Collection[UUID], *, wait: bool = True
+) -> dict[UUID, Wallet]:
+    """Return, by UUID, the wallets that new transactions are about to refer to.
 
     Elsewhere than on PostgreSQL a new row locks the wallet that it refers to, and takes
     its idempotency key before. Everybody takes wallets before keys, or two would wait for
-    each other in a circle: there the wallet is locked here.
-
-    :raises Wallet.DoesNotExist: no such wallet.
+    each other in a circle: there the wallets are locked here. Unless it may `wait`, those
+    that somebody else holds are left out then.
     """
-    if connection.vendor != "mysql":
-        return Wallet.objects.get(uuid=uuid)
-    wallet = lock_wallets_by_uuid([uuid]).get(uuid)
-    if wallet is None:
-        raise Wallet.DoesNotExist(f"no wallet {uuid}")
-    return wallet
+    if connection.vendor == "mysql":
+        return lock_wallets_by_uuid(uuids, wait=wait)
+    return {wallet.uuid: wallet for wallet in Wallet.objects.filter(uuid__in=uuids)}
 
 
 def check_deposit(wallet: Wallet, amount: int) -> None:

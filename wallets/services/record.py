@@ -159,7 +159,7 @@ def _enter(
     )
     evidence = "" if scheduled_for else idempotency.TIME_NOT_KNOWN
     transition.record_scheduled(
-        withdrawal, actor=proof.actor, now=now, evidence=evidence
+        [withdrawal], actor=proof.actor, now=now, evidence=evidence
     )
     return withdrawal
 

@@ -8,11 +8,17 @@ from __future__ import annotations
 
 import uuid
 
+from collections.abc import Iterable
+
 from django.conf import settings
 
 from wallets.models.attempt import Attempt
 from wallets.models.states import State
 from wallets.models.transaction import Transaction
+
+
+# What a client has asked for: its wallet, its idempotency key.
+Request = tuple[uuid.UUID, uuid.UUID]
 
 
 def reference_of(
@@ -24,14 +30,22 @@ def reference_of(
     forget a withdrawal, in a restored backup: when the client asks for it again it gets
     the same reference, and a bank that dedupes pays it once.
     """
-    name = f"withdrawal {withdrawal.idempotency_key} {number}"
-    return uuid.uuid5(wallet_uuid, name)
+    return _reference(withdrawal.idempotency_key, wallet_uuid, number)
 
 
 def references_of(withdrawal: Transaction, wallet_uuid: uuid.UUID) -> list[uuid.UUID]:
     """The references of all attempts that a withdrawal can come to, the first one first."""
+    return references_of_key(withdrawal.idempotency_key, wallet_uuid)
+
+
+def references_of_key(key: uuid.UUID, wallet_uuid: uuid.UUID) -> list[uuid.UUID]:
+    """The same for the withdrawal that a key of this wallet's client makes, or would."""
     numbers = range(1, settings.WITHDRAWAL_MAX_RETRIES + 2)
-    return [reference_of(withdrawal, wallet_uuid, each) for each in numbers]
+    return [_reference(key, wallet_uuid, each) for each in numbers]
+
+
+def _reference(key: uuid.UUID, wallet_uuid: uuid.UUID, number: int) -> uuid.UUID:
+    return uuid.uuid5(wallet_uuid, f"withdrawal {key} {number}")
 
 
 def next_number(withdrawal: Transaction) -> int:
@@ -54,9 +68,20 @@ def find_waiting(reference: uuid.UUID | None, wallet_id: int) -> Transaction | N
     return None
 
 
-def find_recorded(wallet_uuid: uuid.UUID, key: uuid.UUID) -> Transaction | None:
-    """The withdrawal that was recorded by a reference to which this client's key leads."""
-    request = Transaction(idempotency_key=key)
-    attempts = Attempt.objects.filter(reference__in=references_of(request, wallet_uuid))
-    found = attempts.select_related("transaction__wallet").first()
-    return found.transaction if found else None
+def find_recorded(asked: Iterable[Request]) -> dict[Request, Transaction]:
+    """The withdrawals that were recorded by references to which clients' keys lead.
+
+    By wallet and key: those of which there is one. One query.
+    """
+    leads_to = {
+        reference: request
+        for request in asked
+        for reference in references_of_key(request[1], request[0])
+    }
+    if not leads_to:
+        return {}
+    rows = Attempt.objects.select_related("transaction__wallet")
+    found: dict[Request, Transaction] = {}
+    for attempt in rows.filter(reference__in=leads_to):
+        found.setdefault(leads_to[attempt.reference], attempt.transaction)
+    return found

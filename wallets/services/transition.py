@@ -46,19 +46,25 @@ class Move:
 
 
 def record_scheduled(
-    withdrawal: Transaction, *, actor: str, now: datetime, evidence: str = ""
+    withdrawals: Sequence[Transaction], *, actor: str, now: datetime, evidence: str = ""
 ) -> None:
-    """Write the first row of a withdrawal's life."""
-    row = Transition.objects.create(
-        transaction=withdrawal,
-        sequence=0,
-        event="schedule",
-        to_state=State.PENDING.value,
-        actor=actor,
-        evidence=evidence,
-        created_at=now,
-    )
-    db_transaction.on_commit(lambda: _log([row]), robust=True)
+    """Write the first row of each withdrawal's life."""
+    rows = [
+        as_new(
+            Transition,
+            transaction_id=withdrawal.pk,
+            sequence=0,
+            event="schedule",
+            from_state="",
+            to_state=State.PENDING.value,
+            actor=actor,
+            evidence=evidence,
+            created_at=now,
+        )
+        for withdrawal in withdrawals
+    ]
+    insert_rows(Transition, rows)
+    db_transaction.on_commit(lambda: _log(rows), robust=True)
 
 
 def apply(moves: Sequence[Move], *, actor: str, now: datetime) -> None:

@@ -12,18 +12,11 @@ from wallets.errors import InvalidInput, NotCancelable, UnknownIsNotFailed
 from wallets.models.attempt import Attempt
 from wallets.models.states import Event, State, rule_for
 from wallets.models.transaction import Transaction
-from wallets.services import (
-    dispatch,
-    idempotency,
-    ledger,
-    outcome,
-    payout,
-    reference,
-    transition,
-)
-from wallets.services.checks import checked_amount, checked_schedule, checked_uuid
+from wallets.services import dispatch, idempotency, outcome, payout, transition
+from wallets.services.checks import checked_amount, checked_uuid
 from wallets.services.outcome import Conclusion
 from wallets.services.recording import record_until
+from wallets.services.schedule import ScheduleRequest, schedule_many
 from wallets.services.transition import Move
 from wallets.utils import clock, outage, soft_limit
 from wallets.utils.bank import Answer, Bank
@@ -53,9 +46,9 @@ class WithdrawalService:
     ) -> Transaction:
         """Plan a withdrawal of `amount` (minor units) for a future instant.
 
-        Opens its own transaction; locks what a new row of the wallet's must. The balance is not looked at: it is
-        judged when the time has come. A repeated key gives the first answer again, also
-        when the time has passed since.
+        Opens its own transaction; locks what a new row of the wallet must. The balance is
+        not looked at: it is judged when the time has come. A repeated key gives the first
+        answer again, also when the time has passed since.
 
         :raises InvalidAmount: (a `ValueError`) not an integer from 1 to 10**15.
         :raises InvalidSchedule: (a `ValueError`) naive, not in the future, or too far.
@@ -64,21 +57,13 @@ class WithdrawalService:
         :raises Wallet.DoesNotExist: no such wallet.
         """
         amount = checked_amount(amount)
-        key = idempotency.parse_key(idempotency_key)
-        target = checked_uuid(wallet_uuid)
-
-        def work() -> Transaction:
-            return _schedule(
-                target,
-                amount,
-                scheduled_for,
-                key,
-                actor,
-                now,
-                from_client=idempotency_key is not None,
-            )
-
-        return run_in_transaction(work, patience=CLIENT_PATIENCE_SECONDS)
+        given = idempotency_key is not None
+        key = idempotency.parse_key(idempotency_key) if given else None
+        request = ScheduleRequest(checked_uuid(wallet_uuid), amount, scheduled_for, key)
+        (answer,) = schedule_many([request], actor=actor, now=now)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     @staticmethod
     def cancel(
@@ -214,53 +199,6 @@ class WithdrawalService:
 
         ends = clock.elapsed() + settings.WITHDRAWAL_RECORDING_TIME
         return outage.outlast(lambda: run_in_transaction(work), ends=ends)
-
-
-def _schedule(
-    wallet_uuid: uuid.UUID,
-    amount: int,
-    scheduled_for: datetime,
-    key: uuid.UUID,
-    actor: str,
-    now: datetime | None,
-    *,
-    from_client: bool,
-) -> Transaction:
-    made = idempotency.find_replay(
-        key,
-        transaction_type=_WITHDRAWAL,
-        wallet_uuid=wallet_uuid,
-        amount=amount,
-        scheduled_for=scheduled_for,
-    )
-    if made is not None:
-        return made
-    recorded = reference.find_recorded(wallet_uuid, key) if from_client else None
-    if recorded is not None:
-        # It was paid already, and an operator who did not know the key has recorded it.
-        return idempotency.replay(
-            recorded,
-            transaction_type=_WITHDRAWAL,
-            wallet_uuid=wallet_uuid,
-            amount=amount,
-            scheduled_for=scheduled_for,
-        )
-    now = now or database_now()
-    when = checked_schedule(scheduled_for, now=now)
-    wallet = ledger.wallet_for_new_row(wallet_uuid)
-
-    # After this point the withdrawal must be planned.
-    withdrawal = Transaction.objects.create(
-        wallet=wallet,
-        transaction_type=_WITHDRAWAL,
-        amount=amount,
-        scheduled_for=when,
-        idempotency_key=key,
-        created_at=now,
-    )
-    transition.record_scheduled(withdrawal, actor=actor, now=now)
-    db_transaction.on_commit(lambda: dispatch.hand_over(when, now=now), robust=True)
-    return withdrawal
 
 
 def _locked(transaction_id: int) -> Transaction:

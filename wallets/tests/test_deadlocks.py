@@ -19,8 +19,9 @@ from django.test import skipUnlessDBFeature
 from wallets.errors import IdempotencyKeyReused
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
+from wallets.services.busy import Busy
 from wallets.services.deposit import DepositRequest, deposit_bulk
-from wallets.services.deposit_batch import WalletBusy, deposit_in_steps
+from wallets.services.deposit_batch import deposit_in_steps
 from wallets.services.deposit_group import DepositGroup
 from wallets.services.wallet import WalletService
 from wallets.services.withdrawal import WithdrawalService
@@ -158,7 +159,7 @@ class OneOrderTest(CommittingTestCase):
                 finally:
                     close_connections()
 
-            return isinstance(pool.submit(take).result(timeout=60), WalletBusy)
+            return isinstance(pool.submit(take).result(timeout=60), Busy)
 
     def waits(self, future: Future[Any]) -> bool:
         """Let it come to where it has to wait."""

@@ -21,6 +21,7 @@ from wallets.models.ledger import Movement
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
 from wallets.services import deposit, deposit_group, ledger_postgresql
+from wallets.services.busy import Busy
 from wallets.services.deposit import DepositRequest, deposit_many
 from wallets.services.deposit_batch import deposit_in_steps
 from wallets.services.wallet import WalletService
@@ -206,7 +207,7 @@ class ConcurrentDepositTest(CommittingTestCase):
                     [asked(self.alice, 1), asked(self.bob, 2)], wait=False
                 )
             )
-        self.assertIsInstance(answers[0], deposit.WalletBusy)
+        self.assertIsInstance(answers[0], Busy)
         self.assertEqual(answers[1].balance_after, 2)
         self.assert_money(self.alice, balance=0)
 
@@ -250,7 +251,7 @@ class DepositGroupTest(CommittingTestCase):
                 with transaction.atomic():
                     lock_rows(Wallet.objects.filter(pk=self.alice.pk))
                     hers, his = self.begin(pool).result(timeout=60)
-                self.assertIsInstance(hers, deposit.WalletBusy)
+                self.assertIsInstance(hers, Busy)
                 self.assertEqual(his.balance_after, balance)
                 self.asked = [asked(self.alice, 1), asked(self.bob, 2)]
         self.assert_money(self.alice, balance=0)
@@ -315,7 +316,7 @@ class DepositGroupTest(CommittingTestCase):
             self.asked = [asked(self.alice, 1, key), asked(self.bob, 2)]
             answers = self.begin(pool).result(timeout=4)
             transaction.set_rollback(True)
-        self.assertIsInstance(answers[0], deposit.WalletBusy)
+        self.assertIsInstance(answers[0], Busy)
         self.assertEqual(answers[1].balance_after, 2)
         self.assert_money(self.alice, balance=0)
 
@@ -347,7 +348,7 @@ class DepositGroupTest(CommittingTestCase):
         with ThreadPoolExecutor(1) as pool, self.waits_for_alice(pool) as answers:
             deposit.deposit_in_steps([asked(self.alice, MAX_MONEY)])
         hers, his = answers.result(timeout=60)
-        self.assertIsInstance(hers, deposit.WalletBusy)
+        self.assertIsInstance(hers, Busy)
         self.assertEqual(his.balance_after, 2)
         self.assert_money(self.alice, balance=MAX_MONEY)
 
@@ -367,9 +368,9 @@ class DepositGroupTest(CommittingTestCase):
         self.books_must_be_right = False
         self.deposit(1)
         Wallet.objects.filter(pk=self.alice.pk).update(movement_count=0)
-        with self.assertLogs("wallets.services.deposit_group", "ERROR"):
+        with self.assertLogs("wallets.services.group", "ERROR"):
             hers, his = self.together(self.asked)
-        self.assertIsInstance(hers, deposit.WalletBusy)
+        self.assertIsInstance(hers, Busy)
         self.assertEqual(his.balance_after, 2)
 
 
@@ -436,16 +437,16 @@ class OneOfAGroupTest(CommittingTestCase):
 
             self.wallets = [one for one in self.wallets if one.pk != self.bob.pk]
             answer, tried = pool.submit(work).result(timeout=60)
-        self.assertIsInstance(answer, deposit.WalletBusy)
+        self.assertIsInstance(answer, Busy)
         self.assertLessEqual(tried, self.MOST)
 
     def test_for_damaged_rows(self) -> None:
         self.books_must_be_right = False
         self.deposit(1)
         Wallet.objects.filter(pk=self.alice.pk).update(movement_count=0)
-        with self.assertLogs("wallets.services.deposit_group", "ERROR") as logs:
+        with self.assertLogs("wallets.services.group", "ERROR") as logs:
             answer, tried = self.together(asked(self.alice, 1))
-        self.assertIsInstance(answer, deposit.WalletBusy)
+        self.assertIsInstance(answer, Busy)
         self.assertLessEqual(tried, self.MOST)
         self.assertEqual(len(logs.output), 1)
 

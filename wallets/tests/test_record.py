@@ -440,7 +440,7 @@ class RecordRaceTest(CommittingTestCase):
         record.record_payment(
             self.alice.uuid, 1, reference=reference, evidence=STATEMENT, actor=OSCAR
         )
-        with mock.patch.object(reference_service, "find_recorded", return_value=None):
+        with mock.patch.object(reference_service, "find_recorded", return_value={}):
             asked = WithdrawalService.schedule(
                 self.alice.uuid, 1, self.after(60), key, now=self.now
             )

@@ -226,6 +226,18 @@ def read_in_order() -> Iterator[None]:
         yield
 
 
+def limit_lock_wait(seconds: float) -> None:
+    """Have the transaction that is open wait for no lock for longer. PostgreSQL only.
+
+    Elsewhere it does nothing: there a wait cannot be shorter than a second.
+    """
+    if connection.vendor != "postgresql":
+        return
+    with connection.cursor() as cursor:
+        sql = "SELECT set_config('lock_timeout', %s, true)"
+        cursor.execute(sql, [f"{seconds * 1000:.0f}"])
+
+
 def lock_rows(rows: QuerySet[Any], *, skip_locked: bool = False) -> Sequence[Any]:
     """Lock the rows in the query's order and return them. Call inside a transaction.
 
