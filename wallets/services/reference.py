@@ -7,7 +7,6 @@ request whose withdrawal the books do not have. Reads only.
 from __future__ import annotations
 
 import uuid
-
 from collections.abc import Iterable
 
 from django.conf import settings
@@ -15,7 +14,6 @@ from django.conf import settings
 from wallets.models.attempt import Attempt
 from wallets.models.states import State
 from wallets.models.transaction import Transaction
-
 
 # What a client has asked for: its wallet, its idempotency key.
 Request = tuple[uuid.UUID, uuid.UUID]

@@ -7,14 +7,17 @@ is, and a page is a range of numbers.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from django.db.models import QuerySet
 
 from wallets.models.ledger import Movement
 from wallets.models.wallet import Wallet
+from wallets.services.reads import wallets_by_uuid
 from wallets.utils.db import read_in_order
 
 # Rows of one query while a whole statement is written out.
@@ -60,6 +63,89 @@ class Statement:
         """All of them, in bounded memory. Each batch is one query."""
         for after in range(self.opening.sequence, self.closing.sequence, BATCH):
             yield self.page(after, BATCH)
+
+
+class StatementRequest(NamedTuple):
+    """A page of a statement: its movements from `start` on and before `end`, oldest first.
+
+    `position` is the `following` of the page before; None for the first page. A position
+    belongs to the statement that the first page began: `start` and `end` do not count then.
+    """
+
+    wallet: uuid.UUID | str
+    limit: int
+    start: datetime | None = None
+    end: datetime | None = None
+    position: Sequence[int] | None = None
+
+
+class UnknownPosition(Exception):
+    """The wallet has no statement with this position."""
+
+
+@dataclass(frozen=True)
+class StatementPage:
+    """A page of a wallet's statement."""
+
+    wallet: Wallet
+    statement: Statement
+    movements: Sequence[Movement]
+
+    @property
+    def following(self) -> list[int] | None:
+        """Where the next page begins; None for the last one.
+
+        The numbers of this page's last movement, and of the statement's ends: all pages
+        are of the statement that the first one began.
+        """
+        statement = self.statement
+        if (
+            not self.movements
+            or self.movements[-1].sequence >= statement.closing.sequence
+        ):
+            return None
+        last = self.movements[-1].sequence
+        return [last, statement.opening.sequence, statement.closing.sequence]
+
+
+def statement_pages(
+    asked: Sequence[StatementRequest],
+) -> list[StatementPage | Wallet.DoesNotExist | UnknownPosition]:
+    """Return the pages, in order; or that there is no such wallet or position."""
+    wallets = wallets_by_uuid([one.wallet for one in asked])
+    return [
+        _page(wallet, one) if isinstance(wallet, Wallet) else wallet
+        for wallet, one in zip(wallets, asked, strict=True)
+    ]
+
+
+def _page(wallet: Wallet, asked: StatementRequest) -> StatementPage | UnknownPosition:
+    if asked.position is None:
+        statement = statement_of(wallet, asked.start, asked.end)
+        after = statement.opening.sequence
+    else:
+        after, opening, closing = asked.position
+        found = statement_between(wallet, opening, closing)
+        if found is None or not opening <= after <= closing:
+            return UnknownPosition(f"{asked.position} of wallet {wallet.uuid}")
+        statement = found
+    return StatementPage(wallet, statement, statement.page(after, asked.limit))
+
+
+class BalanceRequest(NamedTuple):
+    """The balance of a wallet at a moment; without `at`, now."""
+
+    wallet: uuid.UUID | str
+    at: datetime | None = None
+
+
+def balances(asked: Sequence[BalanceRequest]) -> list[Point | Wallet.DoesNotExist]:
+    """Return what the wallets held, in order: see `balance_at`."""
+    wallets = wallets_by_uuid([one.wallet for one in asked])
+    return [
+        balance_at(wallet, one.at) if isinstance(wallet, Wallet) else wallet
+        for wallet, one in zip(wallets, asked, strict=True)
+    ]
 
 
 def balance_at(wallet: Wallet, at: datetime | None = None) -> Point:

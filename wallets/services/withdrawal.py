@@ -15,6 +15,7 @@ from wallets.models.transaction import Transaction
 from wallets.services import dispatch, idempotency, outcome, payout, transition
 from wallets.services.checks import checked_amount, checked_uuid
 from wallets.services.outcome import Conclusion
+from wallets.services.reads import transactions_by_id
 from wallets.services.recording import record_until
 from wallets.services.schedule import ScheduleRequest, schedule_many
 from wallets.services.transition import Move
@@ -92,6 +93,22 @@ class WithdrawalService:
             return withdrawal
 
         return run_in_transaction(work, patience=CLIENT_PATIENCE_SECONDS)
+
+    @staticmethod
+    def cancel_of(wallet_uuid: uuid.UUID | str, transaction_id: int) -> Transaction:
+        """Take back a wallet's withdrawal, as `cancel` does. The answer has its wallet.
+
+        :raises NotCancelable: as `cancel`; and a deposit never is.
+        :raises Transaction.DoesNotExist: the wallet has no such transaction.
+        """
+        (found,) = transactions_by_id([(wallet_uuid, transaction_id)])
+        if isinstance(found, Exception):
+            raise found
+        if found.transaction_type != _WITHDRAWAL:
+            raise NotCancelable(State.COMPLETED.value, Event.CANCEL.value)
+        cancelled = WithdrawalService.cancel(found.pk)
+        cancelled.wallet = found.wallet
+        return cancelled
 
     @staticmethod
     def retry_now(transaction_id: int, *, actor: str) -> Transaction:
