@@ -36,12 +36,17 @@ def checked_amount(amount: object) -> int:
     return amount
 
 
+def is_instant(moment: object) -> bool:
+    """Whether it is a date and a time with an offset."""
+    return isinstance(moment, datetime) and not timezone.is_naive(moment)
+
+
 def checked_schedule(scheduled_for: object, *, now: datetime) -> datetime:
     """Return the time: an instant after `now`, within the horizon.
 
     :raises InvalidSchedule: for a naive, past or too distant time.
     """
-    if not isinstance(scheduled_for, datetime) or timezone.is_naive(scheduled_for):
+    if not isinstance(scheduled_for, datetime) or not is_instant(scheduled_for):
         raise InvalidSchedule(
             "The time must have a date, a time and an offset.", field="scheduled_for"
         )

@@ -7,12 +7,12 @@ writer of movements and balances.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
 from wallets.models.base import MAX_MONEY
-from wallets.utils.db import execute_prepared
+from wallets.utils.prepared import array, execute_prepared, patience
 
 # Wallets are locked first, in the order of their ids, and read as they are then: also the
 # UPDATE, which waits for nobody any more, takes the latest version of a row. The clock is
@@ -75,7 +75,6 @@ WITH asked AS (
 )
 SELECT key::text, now, id, wallet_id, balance_after, held FROM posted, clock
 """
-_PATIENCE = "(SELECT set_config('lock_timeout', '{}ms', true)) AS patience,"
 
 
 class Deposited(NamedTuple):
@@ -106,18 +105,10 @@ def deposit(
     """
     sql = _DEPOSIT.format(
         skip_locked="SKIP LOCKED" if skip_locked else "",
-        patience=_PATIENCE.format(round(lock_wait * 1000)) if lock_wait else "",
+        patience=patience(lock_wait),
         max_money=MAX_MONEY,
     )
-    wallets, amounts, keys = map(_array, zip(*requests, strict=True))
+    wallets, amounts, keys = map(array, zip(*requests, strict=True))
     columns = {"wallets": wallets, "amounts": amounts, "keys": keys}
     rows = execute_prepared(sql, {**columns, "now": now})
     return {key: (at, Deposited(*made)) for key, at, *made in rows}
-
-
-def _array(values: Iterable[object]) -> str:
-    """An array of PostgreSQL's, as text: a third of the driver's work with a list.
-
-    Of what needs no quotes: integers and UUIDs.
-    """
-    return "{" + ",".join(map(str, values)) + "}"

@@ -7,7 +7,7 @@ was asked, by one query for all where the engine can.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -16,11 +16,11 @@ from django.db.models import QuerySet
 
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
+from wallets.services import reads_postgresql
 from wallets.services.checks import checked_uuid
 
-_NOBODY = uuid.UUID(int=0)
 # The largest id that a column holds.
-MAX_ID = 2**63 - 1
+MAX_NUMBER = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +39,25 @@ class PageRequest:
     created_from: datetime | None = None
     created_to: datetime | None = None
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether any transaction of the wallet will do."""
+        conditions = (self.status, self.type, self.created_from, self.created_to)
+        return conditions == (None, None, None, None)
+
 
 def wallets_by_uuid(
     uuids: Sequence[uuid.UUID | str],
 ) -> list[Wallet | Wallet.DoesNotExist]:
-    """Return the wallets; or that there is no such one."""
+    """Return the wallets; or that there is no such one. One query."""
     wanted = [_uuid_of(one) for one in uuids]
-    rows = Wallet.objects.filter(uuid__in={*wanted})
-    found = {wallet.uuid: wallet for wallet in rows}
+    possible = {one for one in wanted if one is not None}
+    rows: Iterable[Wallet] = ()
+    if connection.vendor == "postgresql" and possible:
+        rows = reads_postgresql.wallets(possible)
+    elif possible:
+        rows = Wallet.objects.filter(uuid__in=possible)
+    found: dict[uuid.UUID | None, Wallet] = {wallet.uuid: wallet for wallet in rows}
     return [
         found[key] if key in found else Wallet.DoesNotExist(f"no wallet {given}")
         for key, given in zip(wanted, uuids, strict=True)
@@ -56,30 +67,73 @@ def wallets_by_uuid(
 def transactions_by_id(
     asked: Sequence[tuple[uuid.UUID | str, int]],
 ) -> list[Transaction | Transaction.DoesNotExist]:
-    """Return the transactions, each with its wallet: a transaction exists only under it."""
-    ids = {pk for _, pk in asked if 0 < pk <= MAX_ID}
-    rows = Transaction.objects.select_related("wallet").filter(pk__in=ids)
-    found = {(row.wallet.uuid, row.pk): row for row in rows}
+    """Return the transactions, each with its wallet; or that it has no such one. One query.
+
+    A transaction exists only under its own wallet.
+    """
+    wanted = [(_uuid_of(wallet), pk) for wallet, pk in asked]
+    possible = {
+        (wallet, pk)
+        for wallet, pk in wanted
+        if wallet is not None and 0 < pk <= MAX_NUMBER
+    }
+    rows: Iterable[Transaction] = ()
+    if connection.vendor == "postgresql" and possible:
+        rows = reads_postgresql.transactions(possible)
+    elif possible:
+        rows = Transaction.objects.select_related("wallet").filter(
+            pk__in={pk for _, pk in possible}
+        )
+    found: dict[tuple[uuid.UUID | None, int], Transaction] = {
+        (row.wallet.uuid, row.pk): row for row in rows
+    }
     return [
-        found.get((_uuid_of(wallet), pk))
-        or Transaction.DoesNotExist(f"no transaction {pk} of wallet {wallet}")
-        for wallet, pk in asked
+        found.get(key)
+        or Transaction.DoesNotExist(f"no transaction {key[1]} of wallet {wallet}")
+        for key, (wallet, _) in zip(wanted, asked, strict=True)
     ]
 
 
 def pages(
     asked: Sequence[PageRequest],
 ) -> list[list[Transaction] | Wallet.DoesNotExist]:
-    """Return the pages, each row with its wallet; or that there is no such wallet."""
+    """Return the pages, each row with its wallet; or that there is no such wallet.
+
+    On PostgreSQL two queries for all that have no conditions but `before`; otherwise, and
+    elsewhere, one for each page.
+    """
     wallets = wallets_by_uuid([one.wallet for one in asked])
+    known = {n: one for n, one in enumerate(wallets) if isinstance(one, Wallet)}
+    plain = {}
+    if connection.vendor == "postgresql":
+        plain = {n: wallet for n, wallet in known.items() if asked[n].is_plain}
+    found = _plain_pages([(wallet, asked[n]) for n, wallet in plain.items()])
+    answers = dict(zip(plain, found, strict=True))
+    for n, wallet in known.items():
+        if n not in answers:
+            answers[n] = list(_rows_of(wallet, asked[n])[: asked[n].count])
+        for row in answers[n]:
+            row.wallet = wallet
     return [
-        _page(wallet, one) if isinstance(wallet, Wallet) else wallet
-        for wallet, one in zip(wallets, asked, strict=True)
+        one if isinstance(one, Exception) else answers[n]
+        for n, one in enumerate(wallets)
     ]
 
 
-def _page(wallet: Wallet, asked: PageRequest) -> list[Transaction]:
-    rows = _newest_first(wallet)
+def _plain_pages(
+    asked: Sequence[tuple[Wallet, PageRequest]],
+) -> list[list[Transaction]]:
+    if not asked:
+        return []
+    return reads_postgresql.newest(
+        [
+            (wallet.pk, MAX_NUMBER if one.before is None else one.before, one.count)
+            for wallet, one in asked
+        ]
+    )
+
+
+def _rows_of(wallet: Wallet, asked: PageRequest) -> QuerySet[Transaction]:
     conditions = {
         "pk__lt": asked.before,
         "status": asked.status,
@@ -87,11 +141,8 @@ def _page(wallet: Wallet, asked: PageRequest) -> list[Transaction]:
         "created_at__gte": asked.created_from,
         "created_at__lt": asked.created_to,
     }
-    rows = rows.filter(**{k: v for k, v in conditions.items() if v is not None})
-    page = list(rows[: asked.count])
-    for row in page:
-        row.wallet = wallet
-    return page
+    known = {name: value for name, value in conditions.items() if value is not None}
+    return _newest_first(wallet).filter(**known)
 
 
 def _newest_first(wallet: Wallet) -> QuerySet[Transaction]:
@@ -108,9 +159,8 @@ def _newest_first(wallet: Wallet) -> QuerySet[Transaction]:
     return mine.order_by("-wallet_id", "-pk")
 
 
-def _uuid_of(given: uuid.UUID | str) -> uuid.UUID:
-    """The UUID; of what is none, one that no wallet has."""
+def _uuid_of(given: uuid.UUID | str) -> uuid.UUID | None:
     try:
         return checked_uuid(given)
     except Wallet.DoesNotExist:
-        return _NOBODY
+        return None

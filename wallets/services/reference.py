@@ -28,7 +28,7 @@ def reference_of(
     forget a withdrawal, in a restored backup: when the client asks for it again it gets
     the same reference, and a bank that dedupes pays it once.
     """
-    return _reference(withdrawal.idempotency_key, wallet_uuid, number)
+    return _reference(str(withdrawal.idempotency_key), wallet_uuid, number)
 
 
 def references_of(withdrawal: Transaction, wallet_uuid: uuid.UUID) -> list[uuid.UUID]:
@@ -39,10 +39,11 @@ def references_of(withdrawal: Transaction, wallet_uuid: uuid.UUID) -> list[uuid.
 def references_of_key(key: uuid.UUID, wallet_uuid: uuid.UUID) -> list[uuid.UUID]:
     """The same for the withdrawal that a key of this wallet's client makes, or would."""
     numbers = range(1, settings.WITHDRAWAL_MAX_RETRIES + 2)
-    return [_reference(key, wallet_uuid, each) for each in numbers]
+    written = str(key)
+    return [_reference(written, wallet_uuid, each) for each in numbers]
 
 
-def _reference(key: uuid.UUID, wallet_uuid: uuid.UUID, number: int) -> uuid.UUID:
+def _reference(key: str, wallet_uuid: uuid.UUID, number: int) -> uuid.UUID:
     return uuid.uuid5(wallet_uuid, f"withdrawal {key} {number}")
 
 

@@ -7,17 +7,27 @@ here. A refused one never keeps the others from being planned.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
 
+from django.db import connection
+
+from wallets.models.transaction import Transaction
+from wallets.models.wallet import Wallet
+from wallets.services import reference, schedule_postgresql, transition
+from wallets.services.checks import is_amount, is_instant
 from wallets.services.group import KEY_WAIT_SECONDS, in_halves
 from wallets.services.schedule_batch import (
     Answer,
     Asked,
     ScheduleRequest,
+    columns_of,
+    hand_over,
     schedule_in_steps,
 )
+from wallets.services.schedule_postgresql import Scheduled
+from wallets.utils.batch import as_stored
 from wallets.utils.db import (
     CLIENT_PATIENCE_SECONDS,
     limit_lock_wait,
@@ -26,6 +36,9 @@ from wallets.utils.db import (
 )
 
 __all__ = ["Answer", "ScheduleRequest", "schedule_many"]
+
+Numbered = dict[int, Asked]
+Answers = dict[int, Answer]
 
 
 def schedule_many(
@@ -48,20 +61,116 @@ def schedule_many(
     asked = [Asked(request, request.key or uuid.uuid4()) for request in requests]
     if not wait:
         return in_halves(partial(_unless_locked, actor=actor, now=now), asked)
+    numbered = dict(enumerate(asked))
+    answers: Answers = {}
+    if connection.vendor == "postgresql":
+        at_once = partial(_schedule_at_once, numbered, actor=actor, now=now)
+        answers |= _run(at_once, one_statement=True)
+    left = {n: one for n, one in numbered.items() if n not in answers}
+    if left:
+        in_steps = partial(_schedule_in_steps, left, actor=actor, now=now)
+        answers |= _run(in_steps)
+    return [answers[n] for n in numbered]
+
+
+def _run(work: Callable[[], Answers], *, one_statement: bool = False) -> Answers:
     return run_in_transaction(
-        lambda: schedule_in_steps(asked, actor=actor, now=now),
-        patience=CLIENT_PATIENCE_SECONDS,
+        work, patience=CLIENT_PATIENCE_SECONDS, one_statement=one_statement
     )
 
 
 def _unless_locked(
-    asked: Mapping[int, Asked], *, actor: str, now: datetime | None
-) -> Mapping[int, Answer] | None:
+    asked: Numbered, *, actor: str, now: datetime | None
+) -> Answers | None:
     """Plan them, and wait for nobody. None, and nothing done: a key is just being used."""
+    answers: Answers = {}
+    if connection.vendor == "postgresql":
+        at_once = partial(_schedule_at_once, asked, actor=actor, now=now)
+        made = run_unless_locked(
+            partial(at_once, lock_wait=KEY_WAIT_SECONDS), one_statement=True
+        )
+        if made is None:
+            return None
+        answers |= made
+    left = {n: one for n, one in asked.items() if n not in answers}
+    if left:
+        in_steps = partial(_schedule_in_steps, left, actor=actor, now=now, wait=False)
+        judged = run_unless_locked(in_steps)
+        if judged is None and not answers:
+            return None
+        answers |= judged or {}
+    return answers
 
-    def work() -> list[Answer]:
+
+def _schedule_in_steps(
+    asked: Numbered, *, actor: str, now: datetime | None, wait: bool = True
+) -> Answers:
+    if not wait:
         limit_lock_wait(KEY_WAIT_SECONDS)
-        return schedule_in_steps([*asked.values()], actor=actor, now=now, wait=False)
+    answers = schedule_in_steps([*asked.values()], actor=actor, now=now, wait=wait)
+    return dict(zip(asked, answers, strict=True))
 
-    answers = run_unless_locked(work)
-    return None if answers is None else dict(zip(asked, answers, strict=True))
+
+def _schedule_at_once(
+    asked: Numbered,
+    *,
+    actor: str,
+    now: datetime | None,
+    lock_wait: float | None = None,
+) -> Answers:
+    """Plan the withdrawals that nothing stands in the way of; answer them by number.
+
+    One statement of PostgreSQL's, to be run in a transaction of its own.
+    """
+    # Of a key's requests the first one counts; the others are repetitions.
+    first = {str(one.key): n for n, one in reversed([*asked.items()])}
+    fit = {
+        key: asked[n]
+        for key, n in first.items()
+        if is_amount(asked[n].request.amount)
+        and is_instant(asked[n].request.scheduled_for)
+    }
+    if not fit:
+        return {}
+    planned = schedule_postgresql.schedule(
+        [(*one.request[:3], key) for key, one in fit.items()],
+        references=[
+            each
+            for one in fit.values()
+            if one.may_be_recorded
+            for each in reference.references_of_key(one.key, one.request.wallet)
+        ],
+        actor=actor,
+        now=now,
+        lock_wait=lock_wait,
+    )
+    made = {
+        first[key]: _as_stored(fit[key], scheduled)
+        for key, scheduled in planned.items()
+    }
+    if made:
+        moment = next(iter(planned.values())).now
+        transition.log_scheduled([*made.values()], actor=actor, now=moment)
+        hand_over([*made.values()], now=moment)
+    return dict(made)
+
+
+def _as_stored(asked: Asked, scheduled: Scheduled) -> Transaction:
+    """The withdrawal as if it had been read."""
+    now, pk, wallet_id, balance, held, movement_count, created_at, updated_at = (
+        scheduled
+    )
+    withdrawal = as_stored(
+        Transaction, id=pk, wallet_id=wallet_id, **columns_of(asked, now)
+    )
+    withdrawal.wallet = as_stored(
+        Wallet,
+        id=wallet_id,
+        uuid=asked.request.wallet,
+        balance=balance,
+        held=held,
+        movement_count=movement_count,
+        created_at=created_at,
+        updated_at=updated_at,
+    )
+    return withdrawal

@@ -41,6 +41,11 @@ class Asked(NamedTuple):
     request: ScheduleRequest
     key: uuid.UUID
 
+    @property
+    def may_be_recorded(self) -> bool:
+        """Whether an operator may have recorded it already: a key of ours is new."""
+        return self.request.key is not None
+
 
 # The withdrawal, with its wallet; or why there is none.
 Answer = Transaction | Refusal | Wallet.DoesNotExist | Busy
@@ -82,11 +87,7 @@ def schedule_in_steps(
         held=ledger.known_wallets(others) if others and locks and not wait else set(),
         made=made,
         recorded=reference.find_recorded(
-            [
-                (one.request.wallet, one.key)
-                for one in asked
-                if one.request.key is not None and one.key not in made
-            ]
+            [(one.request.wallet, one.key) for one in asked if one.may_be_recorded]
         ),
         now=now or database_now(),
     )
@@ -99,10 +100,11 @@ def schedule_in_steps(
     ]
 
 
-def tell(planned: Sequence[Transaction], *, now: datetime) -> None:
+def hand_over(planned: Sequence[Transaction], *, now: datetime) -> None:
     """Wake a worker once this is committed, for the withdrawal that is due first."""
-    if planned:
-        first = min(one.scheduled_for for one in planned if one.scheduled_for)
+    times = [one.scheduled_for for one in planned if one.scheduled_for is not None]
+    if times:
+        first = min(times)
         db_transaction.on_commit(
             lambda: dispatch.hand_over(first, now=now), robust=True
         )
@@ -180,7 +182,7 @@ class _Batch:
                 raise LostRace("a key is taken, and nobody has made anything with it")
         written = [one for one in planned if one.pk is not None]
         transition.record_scheduled(written, actor=actor, now=self._now)
-        tell(written, now=self._now)
+        hand_over(written, now=self._now)
 
     def answer(self, asked: Asked, planned: Answer | None) -> Answer:
         """What came of a request: as planned, or what its key has made otherwise.

@@ -8,16 +8,18 @@ is, and a page is a range of numbers.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
+from django.db import connection
 from django.db.models import QuerySet
 
 from wallets.models.ledger import Movement
 from wallets.models.wallet import Wallet
-from wallets.services.reads import wallets_by_uuid
+from wallets.services import reads_postgresql
+from wallets.services.reads import MAX_NUMBER, wallets_by_uuid
 from wallets.utils.db import read_in_order
 
 # Rows of one query while a whole statement is written out.
@@ -111,12 +113,52 @@ class StatementPage:
 def statement_pages(
     asked: Sequence[StatementRequest],
 ) -> list[StatementPage | Wallet.DoesNotExist | UnknownPosition]:
-    """Return the pages, in order; or that there is no such wallet or position."""
+    """Return the pages, in order; or that there is no such wallet or position.
+
+    On PostgreSQL two queries for all that begin with the wallet, or at a position;
+    otherwise, and elsewhere, a few for each page.
+    """
     wallets = wallets_by_uuid([one.wallet for one in asked])
+    known = {n: one for n, one in enumerate(wallets) if isinstance(one, Wallet)}
+    found = _pages_at_once({n: (known[n], asked[n]) for n in known})
     return [
-        _page(wallet, one) if isinstance(wallet, Wallet) else wallet
-        for wallet, one in zip(wallets, asked, strict=True)
+        one if isinstance(one, Exception) else found.get(n) or _page(one, asked[n])
+        for n, one in enumerate(wallets)
     ]
+
+
+def _pages_at_once(
+    asked: Mapping[int, tuple[Wallet, StatementRequest]],
+) -> dict[int, StatementPage]:
+    """Those of the pages that one query of PostgreSQL's finds, by number."""
+    ranges = {}
+    if connection.vendor == "postgresql":
+        ranges = {n: _range_of(*one) for n, one in asked.items()}
+    plain = {n: one for n, one in ranges.items() if one is not None}
+    found = reads_postgresql.movements([*plain.values()])
+    pages = {}
+    for (n, numbers), movements in zip(plain.items(), found, strict=True):
+        if movements is not None:
+            wallet, _ = asked[n]
+            opening = Point(numbers.opening, movements.opening_balance)
+            closing = Point(numbers.closing, movements.closing_balance)
+            statement = Statement(wallet.pk, opening, closing)
+            pages[n] = StatementPage(wallet, statement, movements.page)
+    return pages
+
+
+def _range_of(wallet: Wallet, asked: StatementRequest) -> reads_postgresql.Range | None:
+    """The numbers of the page's movements, where they are known without a look."""
+    if asked.position is not None:
+        after, opening, closing = asked.position
+    elif asked.start is None and asked.end is None:
+        after, opening, closing = 0, 0, wallet.movement_count
+    else:
+        return None
+    if not 0 <= opening <= after <= closing <= MAX_NUMBER or closing == 0:
+        return None
+    last = min(after + asked.limit, closing)
+    return reads_postgresql.Range(wallet.pk, opening, closing, after, last)
 
 
 def _page(wallet: Wallet, asked: StatementRequest) -> StatementPage | UnknownPosition:

@@ -21,6 +21,10 @@ from wallets.utils.batch import GuardedUpdate, as_new, guarded_updates, insert_r
 
 logger = logging.getLogger(__name__)
 
+_SCHEDULE = "schedule"
+# What happens all day.
+_ROUTINE = {_SCHEDULE, Event.CLAIM.value, Event.ACCEPTED.value}
+
 
 @dataclass
 class Move:
@@ -49,12 +53,29 @@ def record_scheduled(
     withdrawals: Sequence[Transaction], *, actor: str, now: datetime, evidence: str = ""
 ) -> None:
     """Write the first row of each withdrawal's life."""
-    rows = [
+    rows = _first_rows(withdrawals, actor=actor, now=now, evidence=evidence)
+    insert_rows(Transition, rows)
+    db_transaction.on_commit(lambda: _log(rows), robust=True)
+
+
+def log_scheduled(
+    withdrawals: Sequence[Transaction], *, actor: str, now: datetime
+) -> None:
+    """Log what `record_scheduled` does, once it is committed: the rows are written."""
+    if logger.isEnabledFor(logging.DEBUG):
+        rows = _first_rows(withdrawals, actor=actor, now=now)
+        db_transaction.on_commit(lambda: _log(rows), robust=True)
+
+
+def _first_rows(
+    withdrawals: Sequence[Transaction], *, actor: str, now: datetime, evidence: str = ""
+) -> list[Transition]:
+    return [
         as_new(
             Transition,
             transaction_id=withdrawal.pk,
             sequence=0,
-            event="schedule",
+            event=_SCHEDULE,
             from_state="",
             to_state=State.PENDING.value,
             actor=actor,
@@ -63,8 +84,6 @@ def record_scheduled(
         )
         for withdrawal in withdrawals
     ]
-    insert_rows(Transition, rows)
-    db_transaction.on_commit(lambda: _log(rows), robust=True)
 
 
 def apply(moves: Sequence[Move], *, actor: str, now: datetime) -> None:
@@ -89,9 +108,8 @@ def apply(moves: Sequence[Move], *, actor: str, now: datetime) -> None:
 def _log(rows: Sequence[Transition]) -> None:
     """One line for each move; what happens all day only for who asks for more."""
     for row in rows:
-        routine = row.event in (Event.CLAIM.value, Event.ACCEPTED.value)
         logger.log(
-            logging.DEBUG if routine else logging.INFO,
+            logging.DEBUG if row.event in _ROUTINE else logging.INFO,
             "withdrawal: %s",
             row.event,
             extra={

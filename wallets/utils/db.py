@@ -18,12 +18,10 @@ from datetime import timezone as dt_timezone
 from typing import Any, TypeVar
 
 from django.db import (
-    DEFAULT_DB_ALIAS,
     DatabaseError,
     IntegrityError,
     InterfaceError,
     connection,
-    connections,
     transaction,
 )
 from django.db.models import Model, QuerySet
@@ -121,24 +119,6 @@ def _limited_transaction() -> Iterator[None]:
 def _silence() -> float:
     """Seconds that a run takes at least if the server fell silent meanwhile."""
     return getattr(connection, "silence_seconds", None) or math.inf
-
-
-def execute_prepared(sql: str, params: dict[str, Any]) -> list[tuple[Any, ...]]:
-    """Run a statement that a connection plans once, and return its rows. PostgreSQL only.
-
-    Whether the connection still lives is not asked before: call it in
-    `run_in_transaction`, which opens another one and runs it again.
-    """
-    import psycopg
-
-    database: Any = connections[DEFAULT_DB_ALIAS]
-    if database.connection is None:
-        database.ensure_connection()
-    # Django's own cursor sends the values inside the statement, a new one each time.
-    cursor = psycopg.Cursor(database.connection)
-    with database._prepare_cursor(cursor) as prepared:
-        prepared.execute(sql, params)
-        return prepared.fetchall()
 
 
 def refuse_inside_transaction(what: str) -> None:

@@ -1,0 +1,153 @@
+"""What clients look at, on PostgreSQL: one statement for all, planned once.
+
+It reads what `services.reads` reads elsewhere, by Django's queries.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from wallets.models.ledger import Movement
+from wallets.models.transaction import Transaction
+from wallets.models.wallet import Wallet
+from wallets.utils.db import run_in_transaction
+from wallets.utils.prepared import array, execute_prepared
+from wallets.utils.stored import Columns
+
+_WALLETS = (
+    "SELECT {wallet} FROM wallets_wallet AS w WHERE uuid = ANY (%(uuids)s::uuid[])"
+)
+
+_TRANSACTIONS = """
+SELECT {transaction}, {wallet}
+FROM unnest(%(wallets)s::uuid[], %(ids)s::bigint[]) AS asked (wallet, id)
+    JOIN wallets_transaction AS t ON t.id = asked.id
+    JOIN wallets_wallet AS w ON w.id = t.wallet_id AND w.uuid = asked.wallet
+"""
+
+# Each wallet's rows are a range of the index that begins with the wallet, read backwards
+# from the page's own end. "This wallet's, newest first" would be taken as leave to read
+# all wallets' rows backwards. Of the index by time all three conditions leave more, and
+# its rows would have to be sorted: so it is never taken, whatever the tables' statistics.
+_PAGES = """
+SELECT asked.place, {transaction}
+FROM unnest(%(wallets)s::bigint[], %(befores)s::bigint[], %(counts)s::bigint[])
+        WITH ORDINALITY AS asked (wallet, before, count, place),
+    LATERAL (
+        SELECT * FROM wallets_transaction AS one
+        WHERE one.wallet_id >= asked.wallet AND one.wallet_id <= asked.wallet
+            AND (one.wallet_id, one.id) < (asked.wallet, asked.before)
+        ORDER BY one.wallet_id DESC, one.id DESC LIMIT asked.count
+    ) AS t
+"""
+
+# Numbers have no gaps: a page is a range of them.
+_MOVEMENTS = """
+SELECT asked.place, coalesce(o.balance_after, 0), c.balance_after, {movement}
+FROM unnest(%(wallets)s::bigint[], %(openings)s::bigint[], %(closings)s::bigint[],
+        %(afters)s::bigint[], %(lasts)s::bigint[])
+        WITH ORDINALITY AS asked (wallet, opening, closing, after, last, place)
+    LEFT JOIN wallets_movement AS o
+        ON o.wallet_id = asked.wallet AND o.sequence = asked.opening
+    JOIN wallets_movement AS c
+        ON c.wallet_id = asked.wallet AND c.sequence = asked.closing
+    LEFT JOIN wallets_movement AS m ON m.wallet_id = asked.wallet
+        AND m.sequence > asked.after AND m.sequence <= asked.last
+WHERE asked.opening = 0 OR o.id IS NOT NULL
+"""
+
+
+class Range(NamedTuple):
+    """Numbers of a wallet's movements: a statement's ends, and a page of it."""
+
+    wallet_id: int
+    opening: int
+    closing: int
+    after: int
+    last: int
+
+
+class Movements(NamedTuple):
+    """The balances at a statement's ends, and the movements of a page, in order."""
+
+    opening_balance: int
+    closing_balance: int
+    page: list[Movement]
+
+
+def wallets(uuids: Collection[UUID]) -> list[Wallet]:
+    """The wallets of these UUIDs, in no order."""
+    columns = _wallet()
+    sql = _WALLETS.format(wallet=columns.sql)
+    return [columns.instance(row) for row in _read(sql, {"uuids": array(uuids)})]
+
+
+def transactions(asked: Iterable[tuple[UUID, int]]) -> list[Transaction]:
+    """The transactions (wallet, id), each with its wallet, in no order."""
+    mine, its = _transaction(), _wallet()
+    of_wallets, ids = zip(*asked, strict=True)
+    sql = _TRANSACTIONS.format(transaction=mine.sql, wallet=its.sql)
+    found = []
+    for row in _read(sql, {"wallets": array(of_wallets), "ids": array(ids)}):
+        transaction = mine.instance(row[: mine.count])
+        transaction.wallet = its.instance(row[mine.count :])
+        found.append(transaction)
+    return found
+
+
+def newest(asked: Sequence[tuple[int, int, int]]) -> list[list[Transaction]]:
+    """For each (wallet's id, before, count): so many of the newest below that id, in order."""
+    columns = _transaction()
+    ids, befores, counts = map(array, zip(*asked, strict=True))
+    values = {"wallets": ids, "befores": befores, "counts": counts}
+    pages: list[list[Transaction]] = [[] for _ in asked]
+    for place, *row in _read(_PAGES.format(transaction=columns.sql), values):
+        pages[place - 1].append(columns.instance(row))
+    for page in pages:
+        page.sort(key=lambda row: row.pk, reverse=True)
+    return pages
+
+
+def movements(asked: Sequence[Range]) -> list[Movements | None]:
+    """The pages; None where the wallet has no movement with an end's number."""
+    if not asked:
+        return []
+    columns = _movement()
+    names = ("wallets", "openings", "closings", "afters", "lasts")
+    arrays = map(array, zip(*asked, strict=True))
+    values = dict(zip(names, arrays, strict=True))
+    found: list[Movements | None] = [None] * len(asked)
+    for place, opening, closing, *row in _read(
+        _MOVEMENTS.format(movement=columns.sql), values
+    ):
+        page = found[place - 1]
+        if page is None:
+            page = found[place - 1] = Movements(opening, closing, [])
+        if row[0] is not None:
+            page.page.append(columns.instance(row))
+    for page in found:
+        if page is not None:
+            page.page.sort(key=lambda movement: movement.sequence)
+    return found
+
+
+def _read(sql: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
+    return run_in_transaction(lambda: execute_prepared(sql, values), one_statement=True)
+
+
+@functools.cache
+def _wallet() -> Columns[Wallet]:
+    return Columns(Wallet, "w")
+
+
+@functools.cache
+def _movement() -> Columns[Movement]:
+    return Columns(Movement, "m")
+
+
+@functools.cache
+def _transaction() -> Columns[Transaction]:
+    return Columns(Transaction, "t")
