@@ -40,6 +40,11 @@ class PageRequest:
     created_to: datetime | None = None
 
     @property
+    def end(self) -> int:
+        """The id before which the page begins."""
+        return MAX_NUMBER if self.before is None else self.before
+
+    @property
     def is_plain(self) -> bool:
         """Whether any transaction of the wallet will do."""
         conditions = (self.status, self.type, self.created_from, self.created_to)
@@ -79,11 +84,10 @@ def transactions_by_id(
     }
     rows: Iterable[Transaction] = ()
     if connection.vendor == "postgresql" and possible:
-        rows = reads_postgresql.transactions(possible)
+        rows = reads_postgresql.transactions(*zip(*possible, strict=True))
     elif possible:
-        rows = Transaction.objects.select_related("wallet").filter(
-            pk__in={pk for _, pk in possible}
-        )
+        ids = {pk for _, pk in possible}
+        rows = Transaction.objects.select_related("wallet").filter(pk__in=ids)
     found: dict[tuple[uuid.UUID | None, int], Transaction] = {
         (row.wallet.uuid, row.pk): row for row in rows
     }
@@ -104,38 +108,31 @@ def pages(
     """
     wallets = wallets_by_uuid([one.wallet for one in asked])
     known = {n: one for n, one in enumerate(wallets) if isinstance(one, Wallet)}
-    plain = {}
-    if connection.vendor == "postgresql":
-        plain = {n: wallet for n, wallet in known.items() if asked[n].is_plain}
-    found = _plain_pages([(wallet, asked[n]) for n, wallet in plain.items()])
+    plain = [
+        n for n in known if connection.vendor == "postgresql" and asked[n].is_plain
+    ]
+    found = reads_postgresql.newest(
+        [(known[n], asked[n].end, asked[n].count) for n in plain]
+    )
     answers = dict(zip(plain, found, strict=True))
-    for n, wallet in known.items():
-        if n not in answers:
-            answers[n] = list(_rows_of(wallet, asked[n])[: asked[n].count])
-        for row in answers[n]:
-            row.wallet = wallet
+    for n in known.keys() - answers.keys():
+        answers[n] = _page(known[n], asked[n])
     return [
         one if isinstance(one, Exception) else answers[n]
         for n, one in enumerate(wallets)
     ]
 
 
-def _plain_pages(
-    asked: Sequence[tuple[Wallet, PageRequest]],
-) -> list[list[Transaction]]:
-    if not asked:
-        return []
-    return reads_postgresql.newest(
-        [
-            (wallet.pk, MAX_NUMBER if one.before is None else one.before, one.count)
-            for wallet, one in asked
-        ]
-    )
+def _page(wallet: Wallet, asked: PageRequest) -> list[Transaction]:
+    page = list(_rows_of(wallet, asked)[: asked.count])
+    for row in page:
+        row.wallet = wallet
+    return page
 
 
 def _rows_of(wallet: Wallet, asked: PageRequest) -> QuerySet[Transaction]:
     conditions = {
-        "pk__lt": asked.before,
+        "pk__lt": asked.end,
         "status": asked.status,
         "transaction_type": asked.type,
         "created_at__gte": asked.created_from,

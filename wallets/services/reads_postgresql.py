@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Collection, Iterable, Sequence
+from operator import attrgetter
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -17,15 +18,17 @@ from wallets.utils.db import run_in_transaction
 from wallets.utils.prepared import array, execute_prepared
 from wallets.utils.stored import Columns
 
+# All are found by an index, and then put together: a plan that joined the tables would read
+# the whole of one that was small when it was made.
 _WALLETS = (
     "SELECT {wallet} FROM wallets_wallet AS w WHERE uuid = ANY (%(uuids)s::uuid[])"
 )
 
 _TRANSACTIONS = """
 SELECT {transaction}, {wallet}
-FROM unnest(%(wallets)s::uuid[], %(ids)s::bigint[]) AS asked (wallet, id)
-    JOIN wallets_transaction AS t ON t.id = asked.id
-    JOIN wallets_wallet AS w ON w.id = t.wallet_id AND w.uuid = asked.wallet
+FROM (SELECT * FROM wallets_wallet WHERE uuid = ANY (%(uuids)s::uuid[]) OFFSET 0) AS w
+    JOIN (SELECT * FROM wallets_transaction WHERE id = ANY (%(ids)s::bigint[]) OFFSET 0)
+        AS t ON t.wallet_id = w.id
 """
 
 # Each wallet's rows are a range of the index that begins with the wallet, read backwards
@@ -46,17 +49,23 @@ FROM unnest(%(wallets)s::bigint[], %(befores)s::bigint[], %(counts)s::bigint[])
 
 # Numbers have no gaps: a page is a range of them.
 _MOVEMENTS = """
-SELECT asked.place, coalesce(o.balance_after, 0), c.balance_after, {movement}
+SELECT asked.place, coalesce(ends.opening, 0), coalesce(ends.closing, 0), {movement}
 FROM unnest(%(wallets)s::bigint[], %(openings)s::bigint[], %(closings)s::bigint[],
         %(afters)s::bigint[], %(lasts)s::bigint[])
         WITH ORDINALITY AS asked (wallet, opening, closing, after, last, place)
-    LEFT JOIN wallets_movement AS o
-        ON o.wallet_id = asked.wallet AND o.sequence = asked.opening
-    JOIN wallets_movement AS c
-        ON c.wallet_id = asked.wallet AND c.sequence = asked.closing
-    LEFT JOIN wallets_movement AS m ON m.wallet_id = asked.wallet
-        AND m.sequence > asked.after AND m.sequence <= asked.last
-WHERE asked.opening = 0 OR o.id IS NOT NULL
+    CROSS JOIN LATERAL (
+        SELECT max(balance_after) FILTER (WHERE sequence = asked.closing) AS closing,
+            max(balance_after) FILTER (WHERE sequence = asked.opening) AS opening
+        FROM wallets_movement WHERE wallet_id = asked.wallet
+            AND sequence = ANY (ARRAY[asked.opening, asked.closing])
+    ) AS ends
+    LEFT JOIN LATERAL (
+        SELECT * FROM wallets_movement WHERE wallet_id = asked.wallet
+            AND sequence > asked.after AND sequence <= asked.last
+        ORDER BY sequence
+    ) AS m ON true
+WHERE (ends.opening IS NOT NULL OR asked.opening = 0)
+    AND (ends.closing IS NOT NULL OR asked.closing = 0)
 """
 
 
@@ -85,29 +94,34 @@ def wallets(uuids: Collection[UUID]) -> list[Wallet]:
     return [columns.instance(row) for row in _read(sql, {"uuids": array(uuids)})]
 
 
-def transactions(asked: Iterable[tuple[UUID, int]]) -> list[Transaction]:
-    """The transactions (wallet, id), each with its wallet, in no order."""
+def transactions(uuids: Iterable[UUID], ids: Iterable[int]) -> list[Transaction]:
+    """These transactions of these wallets, each with its wallet, in no order."""
     mine, its = _transaction(), _wallet()
-    of_wallets, ids = zip(*asked, strict=True)
     sql = _TRANSACTIONS.format(transaction=mine.sql, wallet=its.sql)
     found = []
-    for row in _read(sql, {"wallets": array(of_wallets), "ids": array(ids)}):
-        transaction = mine.instance(row[: mine.count])
-        transaction.wallet = its.instance(row[mine.count :])
-        found.append(transaction)
+    for row in _read(sql, {"uuids": array(uuids), "ids": array(ids)}):
+        wallet = its.instance(row[mine.count :])
+        found.append(mine.instance(row[: mine.count], wallet=wallet))
     return found
 
 
-def newest(asked: Sequence[tuple[int, int, int]]) -> list[list[Transaction]]:
-    """For each (wallet's id, before, count): so many of the newest below that id, in order."""
+def newest(asked: Sequence[tuple[Wallet, int, int]]) -> list[list[Transaction]]:
+    """For each (wallet, before, count): so many of its newest below that id, in order."""
+    if not asked:
+        return []
     columns = _transaction()
-    ids, befores, counts = map(array, zip(*asked, strict=True))
-    values = {"wallets": ids, "befores": befores, "counts": counts}
+    wallets, befores, counts = zip(*asked, strict=True)
+    values = {
+        "wallets": array(wallet.pk for wallet in wallets),
+        "befores": array(befores),
+        "counts": array(counts),
+    }
     pages: list[list[Transaction]] = [[] for _ in asked]
     for place, *row in _read(_PAGES.format(transaction=columns.sql), values):
-        pages[place - 1].append(columns.instance(row))
+        one = columns.instance(row, wallet=wallets[place - 1])
+        pages[place - 1].append(one)
     for page in pages:
-        page.sort(key=lambda row: row.pk, reverse=True)
+        page.sort(key=attrgetter("id"), reverse=True)
     return pages
 
 
@@ -130,7 +144,7 @@ def movements(asked: Sequence[Range]) -> list[Movements | None]:
             page.page.append(columns.instance(row))
     for page in found:
         if page is not None:
-            page.page.sort(key=lambda movement: movement.sequence)
+            page.page.sort(key=attrgetter("sequence"))
     return found
 
 

@@ -27,10 +27,12 @@ WITH asked AS (
                       WHERE reference = ANY (%(references)s::uuid[]))
 ), clock AS (
     SELECT coalesce(%(now)s::timestamptz, clock_timestamp()) AS now
+), wallet AS MATERIALIZED (
+    SELECT * FROM wallets_wallet WHERE uuid = ANY (ARRAY(SELECT wallet FROM asked))
 ), planned AS (
     SELECT asked.*, wallet.id AS wallet_id, balance, held, movement_count,
         wallet.created_at, wallet.updated_at
-    FROM clock, asked JOIN wallets_wallet AS wallet ON wallet.uuid = asked.wallet
+    FROM clock, asked JOIN wallet ON wallet.uuid = asked.wallet
     WHERE scheduled_for > now
         AND scheduled_for <= now + make_interval(secs => %(horizon)s)
 ), made AS (

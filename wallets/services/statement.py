@@ -155,7 +155,7 @@ def _range_of(wallet: Wallet, asked: StatementRequest) -> reads_postgresql.Range
         after, opening, closing = 0, 0, wallet.movement_count
     else:
         return None
-    if not 0 <= opening <= after <= closing <= MAX_NUMBER or closing == 0:
+    if not 0 <= opening <= after <= closing <= MAX_NUMBER:
         return None
     last = min(after + asked.limit, closing)
     return reads_postgresql.Range(wallet.pk, opening, closing, after, last)
@@ -182,11 +182,27 @@ class BalanceRequest(NamedTuple):
 
 
 def balances(asked: Sequence[BalanceRequest]) -> list[Point | Wallet.DoesNotExist]:
-    """Return what the wallets held, in order: see `balance_at`."""
+    """Return what the wallets held, in order: see `balance_at`.
+
+    On PostgreSQL two queries for all that are asked for now.
+    """
     wallets = wallets_by_uuid([one.wallet for one in asked])
+    known = {n: one for n, one in enumerate(wallets) if isinstance(one, Wallet)}
+    pages = _pages_at_once(
+        {
+            n: (wallet, StatementRequest(wallet.uuid, limit=0))
+            for n, wallet in known.items()
+            if asked[n].at is None
+        }
+    )
+    found = {n: page.statement.closing for n, page in pages.items()}
     return [
-        balance_at(wallet, one.at) if isinstance(wallet, Wallet) else wallet
-        for wallet, one in zip(wallets, asked, strict=True)
+        (
+            one
+            if isinstance(one, Exception)
+            else found.get(n) or balance_at(one, asked[n].at)
+        )
+        for n, one in enumerate(wallets)
     ]
 
 

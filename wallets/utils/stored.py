@@ -25,8 +25,8 @@ class Columns(Generic[M]):
         self.count = len(fields)
         self.sql = ", ".join(f'{alias}."{field.column}"' for field in fields)
 
-    def instance(self, values: Sequence[Any]) -> M:
-        """The row with these values, as if Django had read it.
+    def instance(self, values: Sequence[Any], **related: Model) -> M:
+        """The row with these values, as if Django had read it with these `related` rows.
 
         The values are as the driver reads them: for what a field converts when it is read
         (JSON, on PostgreSQL nothing else of ours) this is not made.
@@ -35,5 +35,6 @@ class Columns(Generic[M]):
         state = ModelState()
         state.adding = False
         state.db = DEFAULT_DB_ALIAS
+        state.fields_cache = related
         row.__dict__ = {"_state": state, **dict(zip(self._names, values, strict=True))}
         return row
