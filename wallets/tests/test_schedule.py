@@ -1,0 +1,502 @@
+"""Many withdrawals planned in one transaction: each has an answer of its own."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from datetime import timezone as dt_timezone
+from functools import partial
+from typing import Any
+from unittest import mock, skipUnless
+
+from django.db import DataError, connection, transaction
+from django.test import SimpleTestCase, skipUnlessDBFeature
+from django.test.utils import CaptureQueriesContext
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from wallets.errors import IdempotencyKeyReused, InvalidAmount, InvalidSchedule
+from wallets.models.base import MAX_MONEY
+from wallets.models.transaction import Transaction
+from wallets.models.transition import Transition
+from wallets.models.wallet import Wallet
+from wallets.services import dispatch, record, schedule, schedule_postgresql
+from wallets.services.busy import Busy
+from wallets.services.deposit import DepositRequest
+from wallets.services.deposit_batch import deposit_in_steps
+from wallets.services.group import in_halves
+from wallets.services.reference import references_of_key
+from wallets.services.schedule import ScheduleRequest, schedule_many
+from wallets.services.wallet import WalletService
+from wallets.services.withdrawal import WithdrawalService
+from wallets.tests.base import (
+    OSCAR,
+    CommittingTestCase,
+    WalletTestCase,
+    close_connections,
+)
+from wallets.utils import broker
+from wallets.utils.db import lock_rows
+
+NOBODY = Wallet(uuid=uuid.UUID(int=7))
+POSTGRESQL = connection.vendor == "postgresql"
+
+
+class ScheduleTestCase(WalletTestCase):
+    def asked(
+        self,
+        wallet: Wallet,
+        amount: int,
+        key: uuid.UUID | None = None,
+        *,
+        at: float = 3600,
+    ) -> ScheduleRequest:
+        return ScheduleRequest(wallet.uuid, amount, self.after(at), key)
+
+
+class ScheduleManyTest(ScheduleTestCase):
+    def test_plans_all_in_order(self) -> None:
+        wallets = [self.alice, self.bob, self.alice] * 5
+        requests = [
+            self.asked(wallet, n, uuid.uuid4() if n % 2 else None, at=60 * n)
+            for n, wallet in enumerate(wallets, start=1)
+        ]
+        answers = schedule_many(requests, now=self.now)
+        self.assertEqual([answer.amount for answer in answers], list(range(1, 16)))
+        for answer, request in zip(answers, requests, strict=True):
+            stored = Transaction.objects.get(pk=answer.pk)
+            for field in Transaction._meta.concrete_fields:
+                name = field.attname
+                self.assertEqual(getattr(answer, name), getattr(stored, name), name)
+            with self.assertNumQueries(0):
+                self.assertEqual(answer.wallet.uuid, request.wallet)
+            self.assertEqual(answer.wallet, stored.wallet)
+            self.assertEqual(answer.wallet.created_at, stored.wallet.created_at)
+            self.assertEqual(stored.scheduled_for, request.scheduled_for)
+            if request.key is not None:
+                self.assertEqual(stored.idempotency_key, request.key)
+            self.assertFalse(answer.replayed)
+            self.assertTrue(answer.cancelable)
+            first = stored.transitions.get()
+            self.assertEqual(
+                (first.sequence, first.event, first.from_state, first.to_state),
+                (0, "schedule", "", "pending"),
+            )
+            self.assertEqual((first.actor, first.created_at), ("client", self.now))
+
+    def test_writes_nothing_for_nothing(self) -> None:
+        for wait in (True, False):
+            self.assertEqual(schedule_many([], wait=wait), [])
+
+    def test_plans_the_good_ones_beside_the_refused(self) -> None:
+        used = self.deposit(5).idempotency_key
+        for wait in (True, False):
+            answers = schedule_many(
+                [
+                    self.asked(self.alice, 1),
+                    self.asked(NOBODY, 2),
+                    self.asked(self.alice, 3, used),
+                    self.asked(self.alice, 0),
+                    self.asked(self.alice, MAX_MONEY + 1),
+                    self.asked(self.alice, 4, at=-60),
+                    self.asked(self.bob, 5, at=86_400 * 365 * 30),
+                    self.asked(self.bob, 6),
+                ],
+                wait=wait,
+            )
+            self.assertEqual(
+                [type(answer) for answer in answers],
+                [
+                    Transaction,
+                    Wallet.DoesNotExist,
+                    IdempotencyKeyReused,
+                    InvalidAmount,
+                    InvalidAmount,
+                    InvalidSchedule,
+                    InvalidSchedule,
+                    Transaction,
+                ],
+            )
+
+    def test_replays_what_was_made_before_as_it_was_made(self) -> None:
+        key = uuid.uuid4()
+        request = self.asked(self.alice, 5, key, at=60)
+        (made,) = schedule_many([request], now=self.now)
+        WithdrawalService.cancel(made.pk)
+        for wait in (True, False):
+            again, other, new = schedule_many(
+                [
+                    request,
+                    self.asked(self.bob, 5, key),
+                    self.asked(self.bob, 1, at=900),
+                ],
+                now=self.after(120),
+                wait=wait,
+            )
+            self.assertEqual((again.pk, again.replayed), (made.pk, True))
+            self.assertEqual(again.status, "PENDING")
+            self.assertEqual(again.wallet.uuid, self.alice.uuid)
+            self.assertIsInstance(other, IdempotencyKeyReused)
+            self.assertFalse(new.replayed)
+
+    def test_sees_a_key_twice_in_one_batch(self) -> None:
+        key = uuid.uuid4()
+        first, again, other = schedule_many(
+            [
+                self.asked(self.alice, 5, key),
+                self.asked(self.alice, 5, key),
+                self.asked(self.alice, 6, key),
+            ]
+        )
+        self.assertEqual((first.replayed, again.replayed), (False, True))
+        self.assertEqual(again.pk, first.pk)
+        self.assertIsInstance(other, IdempotencyKeyReused)
+        self.assertEqual(Transition.objects.count(), 1)
+
+    def test_does_not_consume_a_refused_ones_key(self) -> None:
+        key = uuid.uuid4()
+        unknown, past, done = schedule_many(
+            [
+                self.asked(NOBODY, 5, key),
+                self.asked(self.alice, 5, key, at=-1),
+                self.asked(self.alice, 5, key),
+            ]
+        )
+        self.assertIsInstance(unknown, Wallet.DoesNotExist)
+        self.assertIsInstance(past, InvalidSchedule)
+        self.assertEqual((done.amount, done.replayed), (5, False))
+
+    def test_finds_what_an_operator_has_recorded(self) -> None:
+        """By the reference to which the client's key leads."""
+        self.deposit(1000)
+        key = uuid.uuid4()
+        paid = record.record_payment(
+            self.alice.uuid,
+            7,
+            reference=references_of_key(key, self.alice.uuid)[1],
+            evidence="line 3 of the bank's list",
+            actor=OSCAR,
+        )
+        for wait in (True, False):
+            found, other, new = schedule_many(
+                [
+                    self.asked(self.alice, 7, key),
+                    self.asked(self.alice, 8, key),
+                    self.asked(self.alice, 1),
+                ],
+                wait=wait,
+            )
+            self.assertEqual((found.pk, found.replayed), (paid.pk, True))
+            self.assertIsInstance(other, IdempotencyKeyReused)
+            self.assertFalse(new.replayed)
+
+    def test_plans_a_hundred_in_few_statements(self) -> None:
+        requests = [
+            self.asked((self.alice, self.bob)[n % 2], 1, uuid.uuid4())
+            for n in range(100)
+        ]
+        with CaptureQueriesContext(connection) as queries:
+            schedule_many(requests)
+        # Two savepoint statements are the test case's. On PostgreSQL there is one more.
+        self.assertLessEqual(len(queries), 3 if POSTGRESQL else 10, queries)
+        self.assertEqual(Transition.objects.count(), 100)
+
+    def test_wakes_a_worker_once_for_what_is_due_first(self) -> None:
+        times = [7200.0, 1.0, 3600.0]
+        for first in (times, times[::-1], [3600.0, 7200.0]):
+            with (
+                mock.patch.object(broker, "wake_up") as wake_up,
+                self.captureOnCommitCallbacks(execute=True),
+            ):
+                schedule_many(
+                    [self.asked(self.alice, 1, at=at) for at in first], now=self.now
+                )
+            wanted = [mock.call(dispatch.DRAIN_PENDING)] * (1.0 in first)
+            self.assertEqual(wake_up.mock_calls, wanted)
+
+    def test_tells_who_asks_for_more(self) -> None:
+        with (
+            self.assertLogs("wallets.services.transition", "DEBUG") as logs,
+            self.captureOnCommitCallbacks(execute=True),
+        ):
+            made = schedule_many([self.asked(self.alice, 1), self.asked(self.bob, 2)])
+        told = {record.withdrawal_id for record in logs.records}
+        self.assertEqual(told, {answer.pk for answer in made})
+
+    @skipUnless(POSTGRESQL, "a statement of PostgreSQL's")
+    def test_reads_no_wallet_but_those_it_is_about(self) -> None:
+        """Planned once for any number, it must not read the whole table."""
+        Wallet.objects.bulk_create([Wallet() for _ in range(2000)])
+        with mock.patch.object(
+            schedule_postgresql, "execute_prepared", return_value=[]
+        ) as execute:
+            schedule_many([self.asked(self.alice, 1)], wait=False)
+        text, values = execute.call_args[0]
+        places = {name: f"${n}" for n, name in enumerate(values, start=1)}
+        with connection.cursor() as cursor:
+            cursor.execute("ANALYZE wallets_wallet")
+            cursor.execute("SET LOCAL plan_cache_mode = force_generic_plan")
+            cursor.execute(f"PREPARE withdrawals AS {text % places}")
+            cursor.execute(
+                "EXPLAIN EXECUTE withdrawals"
+                "('{}', '{}', '{}', '{}', '{}', 1, 'client', now())"
+            )
+            plan = "\n".join(row for (row,) in cursor.fetchall())
+            cursor.execute("DEALLOCATE withdrawals")
+        self.assertIn("wallets_wallet_uuid_key", plan)
+        self.assertNotIn("Seq Scan on wallets_wallet", plan)
+
+
+# What a request may be made of: each with the others.
+WALLETS = st.sampled_from([0, 1, 2])  # alice, bob, nobody
+AMOUNTS = st.sampled_from([1, 1, 1, 7, 0, MAX_MONEY, MAX_MONEY + 1, True, 1.0])
+SECONDS = st.sampled_from([60, 60, 3600, 0, -1, 86_400 * 365 * 30, None])
+# No key; four new ones; one that made a deposit, one that made a withdrawal, and one that
+# leads to what an operator has recorded.
+KEYS = st.sampled_from([None, 0, 1, 2, 3, 4, 5, 6])
+EXAMPLES = int(os.environ.get("WALLET_EXAMPLES", "60"))
+REQUESTS = st.lists(st.tuples(WALLETS, AMOUNTS, SECONDS, KEYS), max_size=12)
+
+
+class OneAfterTheOtherTest(ScheduleTestCase):
+    """A batch comes to what its requests come to one after the other…"""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.keys = [uuid.uuid5(uuid.NAMESPACE_URL, str(n)) for n in range(7)]
+        WalletService.deposit(self.alice.uuid, 1, self.keys[4])
+        WithdrawalService.schedule(
+            self.alice.uuid, 1, self.after(60), self.keys[5], now=self.now
+        )
+        record.record_payment(
+            self.alice.uuid,
+            1,
+            reference=references_of_key(self.keys[6], self.alice.uuid)[0],
+            evidence="line 3 of the bank's list",
+            actor=OSCAR,
+        )
+        self.before = set(Transaction.objects.values_list("pk", flat=True))
+
+    def test_whatever_is_asked_for(self) -> None:
+        @settings(max_examples=EXAMPLES, deadline=None, derandomize=True)
+        @given(REQUESTS, st.booleans())
+        def check(shapes: list[tuple[int, Any, Any, Any]], wait: bool) -> None:
+            requests = [self.request(*shape) for shape in shapes]
+            singly = self.outcome(lambda: [self.alone(one) for one in requests])
+            together = self.outcome(
+                lambda: schedule_many(requests, now=self.now, wait=wait)
+            )
+            self.assertEqual(together, singly)
+
+        check()
+
+    def request(
+        self, wallet: int, amount: Any, seconds: float | None, key: int | None
+    ) -> ScheduleRequest:
+        when = self.after(60).replace(tzinfo=None) if seconds is None else None
+        return ScheduleRequest(
+            (self.alice, self.bob, NOBODY)[wallet].uuid,
+            amount,
+            when or self.after(seconds or 0),
+            None if key is None else self.keys[key],
+        )
+
+    def alone(self, request: ScheduleRequest) -> Transaction | Exception:
+        try:
+            return WithdrawalService.schedule(*request, now=self.now)
+        except Exception as refusal:  # noqa: BLE001 (it is the answer)
+            return refusal
+
+    def outcome(self, work: Callable[[], Sequence[Any]]) -> Any:
+        """The answers and the rows that `work` leads to; what it wrote is undone."""
+        before = transaction.savepoint()
+        answers = work()
+        told, first = [], {}  # type: list[Any], dict[int, int]
+        for n, one in enumerate(answers):
+            if isinstance(one, Exception):
+                told.append((type(one), str(one), getattr(one, "code", "")))
+                continue
+            # New ids are told by who got them first.
+            known = one.pk if one.pk in self.before else first.setdefault(one.pk, n)
+            told.append((known, one.replayed, self.columns(one), one.wallet.uuid))
+        rows = [
+            (self.columns(row), list(row.transitions.values_list(*TRANSITION)))
+            for row in Transaction.objects.all()
+        ]
+        transaction.savepoint_rollback(before)
+        return told, sorted(map(repr, rows))
+
+    def columns(self, row: Transaction) -> dict[str, Any]:
+        """Without ids, and without keys of our own, which are new each time."""
+        names = {field.attname for field in Transaction._meta.concrete_fields}
+        values = {name: getattr(row, name) for name in sorted(names - {"id"})}
+        if row.idempotency_key not in self.keys:
+            del values["idempotency_key"]
+        return values
+
+
+TRANSITION = ("sequence", "event", "from_state", "to_state", "attempt_number", "actor")
+TRANSITION += ("evidence", "created_at")
+
+
+class ScheduleTogetherTest(CommittingTestCase):
+    """Of withdrawals that come together…"""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.wallets = WalletService.create_many(63)
+
+    def requests(self, one: ScheduleRequest) -> list[ScheduleRequest]:
+        when = self.after(3600)
+        asked = [ScheduleRequest(w.uuid, 1, when, uuid.uuid4()) for w in self.wallets]
+        asked.insert(40, one)
+        return asked
+
+    def elsewhere(self, work: Callable[[], Any]) -> Any:
+        """Do it on another connection, without waiting for more than a few seconds."""
+
+        def run() -> Any:
+            try:
+                return work()
+            finally:
+                close_connections()
+
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(run).result(timeout=20)
+
+    def together(self, one: ScheduleRequest) -> tuple[Any, int]:
+        """Plan all; return the answer of the one and how often some were tried."""
+        real = schedule._unless_locked
+        with mock.patch.object(schedule, "_unless_locked", side_effect=real) as tried:
+            answers = self.elsewhere(
+                lambda: schedule_many(self.requests(one), wait=False)
+            )
+        answer = answers.pop(40)
+        made = [isinstance(other, Transaction) for other in answers]
+        self.assertTrue(all(made), answers)
+        return answer, tried.call_count
+
+    @skipUnlessDBFeature("has_select_for_update_nowait")
+    def test_one_whose_key_is_just_being_used_keeps_no_other_waiting(self) -> None:
+        key = uuid.uuid4()
+        with transaction.atomic():
+            deposit_in_steps([DepositRequest(self.bob.uuid, 1, key)])
+            answer, tried = self.together(
+                ScheduleRequest(self.alice.uuid, 1, self.after(60), key)
+            )
+        self.assertIsInstance(answer, Busy)
+        # All, their halves, and theirs, until the one is alone.
+        self.assertLessEqual(tried, 2 * 6 + 1)
+        with self.assertRaises(IdempotencyKeyReused):
+            WithdrawalService.schedule(self.alice.uuid, 1, self.after(60), key)
+
+    @skipUnlessDBFeature("has_select_for_update_skip_locked")
+    def test_one_whose_wallet_is_locked_keeps_no_other_waiting(self) -> None:
+        with transaction.atomic():
+            lock_rows(Wallet.objects.filter(pk=self.alice.pk))
+            key = uuid.uuid4()
+            answer, tried = self.together(
+                ScheduleRequest(self.alice.uuid, 1, self.after(60), key)
+            )
+        self.assertEqual(tried, 1)
+        # On PostgreSQL a new row has no need of its wallet's lock.
+        if POSTGRESQL:
+            self.assertEqual(answer.amount, 1)
+        else:
+            self.assertIsInstance(answer, Busy)
+
+    @skipUnless(connection.vendor == "mysql", "a new row locks no wallet")
+    def test_the_first_with_a_key_counts_also_when_it_has_to_wait(self) -> None:
+        key, when = uuid.uuid4(), self.after(60)
+        with transaction.atomic():
+            lock_rows(Wallet.objects.filter(pk=self.alice.pk))
+            asked = [
+                ScheduleRequest(wallet.uuid, 1, when, key)
+                for wallet in (self.alice, self.bob)
+            ]
+            answers = self.elsewhere(lambda: schedule_many(asked, wait=False))
+        self.assertEqual([type(one) for one in answers], [Busy, Busy])
+        self.assertFalse(Transaction.objects.filter(idempotency_key=key).exists())
+
+    def test_one_that_is_refused_costs_the_others_nothing(self) -> None:
+        answer, tried = self.together(
+            ScheduleRequest(NOBODY.uuid, 1, self.after(60), uuid.uuid4())
+        )
+        self.assertIsInstance(answer, Wallet.DoesNotExist)
+        self.assertEqual(tried, 1)
+
+    @skipUnless(POSTGRESQL, "others take the moment for what it is")
+    def test_one_that_no_statement_can_take_keeps_no_other_from_being_planned(
+        self,
+    ) -> None:
+        """An offset that Python knows and PostgreSQL does not."""
+        strange = self.after(60).astimezone(dt_timezone(timedelta(hours=23)))
+        request = ScheduleRequest(self.alice.uuid, 1, strange, uuid.uuid4())
+        with self.assertLogs("wallets.services.group", "ERROR"):
+            answer, tried = self.together(request)
+        self.assertIsInstance(answer, Busy)
+        self.assertLessEqual(tried, 2 * 6 + 1)
+
+
+class InHalvesTest(SimpleTestCase):
+    """Work that one request keeps from being done for all…"""
+
+    def setUp(self) -> None:
+        self.tried = 0
+
+    def work(
+        self, bad: Callable[[], None] | None, *numbers: int
+    ) -> Callable[[dict[int, int]], dict[int, int] | None]:
+        def work(requests: dict[int, int]) -> dict[int, int] | None:
+            self.tried += 1
+            if set(numbers) & set(requests.values()):
+                if bad is not None:
+                    bad()
+                return None
+            return {n: -one for n, one in requests.items()}
+
+        return work
+
+    def test_is_done_once_where_nothing_is_in_the_way(self) -> None:
+        found = in_halves(self.work(None), range(64))
+        self.assertEqual(found, [-n for n in range(64)])
+        self.assertEqual(self.tried, 1)
+        self.assertEqual(in_halves(self.work(None), []), [])
+        self.assertEqual(self.tried, 1)
+
+    def test_is_done_for_the_others(self) -> None:
+        def damaged() -> None:
+            raise DataError("not a value of this column")
+
+        for bad, told in ((None, 0), (damaged, 1)):
+            self.tried = 0
+            work = self.work(bad, 40)
+            found = self.logged(partial(in_halves, work, range(64)), told)
+            self.assertIsInstance(found.pop(40), Busy)
+            self.assertEqual(found, [-n for n in range(64) if n != 40])
+            self.assertLessEqual(self.tried, 2 * 6 + 1)
+
+    def test_is_tried_a_bounded_number_of_times(self) -> None:
+        found = in_halves(self.work(None, *range(64)), range(64))
+        self.assertEqual({type(one) for one in found}, {Busy})
+        self.assertEqual(self.tried, 2 * 64 - 1)
+
+    def test_is_not_tried_again_after_what_concerns_all(self) -> None:
+        def away() -> None:
+            raise ConnectionError("the database is away")
+
+        with self.assertRaises(ConnectionError):
+            in_halves(self.work(away, 1), range(64))
+        self.assertEqual(self.tried, 1)
+
+    def logged(self, work: Callable[[], Any], lines: int) -> Any:
+        if not lines:
+            with self.assertNoLogs("wallets.services.group"):
+                return work()
+        with self.assertLogs("wallets.services.group", "ERROR") as logs:
+            found = work()
+        self.assertEqual(len(logs.records), lines)
+        return found
