@@ -19,22 +19,30 @@ from django.test import skipUnlessDBFeature
 from wallets.errors import IdempotencyKeyReused
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
+from wallets.services import payout
 from wallets.services.busy import Busy
 from wallets.services.deposit import DepositRequest, deposit_bulk
 from wallets.services.deposit_batch import deposit_in_steps
 from wallets.services.deposit_group import DepositGroup
+from wallets.services.schedule import ScheduleRequest, schedule_many
+from wallets.services.schedule_batch import Asked, schedule_in_steps
 from wallets.services.wallet import WalletService
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests import marks
 from wallets.tests.base import CommittingTestCase, WalletTestCase, close_connections
 from wallets.tests.races import rounds
 from wallets.utils import db
+from wallets.utils.bank import Answer, Outcome
 from wallets.utils.batch import _place_in_index
 from wallets.utils.db import lock_rows
 
 CALLERS = 10
 ROUNDS_OF_KEYS = 60
-KINDS = ["many", "group", "one", "withdrawal", "cancel"]
+# What is asked for, and how often.
+KINDS = {
+    **{"many": 6, "group": 3, "one": 1},
+    **{"withdrawal": 2, "withdrawals": 4, "together": 4, "cancel": 1, "execute": 2},
+}
 
 
 def deadlocks() -> int:
@@ -52,7 +60,7 @@ def deadlocks() -> int:
 @skipIf(connection.vendor == "sqlite", "one writer at a time: nobody waits in a circle")
 @marks.slow
 class AnyMixTest(CommittingTestCase):
-    """Deposits, many and one, in groups and not, withdrawals and cancels, all at once…
+    """Deposits and withdrawals, many and one, in groups and not, cancels, payouts at once…
 
     In each round everybody uses the same new keys, each in an order of its own, and as a
     rule for other wallets: who waited for a wallet would not meet the others at the keys.
@@ -89,7 +97,7 @@ class AnyMixTest(CommittingTestCase):
         """What each caller asks for: a kind of request, and some of the round's keys."""
         keys = [uuid.uuid4() for _ in range(20)]
         return [
-            (self.chance.choices(KINDS, [6, 3, 1, 2, 1])[0], self.asked(n, keys))
+            (self.chance.choices([*KINDS], KINDS.values())[0], self.asked(n, keys))
             for n in range(CALLERS)
         ]
 
@@ -110,12 +118,32 @@ class AnyMixTest(CommittingTestCase):
             elif kind == "one":
                 WalletService.deposit(asked[0].wallet_text, 1, asked[0].key)
             else:
-                when = self.after(86_400)
-                one = asked[0]
-                made = WithdrawalService.schedule(one.wallet_text, 1, when, one.key)
-                if kind == "cancel":
-                    WithdrawalService.cancel(made.pk)
+                self.withdraw(kind, asked)
         self.done[kind] += 1
+
+    def withdraw(self, kind: str, asked: list[DepositRequest]) -> None:
+        when = self.after(86_400)
+        requests = [
+            ScheduleRequest(one.wallet_uuid, one.amount, when, one.key) for one in asked
+        ]
+        if kind == "withdrawals":
+            schedule_many(requests)
+        elif kind == "together":
+            schedule_many(requests, wait=False)
+        else:
+            one = requests[0]
+            made = WithdrawalService.schedule(one.wallet, 1, when, one.key)
+            if kind == "cancel":
+                WithdrawalService.cancel(made.pk)
+            elif kind == "execute":
+                self.pay_some()
+
+    def pay_some(self) -> None:
+        """Claim and pay what is due by then, of all wallets, as a drain does."""
+        due = Transaction.get_due_pending_withdrawals(self.after(90_000))
+        for sending in payout.claim(due, limit=8, now=self.after(90_000)).sendings:
+            answer = Answer(Outcome.ACCEPTED, "paid")
+            payout.record([(sending, answer)], now=self.after(90_000))
 
     def judge(self, _: object, results: list[object]) -> None:
         self.assertEqual([one for one in results if one is not None], [])
@@ -132,10 +160,13 @@ class OneOrderTest(CommittingTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        place = _place_in_index(Transaction._meta.get_field("idempotency_key"))
-        self.keys = sorted((uuid.uuid4() for _ in range(3)), key=place)
+        self.keys = self.new_keys()
         self.pool = ThreadPoolExecutor(1)
         self.addCleanup(self.pool.shutdown)
+
+    def new_keys(self) -> list[uuid.UUID]:
+        place = _place_in_index(Transaction._meta.get_field("idempotency_key"))
+        return sorted((uuid.uuid4() for _ in range(3)), key=place)
 
     def in_a_thread(self, work: Callable[[], Any]) -> Future[Any]:
         def run() -> Any:
@@ -181,6 +212,33 @@ class OneOrderTest(CommittingTestCase):
         kinds = [isinstance(one, IdempotencyKeyReused) for one in answers]
         self.assertEqual(kinds, [True, True, False])
         self.assert_money(self.alice, balance=1)
+
+    @skipUnlessDBFeature("has_select_for_update_nowait")
+    def test_withdrawals_take_their_keys_in_the_same_order(self) -> None:
+        def at_once(asked: list[Asked]) -> Any:
+            return schedule_many([one.request for one in asked])
+
+        def in_steps(asked: list[Asked]) -> Any:
+            return db.run_in_transaction(
+                lambda: schedule_in_steps(asked, actor="client")
+            )
+
+        when = self.after(3600)
+        for work in (at_once, in_steps):
+            first, second, third = self.new_keys()
+            asked = [
+                Asked(ScheduleRequest(self.alice.uuid, 1, when, key), key)
+                for key in (third, second, first)
+            ]
+            with transaction.atomic():
+                deposit_in_steps(self.deposits(WalletService.create(), second))
+                withdrawals = self.in_a_thread(partial(work, asked))
+                self.assertTrue(self.waits(withdrawals))
+                self.assertFalse(self.taken(third))
+                self.assertTrue(self.taken(first))
+            answers = withdrawals.result(timeout=60)
+            kinds = [isinstance(one, IdempotencyKeyReused) for one in answers]
+            self.assertEqual(kinds, [True, True, False])
 
     @skipUnlessDBFeature("has_select_for_update_nowait")
     def test_a_key_that_is_taken_undoes_nothing(self) -> None:
