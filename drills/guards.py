@@ -7,6 +7,7 @@ from drills.guards_bank import BANK_GUARDS
 from drills.guards_clock import CLOCK_GUARDS
 from drills.guards_connections import CONNECTION_GUARDS
 from drills.guards_database import DATABASE_GUARDS
+from drills.guards_many import MANY_GUARDS
 from drills.guards_operator import OPERATOR_GUARDS
 from drills.guards_scheduling import SCHEDULING_GUARDS
 from drills.guards_time import TIME_GUARDS
@@ -22,6 +23,7 @@ GUARDS = (
     *CLOCK_GUARDS,
     *CONNECTION_GUARDS,
     *SCHEDULING_GUARDS,
+    *MANY_GUARDS,
     # --- concurrency ---
     Guard(
         "row lock",
@@ -123,8 +125,8 @@ GUARDS = (
     Guard(
         "a reference of its own for each attempt",
         "wallets/services/reference.py",
-        "{withdrawal.idempotency_key} {number}",
-        "{withdrawal.idempotency_key}",
+        'f"withdrawal {key} {number}"',
+        'f"withdrawal {key}"',
         "test_payout.py::ReferenceTest",
     ),
     Guard(

@@ -41,17 +41,18 @@ BANK_GUARDS = (
     Guard(
         "reference from what the client holds",
         "wallets/services/reference.py",
-        'name = f"withdrawal {withdrawal.idempotency_key} {number}"',
-        'name = f"withdrawal {withdrawal.pk} {withdrawal.created_at} {number}"',
+        "    return _reference(str(withdrawal.idempotency_key), wallet_uuid, number)\n",
+        '    key = f"{withdrawal.pk} {withdrawal.created_at}"\n'
+        "    return _reference(key, wallet_uuid, number)\n",
         "test_restored_books.py",
     ),
     Guard(
         "right to send ends before the lease in the books",
         _PAYOUT,
-        "        leased_at = clock.elapsed()\n        return now or database_now()\n",
-        "        moment = now or database_now()\n"
+        "        leased_at = clock.elapsed()\n        return moment.read(now)\n",
+        "        read = moment.read(now)\n"
         "        leased_at = clock.elapsed()\n"
-        "        return moment\n",
+        "        return read\n",
         "test_execution_time.py::MomentTest",
     ),
     Guard(
@@ -65,8 +66,8 @@ BANK_GUARDS = (
         "the attempt begins when its locks are taken",
         _PAYOUT,
         "    wallets = ledger.lock_wallets(row.wallet_id for row in rows)\n"
-        "    now = read_clocks()\n",
-        "    now = read_clocks()\n"
+        "    taken = read_clocks()\n",
+        "    taken = read_clocks()\n"
         "    wallets = ledger.lock_wallets(row.wallet_id for row in rows)\n",
         "test_execution_time.py",
     ),

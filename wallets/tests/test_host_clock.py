@@ -28,6 +28,8 @@ from wallets.services import heartbeat, host_clock, reconciliation
 from wallets.services.deposit import DepositRequest, Made, deposit_bulk
 from wallets.services.deposit_batch import deposit_in_steps
 from wallets.services.deposit_group import DepositGroup
+from wallets.services.schedule import ScheduleRequest, schedule_many
+from wallets.services.schedule_batch import Asked, schedule_in_steps
 from wallets.services.wallet import WalletService
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests import marks
@@ -88,6 +90,23 @@ class StampTest(Api, WalletTestCase):
             self.assert_now(made.created_at)
         for deposit in Transaction.objects.all():
             self.assert_now(deposit.executed_at)
+        self.assert_rows_are_now()
+
+    def test_withdrawals_on_every_path(self) -> None:
+        one = ScheduleRequest(self.alice.uuid, 1, self.after(3600))
+        answers = [
+            *schedule_many([one, one]),
+            *schedule_many([one, one], wait=False),
+            *schedule_in_steps([Asked(one, uuid.uuid4())], actor="client"),
+        ]
+        for made in answers:
+            assert isinstance(made, Transaction)
+            self.assert_now(made.created_at)
+        past = one._replace(scheduled_for=self.after(-3600))
+        with host_is(-2 * YEAR):
+            for wait in (True, False):
+                (refused,) = schedule_many([past], wait=wait)
+                self.assertIsInstance(refused, InvalidSchedule)
         self.assert_rows_are_now()
 
     def test_what_a_replay_answers(self) -> None:

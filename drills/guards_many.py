@@ -1,0 +1,104 @@
+"""Guards of withdrawals that are planned together, and of what is read together."""
+
+from __future__ import annotations
+
+from drills.guard import MARIADB, POSTGRESQL, Guard
+
+_BATCH = "wallets/services/schedule_batch.py"
+_STATEMENT = "wallets/services/schedule_postgresql.py"
+
+MANY_GUARDS = (
+    Guard(
+        "the database's clock in the one statement that plans withdrawals",
+        _STATEMENT,
+        '        "now": now,\n',
+        "        \"now\": now or datetime.now(__import__('datetime').timezone.utc),\n",
+        "test_host_clock.py::StampTest",
+        POSTGRESQL,
+    ),
+    Guard(
+        "withdrawals take their keys in one order",
+        _STATEMENT,
+        "    FROM planned, clock ORDER BY key\n",
+        "    FROM planned, clock\n",
+        "test_deadlocks.py::OneOrderTest test_deadlocks.py::AnyMixTest",
+        POSTGRESQL,
+    ),
+    Guard(
+        "the one statement plans nothing that an operator has recorded",
+        _STATEMENT,
+        "    WHERE NOT EXISTS (SELECT FROM wallets_attempt\n",
+        "    WHERE true OR NOT EXISTS (SELECT FROM wallets_attempt\n",
+        "test_schedule.py::ScheduleManyTest test_record.py::RecordPaymentTest",
+        POSTGRESQL,
+    ),
+    Guard(
+        "the one statement plans nothing for the past",
+        _STATEMENT,
+        "    WHERE scheduled_for > now\n",
+        "    WHERE true\n",
+        "test_schedule.py::ScheduleManyTest",
+        POSTGRESQL,
+    ),
+    Guard(
+        "the one statement plans nothing beyond the horizon",
+        _STATEMENT,
+        "        AND scheduled_for <= now + make_interval(secs => %(horizon)s)\n",
+        "        AND %(horizon)s::float8 > 0\n",
+        "test_schedule.py::ScheduleManyTest",
+        POSTGRESQL,
+    ),
+    Guard(
+        "a key that is just being used is not waited for",
+        "wallets/services/schedule.py",
+        "lock_wait=KEY_WAIT_SECONDS",
+        "lock_wait=None",
+        "test_schedule.py::ScheduleTogetherTest",
+        POSTGRESQL,
+    ),
+    Guard(
+        "the first request with a key counts, also when it has to wait",
+        _BATCH,
+        "            if key in self._put_off:\n",
+        "            if False:\n",
+        "test_schedule.py::ScheduleTogetherTest",
+        MARIADB,
+    ),
+    Guard(
+        "a key twice in one batch makes one withdrawal",
+        _BATCH,
+        "            if key in self._new:\n",
+        "            if False:\n",
+        "test_schedule.py::ScheduleManyTest test_schedule.py::OneAfterTheOtherTest",
+    ),
+    Guard(
+        "withdrawals take wallets before keys where new rows lock them",
+        "wallets/services/ledger.py",
+        '    if connection.vendor == "mysql":\n        return lock_wallets',
+        "    if False:\n        return lock_wallets",
+        "test_deadlocks.py::OneOrderTest",
+        MARIADB,
+    ),
+    Guard(
+        "a worker is woken for the withdrawal that is due first",
+        _BATCH,
+        "        first = min(times)\n",
+        "        first = max(times)\n",
+        "test_schedule.py::ScheduleManyTest",
+    ),
+    Guard(
+        "a transaction is found only under its own wallet",
+        "wallets/services/reads.py",
+        "        found.get(key)\n",
+        "        {pk: row for (_, pk), row in found.items()}.get(key[1])\n",
+        "test_reads.py::TransactionsTest test_reads.py::CancelOfTest",
+    ),
+    Guard(
+        "a page is read backwards from its own end",
+        "wallets/services/reads_postgresql.py",
+        "one.wallet_id >= asked.wallet AND one.wallet_id <= asked.wallet\n",
+        "one.wallet_id = asked.wallet\n",
+        "test_reads.py::PlanTest",
+        POSTGRESQL,
+    ),
+)
