@@ -54,10 +54,11 @@ FROM unnest(%(wallets)s::bigint[], %(openings)s::bigint[], %(closings)s::bigint[
         %(afters)s::bigint[], %(lasts)s::bigint[])
         WITH ORDINALITY AS asked (wallet, opening, closing, after, last, place)
     CROSS JOIN LATERAL (
-        SELECT max(balance_after) FILTER (WHERE sequence = asked.closing) AS closing,
-            max(balance_after) FILTER (WHERE sequence = asked.opening) AS opening
-        FROM wallets_movement WHERE wallet_id = asked.wallet
-            AND sequence = ANY (ARRAY[asked.opening, asked.closing])
+        SELECT (SELECT balance_after FROM wallets_movement
+                WHERE wallet_id = asked.wallet AND sequence = asked.opening) AS opening,
+            (SELECT balance_after FROM wallets_movement
+                WHERE wallet_id = asked.wallet AND sequence = asked.closing) AS closing
+        OFFSET 0
     ) AS ends
     LEFT JOIN LATERAL (
         SELECT * FROM wallets_movement WHERE wallet_id = asked.wallet

@@ -70,7 +70,7 @@ def find_waiting(reference: uuid.UUID | None, wallet_id: int) -> Transaction | N
 def find_recorded(asked: Iterable[Request]) -> dict[Request, Transaction]:
     """The withdrawals that were recorded by references to which clients' keys lead.
 
-    By wallet and key: those of which there is one. One query.
+    By wallet and key: those of which there is one. One query, as a rule: there is none.
     """
     leads_to = {
         reference: request
@@ -79,8 +79,9 @@ def find_recorded(asked: Iterable[Request]) -> dict[Request, Transaction]:
     }
     if not leads_to:
         return {}
-    rows = Attempt.objects.select_related("transaction__wallet")
-    found: dict[Request, Transaction] = {}
-    for attempt in rows.filter(reference__in=leads_to):
-        found.setdefault(leads_to[attempt.reference], attempt.transaction)
-    return found
+    attempts = Attempt.objects.filter(reference__in=leads_to)
+    made = dict(attempts.values_list("reference", "transaction_id"))
+    if not made:
+        return {}
+    rows = Transaction.objects.select_related("wallet").in_bulk(made.values())
+    return {leads_to[each]: rows[pk] for each, pk in made.items()}

@@ -256,8 +256,9 @@ class PlanTest(ReadTestCase):
             if count:
                 self.analyze()
             plan = self.plan(reads_postgresql._MOVEMENTS, ["'{}'"] * 5)
-            self.assertEqual(plan.count("using movement_sequence_unique"), 2, plan)
-            self.assertNotIn("Seq Scan", plan)
+            self.assertEqual(plan.count(" movement_sequence_unique"), 3, plan)
+            for wrong in ("Seq Scan", "movement_by_time", "Filter: (sequence"):
+                self.assertNotIn(wrong, plan)
 
     def analyze(self) -> None:
         with connection.cursor() as cursor:

@@ -1,4 +1,4 @@
-"""Many rows at once: on PostgreSQL one statement, elsewhere Django's own way.
+"""Many rows at once: one statement where the engine can.
 
 On PostgreSQL the rows travel as one JSON document: the driver then has one value to
 encode, not one for each column of each row, and that was most of a drain's time. Nothing
@@ -21,6 +21,7 @@ from django.db.models import DateTimeField, Field, Model
 from django.db.models.base import ModelState
 
 from wallets.errors import LostRace
+from wallets.utils import batch_mysql
 from wallets.utils.db import guarded_update
 
 M = TypeVar("M", bound=Model)
@@ -68,6 +69,9 @@ def insert_rows(model: type[Model], rows: Sequence[Model]) -> None:
     The instances do not learn their ids.
     """
     if not rows:
+        return
+    if connection.vendor == "mysql":
+        batch_mysql.insert(model, rows)
         return
     if connection.vendor != "postgresql":
         model._default_manager.bulk_create(rows)
@@ -126,12 +130,16 @@ def _insert_and_look(
     model: type[Model], rows: Sequence[Model], unique: str, same: Sequence[str]
 ) -> dict[Any, Any]:
     # It leaves out whatever is wrong with a row, too: so each is looked for.
-    model._default_manager.bulk_create(rows, ignore_conflicts=True)
     wanted = {getattr(row, unique): row for row in rows}
+    inserted = batch_mysql.insert(model, rows, unless_taken=unique)
+    if len(inserted) == len(rows):
+        return inserted
     found = model._default_manager.filter(**{f"{unique}__in": wanted})
     known = {value: more for value, *more in found.values_list(unique, "pk", *same)}
     if missing := wanted.keys() - known.keys():
         raise IntegrityError(f"{model.__name__}: {len(missing)} rows were not written")
+    if batch_mysql.tells_what_it_inserted():
+        return inserted
     return {
         value: pk
         for value, (pk, *columns) in known.items()
@@ -145,16 +153,8 @@ _INSERTS = {"postgresql": _insert_and_return, "sqlite": _insert_alone}
 def _place_in_index(field: Any) -> Callable[[Any], Any]:
     """By what an index of the column sorts its values."""
     if connection.vendor == "mysql" and field.db_type(connection) == "uuid":
-        return _stored_by_mariadb
+        return batch_mysql.place_of_uuid
     return lambda value: value
-
-
-def _stored_by_mariadb(value: UUID) -> bytes:
-    """The bytes in which MariaDB keeps a UUID: from version 1 to 5, its end comes first."""
-    known = value.bytes
-    if 0 < known[6] < 0x60 and known[8] & 0x80:
-        return known[10:] + known[8:10] + known[6:8] + known[4:6] + known[:4]
-    return known
 
 
 def _columns(model: type[Model], rows: Sequence[Model]) -> list[dict[str, Any]]:
