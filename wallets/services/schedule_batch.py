@@ -158,7 +158,7 @@ class _Batch:
         withdrawal = as_new(
             Transaction, wallet_id=wallet.pk, **columns_of(asked, self._now)
         )
-        withdrawal.wallet = copy.copy(wallet)
+        withdrawal.wallet = wallet
         self._new[key] = withdrawal
         return withdrawal
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from datetime import datetime
+
+from django.db import connection
 
 from wallets.errors import InvalidInput
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
-from wallets.services import idempotency
+from wallets.services import idempotency, ledger_postgresql
 from wallets.services.checks import checked_amount, checked_uuid
 from wallets.services.deposit import DepositRequest, deposit_many
+from wallets.utils.batch import as_stored
 from wallets.utils.db import database_now, run_in_transaction
 
 
@@ -28,31 +32,32 @@ class WalletService:
 
         :raises InvalidInput: there is a wallet of this UUID.
         """
-        moment = now or database_now()
         if wallet_uuid is None:
-            return Wallet.objects.create(created_at=moment)
+            (wallet,) = WalletService.create_many(1, now=now)
+            return wallet
 
         def work() -> Wallet:
             if Wallet.objects.filter(uuid=wallet_uuid).exists():
                 raise InvalidInput(
                     f"There is a wallet {wallet_uuid} already.", field="uuid"
                 )
-            return Wallet.objects.create(uuid=wallet_uuid, created_at=moment)
+            (wallet,) = _open([wallet_uuid], now)
+            return wallet
 
         return run_in_transaction(work)
 
     @staticmethod
     def create_many(count: int, *, now: datetime | None = None) -> list[Wallet]:
-        """Open so many empty wallets. One INSERT, a transaction of its own."""
-        moment = now or database_now()
-        rows = [Wallet(created_at=moment) for _ in range(count)]
-        made = Wallet.objects.bulk_create(rows)
-        if any(wallet.pk is None for wallet in made):  # MySQL does not say their ids
-            known = Wallet.objects.in_bulk(
-                [wallet.uuid for wallet in made], field_name="uuid"
-            )
-            return [known[wallet.uuid] for wallet in made]
-        return made
+        """Open so many empty wallets. One INSERT, a transaction of its own.
+
+        Where the reply to its COMMIT was lost, others are opened: those that nobody knows
+        of are empty and stay so.
+        """
+
+        def work() -> list[Wallet]:
+            return _open([uuid.uuid4() for _ in range(count)], now)
+
+        return run_in_transaction(work, one_statement=True)
 
     @staticmethod
     def deposit(
@@ -81,3 +86,22 @@ class WalletService:
         if isinstance(answer, Exception):
             raise answer
         return answer
+
+
+def _open(uuids: Sequence[uuid.UUID], now: datetime | None) -> list[Wallet]:
+    """Open empty wallets. Call inside a transaction, or it is one of its own."""
+    if connection.vendor == "postgresql":
+        opened = ledger_postgresql.open_wallets(uuids, now=now)
+        made = {
+            one: as_stored(Wallet, id=pk, uuid=one, created_at=at, updated_at=at)
+            for one, pk, at in opened
+        }
+        return [made[one] for one in uuids]
+    moment = now or database_now()
+    rows = [Wallet(uuid=one, created_at=moment) for one in uuids]
+    Wallet.objects.bulk_create(rows)
+    if connection.features.can_return_rows_from_bulk_insert:
+        return rows
+    # MySQL does not say their ids.
+    known = Wallet.objects.in_bulk(list(uuids), field_name="uuid")
+    return [known[one] for one in uuids]

@@ -223,7 +223,7 @@ class OneOrderTest(CommittingTestCase):
                 lambda: schedule_in_steps(asked, actor="client")
             )
 
-        when = self.after(3600)
+        carol, when = WalletService.create(), self.after(3600)
         for work in (at_once, in_steps):
             first, second, third = self.new_keys()
             asked = [
@@ -231,7 +231,7 @@ class OneOrderTest(CommittingTestCase):
                 for key in (third, second, first)
             ]
             with transaction.atomic():
-                deposit_in_steps(self.deposits(WalletService.create(), second))
+                deposit_in_steps(self.deposits(carol, second))
                 withdrawals = self.in_a_thread(partial(work, asked))
                 self.assertTrue(self.waits(withdrawals))
                 self.assertFalse(self.taken(third))
