@@ -66,10 +66,8 @@ def schedule_many(
     if connection.vendor == "postgresql":
         at_once = partial(_schedule_at_once, numbered, actor=actor, now=now)
         answers |= _run(at_once, one_statement=True)
-    left = {n: one for n, one in numbered.items() if n not in answers}
-    if left:
-        in_steps = partial(_schedule_in_steps, left, actor=actor, now=now)
-        answers |= _run(in_steps)
+    if left := _without(numbered, answers):
+        answers |= _run(partial(_schedule_in_steps, left, actor=actor, now=now))
     return [answers[n] for n in numbered]
 
 
@@ -79,34 +77,43 @@ def _run(work: Callable[[], Answers], *, one_statement: bool = False) -> Answers
     )
 
 
+def _without(asked: Numbered, answers: Answers) -> Numbered:
+    """Those that have no answer yet."""
+    return {n: one for n, one in asked.items() if n not in answers}
+
+
 def _unless_locked(
     asked: Numbered, *, actor: str, now: datetime | None
 ) -> Answers | None:
     """Plan them, and wait for nobody. None, and nothing done: a key is just being used."""
     answers: Answers = {}
     if connection.vendor == "postgresql":
-        at_once = partial(_schedule_at_once, asked, actor=actor, now=now)
-        made = run_unless_locked(
-            partial(at_once, lock_wait=KEY_WAIT_SECONDS), one_statement=True
+        at_once = partial(
+            _schedule_at_once, asked, actor=actor, now=now, lock_wait=KEY_WAIT_SECONDS
         )
+        made = run_unless_locked(at_once, one_statement=True)
         if made is None:
             return None
         answers |= made
-    left = {n: one for n, one in asked.items() if n not in answers}
-    if left:
-        in_steps = partial(_schedule_in_steps, left, actor=actor, now=now, wait=False)
-        judged = run_unless_locked(in_steps)
-        if judged is None and not answers:
-            return None
-        answers |= judged or {}
-    return answers
+    # What is in the way of these must not have the others, which are made, tried again.
+    left = _without(asked, answers)
+    judge = partial(_judge_unless_locked, actor=actor, now=now)
+    return answers | dict(zip(left, in_halves(judge, [*left.values()]), strict=True))
+
+
+def _judge_unless_locked(
+    asked: Numbered, *, actor: str, now: datetime | None
+) -> Answers | None:
+    def work() -> Answers:
+        limit_lock_wait(KEY_WAIT_SECONDS)
+        return _schedule_in_steps(asked, actor=actor, now=now, wait=False)
+
+    return run_unless_locked(work)
 
 
 def _schedule_in_steps(
     asked: Numbered, *, actor: str, now: datetime | None, wait: bool = True
 ) -> Answers:
-    if not wait:
-        limit_lock_wait(KEY_WAIT_SECONDS)
     answers = schedule_in_steps([*asked.values()], actor=actor, now=now, wait=wait)
     return dict(zip(asked, answers, strict=True))
 
