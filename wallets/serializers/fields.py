@@ -1,0 +1,101 @@
+"""The kinds of fields that requests and answers are declared with.
+
+A declaration says what drf-spectacular writes into the OpenAPI document: type, bounds,
+description. A field of a request also says how it is read, by a function of
+`serializers.strict`: form only. The bounds of a value are judged by the services.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rest_framework import serializers
+
+from wallets.models.base import MAX_MONEY
+from wallets.serializers import strict
+from wallets.utils import instants
+
+MAX_NUMBER = 2**63 - 1
+
+
+class IdField(serializers.IntegerField):
+    """A number that begins at 1: a transaction's id, a movement's sequence."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(min_value=1, max_value=MAX_NUMBER, **options)
+
+
+class CountField(serializers.IntegerField):
+    """A number that begins at 0."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(min_value=0, max_value=MAX_NUMBER, **options)
+
+
+class BalanceField(serializers.IntegerField):
+    """What a wallet holds, in minor units."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(min_value=0, max_value=MAX_MONEY, **options)
+
+
+class ChangeField(serializers.IntegerField):
+    """What a movement does to a balance, in minor units."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(min_value=-MAX_MONEY, max_value=MAX_MONEY, **options)
+
+
+class AmountField(serializers.IntegerField):
+    """What one operation moves, in minor units."""
+
+    read = staticmethod(strict.amount)
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(min_value=1, max_value=MAX_MONEY, **options)
+
+
+class InstantField(serializers.DateTimeField):
+    """A moment; an answer has it in UTC, with a Z."""
+
+    read = staticmethod(strict.scheduled_for)
+
+    def to_representation(self, value: Any) -> str:
+        return instants.write(value)
+
+
+class WalletField(serializers.UUIDField):
+    """A wallet's UUID, in the canonical lower-case form."""
+
+    read = staticmethod(strict.wallet)
+
+
+class KeyField(serializers.UUIDField):
+    """An idempotency key. A request may have it in either case."""
+
+    read = staticmethod(strict.idempotency_key)
+
+
+class WordField(serializers.ChoiceField):
+    """One of these words in an answer. A later release may know more of them.
+
+    The empty text that a row has for "none" is null.
+    """
+
+    def to_representation(self, value: Any) -> Any:
+        return value or None
+
+
+class RequestSerializer(serializers.Serializer):
+    """What a request says: exactly the declared fields, each read by its `read`."""
+
+    @classmethod
+    def readers(cls) -> dict[str, strict.Reader]:
+        """The function that reads each field, for `strict.read_fields`."""
+        return {name: field.read for name, field in cls().fields.items()}
+
+    def to_internal_value(self, data: Any) -> Any:
+        if not isinstance(data, Mapping):
+            return super().to_internal_value(data)
+        return strict.read_fields(data, self.readers())
