@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import orjson
-
 from rest_framework import serializers
 
 from wallets.models.transaction import Transaction

@@ -1,8 +1,8 @@
 """The kinds of fields that requests and answers are declared with.
 
 A declaration says what drf-spectacular writes into the OpenAPI document: type, bounds,
-description. A field of a request also says how it is read, by a function of
-`serializers.strict`: form only. The bounds of a value are judged by the services.
+description. What a request may have is read by a function of `serializers.strict`: form
+only. The bounds of a value are judged by the services.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class ChangeField(serializers.IntegerField):
 class AmountField(serializers.IntegerField):
     """What one operation moves, in minor units."""
 
-    read = staticmethod(strict.amount)
+    to_internal_value = staticmethod(strict.amount)  # type: ignore[assignment]
 
     def __init__(self, **options: Any) -> None:
         super().__init__(min_value=1, max_value=MAX_MONEY, **options)
@@ -59,7 +59,7 @@ class AmountField(serializers.IntegerField):
 class InstantField(serializers.DateTimeField):
     """A moment; an answer has it in UTC, with a Z."""
 
-    read = staticmethod(strict.scheduled_for)
+    to_internal_value = staticmethod(strict.scheduled_for)
 
     def to_representation(self, value: Any) -> str:
         return instants.write(value)
@@ -68,13 +68,13 @@ class InstantField(serializers.DateTimeField):
 class WalletField(serializers.UUIDField):
     """A wallet's UUID, in the canonical lower-case form."""
 
-    read = staticmethod(strict.wallet)
+    to_internal_value = staticmethod(strict.wallet)  # type: ignore[assignment]
 
 
 class KeyField(serializers.UUIDField):
     """An idempotency key. A request may have it in either case."""
 
-    read = staticmethod(strict.idempotency_key)
+    to_internal_value = staticmethod(strict.idempotency_key)  # type: ignore[assignment]
 
 
 class WordField(serializers.ChoiceField):
@@ -88,12 +88,13 @@ class WordField(serializers.ChoiceField):
 
 
 class RequestSerializer(serializers.Serializer):
-    """What a request says: exactly the declared fields, each read by its `read`."""
+    """What a request says: exactly the declared fields, and all of them."""
 
     @classmethod
     def readers(cls) -> dict[str, strict.Reader]:
         """The function that reads each field, for `strict.read_fields`."""
-        return {name: field.read for name, field in cls().fields.items()}
+        fields = cls().fields
+        return {name: field.to_internal_value for name, field in fields.items()}
 
     def to_internal_value(self, data: Any) -> Any:
         if not isinstance(data, Mapping):

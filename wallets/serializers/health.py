@@ -43,7 +43,8 @@ class ReadySerializer(serializers.Serializer):
     """Whether all that the service needs is there."""
 
     status = WordField(
-        ["ok", "degraded"], help_text="Degraded: requests are served, payments are late."
+        ["ok", "degraded"],
+        help_text="Degraded: requests are served, payments are late.",
     )
     checks = ChecksField(help_text=_CHECKS)
     sweep_age_seconds = AgesField(help_text=_AGES)

@@ -32,8 +32,9 @@ class ProblemSerializer(serializers.Serializer):
         help_text="Stable: compare this. Each answer's description has those it can be."
     )
     detail = serializers.CharField(help_text="A sentence for people.")
-    errors = FieldErrorSerializer(
-        many=True, help_text="One for each wrong field, parameter or header; at most 10."
+    errors = FieldErrorSerializer(  # type: ignore[assignment]
+        many=True,
+        help_text="One for each wrong field, parameter or header; at most 10.",
     )
 
 

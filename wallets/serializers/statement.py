@@ -37,7 +37,7 @@ COLUMNS = [
 class AttemptField(serializers.IntegerField):
     """The number of an attempt; null for the 0 that a deposit has."""
 
-    def to_representation(self, value: int) -> int | None:
+    def to_representation(self, value: Any) -> Any:
         return value or None
 
 

@@ -24,7 +24,7 @@ from wallets.utils.bank_words import documented
 class BankWordField(serializers.CharField):
     """What the bank has said of a transaction."""
 
-    def to_representation(self, value: Transaction) -> str | None:
+    def to_representation(self, value: Any) -> Any:
         return _bank_says(value)
 
 
@@ -43,9 +43,7 @@ class TransactionSerializer(serializers.Serializer):
         "PROCESSING while its money is held, then COMPLETED or FAILED; CANCELLED when "
         "taken back.",
     )
-    scheduled_for = InstantField(
-        allow_null=True, help_text="When a withdrawal is due."
-    )
+    scheduled_for = InstantField(allow_null=True, help_text="When a withdrawal is due.")
     executed_at = InstantField(
         allow_null=True, help_text="When the money began to move."
     )

@@ -86,9 +86,9 @@ class Formats(FormatChecker):
     """Holds every text to the pattern of its format."""
 
     def check(self, instance: object, format: str) -> None:
-        if isinstance(instance, str) and format in PATTERNS:
-            if not re.fullmatch(PATTERNS[format], instance):
-                raise FormatError(f"{instance!r} is no {format} of ours")
+        known = isinstance(instance, str) and format in PATTERNS
+        if known and not re.fullmatch(PATTERNS[format], str(instance)):
+            raise FormatError(f"{instance!r} is no {format} of ours")
 
 
 @cache

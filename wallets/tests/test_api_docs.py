@@ -137,7 +137,9 @@ class DocumentTest(SimpleTestCase):
 
     def test_says_that_nobody_logs_in_and_what_each_tag_is(self) -> None:
         self.assertEqual(as_published()["security"], [])
-        described = {tag["name"] for tag in as_published()["tags"] if tag["description"]}
+        described = {
+            tag["name"] for tag in as_published()["tags"] if tag["description"]
+        }
         used = {tag for each in operations().values() for tag in each["tags"]}
         self.assertEqual(described, used)
 

@@ -94,7 +94,7 @@ class WalletSchema(AutoSchema):
     def get_summary(self) -> str:
         return self.described.summary
 
-    def get_description(self) -> str:
+    def get_description(self) -> str:  # type: ignore[override]
         return self.described.description
 
     def get_tags(self) -> list[str]:
