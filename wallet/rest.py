@@ -31,14 +31,6 @@ SPECTACULAR_SETTINGS = {
         {"name": "Health", "description": "For supervisors and load balancers."},
     ],
     "SORT_OPERATION_PARAMETERS": False,
-    "PATH_CONVERTER_OVERRIDES": {
-        "transaction_id": {
-            "type": "integer",
-            "format": "int64",
-            "minimum": 1,
-            "maximum": 2**63 - 1,
-        }
-    },
     "POSTPROCESSING_HOOKS": ["wallets.views.schema.document.finish"],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",

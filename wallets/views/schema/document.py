@@ -19,6 +19,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
 
 from wallets.models.transaction import Transaction
+from wallets.serializers.fields import MAX_NUMBER
 from wallets.serializers.problem import ProblemSerializer
 from wallets.views.catalogue import PROBLEMS
 from wallets.views.problems import CONTENT_TYPE, body_of
@@ -34,9 +35,12 @@ CSV = "text/csv"
 # A response's own list of codes: no schema closes them, so that there can be more.
 CODES = "x-problem-codes"
 
-_PATH = {
-    "wallet_uuid": "The wallet.",
-    "transaction_id": "The transaction.",
+_PATH: dict[str, tuple[Any, str]] = {
+    "wallet_uuid": (OpenApiTypes.UUID, "The wallet."),
+    "transaction_id": (
+        {"type": "integer", "format": "int64", "minimum": 1, "maximum": MAX_NUMBER},
+        "The transaction.",
+    ),
 }
 _KEY = (
     "A UUID of your own, bare or in double quotes. The same request with it has one "
@@ -119,8 +123,8 @@ class WalletSchema(AutoSchema):
     def get_override_parameters(self) -> list[Any]:
         one = self.described
         path = [
-            OpenApiParameter(name, location="path", description=text)
-            for name, text in _PATH.items()
+            OpenApiParameter(name, kind, "path", description=text)
+            for name, (kind, text) in _PATH.items()
             if f"{{{name}}}" in self.path
         ]
         key = OpenApiParameter(
