@@ -13,6 +13,7 @@ from rest_framework.serializers import BaseSerializer
 from wallets.serializers.problem import ProblemSerializer
 from wallets.utils import instants
 from wallets.views.catalogue import PROBLEMS
+from wallets.views.pagination import DEFAULT_LIMIT
 from wallets.views.parameters import MAX_LIMIT
 
 Schema = dict[str, Any]
@@ -102,7 +103,7 @@ def choice(name: str, component: str, text: str) -> OpenApiParameter:
 LIMIT = OpenApiParameter(
     "limit",
     {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT},
-    description="How many on one page; 50 unless it is sent. Not with CSV.",
+    description=f"How many on one page; {DEFAULT_LIMIT} unless it is sent.",
 )
 CURSOR = OpenApiParameter(
     "cursor", description="Where a page begins. Follow the URLs of `Link` as they are."

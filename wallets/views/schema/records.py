@@ -61,9 +61,9 @@ OPERATIONS: dict[type, dict[str, Operation]] = {
                 "balance of the next, and opening balance and changes make the closing "
                 "balance. All pages are of the statement that the first one began: what "
                 "is written meanwhile is in none of them.\n\n"
-                "As `text/csv` it comes whole, without pages. Its first line is the "
-                "opening balance and its last line the closing balance; a file without "
-                "that line broke off. A long one has to be read within a minute, and few are "
+                "As `text/csv` it comes whole, without pages, `limit` and `cursor`. Its "
+                "first line is the opening balance and its last line the closing balance; "
+                "a file without that line broke off. A long one has to be read within a minute, and few are "
                 "written at a time: `service_unavailable` then says when to come again."
             ),
             answer=StatementSerializer,
