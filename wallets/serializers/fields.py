@@ -8,6 +8,7 @@ only. The bounds of a value are judged by the services.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from rest_framework import serializers
@@ -19,32 +20,14 @@ from wallets.utils import instants
 MAX_NUMBER = 2**63 - 1
 
 
-class IdField(serializers.IntegerField):
-    """A number that begins at 1: a transaction's id, a movement's sequence."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(min_value=1, max_value=MAX_NUMBER, **options)
-
-
-class CountField(serializers.IntegerField):
-    """A number that begins at 0."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(min_value=0, max_value=MAX_NUMBER, **options)
-
-
-class BalanceField(serializers.IntegerField):
-    """What a wallet holds, in minor units."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(min_value=0, max_value=MAX_MONEY, **options)
-
-
-class ChangeField(serializers.IntegerField):
-    """What a movement does to a balance, in minor units."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(min_value=-MAX_MONEY, max_value=MAX_MONEY, **options)
+# A transaction's id, a movement's number; how many; what a wallet holds; what a movement
+# does to that.
+IdField = partial(serializers.IntegerField, min_value=1, max_value=MAX_NUMBER)
+CountField = partial(serializers.IntegerField, min_value=0, max_value=MAX_NUMBER)
+BalanceField = partial(serializers.IntegerField, min_value=0, max_value=MAX_MONEY)
+ChangeField = partial(
+    serializers.IntegerField, min_value=-MAX_MONEY, max_value=MAX_MONEY
+)
 
 
 class AmountField(serializers.IntegerField):

@@ -15,9 +15,10 @@ import sys
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
-from unittest import SkipTest
+from unittest import SkipTest, skipUnless
 
 from django.conf import settings
+from django.db import connection
 from django.test import LiveServerTestCase
 
 from wallets.tests import marks
@@ -38,6 +39,7 @@ COMPILER = {
 }
 
 
+@skipUnless(connection.vendor == "sqlite", "no database changes a client")
 class ClientTestCase(CommittingTestCase, LiveServerTestCase):
     """A folder to generate in, and the service behind a real address."""
 
