@@ -74,5 +74,5 @@ lock: ## Pin the dependencies of pyproject.toml again (UPGRADE=1: take the newes
 
 .PHONY: clean
 clean: ## Remove what can be made again; the database and var/ stay
-	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis staticfiles
+	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis staticfiles scripts/openapi/node_modules
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

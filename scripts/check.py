@@ -9,7 +9,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 
-from ops import ROOT, environment
+from ops import ROOT, Trouble, environment, npm
 from ops.steps import dies_with_parent, main
 
 # As in production; nothing here is connected to.
@@ -75,6 +75,21 @@ def checks() -> list[Check]:
     ]
 
 
+def linters() -> list[Check]:
+    """Return the checks by tools from npm.
+
+    :raises Trouble: where they cannot be had.
+    """
+    npm.install()
+    document, folder = "docs/openapi.yaml", npm.FOLDER
+    spectral = ["lint", "--fail-severity=hint", f"--ruleset={folder}/spectral.yaml"]
+    redocly = ["lint", f"--config={folder}/redocly.yaml"]
+    return [
+        Check("OpenAPI, Spectral", [npm.tool("spectral"), *spectral, document]),
+        Check("OpenAPI, Redocly", [npm.tool("redocly"), *redocly, document], npm.QUIET),
+    ]
+
+
 def passes(check: Check) -> bool:
     """Run one check; show its output only if it fails."""
     began = time.monotonic()
@@ -98,7 +113,14 @@ def passes(check: Check) -> bool:
 
 def script() -> int:
     environment.install("run", "local", "test", "dev")
-    outcomes = [passes(check) for check in checks()]
+    try:
+        found = [*checks(), *linters()]
+    except Trouble as trouble:
+        if npm.required():
+            raise
+        print(f"  Without Spectral and Redocly: {trouble}")
+        found = checks()
+    outcomes = [passes(check) for check in found]
     bad = outcomes.count(False)
     print(f"{bad} of {len(outcomes)} checks failed" if bad else "All checks are clean.")
     return int(bad > 0)

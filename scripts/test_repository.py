@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -108,6 +109,31 @@ class RequirementsTest(unittest.TestCase):
         black = next(hook for hook in repository["hooks"] if hook["id"] == "black")
         (version,) = pins(ROOT / "requirements-dev.txt")["black"]
         self.assertEqual(black["additional_dependencies"], [f"black=={version}"])
+
+
+class NpmTest(unittest.TestCase):
+    folder = ROOT / "scripts" / "openapi"
+
+    def test_lock_pins_what_is_asked_for_and_names_no_address(self) -> None:
+        text = (self.folder / "package-lock.json").read_text()
+        self.assertNotIn("://", text)
+        packages = json.loads(text)["packages"]
+        asked = json.loads((self.folder / "package.json").read_text())
+        self.assertTrue(asked["private"])
+        for name, version in asked["devDependencies"].items():
+            self.assertRegex(version, r"^[0-9]+\.[0-9]+\.[0-9]+$", name)
+            self.assertEqual(packages[f"node_modules/{name}"]["version"], version)
+        for name, package in packages.items():
+            if name:
+                self.assertRegex(package["integrity"], "^sha512-", name)
+
+    def test_packages_are_not_committed(self) -> None:
+        self.assertIn("node_modules/\n", (ROOT / ".gitignore").read_text())
+
+    def test_is_installed_where_everything_is_required(self) -> None:
+        text = (ROOT / ".ci" / "run").read_text()
+        self.assertIn("command -v npm >/dev/null || add npm\n", text)
+        self.assertIn("WALLET_REQUIRE_SERVERS=1 make check", text)
 
 
 class ContinuousIntegrationTest(unittest.TestCase):

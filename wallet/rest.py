@@ -24,10 +24,14 @@ SPECTACULAR_SETTINGS = {
     "OAS_VERSION": "3.1.0",
     "SERVERS": [{"url": "/", "description": "This server"}],
     "TAGS": [
-        {"name": name}
-        for name in ("Wallets", "Money", "Transactions", "Statement", "Health")
+        {"name": "Wallets", "description": "Open a wallet, and look at one."},
+        {"name": "Money", "description": "Put money in, and have it paid out."},
+        {"name": "Transactions", "description": "Every deposit and every withdrawal."},
+        {"name": "Statement", "description": "What a wallet's ledger says."},
+        {"name": "Health", "description": "For supervisors and load balancers."},
     ],
-    "POSTPROCESSING_HOOKS": ["wallets.views.schema.document.add_components"],
+    "SORT_OPERATION_PARAMETERS": False,
+    "POSTPROCESSING_HOOKS": ["wallets.views.schema.document.finish"],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SWAGGER_UI_SETTINGS": {

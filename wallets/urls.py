@@ -12,6 +12,7 @@ from wallets.views.base import Endpoint
 from wallets.views.deposit import DepositListView, DepositView
 from wallets.views.docs import DocsView, ProblemListView, ProblemView, SchemaView
 from wallets.views.health import AliveView, ReadyView
+from wallets.views.index import IndexView
 from wallets.views.statement import BalanceView, StatementView
 from wallets.views.transaction import CancelView, TransactionListView, TransactionView
 from wallets.views.wallet import WalletListView, WalletView
@@ -49,6 +50,7 @@ def _action(route: str, view: type[Endpoint], name: str) -> list[URLPattern]:
 
 
 urlpatterns = [
+    path("", IndexView.as_view(), name="index"),
     path("wallets/", WalletListView.as_view(), name="wallets"),
     path(WALLET, WalletView.as_view(), name="wallet"),
     *_action(f"{WALLET}deposit", DepositView, "deposit"),

@@ -6,18 +6,72 @@ from collections.abc import Mapping
 from typing import Any
 
 import orjson
+from rest_framework import serializers
 
 from wallets.models.transaction import Transaction
 from wallets.serializers import strict
+from wallets.serializers.fields import (
+    AmountField,
+    BalanceField,
+    KeyField,
+    RequestSerializer,
+    WalletField,
+    WordField,
+)
+from wallets.serializers.problem import ProblemSerializer
 from wallets.serializers.strict import is_uuid
-from wallets.serializers.transaction import transaction_line
+from wallets.serializers.transaction import TransactionSerializer, transaction_line
 
-_ALONE: dict[str, strict.Reader] = {"amount": strict.amount}
-_AMONG_MANY: dict[str, strict.Reader] = {
-    "wallet": strict.wallet,
-    "amount": strict.amount,
-    "idempotency_key": strict.idempotency_key,
-}
+
+class DepositRequestSerializer(RequestSerializer):
+    """A deposit to make."""
+
+    amount = AmountField(help_text="In minor units; an integer.")
+
+
+class DepositItemSerializer(RequestSerializer):
+    """One deposit among many."""
+
+    wallet = WalletField(help_text="The wallet, in the canonical lower-case form.")
+    amount = AmountField(help_text="In minor units; an integer.")
+    idempotency_key = KeyField(
+        help_text="A UUID of your own for this deposit. The same item with it has one "
+        "effect and one answer, also as a deposit of its own; another one with it is "
+        "refused."
+    )
+
+
+class DepositedWalletSerializer(serializers.Serializer):
+    """The wallet as a deposit left it."""
+
+    uuid = WalletField(source="wallet.uuid", help_text="The wallet.")
+    balance = BalanceField(
+        source="balance_after", help_text="The balance as this deposit left it."
+    )
+
+
+class DepositSerializer(serializers.Serializer):
+    """A deposit that was made: of the transaction that the service returned."""
+
+    wallet = DepositedWalletSerializer(source="*")
+    transaction = TransactionSerializer(source="*")
+
+
+class DepositResultSerializer(serializers.Serializer):
+    """What became of one deposit among many."""
+
+    result = WordField(
+        ["done", "replayed", "refused"],
+        help_text="`refused` comes with `problem`, the others with `wallet` and "
+        "`transaction`. Replayed: the key was used before, and this is its first answer.",
+    )
+    wallet = DepositedWalletSerializer(required=False)
+    transaction = TransactionSerializer(required=False)
+    problem = ProblemSerializer(required=False)
+
+
+_ALONE = DepositRequestSerializer.readers()
+_AMONG_MANY = DepositItemSerializer.readers()
 
 
 def read_amount(body: Mapping[str, Any]) -> int:
@@ -63,7 +117,7 @@ def read_plain_items(body: bytes) -> list[tuple[str, int, str]] | None:
 
 
 def deposit_answer(deposit: Transaction) -> dict[str, Any]:
-    """The wallet as the deposit left it, and the transaction that the service returned."""
+    """What `DepositSerializer` makes of a deposit, at a fraction of the work."""
     return {
         "wallet": {"uuid": str(deposit.wallet.uuid), "balance": deposit.balance_after},
         "transaction": transaction_line(deposit),

@@ -7,7 +7,19 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
+from rest_framework import serializers
+
 from wallets.models.ledger import Movement
+from wallets.serializers.fields import (
+    AmountField,
+    BalanceField,
+    ChangeField,
+    CountField,
+    IdField,
+    InstantField,
+    WalletField,
+    WordField,
+)
 from wallets.utils import instants
 
 COLUMNS = [
@@ -22,12 +34,77 @@ COLUMNS = [
 ]
 
 
-def movement_line(movement: Movement) -> dict[str, Any]:
-    """`amount` is what moved, `change` what that did to the balance.
+class AttemptField(serializers.IntegerField):
+    """The number of an attempt; null for the 0 that a deposit has."""
 
-    A settlement changes it by 0: the money left the balance when it was held. It is shown
+    def to_representation(self, value: Any) -> Any:
+        return value or None
+
+
+class MovementSerializer(serializers.Serializer):
+    """A line of a statement.
+
+    A settlement changes the balance by 0: the money left it when it was held. It is shown
     all the same, so that the numbers have no gaps and every payment is seen.
     """
+
+    sequence = IdField(help_text="Its number in the wallet's statement, without gaps.")
+    at = InstantField(source="created_at", help_text="When it happened.")
+    kind = WordField(
+        Movement.Kind.choices,
+        help_text="A withdrawal's money is held when it is sent to the bank, then settled "
+        "when the bank paid or released when it did not.",
+    )
+    transaction = IdField(
+        source="transaction_id", help_text="The transaction it belongs to."
+    )
+    attempt = AttemptField(
+        source="attempt_number",
+        min_value=1,
+        allow_null=True,
+        help_text="Which attempt of the withdrawal; null for a deposit.",
+    )
+    amount = AmountField(help_text="What moved, in minor units.")
+    change = ChangeField(
+        help_text="What that did to the balance: 0 for a settlement, whose money left "
+        "the balance when it was held."
+    )
+    balance_after = BalanceField(help_text="The balance once it had happened.")
+
+
+class StatementSerializer(serializers.Serializer):
+    """A page of a statement, and the balances of all of it."""
+
+    wallet = WalletField(help_text="The wallet.")
+    # The word itself is Python's: see `get_fields`.
+    from_ = InstantField(allow_null=True, help_text="Where it begins, as asked for.")
+    to = InstantField(allow_null=True, help_text="What it ends before, as asked for.")
+    opening_balance = BalanceField(
+        help_text="Before the first movement of all its pages."
+    )
+    closing_balance = BalanceField(
+        help_text="After the last movement of all its pages."
+    )
+    movements = MovementSerializer(
+        many=True, help_text="This page of them, oldest first."
+    )
+
+    def get_fields(self) -> dict[str, Any]:
+        fields = super().get_fields()
+        return {name.rstrip("_"): field for name, field in fields.items()}
+
+
+class BalanceSerializer(serializers.Serializer):
+    """A wallet's balance at a moment."""
+
+    wallet = WalletField(help_text="The wallet.")
+    at = InstantField(help_text="The moment.")
+    balance = BalanceField(help_text="What the wallet held then, in minor units.")
+    sequence = CountField(help_text="The last movement counted; 0 before the first.")
+
+
+def movement_line(movement: Movement) -> dict[str, Any]:
+    """What `MovementSerializer` makes of a movement, at a fraction of the work."""
     return {
         "sequence": movement.sequence,
         "at": instants.write(movement.created_at),

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
+from rest_framework import serializers
+
 from wallets.models.wallet import Wallet
+from wallets.serializers.fields import BalanceField, InstantField, WalletField
 from wallets.utils import instants
 
 
+class WalletSerializer(serializers.Serializer):
+    """A wallet."""
+
+    uuid = WalletField(help_text="The wallet.")
+    balance = BalanceField(help_text="What may be spent now, in minor units.")
+    created_at = InstantField(help_text="When it was opened.")
+
+
 def wallet_line(wallet: Wallet) -> dict[str, Any]:
-    """`balance` is what may be spent now, in minor units."""
+    """What `WalletSerializer` makes of a wallet, at a fraction of the work."""
     return {
         "uuid": str(wallet.uuid),
         "balance": wallet.balance,

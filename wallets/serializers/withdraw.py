@@ -6,11 +6,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from wallets.serializers import strict
+from wallets.serializers.fields import AmountField, InstantField, RequestSerializer
 
-_FIELDS: dict[str, strict.Reader] = {
-    "amount": strict.amount,
-    "scheduled_for": strict.scheduled_for,
-}
+
+class WithdrawRequestSerializer(RequestSerializer):
+    """A withdrawal to schedule."""
+
+    amount = AmountField(
+        help_text="In minor units; an integer. It may exceed the balance."
+    )
+    scheduled_for = InstantField(help_text="A future time, with its offset.")
+
+
+_READERS = WithdrawRequestSerializer.readers()
 
 
 def read_withdrawal(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -18,4 +26,4 @@ def read_withdrawal(body: Mapping[str, Any]) -> dict[str, Any]:
 
     :raises ValidationError: with every error of every field.
     """
-    return strict.read_fields(body, _FIELDS)
+    return strict.read_fields(body, _READERS)

@@ -251,7 +251,6 @@ PATHS: list[tuple[int, str]] = [
     (7, "/wallets/{uuid}/%0A"),
     (7, "/wallets/%20{uuid}/"),
     (7, "/wallets/{uuid}%00/"),
-    (70, "//wallets/"),
     (70, "/wallets//"),
     (70, "/wallets//{uuid}/"),
     (70, "/wallets/{uuid}//deposit"),
@@ -265,7 +264,6 @@ PATHS: list[tuple[int, str]] = [
     (70, "/wallets/{uuid}/transactions//{id}/"),
     (70, "/Wallets/"),
     (70, "/wallets/{uuid}/Deposit"),
-    (70, "/"),
     (70, "/%FF"),
 ]
 

@@ -24,6 +24,7 @@ from wallets.models.wallet import Wallet
 from wallets.utils.db import is_lock_timeout
 from wallets.views import problems
 from wallets.views.problems import FieldError, RequestRefused
+from wallets.views.right_path import right_path
 
 logger = logging.getLogger(__name__)
 
@@ -138,9 +139,13 @@ def permission_denied(_request: HttpRequest, exception: Exception) -> HttpRespon
     return problems.answer("forbidden")
 
 
-def page_not_found(_request: HttpRequest, exception: Exception) -> HttpResponse:
+def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Django's `handler404`."""
-    return problems.answer("not_found")
+    right = right_path(request.path_info)
+    if right is None:
+        return problems.answer("not_found")
+    detail = f"There is nothing at this path. Its right form is {right}"
+    return problems.answer("not_found", detail)
 
 
 def csrf_failure(_request: HttpRequest, reason: str = "") -> HttpResponse:

@@ -1,100 +1,154 @@
-"""Puts the document together, and hands it to drf-spectacular operation by operation."""
+"""Puts the document together, with drf-spectacular.
+
+Shapes come from the serializers. What no serializer knows is added from the tables of
+operations: problems, headers, links and examples.
+"""
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from drf_spectacular.extensions import OpenApiSerializerFieldExtension
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
 
-from wallets.views import problems
+from wallets.models.transaction import Transaction
+from wallets.serializers.fields import MAX_NUMBER
+from wallets.serializers.problem import ProblemSerializer
 from wallets.views.catalogue import PROBLEMS
-from wallets.views.schema import bulk
-from wallets.views.schema.components import (
-    ID,
-    SCHEMAS,
-    UUID_PATTERN,
-    Schema,
-    problem,
-    said,
-)
-from wallets.views.schema.operation import Operation
+from wallets.views.problems import CONTENT_TYPE, body_of
+from wallets.views.schema.operation import Operation, Schema
 from wallets.views.schema.operations import OPERATIONS
 
 # Requests and answers as they were; a test makes them again and compares.
 EXAMPLES: dict[str, Any] = json.loads(
     Path(__file__).with_name("examples.json").read_text(encoding="utf-8")
 )
+JSON = "application/json"
+CSV = "text/csv"
+# A response's own list of codes: no schema closes them, so that there can be more.
+CODES = "x-problem-codes"
 
-_PATH: dict[str, Schema] = {
-    "wallet_uuid": said(
-        {"type": "string", "format": "uuid", "pattern": UUID_PATTERN},
-        "The wallet, in the canonical lower-case form.",
+_PATH: dict[str, tuple[Any, str]] = {
+    "wallet_uuid": (OpenApiTypes.UUID, "The wallet."),
+    "transaction_id": (
+        {"type": "integer", "format": "int64", "minimum": 1, "maximum": MAX_NUMBER},
+        "The transaction.",
     ),
-    "transaction_id": said(ID, "The transaction."),
 }
 _KEY = (
-    '^("?)[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-'
-    "[0-9A-Fa-f]{12}\\1$"
+    "A UUID of your own, bare or in double quotes. The same request with it has one "
+    "effect and one answer; another request with it is refused."
 )
-_HEADERS: dict[str, Schema] = {
-    "Location": said({"type": "string", "format": "uri"}, "Where the new one is."),
-    "Link": said(
+_HEADERS: dict[str, tuple[Any, str]] = {
+    "Location": (OpenApiTypes.URI, "Where the new one is."),
+    "Link": (
         {"type": "string", "pattern": '^(<[^>]+>; rel="next", )?<[^>]+>; rel="first"$'},
         "RFC 8288: the first page and, where one follows, the next.",
     ),
-    "Idempotent-Replayed": said(
-        {"const": "true"}, "The key was used before: this is its first answer again."
+    "Idempotent-Replayed": (
+        {"type": "string", "pattern": "^true$"},
+        "The key was used before: this is its first answer again.",
     ),
-    "Retry-After": said(
-        {"type": "string", "pattern": "^[0-9]+$"}, "Seconds to wait before repeating."
+    "Retry-After": (
+        {"type": "string", "pattern": "^[0-9]+$"},
+        "Seconds to wait before repeating.",
     ),
-    "Allow": said({"type": "string"}, "The methods that the path takes."),
+    "Allow": (OpenApiTypes.STR, "The methods that the path takes."),
 }
 _RETRY = {"request_in_progress", "service_unavailable"}
+# Problems of these are told in the same words whatever was sent.
+_SAY_THE_SAME = {404, 405, 406, 411, 413, 415, 500, 503}
+# What a request may ask for. In an answer the same words are no closed list.
+_ENUMS: dict[str, Schema] = {
+    "TransactionStatus": {"type": "string", "enum": Transaction.Status.values},
+    "TransactionType": {"type": "string", "enum": Transaction.TransactionType.values},
+}
+
+
+class WordExtension(OpenApiSerializerFieldExtension):
+    """Documents the words of an answer as a list that may grow.
+
+    An `enum` would become a closed type in most generated clients, which then fail on
+    the first word that a later release adds. `x-extensible-enum` leaves it a string.
+    """
+
+    target_class = "wallets.serializers.fields.WordField"
+
+    def map_serializer_field(self, auto_schema: Any, direction: Any) -> Schema:
+        return {"type": "string", "x-extensible-enum": list(self.target.choices)}
 
 
 class WalletSchema(AutoSchema):
-    """Takes an operation from the table instead of guessing it from the code."""
+    """Takes of an operation from the table what cannot be derived."""
 
-    def get_operation(
-        self, path: str, path_regex: str, path_prefix: str, method: str, registry: Any
-    ) -> dict[str, Any] | None:
-        return describe(OPERATIONS[type(self.view)][method], path)
+    @property
+    def described(self) -> Operation:
+        return OPERATIONS[type(self.view)][self.method]
+
+    def get_operation_id(self) -> str:
+        return self.described.id
+
+    def get_summary(self) -> str:
+        return self.described.summary
+
+    def get_description(self) -> str:  # type: ignore[override]
+        return self.described.description
+
+    def get_tags(self) -> list[str]:
+        return [self.described.tag]
+
+    def get_request_serializer(self) -> Any:
+        return self.described.request
+
+    def get_response_serializers(self) -> Any:
+        one = self.described
+        success = OpenApiResponse(one.answer, description=f"{one.summary}.")
+        responses: dict[Any, Any] = {(one.status, JSON): success}
+        if one.csv:
+            responses[one.status, CSV] = OpenApiTypes.STR
+        for status, codes in one.codes_by_status().items():
+            responses[status, CONTENT_TYPE] = OpenApiResponse(
+                one.problems.get(status, ProblemSerializer),
+                description=_explanations(codes),
+            )
+        return responses
+
+    def get_override_parameters(self) -> list[Any]:
+        one = self.described
+        path = [
+            OpenApiParameter(name, kind, "path", description=text)
+            for name, (kind, text) in _PATH.items()
+            if f"{{{name}}}" in self.path
+        ]
+        key = OpenApiParameter(
+            "Idempotency-Key", OpenApiTypes.UUID, "header", description=_KEY
+        )
+        return [*path, *([key] if one.has_key else []), *one.query, *_headers(one)]
+
+    def get_operation(self, *args: Any, **kwargs: Any) -> dict[str, Any] | None:
+        operation = super().get_operation(*args, **kwargs)
+        assert operation is not None  # noqa: S101
+        _add(operation, self.described)
+        return operation
 
 
-def describe(operation: Operation, path: str) -> dict[str, Any]:
-    """The operation as OpenAPI has it."""
-    described: dict[str, Any] = {
-        "operationId": operation.id,
-        "summary": operation.summary,
-        "description": operation.description,
-        "tags": [operation.tag],
-        "parameters": list(_parameters(operation, path)),
-    }
-    if operation.takes_body:
-        described["requestBody"] = _body(operation)
-    described["responses"] = {str(operation.status): _success(operation)} | {
-        str(status): _refusal(operation, status) for status in _statuses(operation)
-    }
-    return described
-
-
-def add_components(result: dict[str, Any], **_options: Any) -> dict[str, Any]:
-    """A hook of drf-spectacular: the shapes that the operations refer to."""
-    schemas = SCHEMAS | bulk.SCHEMAS
-    for methods in OPERATIONS.values():
-        for operation in methods.values():
-            for status in _statuses(operation):
-                codes = _codes(operation, status)
-                extra = operation.extra.get(status, {})
-                schemas[_name(operation, codes)] = problem(codes, extra)
-    return result | {"components": {"schemas": schemas}}
+def finish(result: dict[str, Any], **_options: Any) -> dict[str, Any]:
+    """A hook of drf-spectacular: what is said once, for all operations."""
+    schemas = result["components"]["schemas"]
+    for name, schema in schemas.items():
+        if name.endswith(("Request", "Item")):
+            schema["additionalProperties"] = False
+    schemas["Problem"]["properties"]["code"]["x-extensible-enum"] = list(PROBLEMS)
+    result["components"]["schemas"] = dict(sorted({**schemas, **_ENUMS}.items()))
+    # Nothing asks who a client is.
+    return result | {"security": []}
 
 
 @cache
@@ -103,114 +157,53 @@ def document() -> dict[str, Any]:
     return SchemaGenerator().get_schema(request=None, public=True)
 
 
-def _parameters(operation: Operation, path: str) -> Iterator[dict[str, Any]]:
-    for name in re.findall(r"{(\w+)}", path):
-        yield _parameter(name, "path", _PATH[name], required=True)
-    if operation.has_key:
-        schema: Schema = {"type": "string", "pattern": _KEY}
-        text = (
-            "A UUID of your own, bare or in double quotes. The same request with it has "
-            "one effect and one answer; another request with it is refused."
-        )
-        yield _parameter("Idempotency-Key", "header", said(schema, text))
-    for name, schema in operation.query.items():
-        yield _parameter(name, "query", schema)
-
-
-def _parameter(
-    name: str, where: str, schema: Schema, *, required: bool = False
-) -> dict[str, Any]:
-    schema = dict(schema)
-    text = schema.pop("description")
-    parameter = {"name": name, "in": where, "description": text, "schema": schema}
-    return parameter | ({"required": True} if required else {})
-
-
-def _body(operation: Operation) -> dict[str, Any]:
-    if not operation.request:
-        nothing: Schema = {"type": "object", "additionalProperties": False}
-        return {"content": {"application/json": {"schema": nothing}}}
-    content: dict[str, Any] = {
-        "schema": {"$ref": f"#/components/schemas/{operation.request}"}
-    }
-    example = EXAMPLES.get(operation.id, {}).get("request")
-    if example:
-        content["example"] = example
-    return {"required": True, "content": {"application/json": content}}
-
-
-def _success(operation: Operation) -> dict[str, Any]:
-    examples = EXAMPLES.get(operation.id, {})
-    content: dict[str, Any] = {"application/json": {"schema": operation.answer}}
-    if "answer" in examples:
-        content["application/json"]["example"] = examples["answer"]
-    if operation.csv:
-        content["text/csv"] = {"schema": {"type": "string"}}
-        if "csv" in examples:
-            content["text/csv"]["example"] = examples["csv"]
-    # CSV has no pages, so its Link is not always there.
-    answer: dict[str, Any] = {"description": operation.summary + "."}
-    if operation.headers:
-        answer["headers"] = {
-            name: _header(name, always and not operation.csv)
-            for name, always in operation.headers.items()
-        }
-    answer["content"] = content
-    if operation.links:
-        answer["links"] = {
-            name: {"operationId": name, "parameters": parameters}
-            for name, parameters in operation.links.items()
-        }
-    return answer
-
-
-def _refusal(operation: Operation, status: int) -> dict[str, Any]:
-    codes = _codes(operation, status)
+def _explanations(codes: list[str]) -> str:
     lines = [f"- `{code}`: {PROBLEMS[code].explanation}" for code in codes]
     text = "\n".join(lines) if len(codes) > 1 else lines[0][2:]
-    if status == 405:
+    if codes == ["method_not_allowed"]:
         text += " (Answered to any other method of this path.)"
-    answer: dict[str, Any] = {"description": text}
-    headers = {}
-    if _RETRY & set(codes):
-        headers["Retry-After"] = _header("Retry-After", _RETRY.issuperset(codes))
-    if status == 405:
-        headers["Allow"] = _header("Allow", True)
-    if headers:
-        answer["headers"] = headers
-    media: dict[str, Any] = {
-        "schema": {"$ref": f"#/components/schemas/{_name(operation, codes)}"}
-    }
-    found = EXAMPLES.get(operation.id, {}).get("problems", {})
-    shown = {code: {"value": found[code]} for code in codes if code in found}
-    if shown:
-        media["examples"] = shown
-    return answer | {"content": {problems.CONTENT_TYPE: media}}
+    return text
 
 
-def _header(name: str, always: bool) -> dict[str, Any]:
-    schema = dict(_HEADERS[name])
-    header = {"description": schema.pop("description"), "schema": schema}
-    return header | ({"required": True} if always else {})
+def _headers(operation: Operation) -> Iterator[OpenApiParameter]:
+    """The headers of its answers, in drf-spectacular's terms."""
+    for name, always in operation.headers.items():
+        # CSV has no pages, so its Link is not always there.
+        yield _header(name, operation.status, always and not operation.csv)
+    for status, codes in operation.codes_by_status().items():
+        if status == 405:
+            yield _header("Allow", status, True)
+        if _RETRY & set(codes):
+            yield _header("Retry-After", status, _RETRY.issuperset(codes))
 
 
-def _statuses(operation: Operation) -> list[int]:
-    return sorted({PROBLEMS[code].status for code in operation.codes})
+def _header(name: str, status: int, always: bool) -> OpenApiParameter:
+    kind, text = _HEADERS[name]
+    return OpenApiParameter(
+        name, kind, "header", required=always, description=text, response=[status]
+    )
 
 
-def _codes(operation: Operation, status: int) -> list[str]:
-    known = set(operation.codes)
-    return [
-        code
-        for code, problem in PROBLEMS.items()
-        if code in known and problem.status == status
-    ]
-
-
-def _name(operation: Operation, codes: list[str]) -> str:
-    """A component's name: of the code, or of the operation that has these codes."""
-    status = PROBLEMS[codes[0]].status
-    alone = len(codes) == 1 and status not in operation.extra
-    words = codes[0] if alone else operation.id
-    name = "".join(word.capitalize() for word in words.split("_"))
-    return f"{name}Problem" if alone else f"{name}Problem{status}"
+def _add(operation: dict[str, Any], described: Operation) -> None:
+    """Add examples, links and the codes of problems, which no serializer has."""
+    found = EXAMPLES.get(described.id, {})
+    if "request" in found:
+        operation["requestBody"]["content"][JSON]["example"] = found["request"]
+    success = operation["responses"][str(described.status)]
+    for media_type, name in ((JSON, "answer"), (CSV, "csv")):
+        if name in found:
+            success["content"][media_type]["example"] = found[name]
+    if described.links:
+        success["links"] = {
+            name: {"operationId": name, "parameters": dict(parameters)}
+            for name, parameters in described.links.items()
+        }
+    for status, codes in described.codes_by_status().items():
+        refusal = operation["responses"][str(status)]
+        refusal[CODES] = codes
+        examples = {code: found.get("problems", {}).get(code) for code in codes}
+        if status in _SAY_THE_SAME and status not in described.problems:
+            examples |= {code: body_of(code) for code in codes if not examples[code]}
+        shown = {code: {"value": one} for code, one in examples.items() if one}
+        if shown:
+            refusal["content"][CONTENT_TYPE]["examples"] = shown

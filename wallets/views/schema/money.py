@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from wallets.models.transaction import Transaction
-from wallets.services.deposit import MAX_MANY
+from wallets.serializers.deposit import (
+    DepositItemSerializer,
+    DepositRequestSerializer,
+    DepositResultSerializer,
+    DepositSerializer,
+)
+from wallets.serializers.problem import CancelProblemSerializer
+from wallets.serializers.transaction import TransactionSerializer
+from wallets.serializers.wallet import WalletSerializer
+from wallets.serializers.withdraw import WithdrawRequestSerializer
 from wallets.views.deposit import DepositListView, DepositView
-from wallets.views.schema import bulk
-from wallets.views.schema.components import one_of, said
 from wallets.views.schema.operation import (
+    AMOUNT,
     BODY,
+    KEY,
     MONEY,
     SELF,
     STORED,
     TRANSACTION,
     WALLET,
     Operation,
-    ref,
 )
 from wallets.views.transaction import CancelView
 from wallets.views.wallet import WalletListView, WalletView
@@ -32,9 +39,8 @@ OPERATIONS: dict[type, dict[str, Operation]] = {
                 "`Idempotency-Key` means nothing here."
             ),
             status=201,
-            answer=ref("Wallet"),
+            answer=WalletSerializer,
             codes=(*STORED, *BODY, "request_in_progress"),
-            takes_body=True,
             headers={"Location": True},
             links={
                 name: {"wallet_uuid": "$response.body#/uuid"}
@@ -55,7 +61,7 @@ OPERATIONS: dict[type, dict[str, Operation]] = {
             tag="Wallets",
             summary="A wallet and its balance",
             description="The balance is what may be spent now; held money is not in it.",
-            answer=ref("Wallet"),
+            answer=WalletSerializer,
             codes=WALLET,
         )
     },
@@ -68,10 +74,9 @@ OPERATIONS: dict[type, dict[str, Operation]] = {
                 "Adds money to the wallet; the answer has the balance after it. Also at "
                 "the path with a trailing slash."
             ),
-            answer=ref("Deposit"),
+            answer=DepositSerializer,
             codes=(*WALLET, *MONEY, "balance_limit"),
-            request="DepositRequest",
-            takes_body=True,
+            request=DepositRequestSerializer,
             has_key=True,
             headers={"Idempotent-Replayed": False},
             links={
@@ -93,11 +98,7 @@ OPERATIONS: dict[type, dict[str, Operation]] = {
                 "made it before) or `refused`, with the problem; what is refused keeps no "
                 "other from being done. After a lost answer, send all of it again."
             ),
-            answer={
-                "type": "array",
-                "items": ref("DepositResult"),
-                "maxItems": MAX_MANY,
-            },
+            answer=DepositResultSerializer(many=True),
             codes=(
                 *STORED,
                 *(code for code in BODY if code != "unknown_field"),
@@ -105,9 +106,17 @@ OPERATIONS: dict[type, dict[str, Operation]] = {
                 "too_many_items",
                 "request_in_progress",
             ),
-            item_codes=bulk.CODES,
-            request="DepositItems",
-            takes_body=True,
+            item_codes=(
+                "item_invalid",
+                "invalid_request",
+                "unknown_field",
+                *AMOUNT,
+                "wallet_invalid",
+                "wallet_not_found",
+                *KEY,
+                "balance_limit",
+            ),
+            request=DepositItemSerializer(many=True),
         )
     },
     WithdrawView: {
@@ -120,7 +129,7 @@ OPERATIONS: dict[type, dict[str, Operation]] = {
                 "then, not now. Also at the path with a trailing slash."
             ),
             status=201,
-            answer=ref("Transaction"),
+            answer=TransactionSerializer,
             codes=(
                 *WALLET,
                 *MONEY,
@@ -128,8 +137,7 @@ OPERATIONS: dict[type, dict[str, Operation]] = {
                 "scheduled_for_in_the_past",
                 "scheduled_for_too_far",
             ),
-            request="WithdrawRequest",
-            takes_body=True,
+            request=WithdrawRequestSerializer,
             has_key=True,
             headers={"Location": True, "Idempotent-Replayed": False},
             links={
@@ -152,16 +160,9 @@ OPERATIONS: dict[type, dict[str, Operation]] = {
                 "it is CANCELLED: safe to repeat. It takes no body; `{}` is allowed. Also at the path with a "
                 "trailing slash."
             ),
-            answer=ref("Transaction"),
+            answer=TransactionSerializer,
             codes=(*TRANSACTION, *BODY, "not_cancelable", "request_in_progress"),
-            takes_body=True,
-            extra={
-                409: {
-                    "transaction_status": said(
-                        one_of(list(Transaction.Status.values)), "Where it stands."
-                    )
-                }
-            },
+            problems={409: CancelProblemSerializer},
         )
     },
 }

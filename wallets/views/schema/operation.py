@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter
+from rest_framework.serializers import BaseSerializer
+
+from wallets.serializers.problem import ProblemSerializer
+from wallets.utils import instants
+from wallets.views.catalogue import PROBLEMS
+from wallets.views.pagination import DEFAULT_LIMIT
 from wallets.views.parameters import MAX_LIMIT
-from wallets.views.schema.components import Schema, said
+
+Schema = dict[str, Any]
+Declared = BaseSerializer | type[BaseSerializer]
 
 
 @dataclass(frozen=True)
@@ -16,26 +28,29 @@ class Operation:
     tag: str
     summary: str
     description: str
-    answer: Schema
+    answer: Declared
     codes: tuple[str, ...]
     # Problems of single items, inside a successful answer.
     item_codes: tuple[str, ...] = ()
     status: int = 200
-    request: str = ""
-    takes_body: bool = False
+    request: Declared | None = None
     has_key: bool = False
-    query: dict[str, Schema] = field(default_factory=dict)
+    query: tuple[OpenApiParameter, ...] = ()
     # Of a successful answer: name → whether it is always there.
-    headers: dict[str, bool] = field(default_factory=dict)
+    headers: Mapping[str, bool] = field(default_factory=dict)
     # Where to go from here: operation → its path parameters.
-    links: dict[str, dict[str, str]] = field(default_factory=dict)
+    links: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     csv: bool = False
-    # Members that a problem may have besides the usual ones, by HTTP status.
-    extra: dict[int, dict[str, Schema]] = field(default_factory=dict)
+    # Problems that say more than the usual one, by HTTP status.
+    problems: Mapping[int, type[ProblemSerializer]] = field(default_factory=dict)
 
-
-def ref(name: str) -> Schema:
-    return {"$ref": f"#/components/schemas/{name}"}
+    def codes_by_status(self) -> dict[int, list[str]]:
+        """The codes of its problems, in the order of the catalogue."""
+        found: dict[int, list[str]] = {}
+        for code, problem in PROBLEMS.items():
+            if code in self.codes:
+                found.setdefault(problem.status, []).append(code)
+        return found
 
 
 ANY = (
@@ -68,11 +83,29 @@ MONEY = (
     "request_in_progress",
 )
 
-LIMIT = said(
-    {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": 50},
-    "How many on one page.",
+
+def instant(name: str, text: str) -> OpenApiParameter:
+    """A moment in the query."""
+    pattern = f"^{instants.PATTERN}$"
+    return OpenApiParameter(
+        name, OpenApiTypes.DATETIME, description=text, pattern=pattern
+    )
+
+
+def choice(name: str, component: str, text: str) -> OpenApiParameter:
+    """One of the values of a named enum."""
+    return OpenApiParameter(
+        name, {"$ref": f"#/components/schemas/{component}"}, description=text
+    )
+
+
+# Without `default`: a generated client would send it, also where CSV has no pages.
+LIMIT = OpenApiParameter(
+    "limit",
+    {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT},
+    description=f"How many on one page; {DEFAULT_LIMIT} unless it is sent.",
 )
-CURSOR = said(
-    {"type": "string"}, "Where a page begins. Follow the URLs of `Link` as they are."
+CURSOR = OpenApiParameter(
+    "cursor", description="Where a page begins. Follow the URLs of `Link` as they are."
 )
 SELF = "$request.path.wallet_uuid"

@@ -5,10 +5,14 @@ A new endpoint gets its entry in one of these tables, or the document cannot be 
 
 from __future__ import annotations
 
+from wallets.serializers.health import (
+    AliveSerializer,
+    ReadyProblemSerializer,
+    ReadySerializer,
+)
 from wallets.views.health import AliveView, ReadyView
 from wallets.views.schema import money, records
-from wallets.views.schema.components import READINESS
-from wallets.views.schema.operation import ANY, STORED, Operation, ref
+from wallets.views.schema.operation import ANY, STORED, Operation
 
 _HEALTH: dict[type, dict[str, Operation]] = {
     AliveView: {
@@ -17,7 +21,7 @@ _HEALTH: dict[type, dict[str, Operation]] = {
             tag="Health",
             summary="The process answers",
             description="Touches nothing else.",
-            answer=ref("Alive"),
+            answer=AliveSerializer,
             codes=ANY,
         )
     },
@@ -31,9 +35,9 @@ _HEALTH: dict[type, dict[str, Operation]] = {
                 "with a sweep silent, with payouts paused or late, or with a bank that does "
                 "not answer it is 200 and `degraded`: payments are late."
             ),
-            answer=ref("Ready"),
+            answer=ReadySerializer,
             codes=STORED,
-            extra={503: READINESS},
+            problems={503: ReadyProblemSerializer},
         )
     },
 }

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from wallets.models.transaction import Transaction
-from wallets.views.parameters import MAX_LIMIT
-from wallets.views.schema.components import INSTANT, one_of, said
+from wallets.serializers.statement import BalanceSerializer, StatementSerializer
+from wallets.serializers.transaction import TransactionSerializer
 from wallets.views.schema.operation import (
     CURSOR,
     LIMIT,
@@ -12,7 +11,8 @@ from wallets.views.schema.operation import (
     TRANSACTION,
     WALLET,
     Operation,
-    ref,
+    choice,
+    instant,
 )
 from wallets.views.statement import BalanceView, StatementView
 from wallets.views.transaction import TransactionListView, TransactionView
@@ -27,22 +27,16 @@ OPERATIONS: dict[type, dict[str, Operation]] = {
                 "A bare array, newest first. The next page is in the `Link` header; what "
                 "is written meanwhile is neither skipped nor repeated."
             ),
-            answer={
-                "type": "array",
-                "items": ref("Transaction"),
-                "maxItems": MAX_LIMIT,
-            },
+            answer=TransactionSerializer(many=True),
             codes=(*WALLET, *QUERY, "cursor_invalid"),
-            query={
-                "status": said(one_of(list(Transaction.Status.values)), "Only these."),
-                "type": said(
-                    one_of(list(Transaction.TransactionType.values)), "Only these."
-                ),
-                "created_from": said(INSTANT, "Requested at this moment or later."),
-                "created_to": said(INSTANT, "Requested before this moment."),
-                "limit": LIMIT,
-                "cursor": CURSOR,
-            },
+            query=(
+                choice("status", "TransactionStatus", "Only these."),
+                choice("type", "TransactionType", "Only these."),
+                instant("created_from", "Requested at this moment or later."),
+                instant("created_to", "Requested before this moment."),
+                LIMIT,
+                CURSOR,
+            ),
             headers={"Link": True},
         )
     },
@@ -52,7 +46,7 @@ OPERATIONS: dict[type, dict[str, Operation]] = {
             tag="Transactions",
             summary="A deposit or a withdrawal",
             description="It exists only below its own wallet.",
-            answer=ref("Transaction"),
+            answer=TransactionSerializer,
             codes=TRANSACTION,
         )
     },
@@ -67,19 +61,19 @@ OPERATIONS: dict[type, dict[str, Operation]] = {
                 "balance of the next, and opening balance and changes make the closing "
                 "balance. All pages are of the statement that the first one began: what "
                 "is written meanwhile is in none of them.\n\n"
-                "As `text/csv` it comes whole, without pages. Its first line is the "
-                "opening balance and its last line the closing balance; a file without "
-                "that line broke off. A long one has to be read within a minute, and few are "
+                "As `text/csv` it comes whole, without pages, `limit` and `cursor`. Its "
+                "first line is the opening balance and its last line the closing balance; "
+                "a file without that line broke off. A long one has to be read within a minute, and few are "
                 "written at a time: `service_unavailable` then says when to come again."
             ),
-            answer=ref("Statement"),
+            answer=StatementSerializer,
             codes=(*WALLET, *QUERY, "cursor_invalid"),
-            query={
-                "from": said(INSTANT, "The first moment; not after `to`."),
-                "to": said(INSTANT, "The moment that it ends before."),
-                "limit": LIMIT | {"description": "How many on one page. Not with CSV."},
-                "cursor": CURSOR,
-            },
+            query=(
+                instant("from", "The first moment; not after `to`."),
+                instant("to", "The moment that it ends before."),
+                LIMIT,
+                CURSOR,
+            ),
             headers={"Link": True},
             csv=True,
         )
@@ -93,9 +87,9 @@ OPERATIONS: dict[type, dict[str, Operation]] = {
                 "After all that happened up to the moment, from the ledger. Before the "
                 "wallet was opened it is 0; for a moment to come, what is known now."
             ),
-            answer=ref("Balance"),
+            answer=BalanceSerializer,
             codes=(*WALLET, *QUERY),
-            query={"at": said(INSTANT, "The moment; now, unless it is sent.")},
+            query=(instant("at", "The moment; now, unless it is sent."),),
         )
     },
 }

@@ -1,0 +1,85 @@
+"""The kinds of fields that requests and answers are declared with.
+
+A declaration says what drf-spectacular writes into the OpenAPI document: type, bounds,
+description. What a request may have is read by a function of `serializers.strict`: form
+only. The bounds of a value are judged by the services.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from rest_framework import serializers
+
+from wallets.models.base import MAX_MONEY
+from wallets.serializers import strict
+from wallets.utils import instants
+
+MAX_NUMBER = 2**63 - 1
+
+
+# A transaction's id, a movement's number; how many; what a wallet holds; what a movement
+# does to that.
+IdField = partial(serializers.IntegerField, min_value=1, max_value=MAX_NUMBER)
+CountField = partial(serializers.IntegerField, min_value=0, max_value=MAX_NUMBER)
+BalanceField = partial(serializers.IntegerField, min_value=0, max_value=MAX_MONEY)
+ChangeField = partial(
+    serializers.IntegerField, min_value=-MAX_MONEY, max_value=MAX_MONEY
+)
+
+
+class AmountField(serializers.IntegerField):
+    """What one operation moves, in minor units."""
+
+    to_internal_value = staticmethod(strict.amount)  # type: ignore[assignment]
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(min_value=1, max_value=MAX_MONEY, **options)
+
+
+class InstantField(serializers.DateTimeField):
+    """A moment; an answer has it in UTC, with a Z."""
+
+    to_internal_value = staticmethod(strict.scheduled_for)
+
+    def to_representation(self, value: Any) -> str:
+        return instants.write(value)
+
+
+class WalletField(serializers.UUIDField):
+    """A wallet's UUID, in the canonical lower-case form."""
+
+    to_internal_value = staticmethod(strict.wallet)  # type: ignore[assignment]
+
+
+class KeyField(serializers.UUIDField):
+    """An idempotency key. A request may have it in either case."""
+
+    to_internal_value = staticmethod(strict.idempotency_key)  # type: ignore[assignment]
+
+
+class WordField(serializers.ChoiceField):
+    """One of these words in an answer. A later release may know more of them.
+
+    The empty text that a row has for "none" is null.
+    """
+
+    def to_representation(self, value: Any) -> Any:
+        return value or None
+
+
+class RequestSerializer(serializers.Serializer):
+    """What a request says: exactly the declared fields, and all of them."""
+
+    @classmethod
+    def readers(cls) -> dict[str, strict.Reader]:
+        """The function that reads each field, for `strict.read_fields`."""
+        fields = cls().fields
+        return {name: field.to_internal_value for name, field in fields.items()}
+
+    def to_internal_value(self, data: Any) -> Any:
+        if not isinstance(data, Mapping):
+            return super().to_internal_value(data)
+        return strict.read_fields(data, self.readers())

@@ -1,0 +1,48 @@
+"""Problems as clients see them (RFC 9457). `views.problems` writes them."""
+
+from __future__ import annotations
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from wallets.models.transaction import Transaction
+from wallets.serializers.fields import WordField
+
+
+@extend_schema_field({"type": "string", "format": "uri-reference"})
+class UriReferenceField(serializers.CharField):
+    """A URL, or the path of one here."""
+
+
+class FieldErrorSerializer(serializers.Serializer):
+    """What is wrong with one field, header or query parameter."""
+
+    field = serializers.CharField(help_text="The field, query parameter or header.")
+    code = serializers.CharField(help_text="Stable, as the problem's own.")
+    detail = serializers.CharField(help_text="A sentence for people.")
+
+
+class ProblemSerializer(serializers.Serializer):
+    """A refusal or a failure."""
+
+    type = UriReferenceField(help_text="A page that says what the code means.")
+    title = serializers.CharField(help_text="The code in words.")
+    status = serializers.IntegerField(help_text="The HTTP status.")
+    code = serializers.CharField(
+        help_text="Stable: compare this. Each answer's description has those it can be."
+    )
+    detail = serializers.CharField(help_text="A sentence for people.")
+    errors = FieldErrorSerializer(  # type: ignore[assignment]
+        many=True,
+        help_text="One for each wrong field, parameter or header; at most 10.",
+    )
+
+
+class CancelProblemSerializer(ProblemSerializer):
+    """Why a withdrawal is not taken back."""
+
+    transaction_status = WordField(
+        Transaction.Status.choices,
+        required=False,
+        help_text="Where it stands. With `not_cancelable` only.",
+    )

@@ -1,0 +1,284 @@
+"""The fast readers and writers do exactly what the declared serializers do."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import orjson
+from django.test import SimpleTestCase
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from rest_framework.exceptions import ValidationError
+
+from wallets.models.base import MAX_MONEY
+from wallets.models.ledger import Movement
+from wallets.models.transaction import Transaction
+from wallets.models.wallet import Wallet
+from wallets.serializers.deposit import (
+    DepositItemSerializer,
+    DepositRequestSerializer,
+    DepositResultSerializer,
+    DepositSerializer,
+    deposit_answer,
+    read_amount,
+    read_item,
+    read_plain_items,
+)
+from wallets.serializers.problem import ProblemSerializer
+from wallets.serializers.statement import (
+    BalanceSerializer,
+    MovementSerializer,
+    StatementSerializer,
+    movement_line,
+)
+from wallets.serializers.transaction import TransactionSerializer, transaction_line
+from wallets.serializers.wallet import WalletSerializer, wallet_line
+from wallets.serializers.withdraw import WithdrawRequestSerializer, read_withdrawal
+from wallets.services.deposit import DepositRequest, Made
+from wallets.services.ledger_postgresql import Deposited
+from wallets.tests.api import Api
+from wallets.tests.base import WalletTestCase
+from wallets.tests.conformance import as_published
+from wallets.views.catalogue import PROBLEMS
+from wallets.views.deposit import write_answer, write_answers
+from wallets.views.problems import FieldError, body_of
+
+quickly = settings(max_examples=60, deadline=None)
+
+UUIDS = st.uuids().map(str) | st.uuids().map(lambda one: str(one).upper())
+INSTANTS = st.datetimes(
+    datetime(2000, 1, 2), datetime(2999, 1, 1), timezones=st.just(timezone.utc)
+)
+TIMES = st.sampled_from(
+    ["2030-02-17T12:00:00Z", "2030-02-17t12:00:00.5+03:30", "2030-02-17", "12:00", ""]
+)
+NUMBERS = st.integers(-2, 3) | st.just(MAX_MONEY + 1) | st.floats() | st.booleans()
+VALUES = (
+    NUMBERS
+    | UUIDS
+    | TIMES
+    | st.none()
+    | st.text(max_size=5)
+    | st.lists(st.none(), max_size=1)
+)
+NAMES = ["amount", "scheduled_for", "wallet", "idempotency_key"]
+BODIES = st.dictionaries(st.sampled_from([*NAMES, "amonut", "x" * 200]), VALUES)
+
+
+def outcome(read: Any, body: Any) -> Any:
+    try:
+        return read(body)
+    except ValidationError as error:
+        return {
+            name: [(str(detail), detail.code) for detail in details]
+            for name, details in error.detail.items()
+        }
+
+
+def declared(serializer: Any) -> Any:
+    def read(body: Any) -> Any:
+        reading = serializer(data=body)
+        reading.is_valid(raise_exception=True)
+        return reading.validated_data
+
+    return read
+
+
+class ReadersTest(SimpleTestCase):
+    """What is read, and what is refused with which words, is what is declared."""
+
+    @quickly
+    @given(body=BODIES)
+    @example(body={"amount": 1, "scheduled_for": "2030-02-17T12:00:00Z"})
+    def test_of_each_request_take_what_its_serializer_takes(self, body: Any) -> None:
+        for read, serializer in (
+            (lambda body: {"amount": read_amount(body)}, DepositRequestSerializer),
+            (read_withdrawal, WithdrawRequestSerializer),
+            (read_item, DepositItemSerializer),
+        ):
+            found = outcome(declared(serializer), body)
+            self.assertEqual(outcome(read, body), found, body)
+
+    @quickly
+    @given(
+        items=st.lists(
+            st.fixed_dictionaries(
+                {
+                    "wallet": UUIDS,
+                    "amount": st.integers(1, 3) | NUMBERS,
+                    "idempotency_key": UUIDS,
+                }
+            )
+            | BODIES,
+            max_size=3,
+        )
+    )
+    def test_of_many_plain_items_take_what_each_serializer_takes(
+        self, items: list[Any]
+    ) -> None:
+        plain = read_plain_items(json.dumps(items).encode())
+        if plain is not None:
+            read = [outcome(declared(DepositItemSerializer), item) for item in items]
+            self.assertEqual(plain, [tuple(values.values()) for values in read])
+
+    def test_refuse_what_is_no_object(self) -> None:
+        for body in ([], "{}", None):
+            self.assertFalse(DepositRequestSerializer(data=body).is_valid())
+
+    def test_are_documented_field_by_field(self) -> None:
+        schemas = as_published()["components"]["schemas"]
+        for serializer in (
+            DepositRequestSerializer,
+            DepositItemSerializer,
+            WithdrawRequestSerializer,
+        ):
+            schema = schemas[serializer.__name__.removesuffix("Serializer")]
+            self.assertEqual(list(schema["properties"]), list(serializer.readers()))
+            self.assertEqual(sorted(serializer.readers()), schema["required"])
+
+
+WALLETS = st.builds(
+    Wallet,
+    id=st.integers(1, 2**63 - 1),
+    uuid=st.uuids(),
+    balance=st.integers(0, MAX_MONEY),
+    created_at=INSTANTS,
+)
+BANK_WORDS = st.sampled_from(
+    ["", "Insufficient balance", "<html>", '{"data": "success", "status": 200}']
+)
+TRANSACTIONS = st.builds(
+    Transaction,
+    id=st.integers(1, 2**63 - 1),
+    wallet=WALLETS,
+    transaction_type=st.sampled_from(Transaction.TransactionType.values),
+    amount=st.integers(1, MAX_MONEY),
+    status=st.sampled_from(Transaction.Status.values),
+    scheduled_for=st.none() | INSTANTS,
+    executed_at=st.none() | INSTANTS,
+    created_at=INSTANTS,
+    retry_count=st.integers(0, 3),
+    next_attempt_at=st.none() | INSTANTS,
+    failure_code=st.sampled_from(Transaction.FailureCode.values),
+    needs_review=st.booleans(),
+    final=st.booleans(),
+    third_party_response=BANK_WORDS,
+    idempotency_key=st.uuids(),
+)
+MOVEMENTS = st.builds(
+    Movement,
+    sequence=st.integers(1, 2**63 - 1),
+    created_at=INSTANTS,
+    kind=st.sampled_from(Movement.Kind.values),
+    transaction_id=st.integers(1, 2**63 - 1),
+    attempt_number=st.integers(0, 4),
+    amount=st.integers(1, MAX_MONEY),
+    balance_after=st.integers(0, MAX_MONEY),
+)
+MADE = st.builds(
+    Made,
+    st.builds(DepositRequest, st.uuids(), st.integers(1, MAX_MONEY), st.uuids()),
+    INSTANTS,
+    st.builds(
+        Deposited,
+        st.integers(1, 2**63 - 1),
+        st.integers(1, 2**63 - 1),
+        st.integers(0, MAX_MONEY),
+        st.just(0),
+    ),
+    st.booleans(),
+)
+
+
+class WritersTest(SimpleTestCase):
+    """What is written is what is declared, byte for byte, in the same order."""
+
+    def assert_same(self, written: Any, serializer: Any) -> None:
+        self.assertEqual(orjson.dumps(written), orjson.dumps(serializer.data))
+
+    @quickly
+    @given(wallet=WALLETS)
+    def test_write_a_wallet_as_declared(self, wallet: Wallet) -> None:
+        self.assert_same(wallet_line(wallet), WalletSerializer(wallet))
+
+    @quickly
+    @given(transaction=TRANSACTIONS, balance=st.integers(0, MAX_MONEY))
+    def test_write_a_transaction_as_declared(
+        self, transaction: Transaction, balance: int
+    ) -> None:
+        self.assert_same(
+            transaction_line(transaction), TransactionSerializer(transaction)
+        )
+        transaction.balance_after = balance
+        self.assert_same(deposit_answer(transaction), DepositSerializer(transaction))
+
+    @quickly
+    @given(made=MADE)
+    def test_write_a_deposit_just_made_as_declared(self, made: Made) -> None:
+        deposit = made.transaction()
+        self.assertEqual(
+            write_answer(made).encode(), orjson.dumps(DepositSerializer(deposit).data)
+        )
+        result = "replayed" if made.replayed else "done"
+        shown = {"result": result, "wallet": deposit, "transaction": deposit}
+        declared = orjson.dumps([DepositResultSerializer(shown).data])
+        self.assertEqual(write_answers([made]), declared)
+
+    def test_write_a_refused_item_as_declared(self) -> None:
+        error = Wallet.DoesNotExist()
+        problem = body_of("wallet_not_found")
+        shown = {"result": "refused", "problem": problem}
+        self.assertEqual(
+            write_answers([error]),
+            orjson.dumps([DepositResultSerializer(shown).data]),
+        )
+
+    @quickly
+    @given(
+        code=st.sampled_from(list(PROBLEMS)),
+        detail=st.text(max_size=20),
+        errors=st.lists(
+            st.builds(
+                FieldError, st.text(), st.sampled_from(list(PROBLEMS)), st.text()
+            ),
+            max_size=2,
+        ),
+    )
+    def test_write_a_problem_as_declared(
+        self, code: str, detail: str, errors: list[FieldError]
+    ) -> None:
+        body = body_of(code, detail, errors)
+        self.assertEqual(body, ProblemSerializer(body).data)
+
+    @quickly
+    @given(movement=MOVEMENTS)
+    def test_write_a_movement_as_declared(self, movement: Movement) -> None:
+        self.assert_same(movement_line(movement), MovementSerializer(movement))
+
+
+class PagesTest(Api, WalletTestCase):
+    def test_of_a_statement_are_as_declared(self) -> None:
+        self.deposit(30)
+        end = datetime(2999, 1, 1, tzinfo=timezone.utc)
+        answer = self.get(self.path("statement", f"?to={end:%Y-%m-%dT%H:%M:%SZ}"))
+        movements = list(self.alice.movements.order_by("sequence"))
+        statement = {
+            "wallet": self.alice.uuid,
+            "from": None,
+            "to": end,
+            "opening_balance": 0,
+            "closing_balance": 30,
+            "movements": movements,
+        }
+        declared = StatementSerializer(statement).data
+        self.assertEqual(answer.content, orjson.dumps(declared))
+
+    def test_of_a_balance_are_as_declared(self) -> None:
+        self.deposit(30)
+        at = datetime.now(timezone.utc) + timedelta(days=1)
+        answer = self.get(self.path("balance", f"?at={at:%Y-%m-%dT%H:%M:%SZ}"))
+        at = at.replace(microsecond=0)
+        shown = {"wallet": self.alice.uuid, "at": at, "balance": 30, "sequence": 1}
+        self.assertEqual(answer.content, orjson.dumps(BalanceSerializer(shown).data))

@@ -1,0 +1,35 @@
+"""The root: where to go from here."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from django.http import HttpResponse
+from django.urls import NoReverseMatch, reverse
+from rest_framework.request import Request
+
+from wallets.views.base import Endpoint, json_answer
+
+# By the names of their URLs. What is switched off has none.
+_LINKS = {
+    "docs": "docs",
+    "schema": "schema",
+    "problems": "problems",
+    "wallets": "wallets",
+    "health": "healthz",
+    "readiness": "readyz",
+    "console": "console:overview",
+}
+
+
+class IndexView(Endpoint):
+    """GET /: the paths of what is here."""
+
+    schema = None
+
+    def get(self, request: Request) -> HttpResponse:
+        links = {}
+        for name, url in _LINKS.items():
+            with suppress(NoReverseMatch):
+                links[name] = reverse(url)
+        return json_answer({"service": "Wallet Service", "links": links})
