@@ -28,5 +28,4 @@ EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 \
     CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://localhost:8000/healthz', timeout=2)"]
 
-# gunicorn.conf.py has the rest.
-CMD ["gunicorn", "--bind", "0.0.0.0:8000", "wallet.wsgi:application"]
+CMD ["python", "-m", "wallet.serve", "--host", "0.0.0.0"]

@@ -1,15 +1,12 @@
-"""How the API is served: by `make run`, in the container, and anywhere else.
+"""How `gunicorn wallet.wsgi` serves the API: each request alone, in a thread of its own.
 
-Processes use the cores, so there are as many (but no more than eight, for the sake of the
-database's connections: one a thread, and one). Deposits need no thread of theirs
-(`wallet.door`); the threads serve everything else, each
-once its request has come whole (`wallet.receiving`). docs/performance.md has what was measured.
-WEB_CONCURRENCY (processes) is gunicorn's own variable; WEB_THREADS is ours.
+What serves it in production (docs/decisions/0020-the-server.md) gathers requests instead.
+Behind this one belongs a proxy that waits for slow clients. WEB_CONCURRENCY (processes) is
+gunicorn's own variable; WEB_THREADS is ours.
 """
 
 import gc
 import os
-import resource
 import shutil
 import sys
 import tempfile
@@ -18,7 +15,6 @@ from typing import Any
 from gunicorn.glogging import Logger
 
 from wallet.logs import logging_config
-from wallet.server import CROWD, Worker
 from wallets.utils import uptime  # noqa: F401 (the service is up from now on)
 
 _cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
@@ -40,18 +36,9 @@ forwarder_headers = ""
 control_socket_disable = True
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108
 
-# So many connections has a process at most: then the one that has waited longest is closed
-# for a new one (`wallet.server`).
-worker_connections = 1000
-# Each is a file; some more are needed besides.
-_soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-if _soft < (_files := 2 * worker_connections):
-    _most = _files if _hard == resource.RLIM_INFINITY else min(_files, _hard)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (_most, _hard))
-# A file is sent as other answers are: nobody waits for who does not read.
+worker_class = "gthread"
+# A file is sent as other answers are.
 sendfile = False
-
-worker_class = Worker
 
 
 class NoAccessLog(Logger):
@@ -88,7 +75,6 @@ def on_starting(server: Any) -> None:
 
 def child_exit(server: Any, worker: Any) -> None:
     """What a process that has ended was doing at the moment is no longer counted."""
-    CROWD.leave(worker.age)
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         from prometheus_client import multiprocess
 

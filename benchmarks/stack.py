@@ -61,11 +61,10 @@ class Programs(ExitStack):
         return process
 
     def api(self, name: str = "api", **env: str) -> tuple[Process, int]:
-        """The API under gunicorn, as `make serve` has it; its port."""
+        """The API as `make serve` has it; its port."""
         port = free_port()
         before, self.env = self.env, self.env | env
-        bind = ["--bind", f"127.0.0.1:{port}"]
-        command = [sys.executable, "-m", "gunicorn", "wallet.wsgi:application", *bind]
+        command = [sys.executable, "-m", "wallet.serve", "--port", str(port)]
         process = self._start(name, command)
         self.env = before
         wait_until(lambda: listens(port), seconds=60, what="the API to listen")

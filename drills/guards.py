@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from drills.guard import POSTGRESQL, Guard
 from drills.guards_bank import BANK_GUARDS
+from drills.guards_batching import BATCHING_GUARDS
 from drills.guards_clock import CLOCK_GUARDS
 from drills.guards_connections import CONNECTION_GUARDS
 from drills.guards_database import DATABASE_GUARDS
@@ -23,6 +24,7 @@ GUARDS = (
     *CLOCK_GUARDS,
     *CONNECTION_GUARDS,
     *SCHEDULING_GUARDS,
+    *BATCHING_GUARDS,
     *MANY_GUARDS,
     # --- concurrency ---
     Guard(

@@ -4,32 +4,9 @@ from __future__ import annotations
 
 from drills.guard import POSTGRESQL, Guard
 
-_RECEIVED = "test_receiving.py::ReceivedTest::test_"
-_SOCKET = "test_client_socket.py::ClientSocketTest::test_"
 _EXPORTS = "test_exports.py::ExportsTest::test_"
 
 CONNECTION_GUARDS = (
-    Guard(
-        "a thread begins when a request is whole",
-        "wallet/receiving.py",
-        "        return len(self.data) >= self._ends_at\n",
-        "        return True\n",
-        f"{_RECEIVED}is_whole_with_its_last_byte_and_not_before",
-    ),
-    Guard(
-        "a body that is too large is not waited for",
-        "wallet/receiving.py",
-        "        if end - self._body_at > BODY_BYTES:\n",
-        "        if False:\n",
-        f"{_RECEIVED}refuses_what_is_too_much_before_it_has_come",
-    ),
-    Guard(
-        "a thread does not wait for who does not read",
-        "wallet/client_socket.py",
-        '                raise BrokenPipeError(errno.EPIPE, "the client does not read")\n',
-        "                break\n",
-        f"{_SOCKET}gives_up_who_does_not_read_a_long_answer",
-    ),
     Guard(
         "few long answers at a time",
         "wallets/views/exports.py",

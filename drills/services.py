@@ -88,15 +88,14 @@ def _celery(
 
 
 class Api(Process):
-    """The API under gunicorn, as it is served everywhere."""
+    """The API, as it is served everywhere."""
 
     def __init__(self, env: Mapping[str, str], folder: Path) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        command = [sys.executable, "-m", "gunicorn", "wallet.wsgi:application"]
         super().__init__(
             "api",
-            [*command, "--bind", f"127.0.0.1:{self.port}"],
+            [sys.executable, "-m", "wallet.serve", "--port", str(self.port)],
             env=env,
             log=folder / "api.log",
         )

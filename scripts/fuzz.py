@@ -1,4 +1,4 @@
-"""Lets Schemathesis test the API as it is served: gunicorn, and a database of its own.
+"""Lets Schemathesis test the API as it is served, with a database of its own.
 
 Every answer must be one that the OpenAPI document announces, and none a failure of ours.
 DATABASE_URL chooses another empty database; it is migrated.
@@ -35,7 +35,7 @@ def script() -> int:
         subprocess.run(migrate, cwd=ROOT, env=env, check=True)
         port = services.free_port()
         with (Path(folder) / "server.log").open("w+b") as log:
-            serve = ["-m", "gunicorn", "wallet.wsgi", "-b", f"127.0.0.1:{port}"]
+            serve = ["-m", "wallet.serve", "--port", str(port)]
             server = subprocess.Popen(
                 [sys.executable, *serve],
                 cwd=ROOT,

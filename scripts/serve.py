@@ -18,10 +18,11 @@ def script() -> int:
         raise Trouble("set DATABASE_URL (docs/production.md), or use `make run`")
     python = environment.install("run", *environment.drivers(engine))
     os.environ.setdefault("SERVICE_NAME", "api")
-    where = f"{os.environ.get('HOST', '127.0.0.1')}:{os.environ.get('PORT', '8000')}"
+    host, port = os.environ.get("HOST", "127.0.0.1"), os.environ.get("PORT", "8000")
     os.chdir(ROOT)
     os.execv(  # noqa: S606 (our own interpreter, no shell)
-        python, [str(python), "-m", "gunicorn", "--bind", where, "wallet.wsgi"]
+        python,
+        [str(python), "-m", "wallet.serve", "--host", host, "--port", port],
     )
 
 

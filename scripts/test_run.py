@@ -215,7 +215,7 @@ class MakeRunTest(RunTestCase):
     def test_revives_each_service(self) -> None:
         self.start()
         for words in (
-            "gunicorn",
+            "wallet.serve",
             "celery --quiet -A wallet worker",
             "app.py",
             "valkey",

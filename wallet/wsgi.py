@@ -7,7 +7,6 @@ import django
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "wallet.settings")
 django.setup(set_prefix=False)
 
-from wallets.views.express import Express  # noqa: E402 (needs the settings)
 from wallets.views.wsgi import Handler  # noqa: E402
 
-application = Express(Handler())
+application = Handler()

@@ -5,6 +5,9 @@ Nothing redirects: a redirect drops the body of a POST.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import NamedTuple
+
 from django.conf import settings
 from django.urls import URLPattern, path, register_converter
 
@@ -41,33 +44,46 @@ WALLET = "wallets/<uuid:wallet_uuid>/"
 TRANSACTION = f"{WALLET}transactions/<transaction_id:transaction_id>/"
 
 
-def _action(route: str, view: type[Endpoint], name: str) -> list[URLPattern]:
-    """An action is taken with and without the trailing slash, and documented once."""
-    return [
-        path(route, view.as_view(), name=name),
-        path(f"{route}/", view.as_view(schema=None), name=f"{name}-slash"),
-    ]
+class Route(NamedTuple):
+    """A path of the API: how it is written, who answers, what `reverse` calls it."""
+
+    path: str
+    view: type[Endpoint]
+    name: str
+    # An action is taken with and without the trailing slash, and documented once.
+    is_action: bool = False
 
 
-urlpatterns = [
-    path("", IndexView.as_view(), name="index"),
-    path("wallets/", WalletListView.as_view(), name="wallets"),
-    path(WALLET, WalletView.as_view(), name="wallet"),
-    *_action(f"{WALLET}deposit", DepositView, "deposit"),
-    *_action(f"{WALLET}withdraw", WithdrawView, "withdraw"),
-    path("deposits/", DepositListView.as_view(), name="deposits"),
-    path(f"{WALLET}transactions/", TransactionListView.as_view(), name="transactions"),
-    path(f"{WALLET}statement/", StatementView.as_view(), name="statement"),
-    path(f"{WALLET}balance/", BalanceView.as_view(), name="balance"),
-    path(TRANSACTION, TransactionView.as_view(), name="transaction"),
-    *_action(f"{TRANSACTION}cancel", CancelView, "cancel"),
-    path("healthz", AliveView.as_view(), name="healthz"),
-    path("readyz", ReadyView.as_view(), name="readyz"),
-    path("problems/", ProblemListView.as_view(), name="problems"),
-    path("problems/<slug:code>", ProblemView.as_view(), name="problem"),
-]
+ROUTES = (
+    Route("", IndexView, "index"),
+    Route("wallets/", WalletListView, "wallets"),
+    Route(WALLET, WalletView, "wallet"),
+    Route(f"{WALLET}deposit", DepositView, "deposit", is_action=True),
+    Route(f"{WALLET}withdraw", WithdrawView, "withdraw", is_action=True),
+    Route("deposits/", DepositListView, "deposits"),
+    Route(f"{WALLET}transactions/", TransactionListView, "transactions"),
+    Route(f"{WALLET}statement/", StatementView, "statement"),
+    Route(f"{WALLET}balance/", BalanceView, "balance"),
+    Route(TRANSACTION, TransactionView, "transaction"),
+    Route(f"{TRANSACTION}cancel", CancelView, "cancel", is_action=True),
+    Route("healthz", AliveView, "healthz"),
+    Route("readyz", ReadyView, "readyz"),
+    Route("problems/", ProblemListView, "problems"),
+    Route("problems/<slug:code>", ProblemView, "problem"),
+)
 # What API_DOCS_ENABLED switches.
 DOCS = ("schema", "docs")
+
+
+def _patterns() -> Iterator[URLPattern]:
+    for route in ROUTES:
+        yield path(route.path, route.view.as_view(), name=route.name)
+        if route.is_action:
+            slash = route.view.as_view(schema=None)
+            yield path(f"{route.path}/", slash, name=f"{route.name}-slash")
+
+
+urlpatterns = list(_patterns())
 if settings.API_DOCS_ENABLED:
     urlpatterns += [
         path("api/schema/", SchemaView.as_view(), name="schema"),

@@ -144,7 +144,7 @@ def _wallet_services(env: dict[str, str], port: int) -> list[Service]:
         return Service(name, [str(PYTHON), "-m", *command.split()], own, TAKES_WORK)
 
     return [
-        service("api", f"gunicorn --bind 127.0.0.1:{port} wallet.wsgi:application"),
+        service("api", f"wallet.serve --port {port}"),
         service("worker", "celery --quiet -A wallet worker --loglevel INFO"),
         service("beat", "celery --quiet -A wallet beat --loglevel INFO"),
     ]

@@ -21,10 +21,12 @@ from wallets.services import ledger_postgresql
 from wallets.services.busy import Busy
 from wallets.services.checks import is_amount
 from wallets.services.deposit_batch import columns_of, deposit_in_steps
+from wallets.services.group import KEY_WAIT_SECONDS
 from wallets.services.ledger_postgresql import Deposited
 from wallets.utils.batch import as_stored
 from wallets.utils.db import (
     CLIENT_PATIENCE_SECONDS,
+    limit_lock_wait,
     run_in_transaction,
     run_unless_locked,
 )
@@ -139,9 +141,12 @@ def deposit_unless_locked(
 
     None: somebody is just using one of the keys, and nothing was done.
     """
-    answers = run_unless_locked(
-        lambda: deposit_in_steps([*requests.values()], now, wait=False)
-    )
+
+    def work() -> list[Answer]:
+        limit_lock_wait(KEY_WAIT_SECONDS)
+        return deposit_in_steps([*requests.values()], now, wait=False)
+
+    answers = run_unless_locked(work)
     return None if answers is None else dict(zip(requests, answers, strict=True))
 
 

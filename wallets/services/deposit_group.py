@@ -55,11 +55,15 @@ class DepositGroup:
         waits = clock.elapsed() > self._impatient_until
         if connection.vendor == "postgresql":
             made = _at_once(requests, skip_locked=False) if waits else None
-            if made is not None:
-                return made
-            if waits:
-                self._be_impatient()
-            return _at_once(requests, skip_locked=True)
+            if made is None:
+                if waits:
+                    self._be_impatient()
+                made = _at_once(requests, skip_locked=True)
+            if made is None:
+                return None
+            # Repetitions and refusals, and what others hold: only that is left then.
+            left = {n: one for n, one in requests.items() if n not in made}
+            return {**made, **(deposit_unless_locked(left) or {})} if left else made
         if connection.vendor == "sqlite":
             made_alone = deposit_bulk([*requests.values()], wait=False)
             return dict(zip(requests, made_alone, strict=True))

@@ -32,9 +32,11 @@ LEAKS = ("Traceback", 'File "', "SELECT ", "INSERT ", "wallets_", "django", "psy
 class Api:
     """Calls the API with exact bytes. Mixed into the test cases of `base`."""
 
+    client_class: type[Client] = Client
+
     def setUp(self) -> None:
         super().setUp()  # type: ignore[misc]
-        self.http = Client(raise_request_exception=False)
+        self.http = self.client_class(raise_request_exception=False)
 
     def call(
         self,

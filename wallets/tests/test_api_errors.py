@@ -19,6 +19,7 @@ from wallets.tests.base import CommittingTestCase, WalletTestCase, close_connect
 from wallets.utils.db import run_in_transaction
 from wallets.views import errors as views_errors
 from wallets.views.catalogue import PROBLEMS
+from wallets.views.wallet import GetWallet
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -71,9 +72,9 @@ class ProblemCatalogueTest(WalletTestCase):
 class BugTest(Api, WalletTestCase):
     def test_is_answered_without_a_stack_and_logged_with_it(self) -> None:
         bug = mock.patch.object(
-            Wallet.objects, "get", side_effect=RuntimeError("secret /etc/passwd")
+            GetWallet, "many", side_effect=RuntimeError("secret /etc/passwd")
         )
-        with bug, self.assertLogs("django.request", "ERROR") as logs:
+        with bug, self.assertLogs(level="ERROR") as logs:
             response = self.get(self.path())
         problem = self.assert_problem(response, 500, "internal_error")
         self.assertNotIn("secret", str(problem))

@@ -14,7 +14,7 @@ from django.db import transaction
 from django.test import override_settings
 
 from wallets.models.transaction import Transaction
-from wallets.services import ledger, payout
+from wallets.services import ledger, moment, payout
 from wallets.services.drain import Drain, find_due
 from wallets.services.payout import Sending
 from wallets.services.withdrawal import WithdrawalService
@@ -183,15 +183,15 @@ class MomentTest(WalletTestCase):
                 return honest(*args)  # type: ignore[arg-type]
 
             def slow_now() -> datetime:
-                moment = self.now + timedelta(seconds=clock.elapsed() - began)
+                shown = self.now + timedelta(seconds=clock.elapsed() - began)
                 time_stands.go_on(3)
-                return moment
+                return shown
 
             honest = ledger.lock_wallets
             rows = Transaction.objects.filter(pk=self.due_withdrawal(10).pk)
             with (
                 mock.patch.object(payout.ledger, "lock_wallets", lock),
-                mock.patch.object(payout, "database_now", slow_now),
+                mock.patch.object(moment, "database_now", slow_now),
             ):
                 (sending,) = payout.claim(rows, limit=1).sendings
         self.assertEqual(sending.attempt.started_at, self.after(5))

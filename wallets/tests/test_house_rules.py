@@ -220,7 +220,6 @@ class TransactionTest(HouseRule):
         "wallets/services/sweeper.py": "goes on with the next sweep, on a new connection",
         "wallets/services/readiness.py": "says whether the database answers",
         "wallets/services/host_clock.py": "looks again later",
-        "wallets/views/express_many.py": "has Django say so",
         "console/views/base.py": "shows a page that says so",
     }
 

@@ -14,11 +14,11 @@ from django_structlog.celery.receivers import CeleryReceiver
 
 from wallet.logs import logging_config
 from wallets.services import resolver
-from wallets.services.wallet import WalletService
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests.base import CommittingTestCase
 from wallets.tests.fakes import FakeBank
 from wallets.utils.bank import Answer, Outcome
+from wallets.views.deposit import Deposit
 
 CANARY = "canary-7f3a"
 KEY = "ca0a21ca-0a21-4a21-8a21-ca0a21ca0a21"
@@ -127,9 +127,7 @@ class LogTest(LogTestCase):
         ):
             self.post(f"{path}?note={CANARY}", body, **headers)
             self.post(path, body, **headers)
-        with mock.patch.object(
-            WalletService, "deposit", side_effect=RuntimeError(CANARY)
-        ):
+        with mock.patch.object(Deposit, "many", side_effect=RuntimeError(CANARY)):
             self.assertEqual(
                 self.post(path, json.dumps({"amount": 10}), **headers).status_code, 500
             )

@@ -28,6 +28,12 @@ SECONDS = Histogram(
 )
 
 
+def leave() -> None:
+    """Forget what this process was doing at the moment: it ends."""
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        multiprocess.mark_process_dead(os.getpid())
+
+
 def registry() -> CollectorRegistry:
     """The counters of all processes that share a folder, or else of this one."""
     if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:

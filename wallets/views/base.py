@@ -1,29 +1,40 @@
-"""What every endpoint shares: its form, strict parameters, no caching."""
+"""The endpoints as views of the REST framework: one of the two transports."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, ClassVar
 
 import orjson
 from django.http import HttpResponse
+from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from wallets.views import parameters
+from wallets.views.http.operation import Operation, prepare, run
+from wallets.views.http.request import Answer, request_of
 from wallets.views.negotiation import Negotiation
 
 
-def json_answer(
-    data: Any, *, status: int = 200, headers: Mapping[str, str] | None = None
-) -> HttpResponse:
-    """The data as JSON: what an endpoint with one form of answer needs of a renderer."""
-    return HttpResponse(
-        orjson.dumps(data),
-        status=status,
-        content_type="application/json",
-        headers=headers,
+class JSONResponse(HttpResponse):
+    """An answer that is written already; `data` is what it says, as of a `Response`."""
+
+    @cached_property
+    def data(self) -> Any:
+        """What the body means."""
+        return orjson.loads(self.content)
+
+
+def response_of(answer: Answer) -> HttpResponse:
+    """The answer as Django sends it."""
+    return JSONResponse(
+        answer.content,
+        status=answer.status,
+        content_type=answer.content_type,
+        headers=answer.headers,
     )
 
 
@@ -55,3 +66,21 @@ class Endpoint(APIView):
         response = super().finalize_response(request, response, *args, **kwargs)
         response.headers.setdefault("Cache-Control", "no-store")
         return response
+
+
+class OperationView(Endpoint):
+    """The view of an `Operation`: its method, and nothing of its own."""
+
+    operation: ClassVar[Operation[Any, Any]]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.known_parameters = cls.operation.known_parameters
+        method = cls.operation.method.lower()
+        setattr(cls, method, lambda self, request, **args: self.serve(request, **args))
+
+    def serve(self, request: Request, **arguments: Any) -> HttpResponseBase:
+        """Answer by the operation, alone."""
+        asked = request_of(request._request, arguments)
+        call = prepare(self.operation, asked)
+        return response_of(run(self.operation, asked, call))

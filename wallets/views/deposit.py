@@ -3,67 +3,130 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import orjson
-from django.http import HttpResponse
+from django.conf import settings
 from rest_framework.exceptions import ValidationError
-from rest_framework.request import Request
 
 from wallets.models.transaction import Transaction
-from wallets.serializers.deposit import deposit_answer, read_amount, read_item
+from wallets.serializers.deposit import (
+    deposit_answer,
+    read_amount,
+    read_item,
+    read_plain_items,
+)
 from wallets.serializers.transaction import transaction_line
+from wallets.services import idempotency
+from wallets.services.checks import checked_amount
 from wallets.services.deposit import (
     MAX_MANY,
-    Answer,
     DepositRequest,
     Made,
     deposit_bulk,
 )
+from wallets.services.deposit import Answer as Done
+from wallets.services.deposit_group import DepositGroup
 from wallets.services.ledger_postgresql import Deposited
-from wallets.services.wallet import WalletService
 from wallets.views import idempotent
-from wallets.views.base import Endpoint, json_answer
+from wallets.views.base import OperationView
 from wallets.views.errors import problem_of
-from wallets.views.parsers import read_array, read_object
+from wallets.views.http.operation import Operation
+from wallets.views.http.request import Answer, Request
+from wallets.views.parsers import parse_array, read_array_body, read_object
 from wallets.views.problems import RequestRefused
 
-# Where `views.express_many` leaves an error of the database's for Django to tell: who has
-# waited for a lock in vain need not do so again.
-TROUBLE = "wallets.trouble"
+
+class Asked(NamedTuple):
+    """A deposit that a client asks for, and the key it sent, if it sent one."""
+
+    deposit: DepositRequest
+    key: UUID | None
 
 
-class DepositView(Endpoint):
-    """POST /wallets/<uuid>/deposit."""
+class Deposit(Operation[Asked, Transaction | Made]):
+    """Add money to a wallet, at once."""
 
-    def post(self, request: Request, wallet_uuid: UUID) -> HttpResponse:
+    method = "POST"
+    max_body = settings.API_MAX_BODY_BYTES
+    only_reads = False
+
+    def __init__(self) -> None:
+        self._group = DepositGroup()
+
+    def read(self, request: Request, query: Mapping[str, Any]) -> Asked:
         key = idempotent.key_of(request)
-        amount = read_amount(read_object(request._request))
-        deposit = WalletService.deposit(wallet_uuid, amount, key)
-        return json_answer(
-            deposit_answer(deposit), headers=idempotent.headers_of(deposit, key)
-        )
+        amount = checked_amount(read_amount(read_object(request)))
+        wallet = request.arguments["wallet_uuid"]
+        used = idempotency.parse_key(key)
+        return Asked(DepositRequest(wallet, amount, used), key)
+
+    def many(self, calls: Sequence[Asked], *, wait: bool) -> Sequence[Done | Made]:
+        requests = [call.deposit for call in calls]
+        return deposit_bulk(requests) if wait else self._group.deposit(requests)
+
+    def write(
+        self, request: Request, call: Asked, result: Transaction | Made
+    ) -> Answer:
+        headers = idempotent.headers_of(result, call.key)
+        return Answer(write_answer(result).encode(), headers=headers)
 
 
-class DepositListView(Endpoint):
-    """POST /deposits/: each item has a key and an answer of its own, in order.
+class DepositMany(Operation[list[DepositRequest | Exception], bytes]):
+    """Make many deposits: each item has a key and an answer of its own, in order.
 
     A bad item keeps no other from being done. An `Idempotency-Key` of the whole request
     has no meaning and is ignored.
     """
 
-    def post(self, request: Request) -> HttpResponse:
-        if TROUBLE in request.META:
-            raise request.META[TROUBLE]
-        items = [_read(item) for item in read_array(request._request, most=MAX_MANY)]
+    method = "POST"
+    max_body = settings.API_MAX_BULK_BODY_BYTES
+    max_batch = 1  # each is as large as a batch, and has a transaction of its own
+    only_reads = False
+
+    def read(
+        self, request: Request, query: Mapping[str, Any]
+    ) -> list[DepositRequest | Exception]:
+        body = read_array_body(request)
+        plain = read_plain_items(body)
+        if plain is not None and len(plain) <= MAX_MANY:
+            return [DepositRequest(*item) for item in plain]
+        return [_read(item) for item in parse_array(body, most=MAX_MANY)]
+
+    def many(
+        self, calls: Sequence[list[DepositRequest | Exception]], *, wait: bool
+    ) -> Sequence[bytes]:
+        return [self._do(items) for items in calls]
+
+    def _do(self, items: list[DepositRequest | Exception]) -> bytes:
         wanted = [item for item in items if isinstance(item, DepositRequest)]
-        made: Iterator[Answer | Made] = iter(deposit_bulk(wanted))
-        answers = [
+        made: Iterator[Done | Made] = iter(deposit_bulk(wanted))
+        return write_answers(
             next(made) if isinstance(item, DepositRequest) else item for item in items
-        ]
-        return HttpResponse(write_answers(answers), content_type="application/json")
+        )
+
+    def write(
+        self,
+        request: Request,
+        call: list[DepositRequest | Exception],
+        result: bytes,
+    ) -> Answer:
+        return Answer(result)
+
+
+class DepositView(OperationView):
+    """POST /wallets/<uuid>/deposit."""
+
+    operation = Deposit()
+
+
+class DepositListView(OperationView):
+    """POST /deposits/."""
+
+    operation = DepositMany()
 
 
 def _read(item: object) -> DepositRequest | Exception:
@@ -77,7 +140,7 @@ def _read(item: object) -> DepositRequest | Exception:
     return DepositRequest(values["wallet"], values["amount"], values["idempotency_key"])
 
 
-def write_answers(answers: Iterable[Answer | Made | Exception]) -> bytes:
+def write_answers(answers: Iterable[Done | Made | Exception]) -> bytes:
     """What became of each of many, as JSON.
 
     :raises Exception: one of the answers, when it is a bug.
@@ -85,7 +148,7 @@ def write_answers(answers: Iterable[Answer | Made | Exception]) -> bytes:
     return f"[{','.join([_write(answer) for answer in answers])}]".encode()
 
 
-def _write(answer: Answer | Made | Exception) -> str:
+def _write(answer: Done | Made | Exception) -> str:
     if isinstance(answer, Exception):
         refused = {"result": "refused", "problem": problem_of(answer)}
         return orjson.dumps(refused).decode()

@@ -2,20 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from django.http import HttpResponse
 from rest_framework.request import Request
 
 from wallets.services import readiness
 from wallets.views import problems
-from wallets.views.base import Endpoint, json_answer
+from wallets.views.base import Endpoint, OperationView, response_of
 from wallets.views.errors import RETRY_AFTER_OUTAGE
+from wallets.views.http.operation import Operation
+from wallets.views.http.request import Answer, json_answer
+from wallets.views.http.request import Request as Asked
 
 
-class AliveView(Endpoint):
-    """GET /healthz: the process answers. Touches nothing, so it never lies about others."""
+class GetAlive(Operation[None, None]):
+    """Say that the process answers. Touches nothing, so it never lies about others."""
 
-    def get(self, request: Request) -> HttpResponse:
+    needs_database = False
+
+    def read(self, request: Asked, query: Mapping[str, Any]) -> None:
+        return None
+
+    def many(self, calls: Sequence[None], *, wait: bool) -> Sequence[None]:
+        return calls
+
+    def write(self, request: Asked, call: None, result: None) -> Answer:
         return json_answer({"status": "ok"})
+
+
+class AliveView(OperationView):
+    """GET /healthz."""
+
+    operation = GetAlive()
 
 
 class ReadyView(Endpoint):
@@ -30,7 +50,7 @@ class ReadyView(Endpoint):
         found = readiness.look()
         report = {"checks": found.checks, "sweep_age_seconds": found.sweeps}
         if found.ready:
-            return json_answer({"status": found.status, **report})
+            return response_of(json_answer({"status": found.status, **report}))
         ill = [
             name for name in ("database", "migrations") if found.checks[name] != "ok"
         ]

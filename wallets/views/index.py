@@ -8,7 +8,8 @@ from django.http import HttpResponse
 from django.urls import NoReverseMatch, reverse
 from rest_framework.request import Request
 
-from wallets.views.base import Endpoint, json_answer
+from wallets.views.base import Endpoint, response_of
+from wallets.views.http.request import json_answer
 
 # By the names of their URLs. What is switched off has none.
 _LINKS = {
@@ -32,4 +33,4 @@ class IndexView(Endpoint):
         for name, url in _LINKS.items():
             with suppress(NoReverseMatch):
                 links[name] = reverse(url)
-        return json_answer({"service": "Wallet Service", "links": links})
+        return response_of(json_answer({"service": "Wallet Service", "links": links}))

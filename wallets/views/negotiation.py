@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rest_framework.exceptions import NotAcceptable
@@ -33,15 +34,9 @@ class Negotiation(BaseContentNegotiation):
         renderers: Iterable[BaseRenderer],
         format_suffix: str | None = None,
     ) -> tuple[BaseRenderer, str]:
-        accept = request.headers.get("Accept", "").lower()
-        choices = list(renderers)
-        liked = [_quality(accept, renderer.media_type) for renderer in choices]
-        if not accept.strip():
-            liked[0] = 1.0
-        if not max(liked):
-            raise NotAcceptable
-        best = choices[liked.index(max(liked))]
-        return best, best.media_type
+        choices = {renderer.media_type: renderer for renderer in renderers}
+        best = choose(request.headers.get("Accept", ""), list(choices))
+        return choices[best], best
 
 
 class CSVRenderer(BaseRenderer):
@@ -52,6 +47,25 @@ class CSVRenderer(BaseRenderer):
 
     def render(self, data: Any, *_args: Any, **_options: Any) -> Any:
         return data
+
+
+@functools.lru_cache(maxsize=256)
+def _choose(accept: str, media_types: tuple[str, ...]) -> str | None:
+    liked = [_quality(accept, media_type) for media_type in media_types]
+    if not accept.strip():
+        liked[0] = 1.0
+    return media_types[liked.index(max(liked))] if max(liked) else None
+
+
+def choose(accept: str, media_types: Sequence[str]) -> str:
+    """Return the media type that the Accept header likes best; the first wins a tie.
+
+    :raises NotAcceptable: it likes none.
+    """
+    best = _choose(accept.lower(), tuple(media_types))
+    if best is None:
+        raise NotAcceptable
+    return best
 
 
 def _quality(accept: str, media_type: str) -> float:

@@ -6,15 +6,15 @@ neither skipped nor repeated. The cursor is signed together with what it belongs
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
 from django.core import signing
-from django.db.models import QuerySet
-from rest_framework.request import Request
 
 from wallets.utils import instants
+from wallets.views.http.request import Request
 from wallets.views.problems import FieldError, RequestRefused
 
 DEFAULT_LIMIT = 50
@@ -36,9 +36,9 @@ class Pages:
     and link carries.
     """
 
-    def __init__(self, request: Request, parameters: dict[str, Any]) -> None:
+    def __init__(self, request: Request, parameters: Mapping[str, Any]) -> None:
         self.limit: int = parameters.get("limit", DEFAULT_LIMIT)
-        self._url = request.build_absolute_uri(request.path)
+        self._url = request.url_of(request.path)
         self._cursor = parameters.get("cursor")
         self._query = {
             name: _text_of(value)
@@ -82,22 +82,6 @@ class Pages:
     def _link(self, relation: str, **added: str) -> str:
         query = urlencode(self._query | added)
         return f'<{self._url}{"?" if query else ""}{query}>; rel="{relation}"'
-
-
-def page_of(
-    rows: QuerySet[Any], request: Request, parameters: dict[str, Any]
-) -> tuple[list[Any], dict[str, str]]:
-    """Return one page of the rows, which come newest first, and its headers.
-
-    :raises RequestRefused: when the cursor is not one of this list with these filters.
-    """
-    pages = Pages(request, parameters)
-    position = pages.position(numbers=1)
-    if position is not None:
-        rows = rows.filter(pk__lt=position[0])
-    found = list(rows[: pages.limit + 1])
-    page = found[: pages.limit]
-    return page, pages.links([page[-1].pk] if len(found) > pages.limit else None)
 
 
 def _text_of(value: Any) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -17,6 +17,9 @@ from rest_framework.parsers import BaseParser
 from wallets.utils import strict_json
 from wallets.views.problems import RequestRefused
 
+if TYPE_CHECKING:
+    from wallets.views.http.request import Request
+
 logger = logging.getLogger(__name__)
 
 _JSON = re.compile(r'application/json[ \t]*(;[ \t]*charset=("?)utf-8\2[ \t]*)?', re.I)
@@ -24,7 +27,7 @@ _DIGITS = re.compile(r"[0-9]{1,18}")
 
 
 class StrictJSONParser(BaseParser):
-    """The API's media type for the framework, and the same strictness on its own path."""
+    """Names the API's media type for the framework and its document."""
 
     media_type = "application/json"
 
@@ -34,29 +37,38 @@ class StrictJSONParser(BaseParser):
         media_type: str | None = None,
         parser_context: Any = None,
     ) -> dict[str, Any]:
-        return read_object(parser_context["request"]._request)
+        raise NotImplementedError("the endpoints read their bodies themselves")
 
 
-def read_object(request: HttpRequest) -> dict[str, Any]:
+def read_object(request: Request) -> dict[str, Any]:
     """Return the JSON object that the body is.
 
     :raises RequestRefused: for any other body, and for none.
     """
-    body = _read_body(request, settings.API_MAX_BODY_BYTES)
+    body = _body_of(request, settings.API_MAX_BODY_BYTES)
     if not body:
         raise RequestRefused("body_required")
     return _parse_object(request, body)
 
 
-def read_array(request: HttpRequest, *, most: int) -> list[Any]:
-    """Return the JSON array that the body is: `most` items, each of any form.
+def read_array_body(request: Request) -> bytes:
+    """Return the body of a request that sends an array, not parsed yet.
 
-    :raises RequestRefused: for any other body, for none, and for more items.
+    :raises RequestRefused: for none, and for one that is no JSON by its headers.
     """
-    body = _read_body(request, settings.API_MAX_BULK_BODY_BYTES)
+    body = _body_of(request, settings.API_MAX_BULK_BODY_BYTES)
     if not body:
         raise RequestRefused("body_required")
-    value = _parse(request, body)
+    _check_media_type(request)
+    return body
+
+
+def parse_array(body: bytes, *, most: int) -> list[Any]:
+    """Return the JSON array that the body is: `most` items, each of any form.
+
+    :raises RequestRefused: for any other body, and for more items.
+    """
+    value = _parse(body)
     if not isinstance(value, list):
         raise RequestRefused("json_invalid", "The body is not a JSON array.")
     if len(value) > most:
@@ -64,35 +76,47 @@ def read_array(request: HttpRequest, *, most: int) -> list[Any]:
     return value
 
 
-def read_nothing(request: HttpRequest) -> dict[str, Any]:
+def read_nothing(request: Request) -> dict[str, Any]:
     """Return the object of a request that takes no body: `{}` may be sent, or nothing.
 
     :raises RequestRefused: for a body that is not a JSON object.
     """
-    body = _read_body(request, settings.API_MAX_BODY_BYTES)
+    body = _body_of(request, settings.API_MAX_BODY_BYTES)
     return _parse_object(request, body) if body else {}
 
 
-def _parse_object(request: HttpRequest, body: bytes) -> dict[str, Any]:
-    value = _parse(request, body)
+def _parse_object(request: Request, body: bytes) -> dict[str, Any]:
+    _check_media_type(request)
+    value = _parse(body)
     if not isinstance(value, dict):
         raise RequestRefused("json_invalid", "The body is not a JSON object.")
     return value
 
 
-def _parse(request: HttpRequest, body: bytes) -> Any:
-    if not _JSON.fullmatch(request.META.get("CONTENT_TYPE", "")):
+def _check_media_type(request: Request) -> None:
+    if not _JSON.fullmatch(request.headers.get("content-type", "")):
         raise RequestRefused("unsupported_media_type")
+
+
+def _parse(body: bytes) -> Any:
     try:
         return strict_json.loads(body)
     except strict_json.NotStrictJSON as error:
         raise RequestRefused("json_invalid", str(error)) from None
 
 
-def _read_body(request: HttpRequest, limit: int) -> bytes:
-    """Read the body, never more than the limit and one byte."""
-    if request.META.get("HTTP_CONTENT_ENCODING", "identity").lower() != "identity":
+def _body_of(request: Request, limit: int) -> bytes:
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise RequestRefused("unsupported_media_type")
+    return request.read_body(limit)
+
+
+def read_body(request: HttpRequest, limit: int) -> bytes:
+    """Read the body from a WSGI server, never more than the limit and one byte.
+
+    :raises RequestRefused: for more, for less than was announced, and for a transfer
+        coding that the server has not undone.
+    """
     transfer_encoding = request.META.get("HTTP_TRANSFER_ENCODING")
     if transfer_encoding is not None:
         if transfer_encoding.lower() != "chunked":

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple
+from datetime import datetime
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.http import HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from rest_framework.renderers import JSONRenderer
-from rest_framework.request import Request
+from rest_framework.request import Request as RestRequest
 
 from wallets.models.wallet import Wallet
 from wallets.serializers.statement import (
@@ -18,24 +22,37 @@ from wallets.serializers.statement import (
 )
 from wallets.services.statement import (
     BATCH,
-    Statement,
-    balance_at,
-    statement_between,
+    BalanceRequest,
+    Point,
+    StatementPage,
+    StatementRequest,
+    UnknownPosition,
+    balances,
     statement_of,
+    statement_pages,
 )
 from wallets.utils import instants
 from wallets.utils.db import database_now
-from wallets.views.base import Endpoint, json_answer
+from wallets.views.base import OperationView
 from wallets.views.exports import EXPORTS
+from wallets.views.http.operation import Operation
+from wallets.views.http.request import Answer, Request, json_answer
 from wallets.views.negotiation import CSVRenderer
 from wallets.views.pagination import Pages, cursor_refused
 from wallets.views.parameters import check_order, instant, page_limit, refuse
 
 
-class StatementView(Endpoint):
-    """GET /wallets/<uuid>/statement/: JSON in pages, oldest first, or CSV whole."""
+class StatementCall(NamedTuple):
+    """A page of a statement that is asked for, and how its links are written."""
 
-    renderer_classes = [JSONRenderer, CSVRenderer]
+    page: StatementRequest
+    pages: Pages
+
+
+class GetStatement(Operation[StatementCall, StatementPage]):
+    """Show a wallet's movements: JSON in pages, oldest first."""
+
+    media_types = ("application/json", CSVRenderer.media_type)
     known_parameters = {
         "from": instant,
         "to": instant,
@@ -43,50 +60,98 @@ class StatementView(Endpoint):
         "cursor": str,
     }
 
-    def get(
-        self, request: Request, wallet_uuid: UUID
-    ) -> HttpResponse | StreamingHttpResponse:
-        check_order(self.parameters, "from", "to")
-        as_csv = isinstance(request.accepted_renderer, CSVRenderer)
-        if as_csv:
-            refuse(self.parameters, ("limit", "cursor"), "CSV has no pages.")
-        wallet = Wallet.objects.get(uuid=wallet_uuid)
-        return self._csv(wallet) if as_csv else self._page(request, wallet)
+    def read(self, request: Request, query: Mapping[str, Any]) -> StatementCall:
+        check_order(query, "from", "to")
+        pages = Pages(request, query)
+        page = StatementRequest(
+            request.arguments["wallet_uuid"],
+            pages.limit,
+            query.get("from"),
+            query.get("to"),
+            pages.position(numbers=3),
+        )
+        return StatementCall(page, pages)
 
-    def _page(self, request: Request, wallet: Wallet) -> HttpResponse:
-        pages = Pages(request, self.parameters)
-        position = pages.position(numbers=3)
-        if position is None:
-            statement = self._begin(wallet)
-            after = statement.opening.sequence
-        else:
-            # All pages are of the statement that the first one began.
-            after, opening_number, closing_number = position
-            found = statement_between(wallet, opening_number, closing_number)
-            if found is None or not opening_number <= after <= closing_number:
-                raise cursor_refused()
-            statement = found
-        movements = statement.page(after, pages.limit)
-        opening, closing = statement.opening, statement.closing
-        following = None
-        if movements and movements[-1].sequence < closing.sequence:
-            last = movements[-1].sequence
-            following = [last, opening.sequence, closing.sequence]
+    def many(
+        self, calls: Sequence[StatementCall], *, wait: bool
+    ) -> Sequence[StatementPage | Exception]:
+        found = statement_pages([call.page for call in calls])
+        return [
+            cursor_refused() if isinstance(one, UnknownPosition) else one
+            for one in found
+        ]
+
+    def write(
+        self, request: Request, call: StatementCall, result: StatementPage
+    ) -> Answer:
+        statement = result.statement
         return json_answer(
             {
-                "wallet": str(wallet.uuid),
-                "from": text_of(self.parameters.get("from")),
-                "to": text_of(self.parameters.get("to")),
-                "opening_balance": opening.balance,
-                "closing_balance": closing.balance,
-                "movements": [movement_line(movement) for movement in movements],
+                "wallet": str(call.page.wallet),
+                "from": text_of(call.page.start),
+                "to": text_of(call.page.end),
+                "opening_balance": statement.opening.balance,
+                "closing_balance": statement.closing.balance,
+                "movements": [movement_line(one) for one in result.movements],
             },
-            headers=pages.links(following),
+            headers=call.pages.links(result.following),
         )
 
-    def _csv(self, wallet: Wallet) -> HttpResponse | StreamingHttpResponse:
+
+class Balance(NamedTuple):
+    """What a wallet held at a moment."""
+
+    at: datetime
+    point: Point
+
+
+class GetBalance(Operation[BalanceRequest, Balance]):
+    """Show what a wallet held, at a moment or now, from the ledger."""
+
+    known_parameters = {"at": instant}
+
+    def read(self, request: Request, query: Mapping[str, Any]) -> BalanceRequest:
+        return BalanceRequest(request.arguments["wallet_uuid"], query.get("at"))
+
+    def many(
+        self, calls: Sequence[BalanceRequest], *, wait: bool
+    ) -> Sequence[Balance | Exception]:
+        found = balances(calls)
+        now = database_now()
+        return [
+            one if isinstance(one, Exception) else Balance(call.at or now, one)
+            for call, one in zip(calls, found, strict=True)
+        ]
+
+    def write(self, request: Request, call: BalanceRequest, result: Balance) -> Answer:
+        return json_answer(
+            {
+                "wallet": str(call.wallet),
+                "at": instants.write(result.at),
+                "balance": result.point.balance,
+                "sequence": result.point.sequence,
+            }
+        )
+
+
+class StatementView(OperationView):
+    """GET /wallets/<uuid>/statement/: JSON in pages, oldest first, or CSV whole."""
+
+    operation = GetStatement()
+    renderer_classes = [JSONRenderer, CSVRenderer]
+
+    def serve(self, request: RestRequest, **arguments: Any) -> HttpResponseBase:
+        """The page; or the whole statement, as a stream that no transport gathers."""
+        if isinstance(request.accepted_renderer, CSVRenderer):
+            return self._csv(arguments["wallet_uuid"])
+        return super().serve(request, **arguments)
+
+    def _csv(self, wallet_uuid: UUID) -> HttpResponse | StreamingHttpResponse:
+        check_order(self.parameters, "from", "to")
+        refuse(self.parameters, ("limit", "cursor"), "CSV has no pages.")
+        wallet = Wallet.objects.get(uuid=wallet_uuid)
         start, end = self.parameters.get("from"), self.parameters.get("to")
-        statement = self._begin(wallet)
+        statement = statement_of(wallet, start, end)
         parts = csv_parts(
             balance_line("opening", start, *astuple(statement.opening)),
             statement.batches(),
@@ -100,25 +165,8 @@ class StatementView(Endpoint):
             headers={"Content-Disposition": f'attachment; filename="{name}"'},
         )
 
-    def _begin(self, wallet: Wallet) -> Statement:
-        start, end = self.parameters.get("from"), self.parameters.get("to")
-        return statement_of(wallet, start, end)
 
-
-class BalanceView(Endpoint):
+class BalanceView(OperationView):
     """GET /wallets/<uuid>/balance/: at a moment, or now, from the ledger."""
 
-    known_parameters = {"at": instant}
-
-    def get(self, request: Request, wallet_uuid: UUID) -> HttpResponse:
-        wallet = Wallet.objects.get(uuid=wallet_uuid)
-        at = self.parameters.get("at")
-        found = balance_at(wallet, at)
-        return json_answer(
-            {
-                "wallet": str(wallet_uuid),
-                "at": instants.write(at or database_now()),
-                "balance": found.balance,
-                "sequence": found.sequence,
-            }
-        )
+    operation = GetBalance()

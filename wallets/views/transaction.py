@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.db import connection
-from django.db.models import QuerySet
-from django.http import HttpResponse
-from rest_framework.request import Request
+from django.conf import settings
 
-from wallets.errors import NotCancelable
-from wallets.models.states import Event, State
 from wallets.models.transaction import Transaction
-from wallets.models.wallet import Wallet
 from wallets.serializers.strict import read_no_fields
 from wallets.serializers.transaction import transaction_line
+from wallets.services.reads import PageRequest, pages, transactions_by_id
 from wallets.services.withdrawal import WithdrawalService
-from wallets.views.base import Endpoint, json_answer
-from wallets.views.pagination import page_of
+from wallets.views.base import OperationView
+from wallets.views.http.operation import Operation
+from wallets.views.http.request import Answer, Request, json_answer
+from wallets.views.pagination import Pages
 from wallets.views.parameters import check_order, instant, one_of, page_limit
 from wallets.views.parsers import read_nothing
 
+# A transaction exists only under its own wallet.
+Place = tuple[UUID, int]
 
-class TransactionListView(Endpoint):
-    """GET /wallets/<uuid>/transactions/: a bare array, newest first."""
+
+class PageCall(NamedTuple):
+    """A page that is asked for, and how its links are written."""
+
+    page: PageRequest
+    pages: Pages
+
+
+class ListTransactions(Operation[PageCall, list[Transaction]]):
+    """Show a wallet's transactions: a bare array, newest first."""
 
     known_parameters = {
         "status": one_of(*Transaction.Status.values),
@@ -33,73 +42,95 @@ class TransactionListView(Endpoint):
         "limit": page_limit,
         "cursor": str,
     }
-    conditions = {
-        "status": "status",
-        "type": "transaction_type",
-        "created_from": "created_at__gte",
-        "created_to": "created_at__lt",
-    }
 
-    def get(self, request: Request, wallet_uuid: UUID) -> HttpResponse:
-        check_order(self.parameters, "created_from", "created_to")
-        wallet = Wallet.objects.get(uuid=wallet_uuid)
-        rows = _newest_first(wallet)
-        for name, condition in self.conditions.items():
-            if name in self.parameters:
-                rows = rows.filter(**{condition: self.parameters[name]})
-        page, headers = page_of(rows, request, self.parameters)
-        for row in page:
-            row.wallet = wallet
-        return json_answer([transaction_line(row) for row in page], headers=headers)
+    def read(self, request: Request, query: Mapping[str, Any]) -> PageCall:
+        check_order(query, "created_from", "created_to")
+        shown = Pages(request, query)
+        position = shown.position(numbers=1)
+        page = PageRequest(
+            wallet=request.arguments["wallet_uuid"],
+            before=position[0] if position else None,
+            # One more tells whether another page follows.
+            count=shown.limit + 1,
+            status=query.get("status"),
+            type=query.get("type"),
+            created_from=query.get("created_from"),
+            created_to=query.get("created_to"),
+        )
+        return PageCall(page, shown)
+
+    def many(
+        self, calls: Sequence[PageCall], *, wait: bool
+    ) -> Sequence[list[Transaction] | Exception]:
+        return pages([call.page for call in calls])
+
+    def write(
+        self, request: Request, call: PageCall, result: list[Transaction]
+    ) -> Answer:
+        page = result[: call.pages.limit]
+        following = [page[-1].pk] if len(result) > len(page) else None
+        return json_answer(
+            [transaction_line(row) for row in page],
+            headers=call.pages.links(following),
+        )
 
 
-class TransactionView(Endpoint):
-    """GET /wallets/<uuid>/transactions/<id>/."""
+class GetTransaction(Operation[Place, Transaction]):
+    """Show a transaction."""
 
-    def get(
-        self, request: Request, wallet_uuid: UUID, transaction_id: int
-    ) -> HttpResponse:
-        transaction = _transaction_of(wallet_uuid, transaction_id)
-        return json_answer(transaction_line(transaction))
+    def read(self, request: Request, query: Mapping[str, Any]) -> Place:
+        return _place_of(request)
+
+    def many(
+        self, calls: Sequence[Place], *, wait: bool
+    ) -> Sequence[Transaction | Exception]:
+        return transactions_by_id(calls)
+
+    def write(self, request: Request, call: Place, result: Transaction) -> Answer:
+        return json_answer(transaction_line(result))
 
 
-class CancelView(Endpoint):
-    """POST /wallets/<uuid>/transactions/<id>/cancel: safe to repeat, without a key.
+class Cancel(Operation[Place, Transaction]):
+    """Take back a withdrawal: safe to repeat, without a key.
 
     A deposit is a transaction that cannot be cancelled, not one that does not exist.
     """
 
-    def post(
-        self, request: Request, wallet_uuid: UUID, transaction_id: int
-    ) -> HttpResponse:
-        read_no_fields(read_nothing(request._request))
-        found = _transaction_of(wallet_uuid, transaction_id)
-        if found.transaction_type != Transaction.TransactionType.WITHDRAWAL:
-            raise NotCancelable(State.COMPLETED.value, Event.CANCEL.value)
-        cancelled = WithdrawalService.cancel(found.pk)
-        cancelled.wallet = found.wallet
-        return json_answer(transaction_line(cancelled))
+    method = "POST"
+    max_body = settings.API_MAX_BODY_BYTES
+    max_batch = 1
+    only_reads = False
+
+    def read(self, request: Request, query: Mapping[str, Any]) -> Place:
+        read_no_fields(read_nothing(request))
+        return _place_of(request)
+
+    def many(
+        self, calls: Sequence[Place], *, wait: bool
+    ) -> Sequence[Transaction | Exception]:
+        return [WithdrawalService.cancel_of(*place) for place in calls]
+
+    def write(self, request: Request, call: Place, result: Transaction) -> Answer:
+        return json_answer(transaction_line(result))
 
 
-def _newest_first(wallet: Wallet) -> QuerySet[Transaction]:
-    """A wallet's transactions, by the index that begins with the wallet, read backwards.
-
-    PostgreSQL takes "equal, newest first" as leave to read all wallets' rows backwards:
-    quick where this one's are among the last, and a million rows where they are not.
-    MariaDB reads a big wallet's from its end to the page. Asked for a range in the
-    index's own order, backwards, they have no such choice.
-    """
-    if connection.vendor == "sqlite":
-        return wallet.transactions.order_by("-pk")
-    mine = Transaction.objects.filter(wallet__gte=wallet.pk, wallet__lte=wallet.pk)
-    return mine.order_by("-wallet_id", "-pk")
+def _place_of(request: Request) -> Place:
+    return request.arguments["wallet_uuid"], request.arguments["transaction_id"]
 
 
-def _transaction_of(wallet_uuid: UUID, transaction_id: int) -> Transaction:
-    """A transaction exists only under its own wallet.
+class TransactionListView(OperationView):
+    """GET /wallets/<uuid>/transactions/."""
 
-    :raises Transaction.DoesNotExist: when this wallet has no such one.
-    """
-    return Transaction.objects.select_related("wallet").get(
-        pk=transaction_id, wallet__uuid=wallet_uuid
-    )
+    operation = ListTransactions()
+
+
+class TransactionView(OperationView):
+    """GET /wallets/<uuid>/transactions/<id>/."""
+
+    operation = GetTransaction()
+
+
+class CancelView(OperationView):
+    """POST /wallets/<uuid>/transactions/<id>/cancel."""
+
+    operation = Cancel()

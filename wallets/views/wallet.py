@@ -2,35 +2,66 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
 from uuid import UUID
 
-from django.http import HttpResponse
+from django.conf import settings
 from django.urls import reverse
-from rest_framework.request import Request
 
 from wallets.models.wallet import Wallet
 from wallets.serializers.strict import read_no_fields
 from wallets.serializers.wallet import wallet_line
+from wallets.services.reads import wallets_by_uuid
 from wallets.services.wallet import WalletService
-from wallets.views.base import Endpoint, json_answer
+from wallets.views.base import OperationView
+from wallets.views.http.operation import Operation
+from wallets.views.http.request import Answer, Request, json_answer
 from wallets.views.parsers import read_nothing
 
 
-class WalletListView(Endpoint):
-    """POST /wallets/. An `Idempotency-Key` has no meaning here and is ignored."""
+class CreateWallet(Operation[None, Wallet]):
+    """Open an empty wallet. An `Idempotency-Key` has no meaning here and is ignored."""
 
-    def post(self, request: Request) -> HttpResponse:
-        read_no_fields(read_nothing(request._request))
-        wallet = WalletService.create()
-        location = request.build_absolute_uri(reverse("wallet", args=[wallet.uuid]))
+    method = "POST"
+    max_body = settings.API_MAX_BODY_BYTES
+    only_reads = False
+
+    def read(self, request: Request, query: Mapping[str, Any]) -> None:
+        read_no_fields(read_nothing(request))
+
+    def many(self, calls: Sequence[None], *, wait: bool) -> Sequence[Wallet]:
+        return WalletService.create_many(len(calls))
+
+    def write(self, request: Request, call: None, result: Wallet) -> Answer:
+        location = request.url_of(reverse("wallet", args=[result.uuid]))
         return json_answer(
-            wallet_line(wallet), status=201, headers={"Location": location}
+            wallet_line(result), status=201, headers={"Location": location}
         )
 
 
-class WalletView(Endpoint):
+class GetWallet(Operation[UUID, Wallet]):
+    """Show a wallet."""
+
+    def read(self, request: Request, query: Mapping[str, Any]) -> UUID:
+        return request.arguments["wallet_uuid"]
+
+    def many(
+        self, calls: Sequence[UUID], *, wait: bool
+    ) -> Sequence[Wallet | Exception]:
+        return wallets_by_uuid(calls)
+
+    def write(self, request: Request, call: UUID, result: Wallet) -> Answer:
+        return json_answer(wallet_line(result))
+
+
+class WalletListView(OperationView):
+    """POST /wallets/."""
+
+    operation = CreateWallet()
+
+
+class WalletView(OperationView):
     """GET /wallets/<uuid>/."""
 
-    def get(self, request: Request, wallet_uuid: UUID) -> HttpResponse:
-        wallet = Wallet.objects.get(uuid=wallet_uuid)
-        return json_answer(wallet_line(wallet))
+    operation = GetWallet()

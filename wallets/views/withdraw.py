@@ -2,35 +2,60 @@
 
 from __future__ import annotations
 
-from uuid import UUID
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from django.http import HttpResponse
+from django.conf import settings
 from django.urls import reverse
-from rest_framework.request import Request
 
+from wallets.models.transaction import Transaction
 from wallets.serializers.transaction import transaction_line
 from wallets.serializers.withdraw import read_withdrawal
-from wallets.services.withdrawal import WithdrawalService
+from wallets.services.schedule import ScheduleRequest, schedule_many
 from wallets.views import idempotent
-from wallets.views.base import Endpoint, json_answer
+from wallets.views.base import OperationView
+from wallets.views.http.operation import Operation
+from wallets.views.http.request import Answer, Request, json_answer
 from wallets.views.parsers import read_object
 
 
-class WithdrawView(Endpoint):
-    """POST /wallets/<uuid>/withdraw."""
+class Withdraw(Operation[ScheduleRequest, Transaction]):
+    """Plan a withdrawal. The balance is judged when its time has come."""
 
-    def post(self, request: Request, wallet_uuid: UUID) -> HttpResponse:
+    method = "POST"
+    max_body = settings.API_MAX_BODY_BYTES
+    only_reads = False
+
+    def read(self, request: Request, query: Mapping[str, Any]) -> ScheduleRequest:
         key = idempotent.key_of(request)
-        values = read_withdrawal(read_object(request._request))
-        withdrawal = WithdrawalService.schedule(
-            wallet_uuid, values["amount"], values["scheduled_for"], key
+        values = read_withdrawal(read_object(request))
+        return ScheduleRequest(
+            request.arguments["wallet_uuid"],
+            values["amount"],
+            values["scheduled_for"],
+            key,
         )
-        path = reverse("transaction", args=[wallet_uuid, withdrawal.pk])
+
+    def many(
+        self, calls: Sequence[ScheduleRequest], *, wait: bool
+    ) -> Sequence[Transaction | Exception]:
+        return schedule_many(calls, wait=wait)
+
+    def write(
+        self, request: Request, call: ScheduleRequest, result: Transaction
+    ) -> Answer:
+        path = reverse("transaction", args=[call.wallet, result.pk])
         return json_answer(
-            transaction_line(withdrawal),
+            transaction_line(result),
             status=201,
             headers={
-                "Location": request.build_absolute_uri(path),
-                **idempotent.headers_of(withdrawal, key),
+                "Location": request.url_of(path),
+                **idempotent.headers_of(result, call.key),
             },
         )
+
+
+class WithdrawView(OperationView):
+    """POST /wallets/<uuid>/withdraw."""
+
+    operation = Withdraw()

@@ -1,0 +1,131 @@
+"""Serves the API: `python -m wallet.serve`, by `make run`, in the container, and anywhere.
+
+WEB_CONCURRENCY says how many processes work (one for each core, at most eight, for the
+sake of the database's connections), WEB_KEEPALIVE for how long a connection may be quiet.
+Why this server, and what each setting is for: docs/decisions/0020-the-server.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from granian import Granian
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
+from granian.log import LogLevels
+
+from wallet.logs import logging_config
+from wallets.utils import uptime  # noqa: F401 (the service is up from now on)
+
+APPLICATION = "wallet.asgi:application"
+
+MAX_PROCESSES = 8
+# Connections of one process. More wait until one of them ends.
+CONNECTIONS = 4096
+# Besides the connections: the database's, logs, libraries.
+OTHER_FILES = 256
+# A head that is larger is refused: 431. An application refuses a single long field.
+HEAD_BYTES = 65_536
+# Seconds for a head to come whole, from the connection's beginning or the last answer on.
+QUIET_SECONDS = 10
+# What a process has in hand when it is told to stop may take so many seconds.
+STOP_SECONDS = 7
+# Its successor must listen before a process is told to stop.
+START_SECONDS = 10
+# Memory that leaks anywhere is given back, by one process after the other.
+MAX_MEBIBYTES = 1024
+
+
+def main(arguments: list[str]) -> None:
+    """Serve until told to stop: SIGTERM, SIGINT; SIGHUP replaces the processes."""
+    options = _options(arguments)
+    _allow_many_files()
+    folder = _folder_for_metrics()
+    try:
+        Granian(
+            options.application,
+            address=options.host,
+            port=options.port,
+            uds=options.socket,
+            **settings(),
+        ).serve()
+    finally:
+        if folder:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def settings() -> dict[str, Any]:
+    """Return how the server is set up, whatever it serves and wherever it listens."""
+    level = (os.environ.get("LOG_LEVEL") or "INFO").lower()
+    quiet = int(os.environ.get("WEB_KEEPALIVE") or QUIET_SECONDS)
+    return {
+        "interface": Interfaces.ASGI,
+        "http": HTTPModes.http1,
+        "websockets": False,
+        "workers": _processes(),
+        "backlog": 2 * CONNECTIONS,
+        "backpressure": CONNECTIONS,
+        "http1_settings": HTTP1Settings(
+            header_read_timeout=quiet * 1000, max_buffer_size=HEAD_BYTES
+        ),
+        "respawn_failed_workers": True,
+        "respawn_interval": START_SECONDS,
+        "workers_kill_timeout": STOP_SECONDS,
+        "workers_max_rss": MAX_MEBIBYTES,
+        "rss_samples": 2,
+        "log_level": LogLevels(level),
+        "log_dictconfig": logging_config(
+            level=level.upper(),
+            as_json=os.environ.get("LOG_FORMAT") != "console",
+            service=os.environ.get("SERVICE_NAME") or "wallet",
+        ),
+    }
+
+
+def _options(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m wallet.serve", description=__doc__.splitlines()[0]
+    )
+    add = parser.add_argument
+    add("application", nargs="?", default=APPLICATION, help="module:name (the API)")
+    add("--host", default="127.0.0.1", help="address to listen at (127.0.0.1)")
+    add("--port", type=int, default=8000, help="port to listen at (8000)")
+    add("--socket", type=Path, help="Unix socket to listen at, instead of a port")
+    return parser.parse_args(arguments)
+
+
+def _processes() -> int:
+    if chosen := os.environ.get("WEB_CONCURRENCY"):
+        return int(chosen)
+    usable = sys.platform == "linux"
+    cores = len(os.sched_getaffinity(0)) if usable else os.cpu_count()
+    return min(cores or 2, MAX_PROCESSES)
+
+
+def _allow_many_files() -> None:
+    """A connection is a file: allow as many as we may."""
+    wanted = CONNECTIONS + OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+def _folder_for_metrics() -> str:
+    """Give the processes an empty folder to count requests in together, if they count."""
+    if os.environ.get("METRICS_ENABLED", "").lower() not in ("true", "1", "yes", "on"):
+        return ""
+    folder = tempfile.mkdtemp(prefix="wallet-metrics-")
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+    return folder
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

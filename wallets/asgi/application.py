@@ -1,0 +1,237 @@
+"""The ASGI application: operations in batches, everything else by Django.
+
+A request for an operation is read here, waits with those of its kind for one call of the
+service, and is answered here. No thread waits for a client, and no request for the
+client of another.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+from django.conf import settings
+from django.core.signals import request_finished, request_started
+from django.db import InterfaceError, OperationalError
+
+from wallets.asgi import bodies
+from wallets.asgi.django import DjangoApplication
+from wallets.asgi.headers import Origin, fields_of, origin_of, shared_fields
+from wallets.asgi.proxies import as_the_client_asked
+from wallets.asgi.routes import ROUTES_BY_METHOD, Match, find
+from wallets.services.busy import Busy
+from wallets.utils import clock, request_metrics
+from wallets.utils.batching import Batcher, TooManyWaiting, Work
+from wallets.views import metrics, negotiation, problems, request_log
+from wallets.views.errors import handle
+from wallets.views.http.operation import Operation, prepare
+from wallets.views.http.request import Answer, Request
+from wallets.views.wsgi import Handler
+
+logger = logging.getLogger(__name__)
+
+Scope = dict[str, Any]
+Send = Callable[[dict[str, Any]], Any]
+
+_ALLOWED = {"GET": b"GET, HEAD, OPTIONS", "POST": b"POST, OPTIONS"}
+# Threads that write, that read, and that ask again what waits for a lock; each has a
+# connection of its own to the database, once it has been needed.
+WRITERS = READERS = 4
+WAITERS = 4
+
+
+class Application:
+    """The service as one ASGI application. One for each process."""
+
+    def __init__(
+        self,
+        django: DjangoApplication | None = None,
+        pool: Callable[[int, str], Executor] = ThreadPoolExecutor,
+    ) -> None:
+        threads = int(os.environ.get("WEB_THREADS") or 8)
+        self._django = django or DjangoApplication(Handler(), threads=threads)
+        self._pools = {
+            name: pool(size, name)
+            for name, size in (
+                ("writes", WRITERS),
+                ("reads", READERS),
+                ("waits", WAITERS),
+            )
+        }
+        self._batchers = {
+            route.operation: self._batcher(route.operation)
+            for routes in ROUTES_BY_METHOD.values()
+            for route in routes
+        }
+
+    def _batcher(self, operation: Operation[Any, Any]) -> Batcher[Any, Any]:
+        def many(calls: Any) -> Any:
+            with _connections_looked_after():
+                return operation.many(calls, wait=False)
+
+        def alone(call: Any) -> Any:
+            with _connections_looked_after():
+                (answer,) = operation.many([call], wait=True)
+            return answer
+
+        work = Work(
+            many,
+            alone,
+            is_busy=lambda answer: isinstance(answer, Busy),
+            concerns_all=(OperationalError, InterfaceError),
+        )
+        return Batcher(
+            work,
+            self._pools["reads" if operation.only_reads else "writes"],
+            self._pools["waits"],
+            operation.max_batch,
+        )
+
+    async def __call__(self, scope: Scope, receive: bodies.Receive, send: Send) -> None:
+        """Serve one request, or the process's own life."""
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        elif scope["type"] == "http":
+            await self._serve(scope, receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 1000})
+
+    async def _live(self, receive: bodies.Receive, send: Send) -> None:
+        await receive()
+        # What is loaded by now stays: the garbage collector need not look at it again.
+        gc.collect()
+        gc.freeze()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        # All requests have been answered: what is at work still has no caller left.
+        for pool in self._pools.values():
+            pool.shutdown()
+        request_metrics.leave()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _serve(self, scope: Scope, receive: bodies.Receive, send: Send) -> None:
+        began = clock.elapsed()
+        scope = as_the_client_asked(scope)
+        match = find(scope["method"], scope["path"])
+        headers = _headers_of(scope)
+        origin = origin_of(scope, headers.get("host"))
+        if (
+            match is None
+            or origin is None
+            or b"%" in scope.get("raw_path", b"")
+            or "cookie" in headers  # Django may answer one by another
+        ):
+            await self._django(scope, receive, send)
+            return
+        operation = match.route.operation
+        body = b""
+        if operation.max_body:
+            try:
+                body = await bodies.read(receive, operation.max_body)
+            except bodies.ClientGone:
+                return
+        if len(operation.media_types) > 1 and not _is_json(headers, operation):
+            await self._django.answer(scope, body, send)
+            return
+        request = Request(
+            scope["path"],
+            scope["query_string"].decode("latin-1"),
+            headers,
+            origin.url,
+            bodies.reader(body),
+            match.arguments,
+        )
+        answer = await self._answer(match, request)
+        request_id = request_log.id_of(headers.get("x-request-id", ""))
+        _tell(scope, match, answer.status, began, request_id)
+        await _send(answer, match, origin, request_id, send)
+
+    async def _answer(self, match: Match, request: Request) -> Answer:
+        operation = match.route.operation
+        try:
+            call = prepare(operation, request)
+            if operation.needs_database:
+                result = await self._batchers[operation].ask(call)
+            else:
+                (result,) = operation.many([call], wait=False)
+            return operation.write(request, call, result)
+        except TooManyWaiting:
+            response = problems.answer(
+                "service_unavailable", headers={"Retry-After": "1"}
+            )
+        except Exception as error:
+            found = handle(error, {"request": request})
+            if found is None:
+                logger.exception("request failed")
+                found = problems.answer("internal_error")
+            response = found
+        headers = dict(response.headers)
+        content_type = headers.pop("Content-Type")
+        headers.pop("Cache-Control")
+        return Answer(response.content, response.status_code, headers, content_type)
+
+
+@contextmanager
+def _connections_looked_after() -> Iterator[None]:
+    """Begin and end as Django's handler does: it closes connections that are not to be kept."""
+    request_started.send(sender=Application, environ={})
+    try:
+        yield
+    finally:
+        request_finished.send(sender=Application)
+
+
+def _headers_of(scope: Scope) -> dict[str, str]:
+    """The header fields by name; one that was sent twice is joined by a comma."""
+    found: dict[str, str] = {}
+    for name, value in scope["headers"]:
+        key, text = name.decode("latin-1"), value.decode("latin-1")
+        found[key] = f"{found[key]},{text}" if key in found else text
+    return found
+
+
+def _is_json(headers: dict[str, str], operation: Operation[Any, Any]) -> bool:
+    """Whether the answer has the first of the operation's forms, or none of them."""
+    try:
+        chosen = negotiation.choose(headers.get("accept", ""), operation.media_types)
+    except Exception:  # noqa: BLE001 (it is refused where the request is read)
+        return True
+    return chosen == operation.media_types[0]
+
+
+def _tell(
+    scope: Scope, match: Match, status: int, began: float, request_id: str
+) -> None:
+    request_log.write(
+        scope["method"], scope["path"], status, began, request_id=request_id
+    )
+    if settings.METRICS_ENABLED:
+        metrics.count(scope["method"], match.route.name, status, began)
+
+
+async def _send(
+    answer: Answer, match: Match, origin: Origin, request_id: str, send: Send
+) -> None:
+    operation = match.route.operation
+    fields = [
+        *shared_fields(answer.content_type, origin.is_secure),
+        (b"allow", _ALLOWED[operation.method]),
+        (b"content-length", str(len(answer.content)).encode()),
+        (b"x-request-id", request_id.encode()),
+        *fields_of(answer.headers),
+    ]
+    if len(operation.media_types) > 1:
+        fields.append((b"vary", b"Accept"))
+    await send(
+        {
+            "type": "http.response.start",
+            "status": answer.status,
+            "headers": fields,
+        }
+    )
+    await send({"type": "http.response.body", "body": answer.content})

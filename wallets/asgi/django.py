@@ -1,0 +1,120 @@
+"""Hands a request to Django: console, admin, documents, and whatever is refused there.
+
+Django's own ASGI handler opens a database connection for every request that its
+synchronous views serve. Its WSGI handler runs in a bounded number of threads instead,
+each with a connection that is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote_from_bytes, unquote_to_bytes
+
+from a2wsgi import WSGIMiddleware
+
+from wallets.asgi import bodies
+from wallets.asgi.bounded import Bounded
+
+Environ = dict[str, Any]
+StartResponse = Callable[..., Any]
+Send = Callable[[dict[str, Any]], Any]
+
+# Bytes of a body that are handed on. Every limit of a page or an endpoint is lower.
+MAX_BODY_BYTES = 320 * 1024
+# Requests that wait for a thread; more are refused.
+MAX_WAITING = 64
+_ENDED = "wallets.ended"
+_QUERY_SAFE = bytes(range(0x21, 0x7F)).decode()
+
+
+class DjangoApplication:
+    """An ASGI application that answers by Django's WSGI handler, in so many threads."""
+
+    def __init__(
+        self,
+        handler: Callable[[Environ, StartResponse], Iterable[bytes]],
+        *,
+        threads: int,
+    ) -> None:
+        self._handler = handler
+        bridge: Any = WSGIMiddleware(self._serve, workers=threads)  # type: ignore[arg-type]
+        self._bridge = Bounded(bridge, threads + MAX_WAITING)
+
+    async def __call__(
+        self, scope: dict[str, Any], receive: bodies.Receive, send: Send
+    ) -> None:
+        """Answer one request.
+
+        The body is read before a thread is taken: no client holds one by sending slowly.
+        """
+        try:
+            body = await bodies.read(receive, MAX_BODY_BYTES)
+        except bodies.ClientGone:
+            return
+        await self.answer(scope, body, send)
+
+    async def answer(self, scope: dict[str, Any], body: bytes, send: Send) -> None:
+        """Answer one request whose body has been read."""
+        messages = [{"type": "http.request", "body": body, "more_body": False}]
+        ended = _Ended()
+
+        async def receive() -> dict[str, Any]:
+            return messages.pop() if messages else {"type": "http.disconnect"}
+
+        async def send_until_ended(message: dict[str, Any]) -> None:
+            # The bridge's thread would wait for ever for what it cannot send.
+            if ended.by is None:
+                try:
+                    await send(message)
+                except Exception as error:  # noqa: BLE001 (raised below)
+                    ended.by = error
+
+        environ = _plain(scope, body) | {_ENDED: ended}
+        await self._bridge(environ, receive, send_until_ended)
+        if ended.by is not None:
+            raise ended.by
+
+    def _serve(
+        self, environ: Environ, start_response: StartResponse
+    ) -> Iterator[bytes]:
+        scope = environ["asgi.scope"]
+        # As a WSGI server says it: bytes, not text that was decoded.
+        environ["PATH_INFO"] = unquote_to_bytes(scope["raw_path"]).decode("latin-1")
+        environ["RAW_URI"] = scope["raw_path"].decode("latin-1")
+        answer = self._handler(environ, start_response)
+        try:
+            for part in answer:
+                if scope[_ENDED].by is not None:
+                    return
+                yield part
+        finally:
+            if hasattr(answer, "close"):
+                answer.close()
+
+
+@dataclass
+class _Ended:
+    """Why the answer's client gets no more of it; None while it does."""
+
+    by: Exception | None = None
+
+
+def _plain(scope: dict[str, Any], body: bytes) -> dict[str, Any]:
+    """The scope, with the body's length and a query that is text."""
+    headers = [
+        (name, value)
+        for name, value in scope["headers"]
+        if name not in (b"transfer-encoding", b"content-length")
+    ]
+    announced = dict(scope["headers"]).get(b"content-length")
+    length = announced or str(len(body)).encode()
+    if announced or body:
+        headers.append((b"content-length", length))
+    return {
+        **scope,
+        "raw_path": scope.get("raw_path") or scope["path"].encode(),
+        "query_string": quote_from_bytes(scope["query_string"], _QUERY_SAFE).encode(),
+        "headers": headers,
+    }

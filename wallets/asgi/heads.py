@@ -1,0 +1,75 @@
+"""Judges the head of a request: what two readers could understand differently is refused.
+
+Most servers refuse most of this themselves; no server refuses all of it.
+"""
+
+from __future__ import annotations
+
+from wallets.asgi.refusals import Refused
+from wallets.asgi.types import Scope
+
+MAX_LINE_BYTES = 4094
+MAX_FIELDS = 100
+MAX_FIELD_BYTES = 8190
+# Between name and value, and at the end of the line.
+_SEPARATORS = 4
+# Two spaces and `HTTP/1.1`.
+_REST_OF_LINE = 10
+# What the framing of the request hangs on.
+_JUDGED = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect"})
+
+
+def body_length(scope: Scope) -> int | None:
+    """Return how many bytes of body the head announces; None if the end will tell.
+
+    :raises Refused: it is too long, or can be understood in two ways.
+    """
+    fields = scope["headers"]
+    path = scope.get("raw_path") or scope["path"].encode()
+    length = len(scope["method"]) + len(path) + len(scope["query_string"])
+    if length + _REST_OF_LINE > MAX_LINE_BYTES:
+        raise Refused("uri_too_long")
+    if len(fields) > MAX_FIELDS:
+        raise Refused("headers_too_large")
+    judged: dict[bytes, list[bytes]] = {}
+    for name, value in fields:
+        if len(name) + len(value) + _SEPARATORS > MAX_FIELD_BYTES:
+            raise Refused("headers_too_large")
+        if name in _JUDGED:
+            judged.setdefault(name, []).append(value)
+    method = scope["method"]
+    if not (method.isascii() and method.isupper() and path.isascii()):
+        raise Refused("bad_request")
+    return _framing(scope["http_version"], judged)
+
+
+def _framing(version: str, judged: dict[bytes, list[bytes]]) -> int | None:
+    hosts = judged.get(b"host", [])
+    # Some servers add an empty one where there was none.
+    if len(hosts) > 1 or (not any(hosts) and version != "1.0"):
+        raise Refused("bad_request")
+    if b"expect" in judged and judged[b"expect"] != [b"100-continue"]:
+        raise Refused("bad_request")
+    lengths = judged.get(b"content-length", [])
+    codings = judged.get(b"transfer-encoding")
+    if codings is not None:
+        plain = len(codings) == 1 and codings[0].lower() == b"chunked"
+        if not plain or lengths or version == "1.0":
+            raise Refused("bad_request")
+        return None
+    if len(lengths) > 1 or not all(length.isdigit() for length in lengths):
+        raise Refused("bad_request")
+    return int(lengths[0]) if lengths else 0
+
+
+def without_ambiguous_names(scope: Scope) -> Scope:
+    """Return the scope without fields whose names have a low line.
+
+    WSGI writes `X-Forwarded-For` and `X_Forwarded_For` as the same variable: a client
+    could put words into the mouth of a proxy.
+    """
+    for name, _ in scope["headers"]:
+        if b"_" in name:
+            kept = [field for field in scope["headers"] if b"_" not in field[0]]
+            return {**scope, "headers": kept}
+    return scope

@@ -1,0 +1,62 @@
+"""Answers in place of the application: by the same problems."""
+
+from __future__ import annotations
+
+import functools
+
+from wallets.asgi.types import Message, Scope, Send
+from wallets.views import problems, request_log, security
+
+# Seconds after which a client that was told that there is too much to do may come again.
+RETRY_SECONDS = "1"
+# Characters of a path that was refused, perhaps for its length.
+MAX_LOGGED_PATH = 200
+
+
+class Refused(Exception):
+    """Raised by an application to have the request refused by the problem `code`."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+async def answer(scope: Scope, send: Send, code: str, began: float) -> None:
+    """Answer by the problem with this code, the last thing on its connection.
+
+    `began` is when the request did (`clock.elapsed()`).
+    """
+    start, body = _messages(code)
+    given = dict(scope["headers"]).get(request_log.HEADER.lower().encode(), b"")
+    request_id = request_log.id_of(given.decode("latin-1"))
+    own = (request_log.HEADER.lower().encode(), request_id.encode())
+    await send({**start, "headers": [*start["headers"], own]})
+    # Nobody asked for the body of a HEAD.
+    await send(body if scope["method"] != "HEAD" else {**body, "body": b""})
+    path = scope["path"][:MAX_LOGGED_PATH]
+    request_log.write(
+        scope["method"], path, start["status"], began, request_id=request_id
+    )
+
+
+@functools.cache
+def _messages(code: str) -> tuple[Message, Message]:
+    extra = {"Retry-After": RETRY_SECONDS} if code == "service_unavailable" else {}
+    headers = {
+        **security.HEADERS,
+        "Content-Security-Policy": security.NOTHING,
+        "Connection": "close",
+        **extra,
+    }
+    found = problems.answer(code, headers=headers)
+    found.headers["Content-Length"] = str(len(found.content))
+    fields = [
+        (name.lower().encode("ascii"), value.encode("latin-1"))
+        for name, value in found.headers.items()
+    ]
+    start = {
+        "type": "http.response.start",
+        "status": found.status_code,
+        "headers": fields,
+    }
+    return start, {"type": "http.response.body", "body": found.content}

@@ -1,0 +1,73 @@
+"""Which operation a path and a method mean: the routes of `wallets.urls`, as patterns."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from django.urls.converters import UUIDConverter
+
+from wallets.urls import ROUTES, TransactionIdConverter
+from wallets.views.base import OperationView
+from wallets.views.http.operation import Operation
+
+_CONVERTERS: Mapping[str, Any] = {
+    "uuid": UUIDConverter(),
+    "transaction_id": TransactionIdConverter(),
+}
+_PARAMETER = re.compile("<([a-z_]+):([a-z_]+)>")
+
+
+class Route(NamedTuple):
+    """An operation and where it is."""
+
+    pattern: re.Pattern[str]
+    # What reads each named group.
+    converters: Mapping[str, Any]
+    operation: Operation[Any, Any]
+    # What Django calls the route.
+    name: str
+
+
+class Match(NamedTuple):
+    """The operation that a request means, with the arguments of its path."""
+
+    route: Route
+    arguments: Mapping[str, Any]
+
+
+def _compiled(path: str, operation: Operation[Any, Any]) -> Route:
+    converters = {name: _CONVERTERS[kind] for kind, name in _PARAMETER.findall(path)}
+    pattern = _PARAMETER.sub(
+        lambda found: f"(?P<{found[2]}>{_CONVERTERS[found[1]].regex})", path
+    )
+    return Route(re.compile(f"/{pattern}"), converters, operation, path)
+
+
+ROUTES_BY_METHOD: dict[str, list[Route]] = {}
+for _route in ROUTES:
+    if issubclass(_route.view, OperationView):
+        _operation = _route.view.operation
+        for _path in (_route.path, f"{_route.path}/")[: 1 + _route.is_action]:
+            ROUTES_BY_METHOD.setdefault(_operation.method, []).append(
+                _compiled(_path, _operation)
+            )
+
+
+def find(method: str, path: str) -> Match | None:
+    """Return what a request means; None where no operation is meant."""
+    for route in ROUTES_BY_METHOD.get(method, ()):
+        found = route.pattern.fullmatch(path)
+        if found is not None:
+            try:
+                return Match(
+                    route,
+                    {
+                        name: route.converters[name].to_python(text)
+                        for name, text in found.groupdict().items()
+                    },
+                )
+            except ValueError:
+                return None
+    return None

@@ -1,0 +1,167 @@
+"""A test client that asks the ASGI application, in the test's own transaction."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import queue
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from typing import Any
+
+from django.core.handlers.wsgi import WSGIRequest
+from django.core.signals import request_finished, request_started
+from django.db import close_old_connections
+from django.http import HttpResponse
+from django.http.response import HttpResponseBase
+from django.test import Client
+from django.test.client import ClientHandler
+
+from wallets.asgi.application import Application
+
+Message = dict[str, Any]
+
+
+class TestThread(Executor):
+    """Hands work to the test's own thread, so that it sees what is not committed."""
+
+    def __init__(self) -> None:
+        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        future: Future[Any] = Future()
+
+        def work() -> None:
+            try:
+                future.set_result(fn(*args, **kwargs))
+            except BaseException as error:  # noqa: BLE001 (as a pool does)
+                future.set_exception(error)
+
+        self._jobs.put(work)
+        return future
+
+    def work_during(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Do what is handed over, until the coroutine, in a thread of its own, ends."""
+        with ThreadPoolExecutor(1) as loop:
+            ended = loop.submit(asyncio.run, coroutine)
+            ended.add_done_callback(lambda _: self._jobs.put(None))
+            while work := self._jobs.get():
+                work()
+        ended.result()
+
+
+class Handler(ClientHandler):
+    """Asks the ASGI application; what it hands to Django, Django's own client asks."""
+
+    def __init__(self, enforce_csrf_checks: bool) -> None:
+        super().__init__(enforce_csrf_checks)
+        self.thread = TestThread()
+        self._application = Application(
+            _Django(self),  # type: ignore[arg-type]
+            lambda size, name: self.thread,
+        )
+
+    def get_response(self, request: WSGIRequest) -> HttpResponseBase:
+        self._request = request
+        self._body = request.environ["wsgi.input"].read()
+        self._response: HttpResponseBase | None = None
+        # The test's transaction is on the connection, however old that is.
+        for signal in (request_started, request_finished):
+            signal.disconnect(close_old_connections)
+        try:
+            self.thread.work_during(self._ask())
+        finally:
+            for signal in (request_started, request_finished):
+                signal.connect(close_old_connections)
+        assert self._response is not None, "no answer"
+        return self._response
+
+    async def _ask(self) -> None:
+        asked = [{"type": "http.request", "body": self._body, "more_body": False}]
+        sent: list[Message] = []
+
+        async def receive() -> Message:
+            return asked.pop()
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        await self._application(_scope_of(self._request), receive, send)
+        if sent:
+            self._response = _response_of(*sent)
+
+    def ask_django(self) -> None:
+        """Have Django answer the request."""
+        stream = io.BytesIO(self._body)
+        # Django has put the path decoded where a server puts bytes.
+        path = self._request.path_info.encode().decode("latin-1")
+        request = WSGIRequest(
+            self._request.environ | {"wsgi.input": stream, "PATH_INFO": path}
+        )
+        request._dont_enforce_csrf_checks = not self.enforce_csrf_checks  # type: ignore[attr-defined]
+        self._response = super().get_response(request)
+
+
+class _Django:
+    """Stands for `DjangoApplication`."""
+
+    def __init__(self, handler: Handler) -> None:
+        self._handler = handler
+
+    async def __call__(self, scope: Message, receive: Any, send: Any) -> None:
+        await self.answer(scope, b"", send)
+
+    async def answer(self, scope: Message, body: bytes, send: Any) -> None:
+        handler = self._handler
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(handler.thread, handler.ask_django)
+
+
+def _response_of(start: Message, body: Message) -> HttpResponse:
+    headers = [
+        (name.decode(), text.decode("latin-1")) for name, text in start["headers"]
+    ]
+    assert len(dict(headers)) == len(headers), headers
+    return HttpResponse(body["body"], status=start["status"], headers=dict(headers))
+
+
+def _scope_of(request: WSGIRequest) -> Message:
+    environ = request.environ
+    headers = [
+        (name[5:].replace("_", "-").lower().encode(), _bytes(value))
+        for name, value in environ.items()
+        if name.startswith("HTTP_")
+    ]
+    for name in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+        if environ.get(name):
+            header = name.replace("_", "-").lower().encode()
+            headers.append((header, _bytes(str(environ[name]))))
+    path = request.path_info.encode()
+    return {
+        "type": "http",
+        "method": environ["REQUEST_METHOD"],
+        "path": path.decode("utf-8", "replace"),
+        "raw_path": path,
+        "query_string": _bytes(environ["QUERY_STRING"]),
+        "headers": headers,
+        "scheme": environ["wsgi.url_scheme"],
+        "http_version": environ["SERVER_PROTOCOL"].partition("/")[2],
+        "client": ("127.0.0.1", 1),
+        "server": ("testserver", 80),
+    }
+
+
+class AsgiClient(Client):
+    """Django's test client, over the ASGI application."""
+
+    def __init__(self, enforce_csrf_checks: bool = False, **options: Any) -> None:
+        super().__init__(enforce_csrf_checks=enforce_csrf_checks, **options)
+        self.handler = Handler(enforce_csrf_checks)
+
+
+def _bytes(text: str) -> bytes:
+    """What a client sends; Django's test client takes more than a header can hold."""
+    try:
+        return text.encode("latin-1")
+    except UnicodeEncodeError:
+        return text.encode()

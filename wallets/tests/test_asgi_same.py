@@ -1,0 +1,208 @@
+"""Two transports, one API: whatever is asked, both answer it with the same bytes."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from typing import Any
+
+from django.test import Client
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from wallets.models.transaction import Transaction
+from wallets.tests.asgi import AsgiClient
+from wallets.tests.base import WalletTestCase
+from wallets.views import request_log
+
+METHODS = st.sampled_from(
+    ["GET", "GET", "POST", "POST", "POST", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH"]
+)
+PATHS = st.sampled_from(
+    [
+        *["{alice}deposit"] * 4,
+        *["{alice}withdraw"] * 3,
+        *["{alice}", "{alice}transactions/", "{alice}statement/", "{alice}balance/"],
+        *["{alice}transactions/{made}/", "{alice}transactions/{made}/cancel"],
+        *["{alice}deposit/", "{alice}transactions/1/", "{alice}transactions/0/"],
+        *["{bob}transactions/{made}/", "{alice}nothing", "{nobody}", "{nobody}deposit"],
+        *[
+            "/wallets/",
+            "/deposits/",
+            "/wallets/x/deposit",
+            "/healthz",
+            "/",
+            "/problems/",
+        ],
+        *[
+            "{alice}transactions/9223372036854775808/",
+            "{alice}%64eposit",
+            "{alice}\u00fc",
+        ],
+    ]
+)
+AMOUNTS = st.sampled_from(
+    ["1", "1", "5", "0", "-1", "1.0", "1e3", '"1"', "true", "null", "10" + "0" * 15]
+)
+TIMES = st.sampled_from(
+    [
+        "2030-01-31T12:00:00Z",
+        "2030-01-31T12:00:00+01:00",
+        "2030-01-31",
+        "2001-01-01T00:00:00Z",
+    ]
+)
+BODIES = st.one_of(
+    st.just(""),
+    st.just("{}"),
+    st.builds('{{"amount":{}}}'.format, AMOUNTS),
+    st.builds('{{"amount":{},"scheduled_for":"{}"}}'.format, AMOUNTS, TIMES),
+    st.builds('{{"amount":{0},"amount":{0}}}'.format, AMOUNTS),
+    st.builds(
+        '[{{"wallet":"{{alice}}","amount":{},"idempotency_key":"{{key}}"}}]'.format,
+        AMOUNTS,
+    ),
+    st.sampled_from(["[]", "[1]", "nonsense", '{"amount":1,"more":2}', "x" * 20_000]),
+)
+KEYS = st.sampled_from(
+    [None, "{key}", '"{key}"', "{used}", "{UPPER}", "", "x", "{key}, {key}"]
+)
+HEADERS = st.fixed_dictionaries(
+    {},
+    optional={
+        "accept": st.sampled_from(
+            [
+                "*/*",
+                "text/csv",
+                "text/html",
+                "application/json;q=0",
+                "text/csv;q=0.5,*/*",
+            ]
+        ),
+        "x-idempotency-key": st.just("{key}"),
+        "content-encoding": st.sampled_from(["gzip", "identity"]),
+        "host": st.sampled_from(
+            ["localhost", "evil.example.com", "localhost:8000", "%"]
+        ),
+        "x-forwarded-proto": st.just("https"),
+        "cookie": st.sampled_from(["a=b", "csrftoken=x"]),
+    },
+)
+QUERIES = st.one_of(
+    st.just(""),
+    st.lists(
+        st.sampled_from(
+            [
+                *["limit=1", "limit=0", "limit=1000", "cursor=x", "status=PENDING"],
+                *["status=pending", "type=DEPOSIT", "from=2020-01-01T00:00:00Z"],
+                *["to=2019-01-01T00:00:00Z", "at=now", "at=2030-01-01T00:00:00Z"],
+                *["format=json", "created_from=2020-01-01T00:00:00Z", "x=%ff", "%00=1"],
+            ]
+        ),
+        max_size=2,
+    ).map("&".join),
+)
+TYPES = st.sampled_from(
+    ["application/json"] * 4 + ["application/json; charset=utf-8", "text/plain", ""]
+)
+REQUESTS = st.fixed_dictionaries(
+    {
+        "method": METHODS,
+        "path": PATHS,
+        "query": QUERIES,
+        "body": BODIES,
+        "key": KEYS,
+        "content_type": TYPES,
+        "headers": HEADERS,
+    }
+)
+# What differs between two answers to the same request.
+_OWN = re.compile(
+    r'(?:"id":\d+|/transactions/\d+/|\d{4}-\d\d-\d\dT[\d:.]+Z'
+    r"|[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}|cursor=[\w.%-]+)"
+)
+
+
+class SameAnswerTest(WalletTestCase):
+    maxDiff = None
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.clients = [
+            client(raise_request_exception=False) for client in (Client, AsgiClient)
+        ]
+        self.deposit(100)
+        self.made = Transaction.objects.latest("pk")
+
+    def test_is_given_whatever_is_asked(self) -> None:
+        @settings(
+            max_examples=150,
+            deadline=None,
+            derandomize=True,
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(REQUESTS, st.sampled_from([1, 1, 2]))
+        def compare(request: dict[str, Any], times: int) -> None:
+            one, other = self.answers(times, **request)
+            self.assertEqual(one, other, request)
+
+        compare()
+
+    def answers(
+        self,
+        times: int,
+        *,
+        method: str,
+        path: str,
+        query: str,
+        body: str,
+        key: str | None,
+        content_type: str,
+        headers: dict[str, str],
+    ) -> list[tuple[Any, ...]]:
+        """What each transport answers to the request, sent so many times, in the end."""
+        sent = headers if key is None else headers | {"idempotency-key": key}
+        answers = []
+        for client in self.clients:
+            # Each its own key: the second transport shall not repeat the first one's.
+            names = self.names()
+            asked = {name: self.fill(value, names) for name, value in sent.items()}
+            for _ in range(times):
+                answer = client.generic(
+                    method,
+                    self.fill(path, names) + (f"?{query}" if query else ""),
+                    self.fill(body, names).encode(),
+                    content_type=content_type,
+                    headers=asked,
+                )
+            answers.append(self.told(answer))
+        return answers
+
+    def names(self) -> dict[str, str]:
+        key = str(uuid.uuid4())
+        return {
+            "alice": f"/wallets/{self.alice.uuid}/",
+            "bob": f"/wallets/{self.bob.uuid}/",
+            "nobody": f"/wallets/{uuid.UUID(int=7)}/",
+            "made": str(self.made.pk),
+            "used": str(self.made.idempotency_key),
+            "key": key,
+            "UPPER": key.upper(),
+        }
+
+    def fill(self, text: str, names: dict[str, str]) -> str:
+        for name, value in names.items():
+            if '"wallet"' in text and name == "alice":
+                value = str(self.alice.uuid)
+            text = text.replace("{" + name + "}", value)
+        return text
+
+    def told(self, answer: Any) -> tuple[Any, ...]:
+        headers = {
+            name.lower(): _OWN.sub("#", value)
+            for name, value in answer.headers.items()
+            if name.lower() not in (request_log.HEADER.lower(), "content-length")
+        }
+        content = b"".join(answer) if answer.streaming else answer.content
+        text = _OWN.sub("#", content.decode())
+        return answer.status_code, headers, re.sub(r'"balance[a-z_]*":\d+', "#", text)

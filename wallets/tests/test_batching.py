@@ -1,0 +1,202 @@
+"""Calls become batches: in order, bounded, each with its own answer."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from unittest import IsolatedAsyncioTestCase, mock
+
+from wallets.utils import batching
+from wallets.utils.batching import Batcher, TooManyWaiting, Work
+
+
+class Busy(Exception):
+    """There is no answer yet."""
+
+
+class Outage(Exception):
+    """It concerns all."""
+
+
+class BatcherTest(IsolatedAsyncioTestCase):
+    """The work is to double numbers; some of them do something else."""
+
+    def setUp(self) -> None:
+        # However busy the machine is, no batch is slow unless a test says so.
+        never = mock.patch.object(batching, "SLOW_SECONDS", 600)
+        never.start()
+        self.addCleanup(never.stop)
+        self.batches: list[list[int]] = []
+        self.alone: list[int] = []
+        self.goes_on = threading.Event()
+        self.addCleanup(self.goes_on.set)
+        pools = [ThreadPoolExecutor(8), ThreadPoolExecutor(1)]
+        for pool in pools:
+            self.addCleanup(pool.shutdown)
+        self.batcher = Batcher(
+            Work(
+                self.many,
+                self.one,
+                is_busy=lambda answer: isinstance(answer, Busy),
+                concerns_all=(Outage,),
+            ),
+            *pools,
+            max_batch=4,
+        )
+
+    def many(self, numbers: Sequence[int]) -> list[int | Exception]:
+        self.batches.append([*numbers])
+        if -1 in numbers:
+            self.goes_on.wait(10)
+        if -2 in numbers:
+            raise ValueError("poison")
+        if -3 in numbers:
+            raise Outage
+        return [Busy() if number == -4 else self.double(number) for number in numbers]
+
+    def one(self, number: int) -> int | Exception:
+        self.alone.append(number)
+        if number == -4:
+            self.goes_on.wait(10)
+        if number == -2:
+            raise ValueError("poison")
+        return self.double(number)
+
+    def double(self, number: int) -> int | Exception:
+        return LookupError(number) if number == -5 else 2 * number
+
+    async def ask(self, *numbers: int) -> list[int | BaseException]:
+        calls = [self.batcher.ask(number) for number in numbers]
+        return await asyncio.gather(*calls, return_exceptions=True)
+
+    async def hold_up(self) -> asyncio.Task[int]:
+        """A batch is at work until `goes_on`; return its caller."""
+        task = asyncio.create_task(self.batcher.ask(-1))
+        while not self.batches:
+            await asyncio.sleep(0.001)
+        return task
+
+    async def test_answers_each_call_in_order_of_its_coming(self) -> None:
+        first = await self.hold_up()
+        others = asyncio.create_task(self.ask(*range(10)))
+        await asyncio.sleep(0.01)
+        self.goes_on.set()
+        self.assertEqual(await others, [2 * n for n in range(10)])
+        self.assertEqual(await first, -2)
+        self.assertEqual([n for batch in self.batches[1:] for n in batch], [*range(10)])
+        self.assertLessEqual(max(map(len, self.batches)), 4)
+        self.assertEqual(self.alone, [])
+
+    async def test_lets_one_who_comes_alone_wait_for_nobody(self) -> None:
+        with mock.patch.object(batching, "GATHER_SECONDS", 60):
+            for number in range(3):
+                self.assertEqual(await self.batcher.ask(number), 2 * number)
+        self.assertEqual(self.batches, [[0], [1], [2]])
+
+    async def test_waits_for_those_who_were_in_the_last_one(self) -> None:
+        held = await self.hold_up()
+        with mock.patch.object(batching, "GATHER_SECONDS", 60):
+            waiting = asyncio.create_task(self.ask(1, 2))
+            await asyncio.sleep(0.01)
+            self.goes_on.set()
+            await held
+            await asyncio.sleep(0.02)
+            self.assertFalse(waiting.done())
+            await self.batcher.ask(3)
+            await waiting
+        self.assertEqual(self.batches, [[-1], [1, 2, 3]])
+
+    async def test_does_not_wait_long_for_those_who_do_not_come(self) -> None:
+        await self.ask(1, 2, 3, 4)
+        await asyncio.wait_for(self.batcher.ask(5), timeout=5)
+
+    async def test_gives_a_refusal_to_its_caller_alone(self) -> None:
+        held = await self.hold_up()
+        answers = asyncio.create_task(self.ask(1, -5, 2))
+        await asyncio.sleep(0.01)
+        self.goes_on.set()
+        await held
+        one, refusal, two = await answers
+        self.assertEqual((one, two), (2, 4))
+        self.assertIsInstance(refusal, LookupError)
+
+    async def test_keeps_poison_from_the_others(self) -> None:
+        held = await self.hold_up()
+        answers = asyncio.create_task(self.ask(1, -2, 2))
+        await asyncio.sleep(0.01)
+        self.goes_on.set()
+        await held
+        with self.assertLogs("wallets.utils.batching", "WARNING"):
+            one, poison, two = await answers
+        self.assertEqual((one, two), (2, 4))
+        self.assertIsInstance(poison, ValueError)
+        self.assertEqual(sorted(self.alone), [-2, 1, 2])
+
+    async def test_asks_nobody_alone_for_what_concerns_all(self) -> None:
+        held = await self.hold_up()
+        answers = asyncio.create_task(self.ask(1, -3, 2))
+        await asyncio.sleep(0.01)
+        self.goes_on.set()
+        await held
+        self.assertEqual([type(one) for one in await answers], [Outage] * 3)
+        self.assertEqual(self.alone, [])
+
+    async def test_answers_others_while_one_waits_for_a_lock(self) -> None:
+        locked = asyncio.create_task(self.batcher.ask(-4))
+        while not self.alone:
+            await asyncio.sleep(0.001)
+        self.assertEqual(await self.ask(*range(8)), [2 * n for n in range(8)])
+        self.assertFalse(locked.done())
+        self.goes_on.set()
+        self.assertEqual(await locked, -8)
+
+    async def test_begins_beside_a_batch_that_hangs(self) -> None:
+        with mock.patch.object(batching, "SLOW_SECONDS", 0.01):
+            held = await self.hold_up()
+            self.assertEqual(await self.ask(1, 2), [2, 4])
+        self.assertFalse(held.done())
+
+    async def test_has_a_bounded_number_of_batches_at_work(self) -> None:
+        with mock.patch.object(batching, "SLOW_SECONDS", 0.0):
+            calls = []
+            for _ in range(batching.MAX_RUNNING + 2):
+                calls.append(asyncio.create_task(self.batcher.ask(-1)))
+                await asyncio.sleep(0.02)
+            self.assertEqual(len(self.batches), batching.MAX_RUNNING)
+            self.goes_on.set()
+            await asyncio.gather(*calls)
+
+    async def test_refuses_more_than_can_wait_and_does_nothing(self) -> None:
+        held = await self.hold_up()
+        with mock.patch.object(batching, "MAX_WAITING", 2):
+            waiting = asyncio.create_task(self.ask(1, 2, 3))
+            await asyncio.sleep(0.01)
+            self.goes_on.set()
+            one, two, refused = await waiting
+        await held
+        self.assertEqual((one, two), (2, 4))
+        self.assertIsInstance(refused, TooManyWaiting)
+        self.assertNotIn(3, [n for batch in self.batches for n in batch])
+
+    async def test_refuses_more_than_can_wait_for_locks(self) -> None:
+        with mock.patch.object(batching, "MAX_WAITING", 1):
+            locked = asyncio.create_task(self.batcher.ask(-4))
+            while not self.alone:
+                await asyncio.sleep(0.001)
+            with self.assertRaises(TooManyWaiting):
+                await self.batcher.ask(-4)
+            self.goes_on.set()
+            await locked
+
+    async def test_undoes_nothing_for_a_caller_that_goes_away(self) -> None:
+        held = await self.hold_up()
+        gone = asyncio.create_task(self.batcher.ask(1))
+        other = asyncio.create_task(self.batcher.ask(2))
+        await asyncio.sleep(0.01)
+        gone.cancel()
+        self.goes_on.set()
+        self.assertEqual(await other, 4)
+        await held
+        self.assertEqual(self.batches[1], [1, 2])

@@ -1,0 +1,184 @@
+"""Calls of one kind that are there at the same time become one call. Knows nothing of money.
+
+Belongs to one event loop; the work itself runs in threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+logger = logging.getLogger(__name__)
+
+C = TypeVar("C")
+R = TypeVar("R")
+
+# Seconds that a batch waits for those who were in the last one. Where many asked a moment
+# ago, they come again, and a few large batches are less work than many small ones.
+GATHER_SECONDS = 0.006
+# Seconds after which the next batch begins beside one that has not ended; and how many
+# batches are at work at most.
+SLOW_SECONDS = 0.25
+MAX_RUNNING = 4
+# More calls than this do not wait; nor do more wait to be asked alone.
+MAX_WAITING = 512
+
+
+class TooManyWaiting(Exception):
+    """So many calls wait already that one more would wait too long."""
+
+
+@dataclass(eq=False)
+class _Call(Generic[C, R]):
+    asked: C
+    answer: asyncio.Future[R | Exception]
+
+
+@dataclass(frozen=True)
+class Work(Generic[C, R]):
+    """What is done with the calls, and what its answers mean.
+
+    `many` answers each call, in order, and waits for no lock; `alone` answers one, and
+    waits. Both may block, and are called in threads. An answer for which `is_busy` is true
+    is none: the call is asked alone. An exception of a type in `concerns_all` is the
+    answer to every call of the batch; after any other one, each is asked alone.
+    """
+
+    many: Callable[[Sequence[C]], Sequence[R | Exception]]
+    alone: Callable[[C], R | Exception]
+    is_busy: Callable[[R | Exception], bool] = lambda answer: False
+    concerns_all: tuple[type[Exception], ...] = ()
+
+
+@dataclass
+class Batcher(Generic[C, R]):
+    """Gathers calls. Each is answered, or refused at once with `TooManyWaiting`.
+
+    One batch is at work at a time, more of them only while one is slow. A call that the
+    batch has no answer for is asked alone, in a thread of `others`, where it keeps only
+    its like waiting. A caller that goes away undoes nothing.
+    """
+
+    work: Work[C, R]
+    executor: Executor
+    others: Executor
+    max_batch: int = 64
+    _waiting: list[_Call[C, R]] = field(default_factory=list)
+    _running: int = 0
+    _alone: int = 0
+    # As many as were here when the last batch ended, and until when they are waited for.
+    _expected: int = 0
+    _gather_until: float = 0.0
+    _may_begin_at: float = 0.0
+    _timer: asyncio.TimerHandle | None = None
+
+    async def ask(self, call: C) -> R:
+        """Return the answer.
+
+        :raises TooManyWaiting: nothing was done.
+        :raises Exception: the answer, where it is an exception.
+        """
+        if len(self._waiting) >= MAX_WAITING:
+            raise TooManyWaiting
+        loop = asyncio.get_running_loop()
+        mine = _Call[C, R](call, loop.create_future())
+        self._waiting.append(mine)
+        self._begin_if_due()
+        answer = await mine.answer
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def _begin_if_due(self) -> None:
+        """Begin a batch, or plan to look again when one may be due."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        while self._waiting:
+            begins_at = self._begins_at()
+            if begins_at > now:
+                self._look_again_at(begins_at)
+                return
+            self._begin(now)
+        self._look_again_at(float("inf"))
+
+    def _begins_at(self) -> float:
+        if self._running >= MAX_RUNNING:
+            return float("inf")  # until one has ended
+        if self._running:
+            return self._may_begin_at
+        enough = min(self._expected, self.max_batch)
+        return 0.0 if len(self._waiting) >= enough else self._gather_until
+
+    def _look_again_at(self, when: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if when < float("inf"):
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_at(when, self._begin_if_due)
+
+    def _begin(self, now: float) -> None:
+        batch = self._waiting[: self.max_batch]
+        del self._waiting[: self.max_batch]
+        self._running += 1
+        self._may_begin_at = now + SLOW_SECONDS
+        loop = asyncio.get_running_loop()
+        done = loop.run_in_executor(
+            self.executor, self.work.many, [call.asked for call in batch]
+        )
+        done.add_done_callback(lambda done: self._end(batch, done))
+
+    def _end(
+        self,
+        batch: list[_Call[C, R]],
+        done: asyncio.Future[Sequence[R | Exception]],
+    ) -> None:
+        self._running -= 1
+        self._expected = len(batch) + len(self._waiting)
+        loop = asyncio.get_running_loop()
+        self._gather_until = loop.time() + GATHER_SECONDS
+        error = done.exception()
+        if error is None:
+            for call, answer in zip(batch, done.result(), strict=True):
+                if self.work.is_busy(answer):
+                    self._ask_alone(call)
+                else:
+                    _answer(call, answer)
+        elif isinstance(error, self.work.concerns_all) or len(batch) == 1:
+            for call in batch:
+                _answer(call, error)
+        else:
+            logger.warning("a batch of %d failed: %s", len(batch), type(error).__name__)
+            for call in batch:
+                self._ask_alone(call)
+        self._begin_if_due()
+
+    def _ask_alone(self, call: _Call[C, R]) -> None:
+        if self._alone >= MAX_WAITING:
+            _answer(call, TooManyWaiting())
+            return
+        self._alone += 1
+        loop = asyncio.get_running_loop()
+        done = loop.run_in_executor(self.others, self.work.alone, call.asked)
+        done.add_done_callback(lambda done: self._end_alone(call, done))
+
+    def _end_alone(
+        self, call: _Call[C, R], done: asyncio.Future[R | Exception]
+    ) -> None:
+        self._alone -= 1
+        error = done.exception()
+        _answer(call, done.result() if error is None else error)
+
+
+def _answer(call: _Call[C, R], answer: R | BaseException) -> None:
+    """Give the answer, unless the caller has gone."""
+    if call.answer.done():
+        return
+    if isinstance(answer, Exception) or not isinstance(answer, BaseException):
+        call.answer.set_result(answer)
+    else:
+        call.answer.set_exception(answer)
