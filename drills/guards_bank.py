@@ -48,10 +48,10 @@ BANK_GUARDS = (
     Guard(
         "right to send ends before the lease in the books",
         _PAYOUT,
-        "        leased_at = clock.elapsed()\n        return now or database_now()\n",
-        "        moment = now or database_now()\n"
+        "        leased_at = clock.elapsed()\n        return moment.read(now)\n",
+        "        read = moment.read(now)\n"
         "        leased_at = clock.elapsed()\n"
-        "        return moment\n",
+        "        return read\n",
         "test_execution_time.py::MomentTest",
     ),
     Guard(
@@ -64,10 +64,10 @@ BANK_GUARDS = (
     Guard(
         "the attempt begins when its locks are taken",
         _PAYOUT,
-        "    wallets = ledger.lock_wallets(row.wallet_id for row in rows)\n"
-        "    now = read_clocks()\n",
-        "    now = read_clocks()\n"
-        "    wallets = ledger.lock_wallets(row.wallet_id for row in rows)\n",
+        "    wallets = ledger.lock_wallets((row.wallet_id for row in rows), wait=wait)\n"
+        "    taken = read_clocks()\n",
+        "    taken = read_clocks()\n"
+        "    wallets = ledger.lock_wallets((row.wallet_id for row in rows), wait=wait)\n",
         "test_execution_time.py",
     ),
     Guard(
