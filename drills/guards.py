@@ -105,21 +105,21 @@ GUARDS = (
         "a stale sender moves nothing",
         _PAYOUT,
         "        if attempt.open is None:\n"
-        "            check_late_answer(withdrawal, attempt, answer)\n"
+        "            outcome.check_late_answer(withdrawal, attempt, answer)\n"
         "            continue\n",
         "",
         "test_payout.py::RecordTest test_payout.py::LateAnswerTest",
     ),
     Guard(
         "alarm for a late payment",
-        _PAYOUT,
+        "wallets/services/outcome.py",
         "if answer.outcome is Outcome.ACCEPTED and not paid:",
         "if False:",
         "test_payout.py::LateAnswerTest",
     ),
     Guard(
         "alarm for a contradiction",
-        _PAYOUT,
+        "wallets/services/outcome.py",
         "elif answer.outcome is Outcome.REJECTED and paid:",
         "elif False:",
         "test_payout.py::LateAnswerTest",

@@ -65,10 +65,10 @@ BANK_GUARDS = (
     Guard(
         "the attempt begins when its locks are taken",
         _PAYOUT,
-        "    wallets = ledger.lock_wallets(row.wallet_id for row in rows)\n"
+        "    wallets = ledger.lock_wallets((row.wallet_id for row in rows), wait=wait)\n"
         "    taken = read_clocks()\n",
         "    taken = read_clocks()\n"
-        "    wallets = ledger.lock_wallets(row.wallet_id for row in rows)\n",
+        "    wallets = ledger.lock_wallets((row.wallet_id for row in rows), wait=wait)\n",
         "test_execution_time.py",
     ),
     Guard(

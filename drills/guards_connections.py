@@ -10,9 +10,23 @@ CONNECTION_GUARDS = (
     Guard(
         "few long answers at a time",
         "wallets/views/exports.py",
-        "        if not self._places.acquire(blocking=False):\n",
-        "        if False:\n",
+        "            if len(self._places) == self._most:\n",
+        "            if False:\n",
         f"{_EXPORTS}another_one_is_told_to_come_again",
+    ),
+    Guard(
+        "who reads a long answer slowly loses his place",
+        "wallets/views/exports.py",
+        "if slowest.rate() >= LEAST_RATE or len(self._lost) == self._most:",
+        "if True:",
+        "test_exports.py::SlowReaderTest",
+    ),
+    Guard(
+        "no more threads for long answers than twice the places",
+        "wallets/views/exports.py",
+        "if slowest.rate() >= LEAST_RATE or len(self._lost) == self._most:",
+        "if slowest.rate() >= LEAST_RATE:",
+        "test_exports.py::SlowReaderTest",
     ),
     Guard(
         "a long answer ends",

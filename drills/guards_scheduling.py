@@ -32,6 +32,14 @@ SCHEDULING_GUARDS = (
         f"{_REDIS}makes_one_message_of_what_is_asked_for_at_once",
     ),
     Guard(
+        "a busy wallet keeps nobody else's payout waiting",
+        "wallets/services/drain.py",
+        "            claimed = payout.claim(some, limit=limit, now=begins, wait=wait)\n",
+        "            claimed = payout.claim(some, limit=limit, now=begins)\n",
+        "test_busy_wallets.py::BusyWalletTest::test_and_alices_is_claimed_and_paid_meanwhile",
+        POSTGRESQL,
+    ),
+    Guard(
         "nothing is added to a queue in which enough waits",
         _BROKER,
         "        for _ in range(min(times, room)):\n",

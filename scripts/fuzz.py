@@ -1,7 +1,8 @@
 """Lets Schemathesis test the API as it is served, with a database of its own.
 
 Every answer must be one that the OpenAPI document announces, and none a failure of ours.
-DATABASE_URL chooses another empty database; it is migrated.
+On SQLite, and in short where PostgreSQL and MariaDB answer on loopback, which refuse other
+values than it does. DATABASE_URL chooses another empty database instead; it is migrated.
 """
 
 from __future__ import annotations
@@ -13,24 +14,41 @@ import tempfile
 import time
 from pathlib import Path
 
-from ops import ROOT, Trouble, services
+from ops import ROOT, Trouble, servers, services
 from ops.steps import dies_with_parent, main
 
 SECONDS_TO_START = 30
 # A minute on a machine of its own; on a busy one it may take longer.
 SECONDS_TO_TEST = 600
+SHORT = ["--max-examples", "4"]
 
 
 def script() -> int:
+    if "DATABASE_URL" in os.environ:
+        return _fuzz({})
+    with tempfile.TemporaryDirectory() as folder:
+        verdict = _fuzz({"DATABASE_URL": f"sqlite:///{folder}/db.sqlite3"})
+    required = os.environ.get("WALLET_REQUIRE_SERVERS") == "1"
+    for server in (servers.POSTGRESQL, servers.MARIADB):
+        version, reason = server.probe()
+        print(f"{server.name}: {version or reason}", flush=True)
+        if version:
+            with servers.own_database(server, f"fuzz_{os.getpid()}") as url:
+                verdict |= _fuzz({"DATABASE_URL": url}, *SHORT)
+        elif required:
+            verdict |= 1
+    return verdict
+
+
+def _fuzz(database: dict[str, str], *options: str) -> int:
     with tempfile.TemporaryDirectory() as folder:
         # Wake-ups are courtesies: without a broker the API answers all the same.
         own = {
-            "DATABASE_URL": f"sqlite:///{folder}/db.sqlite3",
             "CELERY_BROKER_URL": "memory://",
             "LOG_LEVEL": "ERROR",
             "WEB_CONCURRENCY": "1",
         }
-        env = own | dict(os.environ)
+        env = own | dict(os.environ) | database
         migrate = [sys.executable, "manage.py", "migrate", "-v0"]
         subprocess.run(migrate, cwd=ROOT, env=env, check=True)
         port = services.free_port()
@@ -47,7 +65,7 @@ def script() -> int:
             )
             try:
                 _wait(server, port)
-                code = _test(port, folder)
+                code = _test(port, folder, *options)
             finally:
                 server.terminate()
                 server.wait(timeout=20)
@@ -67,11 +85,11 @@ def _wait(server: subprocess.Popen[bytes], port: int) -> None:
     raise Trouble("the API did not start")
 
 
-def _test(port: int, folder: str) -> int:
+def _test(port: int, folder: str, *options: str) -> int:
     tool = str(Path(sys.executable).with_name("schemathesis"))
     config = str(ROOT / "scripts" / "schemathesis.toml")
     address = f"http://127.0.0.1:{port}/api/schema/"
-    command = [tool, "--config-file", config, "run", address]
+    command = [tool, "--config-file", config, "run", address, *options]
     # In the folder, for whatever the tool leaves behind.
     done = subprocess.run(
         command, cwd=folder, stdin=subprocess.DEVNULL, timeout=SECONDS_TO_TEST

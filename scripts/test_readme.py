@@ -1,14 +1,25 @@
-"""README.md, as a new user reads it: each block of the walk as it stands, twice."""
+"""README.md, as a new user reads it: each block as it stands, twice."""
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import os
 import re
+import shlex
+import shutil
 import signal
 import subprocess
+import tempfile
+import unittest
+from collections.abc import Callable
 from pathlib import Path
+from typing import IO
+from unittest import mock
 
 import pytest
 
+from ops import broker
 from test_run import RunTestCase
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -57,29 +68,50 @@ class Normal:
 
 
 class Shell:
-    """One terminal: variables stay from block to block."""
+    """One terminal: variables stay from block to block, in the file `kept`.
 
-    def __init__(self, env: dict[str, str]) -> None:
+    `enter` are the words before a command that runs it somewhere else.
+    """
+
+    def __init__(
+        self,
+        env: dict[str, str],
+        kept: Path,
+        *,
+        cwd: Path = ROOT,
+        enter: tuple[str, ...] = (),
+    ) -> None:
         self._env = env
+        self._kept = kept
+        self._cwd = cwd
+        self._enter = enter
 
-    def paste(self, block: str) -> str:
+    def paste(self, block: str, *, seconds: float = PATIENCE) -> str:
         """Run a block; return what it prints, and what went wrong besides."""
         mark = "what the block says:"
         script = f"{self._replayed()}\necho '{mark}'\n{block}\ndeclare -p >{self._kept}"
         done = subprocess.run(
-            ["bash", "-c", script],
-            cwd=ROOT,
+            [*self._enter, "bash", "-c", script],
+            cwd=self._cwd,
             env=self._env,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=PATIENCE,
+            timeout=seconds,
         )
         return done.stdout.partition(mark)[2].strip() + done.stderr.strip()
 
-    @property
-    def _kept(self) -> str:
-        return self._env["WALLET_VAR"] + "/shell"
+    def open(self, command: str, log: IO[bytes]) -> subprocess.Popen[bytes]:
+        """Run a command that does not end, in a terminal of its own."""
+        return subprocess.Popen(
+            [*self._enter, "bash", "-c", f"{self._replayed()}\n{command}"],
+            cwd=self._cwd,
+            env=self._env,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
 
     def _replayed(self) -> str:
         """Take up the variables that earlier blocks have set."""
@@ -93,7 +125,8 @@ class WalkTest(RunTestCase):
         process = self.start()
         # As the user: a shell that knows nothing of the run but its ports.
         known = ("HOME", "PATH", "PORT", "BANK_PORT", "WALLET_VAR")
-        shell = Shell({name: self.env[name] for name in known})
+        env = {name: self.env[name] for name in known}
+        shell = Shell(env, self.folder / "var" / "shell")
         walk = blocks(section("A walk"))
         self.assertGreater(len(walk), 7)
         for time in ("first", "second"):
@@ -106,6 +139,106 @@ class WalkTest(RunTestCase):
         process.send_signal(signal.SIGINT)
         self.assert_gone(30)
         self.assertFalse(settings.exists())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+class WithoutMakeTest(unittest.TestCase):
+    """In a fresh clone, on a loopback of its own, where the usual ports are free…"""
+
+    def setUp(self) -> None:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+        self.clone = self.folder / "clone"
+        _copy_tracked_files(self.clone)
+        path = os.environ["PATH"].split(":")
+        self.env = {
+            name: value
+            for name, value in os.environ.items()
+            if name in ("HOME", "USER") or name.startswith(("PIP_", "SSL_"))
+        } | {"PATH": ":".join(one for one in path if not one.startswith(str(ROOT)))}
+        self.enter = self._network()
+        self.log = (self.folder / "log").open("w+b")
+        self.addCleanup(self.log.close)
+
+    def _network(self) -> tuple[str, ...]:
+        """Make a loopback that nobody else has; return how to run something there."""
+        holder = subprocess.Popen(
+            ["unshare", "-rn", "sh", "-c", "ip link set lo up && echo up && read _"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        self.addCleanup(holder.communicate)
+        assert holder.stdout is not None
+        if holder.stdout.readline() != b"up\n":
+            self.skipTest("this machine lets nobody make a network of his own")
+        target = ("--target", str(holder.pid), "--user", "--net")
+        return ("nsenter", *target, "--preserve-credentials")
+
+    def shell(self, *enter: str) -> Shell:
+        return Shell(self.env, self.folder / "shell", cwd=self.clone, enter=enter)
+
+    def run_beside(self, command: str) -> Callable[[], None]:
+        """Run it in another terminal; return what presses Ctrl-C there."""
+        process = self.shell(*self.enter).open(command, self.log)
+        return functools.partial(_press_ctrl_c, process)
+
+    def said(self) -> str:
+        return (self.folder / "log").read_text()[-5000:]
+
+    def test_works_as_it_stands_twice(self) -> None:
+        install, programs, tests = [
+            block for block, _ in blocks(section("Without make"))
+        ]
+        with mock.patch.object(broker, "VAR", self.folder):
+            redis, _ = broker.command(6379)
+        # Which the README says is needed.
+        self.addCleanup(self.run_beside(shlex.join(redis)))
+        for time in ("first", "second"):
+            with self.subTest(time), contextlib.ExitStack() as until:
+                self.shell().paste(install, seconds=900)
+                for line in programs.splitlines():
+                    until.callback(
+                        self.run_beside(f"source .venv/bin/activate\n{line}")
+                    )
+                self.assert_walks()
+                self.assert_tests_are_green(tests)
+
+    def assert_walks(self) -> None:
+        """Deposit, withdraw, be paid: the beginning of the walk."""
+        here, recorded, shell = Normal(), Normal(), self.shell(*self.enter)
+        for port in (8000, 8010):
+            up = f"http://127.0.0.1:{port}/healthz"
+            shell.paste(f"until curl -s {up} -o /dev/null; do sleep 0.2; done")
+        for block, answer in blocks(section("A walk"))[:5]:
+            self.assertEqual(here(shell.paste(block)), recorded(answer), self.said())
+
+    def assert_tests_are_green(self, block: str) -> None:
+        """Those that are named. All of them: CI runs that line, in a clone of its own."""
+        lines = block.splitlines()
+        self.assertEqual(lines.pop(0), "python manage.py test wallets -v2")
+        for line in lines:
+            said = self.shell().paste(f"source .venv/bin/activate\n{line}")
+            self.assertRegex(said, r"\nOK\b", line)
+
+
+def _copy_tracked_files(to: Path) -> None:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True)
+    for name in listed.stdout.decode().split("\0")[:-1]:
+        if (ROOT / name).exists():
+            (to / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, to / name)
+
+
+def _press_ctrl_c(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGINT)
+    try:
+        process.wait(30)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 @pytest.mark.slow

@@ -32,6 +32,7 @@ from wallets.models.transition import Transition
 from wallets.models.wallet import Wallet
 from wallets.services import alarm as alarm_service
 from wallets.services import review, review_proposal
+from wallets.utils import deeds
 from wallets.utils.actors import operator
 from wallets.utils.look_only import LookOnly
 
@@ -128,6 +129,7 @@ class TransactionAdmin(LookOnly):
     def _resolve(
         self, request: HttpRequest, pk: int, values: dict[str, str]
     ) -> HttpResponse:
+        deed = f"resolve {values['outcome']}"
         try:
             done = review.resolve(
                 pk,
@@ -137,8 +139,10 @@ class TransactionAdmin(LookOnly):
                 user_id=request.user.pk,
             )
         except (IllegalTransition, InvalidInput) as error:
+            deeds.record(request, deed, done=False, withdrawal_id=pk)
             self.message_user(request, f"Not resolved: {error}", messages.ERROR)
         else:
+            deeds.record(request, deed, done=True, withdrawal_id=pk)
             said = (
                 f"Withdrawal {pk} is proposed as not paid: another person must confirm it."
                 if done.needs_review
@@ -236,6 +240,7 @@ class AlarmAdmin(OfTransaction):
         """Note that the user has seen them."""
         for alarm in queryset:
             alarm_service.acknowledge(alarm.pk, actor=actor_of(request))
+            deeds.record(request, f"acknowledge alarm {alarm.pk}", done=True)
         self.message_user(request, "Acknowledged.")
 
 

@@ -131,6 +131,25 @@ class ResolveTest(ActionTestCase):
         alarm = Alarm.objects.get(kind=Alarm.Kind.PAID_AFTER_RELEASE)
         self.assertIn("second", alarm.detail)
 
+    def test_is_logged_with_who_it_was_and_from_where(self):
+        """Who resolved, and who came too late: the user's id and address."""
+        with self.assertLogs("wallets.utils.deeds", "INFO") as logs:
+            self.press("resolve", self.withdrawal.pk, "not-paid", evidence="first")
+            self.press("resolve", self.withdrawal.pk, "paid", evidence="second")
+        told = [(r.getMessage(), r.levelname) for r in logs.records]
+        self.assertEqual(
+            told,
+            [
+                ("operator: resolve not-paid", "INFO"),
+                ("operator, refused: resolve paid", "WARNING"),
+            ],
+        )
+        for record in logs.records:
+            self.assertEqual(
+                (record.user_id, record.address, record.withdrawal_id),
+                (self.oscar.pk, "127.0.0.1", self.withdrawal.pk),
+            )
+
     def test_is_offered_in_the_queue_the_longest_waiting_first(self):
         page = self.client.get(reverse("console:review"))
         self.assertContains(page, self.withdrawal.attempts.get().reference)

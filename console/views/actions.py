@@ -27,6 +27,7 @@ from wallets.services import record as record_service
 from wallets.services import review
 from wallets.services.reference import references_of
 from wallets.services.withdrawal import WithdrawalService
+from wallets.utils import deeds
 
 GET_OR_POST = require_http_methods(["GET", "HEAD", "POST"])
 
@@ -161,6 +162,7 @@ def acknowledge(request: HttpRequest, pk: int) -> HttpResponse:
             alarm_service.acknowledge(pk, actor=actor(request))
         except Alarm.DoesNotExist:
             raise Http404(f"There is no alarm {pk}.") from None
+        deeds.record(request, f"acknowledge alarm {pk}", done=True)
         messages.success(request, f"Alarm {pk} is acknowledged.")
     return redirect("console:alarms")
 
@@ -181,8 +183,10 @@ def _do(
     done: str | Callable[[Any], str],
 ) -> HttpResponse:
     """Call the service once and say what came of it: `done`, or what `done` makes of it."""
+    was_done = False
     try:
         result = work()
+        was_done = True
     except Transaction.DoesNotExist:
         raise Http404(f"There is no withdrawal {pk}.") from None
     except IllegalTransition as refusal:
@@ -197,4 +201,12 @@ def _do(
         )
     else:
         messages.success(request, done if isinstance(done, str) else done(result))
+    deeds.record(request, _deed(request), done=was_done, withdrawal_id=pk)
     return redirect("console:withdrawal", pk)
+
+
+def _deed(request: HttpRequest) -> str:
+    """The button's name, as the URL has it: `cancel`, `resolve not_paid`."""
+    match = request.resolver_match
+    names = (match.url_name, match.kwargs.get("verdict")) if match else ()
+    return " ".join(filter(None, names))

@@ -14,6 +14,7 @@ from console.queries.overview import forget
 from console.views.base import actor, operator_page, page
 from wallets.errors import Refusal
 from wallets.services import pause as pause_service
+from wallets.utils import deeds
 
 
 @page("pause")
@@ -32,7 +33,10 @@ def pause(request: HttpRequest) -> HttpResponse:
     try:
         pause_service.pause(reason=form.cleaned_data["reason"], actor=actor(request))
     except Refusal as refusal:
+        deeds.record(request, "pause payouts", done=False)
         messages.error(request, f"Nothing was changed: {refusal}")
+    else:
+        deeds.record(request, "pause payouts", done=True)
     return _to_overview()
 
 
@@ -40,7 +44,9 @@ def pause(request: HttpRequest) -> HttpResponse:
 @operator_page
 def resume(request: HttpRequest) -> HttpResponse:
     """POST /console/payouts/resume."""
-    if pause_service.resume(actor=actor(request)) is None:
+    ended = pause_service.resume(actor=actor(request))
+    deeds.record(request, "resume payouts", done=ended is not None)
+    if ended is None:
         messages.warning(request, "Nothing was changed: no operator had paused them.")
     elif pause_service.is_paused():
         messages.warning(

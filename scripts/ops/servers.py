@@ -7,7 +7,8 @@ Must never touch a database that a test run did not make.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -127,6 +128,18 @@ RABBITMQ = Server(
     _rabbitmq_version,
 )
 ALL = (POSTGRESQL, MARIADB, REDIS, RABBITMQ)
+
+
+@contextmanager
+def own_database(server: Server, name: str) -> Iterator[str]:
+    """An empty database `test_<name>` of our own, by its address; dropped afterwards."""
+    connection = (_postgres if server is POSTGRESQL else _mariadb)(server.url)
+    with connection, connection.cursor() as cursor:
+        cursor.execute(f"CREATE DATABASE test_{name}")
+    try:
+        yield database_url(server.url, f"test_{name}")
+    finally:
+        drop_test_databases(server, name)
 
 
 def drop_test_databases(server: Server, name: str) -> None:

@@ -72,6 +72,11 @@ def add_payment(parser: ArgumentParser) -> None:
         help="when the bank paid, such as 2026-02-17T12:00:00Z; now unless given",
     )
     parser.add_argument("--evidence", required=True, help="how you know")
+    add_actor(parser)
+
+
+def add_actor(parser: ArgumentParser) -> None:
+    """Add who does it; the service judges what a name may be."""
     parser.add_argument("--by", required=True, help="who you are")
 
 

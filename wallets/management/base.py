@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, InterfaceError
 
+from wallets.errors import LostRace, Refusal
+
 # What SQLite, PostgreSQL and MySQL say of a table or column that is not there.
 _MISSING = ("no such ", "does not exist", "doesn't exist", "Unknown column")
+
+
+@contextmanager
+def refused(told: str) -> Iterator[None]:
+    """Say in one line, which `told` begins, why a service has refused what was asked."""
+    try:
+        yield
+    except (Refusal, LostRace) as error:
+        raise CommandError(f"{told}: {error}") from None
 
 
 class DatabaseCommand(BaseCommand):

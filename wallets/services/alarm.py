@@ -9,9 +9,9 @@ from datetime import datetime
 
 from django.db.models import QuerySet
 
-from wallets.errors import InvalidInput
 from wallets.models.alarm import Alarm
 from wallets.models.transaction import Transaction
+from wallets.services.checks import check_actor
 from wallets.utils.db import database_now
 
 logger = logging.getLogger(__name__)
@@ -59,11 +59,10 @@ def acknowledge(alarm_id: int, *, actor: str) -> Alarm:
 
     One guarded UPDATE, no transaction needed.
 
-    :raises InvalidInput: no actor was given.
+    :raises InvalidInput: no actor was given, or too long a name.
     :raises Alarm.DoesNotExist: no such alarm.
     """
-    if not actor.strip():
-        raise InvalidInput("Say who acknowledges it.", field="actor")
+    check_actor(actor)
     now = database_now()
     Alarm.objects.filter(pk=alarm_id, acknowledged_at=None).update(
         acknowledged_at=now, acknowledged_by=actor, updated_at=now

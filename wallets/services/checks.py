@@ -8,9 +8,21 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.utils import timezone
 
-from wallets.errors import InvalidAmount, InvalidSchedule
+from wallets.errors import InvalidAmount, InvalidInput, InvalidSchedule
 from wallets.models.base import MAX_MONEY
 from wallets.models.wallet import Wallet
+from wallets.utils.actors import MAX_ACTOR
+
+
+def check_actor(actor: str) -> None:
+    """Refuse a deed of nobody, or of a name that the history cannot hold. Pure.
+
+    :raises InvalidInput: it is empty, too long, or has characters that cannot be shown.
+    """
+    if not actor.strip() or len(actor) > MAX_ACTOR or not actor.isprintable():
+        raise InvalidInput(
+            f"Say who you are, in 1 to {MAX_ACTOR} printable characters.", field="actor"
+        )
 
 
 def is_amount(amount: object) -> bool:

@@ -7,13 +7,10 @@ claimed once; what nobody was woken for is found by the next sweep.
 from __future__ import annotations
 
 import contextlib
-import functools
-import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from datetime import datetime, timedelta
 from queue import Empty, SimpleQueue
 
@@ -21,27 +18,22 @@ from django.conf import settings
 from django.db.models import Min, QuerySet
 
 from wallets.models.transaction import Transaction
-from wallets.services import pause, payout
-from wallets.services.payout import Claim, Sending
+from wallets.services import calls, pause, payout
+from wallets.services.busy_wallets import AGAIN_SECONDS, LOOKING_SECONDS, BusyWallets
+from wallets.services.payout import Claim, Result, Sending
 from wallets.services.recording import record_until
 from wallets.utils import clock, soft_limit, stopping
-from wallets.utils.bank import Abilities, Answer, Bank, Outcome
+from wallets.utils.bank import Abilities, Answer, Bank
 from wallets.utils.damaged import DAMAGED, each_alone
 from wallets.utils.db import database_now, refuse_inside_transaction
-
-logger = logging.getLogger(__name__)
 
 FindDue = Callable[[datetime], QuerySet[Transaction]]
 
 # While calls are under way, answers are let come in for so long before they are recorded:
 # a transaction costs as much for one as for ten.
 GATHER_SECONDS = 0.025
-
-
-@functools.cache
-def _callers(_pid: int, size: int) -> ThreadPoolExecutor:
-    """This process's threads for calls to the bank; threads do not survive a fork."""
-    return ThreadPoolExecutor(size, thread_name_prefix="bank")
+# What is due so soon is claimed before answers are recorded, which takes about as long.
+SOON_SECONDS = 0.01
 
 
 def find_due(now: datetime) -> QuerySet[Transaction]:
@@ -65,21 +57,13 @@ def _most_claimed(bank: Abilities) -> int:
     return 5 * calls // 2 if bank.looks_up or bank.dedupes else calls
 
 
-def _answer_of(future: Future[Answer]) -> Answer:
-    """What a call came to. A bug in the client says nothing about the payment."""
-    try:
-        return future.result()
-    except Exception as error:
-        logger.exception("a call to the bank ended without an answer")
-        return Answer(Outcome.UNKNOWN, type(error).__name__)
-
-
 class Drain:
     """One sweep: pays what is due, and what becomes due within `seconds`, at its time.
 
     Opens its own transactions. `now` is the clock that decides what is due. Claims run
     ahead of the calls, so that no caller waits for a claim or for a record; answers are
-    recorded as many at once as have come in meanwhile.
+    recorded as many at once as have come in meanwhile. Wallets that somebody else holds are
+    not waited for, but by threads beside it.
     """
 
     def __init__(
@@ -95,23 +79,24 @@ class Drain:
         self._find = find
         self.looked = False  # whether it could claim what was due, if only nothing
         self._on_last_look = on_last_look  # called once nothing more will be claimed
-        # A bank that can have many calls under way by itself needs no threads.
-        pool = _callers(os.getpid(), settings.WITHDRAWAL_CONCURRENCY)
-        self._pay: Callable[..., Future[Answer]] = getattr(
-            bank,
-            "pay_later",
-            lambda payment, **options: pool.submit(bank.pay, payment, **options),
-        )
+        self._pay = calls.pay_later(bank)
         self._now = now or database_now
         self._given_now = now
         self._ends = clock.elapsed() + seconds
         self._looks_at = clock.elapsed()  # when to look for what is due
         self.damaged = list(damaged)  # withdrawals that cannot be claimed
-        self._flying: dict[Future[Answer], Sending] = {}  # claimed and not recorded
+        # Claimed and not recorded; threads that wait for a busy wallet add to it.
+        self._flying: dict[Future[Answer], Sending] = {}
+        self._busy = BusyWallets()
+        self._put_off: list[Result] = []  # answers about busy wallets
+        self._put_off_since = 0.0
+        self._claimed = 0
         self._answered: SimpleQueue[Future[Answer]] = SimpleQueue()
         self._paused = False  # the last claim took nothing because payouts are paused
         self._limit = _most_claimed(bank.abilities)
         self._batch = min(settings.WITHDRAWAL_BATCH_SIZE, self._limit)
+        # So many are claimed at once for a wallet that was busy.
+        self._share = max(1, self._batch // 8)
 
     def run(self) -> int:
         """Sweep until nothing more is due in time; return how many were claimed."""
@@ -120,24 +105,29 @@ class Drain:
             return 0
         with soft_limit.deferred():
             try:
-                return self._sweep()
+                self._sweep()
             finally:
+                self._busy.end()
                 self._record_rest()
+        return self._claimed
 
-    def _sweep(self) -> int:
-        claimed = 0
+    def _sweep(self) -> None:
         while True:
             over = clock.elapsed() >= self._ends or stopping.wait(0)
             over = over or soft_limit.struck()
             room = self._room()
             if not over and room and clock.elapsed() >= self._looks_at:
-                claimed += self._claim(room)
+                self._claim(room)
             if over or self._looks_at > self._ends:
                 self._on_last_look()
-            if self._flying:
-                self._record(self._wait_for_answers(over))
+            if self._flying or self._put_off:
+                done = self._wait_for_answers(over)
+                soon = self._until_claim(over)
+                if done and soon < SOON_SECONDS and not stopping.wait(soon):
+                    self._claim(self._room())
+                self._record(done)
             elif over or not self._sleep():
-                return claimed
+                return
 
     def _room(self) -> int:
         """How many more may be claimed; none unless that is worth a transaction."""
@@ -145,54 +135,76 @@ class Drain:
         return min(room, self._batch) if room >= max(1, self._batch // 2) else 0
 
     def _unanswered(self) -> int:
-        return len(self._flying) - self._answered.qsize()
+        waiting = self._share * len(self._busy.waited_for())
+        return len(self._flying) - self._answered.qsize() + waiting
 
-    def _claim(self, limit: int) -> int:
+    def _claim(self, limit: int) -> None:
         """Claim what is due and hand it to the callers; plan when to look again."""
         now = self._now()
-        claimed = self._claim_sound(now, limit)
+        due = self._find(now).exclude(wallet__in=self._busy.waited_for())
+        before = self._claimed
+        busy = self._claim_sound(due, now, limit)
         if self._paused:
             # The next sweep asks again. What is in hand is sent and recorded.
             self._looks_at = float("inf")
-            return claimed
+            return
+        self._busy.found(busy, self._claim_busy)
         self.looked = True
-        if claimed < limit:
+        if self._claimed - before < limit:
             self._looks_at = clock.elapsed() + self._until_due()
-        return claimed
 
-    def _claim_sound(self, now: datetime, limit: int) -> int:
-        """Claim what is due, but for damaged rows, for as long as this sweep lasts."""
-        due = self._find(now)
+    def _claim_busy(self, wallet_id: int) -> None:
+        """Wait for the wallet, and claim some of what is due of it. In a thread."""
+        now = self._now()
+        due = self._find(now).filter(wallet=wallet_id)
+        self._claim_sound(due, now, self._share, wait=True)
+
+    def _claim_sound(
+        self,
+        due: QuerySet[Transaction],
+        now: datetime,
+        limit: int,
+        *,
+        wait: bool = False,
+    ) -> set[int]:
+        """Claim what is due, but for damaged rows, for as long as this sweep lasts.
+
+        Return the wallets that were busy, unless it may `wait` for them.
+        """
         if self.damaged:
             due = due.exclude(pk__in=self.damaged)
         # The attempts begin when their locks are taken, not when somebody looked.
         begins = now if self._given_now else None
+        busy: set[int] = set()
+
+        def claim(some: QuerySet[Transaction], limit: int) -> None:
+            claimed = payout.claim(some, limit=limit, now=begins, wait=wait)
+            self._send(claimed)
+            busy.update(claimed.busy)
+
         try:
-            return self._send(payout.claim(due, limit=limit, now=begins))
+            claim(due, limit)
         except DAMAGED:
-            claimed = 0
-
-            def claim_one(pks: list[int]) -> None:
-                nonlocal claimed
-                one = due.filter(pk__in=pks)
-                claimed += self._send(payout.claim(one, limit=1, now=begins))
-
             some = list(due.values_list("pk", flat=True)[:limit])
-            self.damaged += each_alone(claim_one, some)
-            return claimed
+            self.damaged += each_alone(
+                lambda pks: claim(due.filter(pk__in=pks), 1), some
+            )
+        return busy
 
-    def _send(self, claim: Claim) -> int:
+    def _send(self, claim: Claim) -> None:
         """Hand what was claimed to the callers, at once: it is known only here."""
         for sending in claim.sendings:
             future = self._pay(sending.payment, send_before=sending.send_before)
             self._flying[future] = sending
             future.add_done_callback(self._answered.put)
         self._paused = claim.paused
-        return len(claim)
+        self._claimed += len(claim)
 
     def _wait_for_answers(self, over: bool) -> list[Future[Answer]]:
         """Wait for an answer; return all that are there. None when it is time to claim."""
         wait = min(self._until_claim(over), threading.TIMEOUT_MAX)
+        if self._put_off:
+            wait = min(wait, GATHER_SECONDS)
         try:
             done = [self._answered.get(timeout=wait)]
         except Empty:
@@ -210,15 +222,29 @@ class Drain:
             return float("inf")
         return max(0.0, self._looks_at - clock.elapsed())
 
-    def _record(self, done: Sequence[Future[Answer]]) -> None:
-        """Record answers. They are kept until that is done; nothing is claimed meanwhile."""
-        results = [(self._flying[future], _answer_of(future)) for future in done]
+    def _record(self, done: Sequence[Future[Answer]], *, wait: bool = False) -> None:
+        """Record answers. They are kept until that is done; nothing is claimed meanwhile.
+
+        Those about busy wallets are put off, unless it may `wait`, and soon left to a thread.
+        """
+        results = [(self._flying[future], calls.answer_of(future)) for future in done]
+        if not self._put_off:
+            self._put_off_since = clock.elapsed()
         try:
-            record_until(results)
+            busy = record_until([*self._put_off, *results], wait=wait)
         except Exception:
             self._forget(done)  # given up, and told
+            self._put_off = []
             raise
         self._forget(done)
+        self._put_off = busy
+        looking = clock.elapsed() - self._put_off_since < LOOKING_SECONDS
+        if (
+            busy
+            and not looking
+            and self._busy.leave_answers(lambda: record_until(busy))
+        ):
+            self._put_off = []
 
     def _forget(self, done: Sequence[Future[Answer]]) -> None:
         for future in done:
@@ -226,10 +252,12 @@ class Drain:
 
     def _record_rest(self) -> None:
         """Whatever ended the sweep: hear out the calls under way, and record them."""
+        done: list[Future[Answer]] = []
         if self._flying:
             ends = max(sending.lease_ends for sending in self._flying.values())
-            done = wait(self._flying, max(0.0, ends - clock.elapsed())).done
-            self._record([future for future in self._flying if future in done])
+            over = wait(self._flying, max(0.0, ends - clock.elapsed())).done
+            done = [future for future in self._flying if future in over]
+        self._record(done, wait=True)
 
     def leaves_work(self) -> bool:
         """Whether something is due now that this sweep could have claimed, had it gone on.
@@ -251,14 +279,17 @@ class Drain:
         """Seconds until it is worth looking again: what is due next, or was scheduled."""
         if self._find is not find_due:
             return float("inf")  # retries are swept by their own, slower tick
+        busy = self._busy.waited_for()
+        again = AGAIN_SECONDS if busy else float("inf")
         pending = Transaction.objects.filter(status=Transaction.Status.PENDING)
+        pending = pending.exclude(wallet__in=busy)
         if self.damaged:
             pending = pending.exclude(pk__in=self.damaged)
         due = pending.aggregate(due=Min("scheduled_for"))["due"]
         if due is None:
-            return float("inf")
+            return again
         wait = (due - self._now()).total_seconds()
         if clock.elapsed() + wait > self._ends:
-            return float("inf")
+            return again
         # What is due and was not claimed is being claimed by somebody else.
-        return min(max(0.01, wait), settings.WITHDRAWAL_POLL)
+        return min(max(0.01, wait), settings.WITHDRAWAL_POLL, again)

@@ -45,10 +45,14 @@ def effect(account: str, kind: str, amount: int) -> int:
     return amount * ((target == account) - (source == account))
 
 
-def lock_wallets(wallet_ids: Iterable[int]) -> dict[int, Wallet]:
-    """Lock the wallets, in the order of their ids, and return them by id."""
+def lock_wallets(wallet_ids: Iterable[int], *, wait: bool = True) -> dict[int, Wallet]:
+    """Lock the wallets, in the order of their ids, and return them by id.
+
+    Unless it may `wait`, those that somebody else holds are left out.
+    """
     ids = sorted(set(wallet_ids))
-    wallets = lock_rows(Wallet.objects.filter(pk__in=ids).order_by("pk"))
+    rows = Wallet.objects.filter(pk__in=ids).order_by("pk")
+    wallets = lock_rows(rows, skip_locked=not wait)
     return {wallet.pk: wallet for wallet in wallets}
 
 

@@ -74,7 +74,7 @@ def _record(
         attempt = locked.attempts[key]
         withdrawal = locked.transactions[attempt.transaction_id]
         if attempt.open is None:
-            payout.check_late_answer(withdrawal, attempt, answer)
+            outcome.check_late_answer(withdrawal, attempt, answer)
             continue
         if attempt.checks != check.attempt.checks:
             continue  # a later sweep has looked into it since

@@ -13,6 +13,7 @@ from typing import Any
 
 from django.conf import settings
 
+from wallets.models.alarm import Alarm
 from wallets.models.attempt import Attempt
 from wallets.models.ledger import Movement
 from wallets.models.states import Event, Rule, State
@@ -22,6 +23,7 @@ from wallets.services import alarm, ledger, transition
 from wallets.services.backoff import check_delay, retry_delay
 from wallets.services.ledger import Entry
 from wallets.services.transition import Move
+from wallets.utils.bank import Answer, Outcome
 from wallets.utils.bank_words import documented
 from wallets.utils.batch import GuardedUpdate, guarded_updates
 from wallets.utils.db import lock_rows
@@ -69,10 +71,17 @@ class Locked:
     attempts: dict[tuple[int, int], Attempt]
 
 
-def lock(attempts: Iterable[Attempt]) -> Locked:
-    """Lock what belongs to the attempts and read it afresh. Call inside a transaction."""
+def lock(attempts: Iterable[Attempt], *, wait: bool = True) -> Locked:
+    """Lock what belongs to the attempts and read it afresh. Call inside a transaction.
+
+    Unless it may `wait`, those whose wallet somebody else holds are left out.
+    """
     known = list(attempts)
-    wallets = ledger.lock_wallets(attempt.transaction.wallet_id for attempt in known)
+    wallets = ledger.lock_wallets(
+        (attempt.transaction.wallet_id for attempt in known), wait=wait
+    )
+    if not wait:
+        known = [each for each in known if each.transaction.wallet_id in wallets]
     ids = {attempt.transaction_id for attempt in known}
     rows = lock_rows(
         Transaction.objects.filter(pk__in=ids).order_by("pk").select_related(None)
@@ -177,3 +186,19 @@ def _attempt_columns(done: Conclusion, rule: Rule, now: datetime) -> dict[str, A
         "closed_at": now,
         "next_check_at": None,
     }
+
+
+def check_late_answer(
+    withdrawal: Transaction, attempt: Attempt, answer: Answer
+) -> None:
+    """Raise an alarm when an answer contradicts how the attempt has ended."""
+    paid = attempt.outcome == Attempt.Outcome.ACCEPTED
+    if answer.outcome is Outcome.ACCEPTED and not paid:
+        kind = Alarm.Kind.PAID_AFTER_RELEASE
+    elif answer.outcome is Outcome.REJECTED and paid:
+        kind = Alarm.Kind.CONTRADICTION
+    else:
+        return
+    alarm.raise_alarm(
+        kind, withdrawal, attempt_number=attempt.number, detail=answer.reason
+    )

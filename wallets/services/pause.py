@@ -15,6 +15,7 @@ from wallets.errors import InvalidInput
 from wallets.models.alarm import Alarm
 from wallets.models.pause import Pause
 from wallets.services import alarm
+from wallets.services.checks import check_actor
 from wallets.utils.db import database_now, guarded_update, lock_rows, run_in_transaction
 
 MAX_REASON = 500
@@ -59,7 +60,7 @@ def pause(*, reason: str, actor: str) -> Pause:
     """
     if not reason.strip() or len(reason) > MAX_REASON:
         raise InvalidInput(f"Say why, in 1 to {MAX_REASON} characters.", field="reason")
-    _check_actor(actor)
+    check_actor(actor)
 
     def work() -> Pause:
         # Two at once meet at the unique constraint: the second run sees the first one's.
@@ -88,7 +89,7 @@ def resume(*, actor: str) -> Pause | None:
 
     :raises InvalidInput: no actor was given.
     """
-    _check_actor(actor)
+    check_actor(actor)
 
     def work() -> Pause | None:
         lasting = lock_rows(Pause.objects.filter(open=True))
@@ -111,8 +112,3 @@ def resume(*, actor: str) -> Pause | None:
 
 def _subject(made: Pause) -> str:
     return f"payouts, pause {made.pk}"
-
-
-def _check_actor(actor: str) -> None:
-    if not actor.strip():
-        raise InvalidInput("Say who you are.", field="actor")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import socket
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -18,13 +18,11 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError
 from django.db.models import QuerySet
 
-from wallets.models.alarm import Alarm
 from wallets.models.attempt import Attempt
 from wallets.models.ledger import Movement
 from wallets.models.states import Event, rule_for
 from wallets.models.transaction import Transaction
 from wallets.services import attempt, ledger, moment, outcome, pause, transition
-from wallets.services.alarm import raise_alarm
 from wallets.services.ledger import Entry
 from wallets.services.moment import Moment
 from wallets.services.outcome import Conclusion
@@ -57,15 +55,21 @@ class Sending:
         return self.leased_at + settings.WITHDRAWAL_LEASE
 
 
+# What came of sending an attempt.
+Result = tuple[Sending, Answer]
+
+
 @dataclass
 class Claim:
     """What a claim took: attempts to send, and withdrawals that had not the money.
 
-    `paused` says that it took nothing because payouts are paused.
+    `paused` says that it took nothing because payouts are paused. `busy` are the wallets
+    of due withdrawals that it left because somebody else holds them.
     """
 
     sendings: list[Sending] = field(default_factory=list)
     refused: list[Transaction] = field(default_factory=list)
+    busy: set[int] = field(default_factory=set)
     paused: bool = False
 
     def __len__(self) -> int:
@@ -78,21 +82,23 @@ def actor_name() -> str:
 
 
 def claim(
-    candidates: QuerySet[Transaction], *, limit: int, now: datetime | None = None
+    candidates: QuerySet[Transaction],
+    *,
+    limit: int,
+    now: datetime | None = None,
+    wait: bool = True,
 ) -> Claim:
     """Take due withdrawals for sending: attempt, lease and hold are committed on return.
 
     Opens its own transaction. `candidates` must select only what is due. The attempts
     begin when the locks are taken, by the database's clock, or at `now`. Those without the
-    money fail, finally, without the bank. Each belongs to one claimer: others skip it or
-    lose the guarded UPDATE. While payouts are paused, nothing is taken.
-
-    A database that goes away during COMMIT is waited for until the lease ends: attempts
-    that nobody knows to be unsent would be unknown. Nothing new is taken meanwhile.
+    money fail, finally, without the bank. Each has one claimer: others skip it or lose the
+    guarded UPDATE. Nothing is taken while payouts are paused, nor, unless it may `wait`, of
+    wallets that somebody else holds. A database that goes away during COMMIT is waited for
+    until the lease ends: attempts that nobody knows to be unsent would be unknown.
     """
-    token = uuid.uuid4()
-    leased_at = 0.0
-    written = False  # whether a run came as far as its COMMIT
+    # `written`: whether a run came as far as its COMMIT.
+    token, leased_at, written = uuid.uuid4(), 0.0, False
 
     def read_clocks() -> Moment:
         nonlocal leased_at
@@ -101,10 +107,7 @@ def claim(
         return moment.read(now)
 
     def committed() -> Claim:
-        """What bears our token is ours, also where the reply to a COMMIT was lost."""
-        ours = Attempt.objects.filter(claim_token=token)
-        mine = ours.select_related("transaction__wallet")
-        return Claim([sending(one, leased_at) for one in mine])
+        return Claim([sending(one, leased_at) for one in _with_token(token)])
 
     def work() -> Claim:
         nonlocal written
@@ -113,9 +116,10 @@ def claim(
         # Asked in the claim's own transaction: a pause committed before it is seen.
         if pause.is_paused():
             return Claim(paused=True)
-        attempts, refused = _claim(candidates, limit, token, read_clocks)
+        attempts, taken = _claim(candidates, limit, wait, token, read_clocks)
         written = written or bool(attempts)
-        return Claim([sending(one, leased_at) for one in attempts], refused)
+        taken.sendings = [sending(one, leased_at) for one in attempts]
+        return taken
 
     try:
         return run_in_transaction(work)
@@ -129,22 +133,34 @@ def claim(
         return mine
 
 
+def _with_token(token: uuid.UUID) -> QuerySet[Attempt]:
+    """What bears our token is ours, also where the reply to a COMMIT was lost."""
+    ours = Attempt.objects.filter(claim_token=token)
+    return ours.select_related("transaction__wallet")
+
+
 def _claim(
     candidates: QuerySet[Transaction],
     limit: int,
+    wait: bool,
     token: uuid.UUID,
     read_clocks: Callable[[], Moment],
-) -> tuple[list[Attempt], list[Transaction]]:
+) -> tuple[list[Attempt], Claim]:
+    """What is to be sent, and the claim that it is a part of."""
     with read_by_index():
         rows = lock_rows(candidates[:limit], skip_locked=True)
     if not rows:
-        return [], []
-    wallets = ledger.lock_wallets(row.wallet_id for row in rows)
+        return [], Claim()
+    wallets = ledger.lock_wallets((row.wallet_id for row in rows), wait=wait)
     taken = read_clocks()
     now = taken.now
     available = {pk: wallet.balance for pk, wallet in wallets.items()}
     moves, entries, attempts, refused = [], [], [], []
+    busy: set[int] = set()
     for row in rows:
+        if not wait and row.wallet_id not in wallets:
+            busy.add(row.wallet_id)
+            continue
         if available[row.wallet_id] < row.amount:
             moves.append(_insufficient(row))
             refused.append(row)
@@ -162,7 +178,7 @@ def _claim(
     insert_rows(Attempt, attempts)
     for made in attempts:
         made.transaction.wallet = wallets[made.transaction.wallet_id]
-    return attempts, refused
+    return attempts, Claim(refused=refused, busy=busy)
 
 
 def _insufficient(row: Transaction) -> Move:
@@ -205,26 +221,30 @@ def sending(attempt: Attempt, leased_at: float) -> Sending:
 
 
 def record(
-    results: Sequence[tuple[Sending, Answer]], *, now: datetime | None = None
-) -> None:
+    results: Sequence[Result], *, now: datetime | None = None, wait: bool = True
+) -> list[Result]:
     """Write what the bank's answers prove. Opens its own transaction.
 
     An answer that comes too late to change anything does not; if it says that money was
-    paid which has been released, it raises an alarm.
+    paid which has been released, it raises an alarm. Unless it may `wait`, those whose
+    wallet somebody else holds are returned, and not recorded.
     """
-    if results:
-        run_in_transaction(lambda: _record(results, now or database_now()))
+    if not results:
+        return []
+    return run_in_transaction(lambda: _record(results, now or database_now(), wait))
 
 
-def _record(results: Iterable[tuple[Sending, Answer]], now: datetime) -> None:
-    results = list(results)
-    locked = outcome.lock(sent.attempt for sent, _ in results)
-    conclusions = []
+def _record(results: Sequence[Result], now: datetime, wait: bool) -> list[Result]:
+    locked = outcome.lock((sent.attempt for sent, _ in results), wait=wait)
+    conclusions, busy = [], []
     for sent, answer in results:
+        if not wait and sent.attempt.transaction.wallet_id not in locked.wallets:
+            busy.append((sent, answer))
+            continue
         attempt = locked.attempts[(sent.attempt.transaction_id, sent.attempt.number)]
         withdrawal = locked.transactions[attempt.transaction_id]
         if attempt.open is None:
-            check_late_answer(withdrawal, attempt, answer)
+            outcome.check_late_answer(withdrawal, attempt, answer)
             continue
         event = event_of(answer, attempt)
         if event is Event.UNKNOWN and sent.send_number != attempt.sends:
@@ -241,6 +261,7 @@ def _record(results: Iterable[tuple[Sending, Answer]], now: datetime) -> None:
                 )
             )
     outcome.conclude(conclusions, locked.wallets, actor=actor_name(), now=now)
+    return busy
 
 
 def _executed_at(sent: Sending, answer: Answer, attempt: Attempt) -> datetime:
@@ -267,17 +288,3 @@ def event_of(answer: Answer, attempt: Attempt) -> Event:
     if attempt.sends == 1 and answer.outcome is Outcome.NOT_SENT:
         return Event.NOT_SENT
     return Event.UNKNOWN
-
-
-def check_late_answer(
-    withdrawal: Transaction, attempt: Attempt, answer: Answer
-) -> None:
-    """Raise an alarm when an answer contradicts how the attempt has ended."""
-    paid = attempt.outcome == Attempt.Outcome.ACCEPTED
-    if answer.outcome is Outcome.ACCEPTED and not paid:
-        kind = Alarm.Kind.PAID_AFTER_RELEASE
-    elif answer.outcome is Outcome.REJECTED and paid:
-        kind = Alarm.Kind.CONTRADICTION
-    else:
-        return
-    raise_alarm(kind, withdrawal, attempt_number=attempt.number, detail=answer.reason)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -18,6 +19,7 @@ from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
 from wallets.services import reads_postgresql
 from wallets.services.checks import checked_uuid
+from wallets.utils.db import read_in_order
 
 # The largest id that a column holds.
 MAX_NUMBER = 2**63 - 1
@@ -124,7 +126,11 @@ def pages(
 
 
 def _page(wallet: Wallet, asked: PageRequest) -> list[Transaction]:
-    page = list(_rows_of(wallet, asked)[: asked.count])
+    # In the order of the list, from its place on, and nothing sorted. But for a time long
+    # ago everything newer would be read: there is an index by time.
+    by_time = asked.created_from is not None or asked.created_to is not None
+    with nullcontext() if by_time else read_in_order():
+        page = list(_rows_of(wallet, asked)[: asked.count])
     for row in page:
         row.wallet = wallet
     return page

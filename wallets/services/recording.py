@@ -11,35 +11,40 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from wallets.services import damage, payout
-from wallets.services.payout import Sending
+from wallets.services.payout import Result, Sending
 from wallets.utils import outage, soft_limit
 from wallets.utils.bank import Answer
 
 logger = logging.getLogger(__name__)
 
-Results = Sequence[tuple[Sending, Answer]]
-PutAside = Callable[[tuple[Sending, Answer], Exception], object]
+Results = Sequence[Result]
+PutAside = Callable[[Result, Exception], object]
 
 
 def record_until(
-    results: Results, *, now: datetime | None = None, put_aside: PutAside | None = None
-) -> None:
+    results: Results,
+    *,
+    now: datetime | None = None,
+    put_aside: PutAside | None = None,
+    wait: bool = True,
+) -> list[Result]:
     """Record what the bank's answers prove, all of them; repeat it while the database is away.
 
     Opens its own transactions, until the last of the attempts' leases ends; see
     `outage.outlast`. Rows that cannot be written to keep no others from being recorded:
     they are `put_aside` (unless given, with an alarm that says what the bank said).
     What is given up is logged with what the bank said: it is the evidence for a person.
+    Unless it may `wait` for wallets that somebody else holds, their answers are returned.
 
     :raises DatabaseError, InterfaceError: when it is given up.
     """
     if not results:
-        return
+        return []
     ends = max(sent.lease_ends for sent, _ in results)
     with soft_limit.deferred():
         try:
-            outage.outlast(
-                lambda: _record(results, now, put_aside or _put_aside), ends=ends
+            return outage.outlast(
+                lambda: _record(results, now, put_aside or _put_aside, wait), ends=ends
             )
         except Exception:
             for sent, answer in results:
@@ -47,23 +52,28 @@ def record_until(
             raise
 
 
-def _record(results: Results, now: datetime | None, put_aside: PutAside) -> None:
-    """Record all at once; if something is wrong with rows among them, each alone."""
+def _record(
+    results: Results, now: datetime | None, put_aside: PutAside, wait: bool
+) -> list[Result]:
+    """Record all at once; if something is wrong with rows among them, each alone.
+
+    Return what was not waited for.
+    """
     try:
-        payout.record(results, now=now)
+        return payout.record(results, now=now, wait=wait)
     except Exception as error:
         if outage.is_away(error):
             raise
         if len(results) > 1:
-            for one in results:
-                _record([one], now, put_aside)
-            return
+            alone = [_record([one], now, put_aside, wait) for one in results]
+            return [one for busy in alone for one in busy]
         logger.exception("damaged rows: left as they are, verify the ledger")
         _log_unrecorded(*results[0])
         put_aside(results[0], error)
+        return []
 
 
-def _put_aside(answered: tuple[Sending, Answer], error: Exception) -> None:
+def _put_aside(answered: Result, error: Exception) -> None:
     sent, answer = answered
     damage.report(
         f"attempt {sent.attempt.pk}",

@@ -15,6 +15,7 @@ from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
 from wallets.services import outcome, review_proposal
 from wallets.services.alarm import raise_alarm
+from wallets.services.checks import check_actor
 from wallets.services.outcome import Conclusion
 from wallets.utils.db import database_now, run_in_transaction
 
@@ -130,8 +131,7 @@ def check_words(evidence: str, actor: str) -> None:
             f"Say on what evidence, in 1 to {MAX_EVIDENCE} characters.",
             field="evidence",
         )
-    if not actor.strip():
-        raise InvalidInput("Say who you are.", field="actor")
+    check_actor(actor)
 
 
 def _alarm_if_released(withdrawal: Transaction, number: int, said: _Verdict) -> None:

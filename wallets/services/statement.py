@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db import connection
 from django.db.models import QuerySet
@@ -214,7 +214,7 @@ def balance_at(wallet: Wallet, at: datetime | None = None) -> Point:
     """
     if at is None:
         return _newest(wallet)
-    return _last(Movement.objects.filter(wallet=wallet, created_at__lte=at))
+    return _last(wallet, created_at__lte=at)
 
 
 def statement_of(
@@ -225,30 +225,37 @@ def statement_of(
     So the closing balance of one day is the opening balance of the next. A movement that
     commits while this runs is left out, and stays out on every page.
     """
-    rows = Movement.objects.filter(wallet=wallet)
     # The end first: what is numbered below it can no longer change.
-    closing = _last(rows.filter(created_at__lt=end)) if end else _newest(wallet)
+    closing = _last(wallet, created_at__lt=end) if end else _newest(wallet)
     opening = Point(0, 0)
     if start is not None:
-        known = rows.filter(sequence__lte=closing.sequence)
-        opening = _last(known.filter(created_at__lt=start))
+        known = closing.sequence
+        opening = _last(wallet, created_at__lt=start, sequence__lte=known)
     return Statement(wallet.pk, opening, closing)
 
 
 def statement_between(wallet: Wallet, opening: int, closing: int) -> Statement | None:
     """The statement that begins after one movement's number and ends with another's.
 
-    None where the wallet has no such movements. One query of two rows.
+    None where the wallet has no such movements. Two queries of one row at most.
     """
     if not 0 <= opening <= closing:
         return None
-    rows = Movement.objects.filter(wallet=wallet, sequence__in=[opening, closing])
-    known = {0: 0, **dict(rows.values_list("sequence", "balance_after"))}
-    if opening not in known or closing not in known:
-        return None
-    return Statement(
-        wallet.pk, Point(opening, known[opening]), Point(closing, known[closing])
+    first, last = _numbered(wallet, opening), _numbered(wallet, closing)
+    return Statement(wallet.pk, first, last) if first and last else None
+
+
+def _numbered(wallet: Wallet, number: int) -> Point | None:
+    """The wallet after the movement of this number, found as a range of one.
+
+    Asked for two of them at once, PostgreSQL may look through the whole wallet.
+    """
+    if number == 0:
+        return Point(0, 0)
+    rows = Movement.objects.filter(
+        wallet=wallet, sequence__gte=number, sequence__lte=number
     )
+    return _first(rows.order_by("sequence"))
 
 
 def _newest(wallet: Wallet) -> Point:
@@ -263,10 +270,20 @@ def _newest(wallet: Wallet) -> Point:
     return found or Point(0, 0)
 
 
-def _last(rows: QuerySet[Movement]) -> Point:
-    # By time, then number: the order of the index, and the same as by number alone.
+def _last(wallet: Wallet, **conditions: Any) -> Point:
+    """The wallet's last movement under these conditions, by the index by time.
+
+    By time, then number, is the same order as by number alone. MariaDB reads from a wallet's
+    end on if it is asked for one wallet, and from the right place if asked for a range.
+    """
+    rows = Movement.objects.filter(**conditions)
+    if connection.vendor == "sqlite":
+        ordered = rows.filter(wallet=wallet).order_by("-created_at", "-sequence")
+    else:
+        rows = rows.filter(wallet__gte=wallet.pk, wallet__lte=wallet.pk)
+        ordered = rows.order_by("-wallet_id", "-created_at", "-sequence")
     with read_in_order():
-        return _first(rows.order_by("-created_at", "-sequence")) or Point(0, 0)
+        return _first(ordered) or Point(0, 0)
 
 
 def _first(rows: QuerySet[Movement]) -> Point | None:

@@ -8,12 +8,12 @@ from datetime import datetime
 from django.conf import settings
 from django.db import transaction as db_transaction
 
-from wallets.errors import InvalidInput, NotCancelable, UnknownIsNotFailed
+from wallets.errors import NotCancelable, UnknownIsNotFailed
 from wallets.models.attempt import Attempt
 from wallets.models.states import Event, State, rule_for
 from wallets.models.transaction import Transaction
 from wallets.services import dispatch, idempotency, outcome, payout, transition
-from wallets.services.checks import checked_amount, checked_uuid
+from wallets.services.checks import check_actor, checked_amount, checked_uuid
 from wallets.services.outcome import Conclusion
 from wallets.services.reads import transactions_by_id
 from wallets.services.recording import record_until
@@ -75,9 +75,11 @@ class WithdrawalService:
         That is one not yet begun, or one that failed and would be tried again: its next
         attempt is not made. Opens its own transaction; locks the withdrawal.
 
+        :raises InvalidInput: no actor was given, or too long a name.
         :raises NotCancelable: an attempt is under way, or it has ended otherwise.
         :raises Transaction.DoesNotExist: no such withdrawal.
         """
+        check_actor(actor)
 
         def work() -> Transaction:
             withdrawal = _locked(transaction_id)
@@ -117,12 +119,11 @@ class WithdrawalService:
         Opens its own transaction; locks the withdrawal. Only the waiting ends: retries
         are counted and the balance is judged as ever.
 
-        :raises InvalidInput: no actor was given.
+        :raises InvalidInput: no actor was given, or too long a name.
         :raises IllegalTransition: it did not fail, or it failed finally.
         :raises Transaction.DoesNotExist: no such withdrawal.
         """
-        if not actor.strip():
-            raise InvalidInput("Say who retries it.", field="actor")
+        check_actor(actor)
 
         def work() -> Transaction:
             withdrawal = _locked(transaction_id)

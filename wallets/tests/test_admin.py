@@ -182,6 +182,17 @@ class AdminTest(WalletTestCase):
         self.assertEqual((last.actor, last.evidence), ("operator oscar", "statement 7"))
         self.assert_money(self.alice, balance=940)
 
+    def test_logs_who_resolved_and_from_where(self) -> None:
+        with self.assertLogs("wallets.utils.deeds", "INFO") as logs:
+            self.resolve(outcome="paid", evidence="statement 7")
+        (record,) = logs.records
+        oscar = User.objects.get(username="oscar")
+        self.assertEqual(
+            (record.getMessage(), record.__dict__["user_id"]),
+            ("operator: resolve paid", oscar.pk),
+        )
+        self.assertEqual(record.__dict__["address"], "127.0.0.1")
+
     def test_resolves_as_not_paid(self) -> None:
         self.resolve(outcome="not_paid", evidence="the bank's letter")
         self.assert_money(self.alice, balance=1000)

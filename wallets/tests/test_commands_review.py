@@ -181,3 +181,34 @@ class CancelCommandTest(CommandTestCase):
         self.assert_refused("needs_review", "cancel", begun.pk, "--by", "oscar")
         self.assert_refused("No withdrawal", "cancel", 7777, "--by", "oscar")
         self.assert_refused("who", "cancel", begun.pk, "--by", " ")
+
+
+class ActorTest(CommandTestCase):
+    """Who does it…"""
+
+    def deeds(self) -> list[tuple[Any, ...]]:
+        """Each command that takes a name, as it would be carried out, without the name."""
+        review, said = self.in_review().pk, ("--evidence", "statement 7")
+        pending = self.due_withdrawal(10).pk
+        alarm = Alarm.objects.values_list("pk", flat=True)[0]
+        wallet = ("--wallet", self.alice.uuid, "--amount", 5)
+        return [
+            ("review", "resolve", review, "--paid", *said),
+            ("review", "record", pending, *said),
+            ("record_payment", *wallet, *said),
+            ("cancel", pending),
+            ("alarms", "acknowledge", alarm),
+            ("payouts", "pause", "--reason", "a test"),
+            ("payouts", "resume"),
+        ]
+
+    def test_has_a_name_that_the_history_can_hold(self) -> None:
+        for deed in self.deeds():
+            for name in ("", " ", "x" * 151, "oscar\udcff", "os\ncar"):
+                with self.subTest(deed=deed, name=name):
+                    self.assert_refused("Say who you are", *deed, f"--by={name}")
+
+    def test_may_be_as_long_as_the_column(self) -> None:
+        for deed in self.deeds()[3:]:
+            with self.subTest(deed=deed):
+                self.run_command(*deed, "--by", "x" * 150)

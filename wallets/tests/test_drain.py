@@ -246,6 +246,32 @@ class ConcurrencyTest(DrainTestCase):
         self.assertEqual(self.statuses(), ["COMPLETED"] * 4)
 
 
+class OnTimeTest(DrainTestCase):
+    def test_claims_what_is_due_in_a_moment_before_it_records(self):
+        """One is answered just before another one's time has come."""
+        order = []
+
+        def noted(what, function):
+            def note(*args, **options):
+                made = function(*args, **options)
+                order.append(what)
+                return made
+
+            return note
+
+        self.due_withdrawal(1)
+        self.soon(0.3)
+        with (
+            mock.patch.object(drain, "SOON_SECONDS", PATIENCE),
+            mock.patch.object(drain.payout, "claim", noted("claim", payout.claim)),
+            mock.patch.object(drain.payout, "record", noted("record", payout.record)),
+        ):
+            self.assertEqual(self.drain(PATIENCE), 2)
+        self.assertEqual(order[:2], ["claim", "claim"])
+        self.assertIn("record", order)
+        self.assertEqual(self.statuses(), ["COMPLETED"] * 2)
+
+
 class NoCirclesTest(DrainTestCase):
     """A loop that waits for others must not eat the machine meanwhile."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterator
 from typing import Any
 from unittest import mock
 from uuid import uuid4
@@ -15,6 +16,7 @@ from wallets.services import statement
 from wallets.services.deposit import DepositRequest, deposit_many
 from wallets.tests.api import Api
 from wallets.tests.base import WalletTestCase
+from wallets.tests.clocks import StandingClock
 from wallets.views import exports
 from wallets.views import statement as statement_view
 from wallets.views.exports import Exports, ExportTookTooLong
@@ -67,6 +69,81 @@ class ExportsTest(SimpleTestCase):
             answer = self.answer()
         with self.assertRaises(ExportTookTooLong):
             answer.getvalue()
+
+
+class SlowReaderTest(SimpleTestCase):
+    """Where two may be written at a time, and both readers take their time…"""
+
+    def setUp(self) -> None:
+        super().setUp()
+        request_finished.disconnect(close_old_connections)
+        self.addCleanup(request_finished.connect, close_old_connections)
+        self.time = self.enterContext(StandingClock())
+        self.exports = Exports(2)
+        self.slow = [self.answer(), self.answer()]
+        self.readers = [iter(answer) for answer in self.slow]
+
+    def answer(self) -> Any:
+        parts = ("x" * 1000 for _ in range(10**6))
+        return self.exports.answer(parts, is_short=False)
+
+    def read(self, seconds: float, parts: int) -> None:
+        """Each reads so many parts, evenly over this time."""
+        for _ in range(parts):
+            for reader in self.readers:
+                next(reader)
+            self.time.go_on(seconds / parts)
+
+    def strangers(self) -> int:
+        return self.answer().status_code
+
+    def test_a_stranger_gets_the_place_of_one_who_reads_slowly(self) -> None:
+        self.read(exports.SLOW_SECONDS, 4)
+        self.assertEqual(self.strangers(), 503)
+        self.read(1, 1)
+        stranger = self.answer()
+        self.assertEqual(stranger.status_code, 200)
+        with self.assertRaises(ExportTookTooLong):
+            self.read(1, 1)
+        next(iter(stranger))
+
+    def test_what_the_sockets_took_at_first_is_no_reading(self) -> None:
+        self.read(0.001, 10_000)
+        self.time.go_on(exports.SLOW_SECONDS + 1)
+        self.assertEqual(self.strangers(), 200)
+
+    def test_a_stranger_waits_for_those_who_read(self) -> None:
+        whole = int(2 * exports.SLOW_SECONDS * exports.LEAST_RATE / 1000)
+        self.read(2 * exports.SLOW_SECONDS, whole + 100)
+        self.assertEqual(self.strangers(), 503)
+
+    def test_what_takes_us_long_is_not_the_readers(self) -> None:
+        def made_slowly() -> Iterator[str]:
+            while True:
+                self.time.go_on(exports.SLOW_SECONDS)
+                yield "x"
+
+        for answer in self.slow:
+            answer.close()
+        slow = [self.exports.answer(made_slowly(), is_short=False) for _ in "ab"]
+        for answer in slow:
+            next(iter(answer))
+        self.assertEqual(self.strangers(), 503)
+
+    def test_nobody_loses_a_place_that_nobody_wants(self) -> None:
+        self.read(exports.EXPORT_SECONDS - 1, 4)
+        self.read(0, 1)
+
+    def test_no_more_have_threads_than_twice_the_places(self) -> None:
+        """Who reads nothing at all cannot be told that he has lost his place."""
+        self.time.go_on(2 * exports.SLOW_SECONDS)
+        kept = [self.answer(), self.answer()]
+        self.assertEqual([one.status_code for one in kept], [200, 200])
+        self.time.go_on(2 * exports.SLOW_SECONDS)
+        self.assertEqual(self.strangers(), 503)
+        self.slow[0].close()
+        kept.append(self.answer())
+        self.assertEqual(kept[-1].status_code, 200)
 
 
 class StatementTest(Api, WalletTestCase):

@@ -254,7 +254,7 @@ class EndedSweepTest(RecordingTestCase):
         self.bank.on_the_way = on_the_way
         for amount in (1, 2, 1):
             self.due_withdrawal(amount)
-        with self.assertLogs("wallets.services.drain", "ERROR"):
+        with self.assertLogs("wallets.services.calls", "ERROR"):
             self.assertEqual(self.drain(), 3)
         unknown = Transaction.objects.get(unknown_since__isnull=False)
         self.assertEqual(unknown.amount, 2)

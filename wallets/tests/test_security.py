@@ -1,5 +1,6 @@
 """What browsers and guessers are told."""
 
+import os
 from unittest import mock
 
 from django.conf import settings
@@ -124,15 +125,36 @@ class LoginLimitTest(TestCase):
         self.assertContains(answer, "Too many logins at this moment")
         self.assertTrue(self.is_in(self.log_in("right")))
 
+    def test_hashes_one_at_a_time_in_all_processes(self):
+        """Another process has the turn: who comes there waits for it, and is refused."""
+        with (
+            override_settings(LOGIN_TURN_SECONDS=0),
+            login_limit.turn() as first,
+        ):
+            pid = os.fork()
+            if pid == 0:
+                with login_limit.turn() as second:
+                    os._exit(int(second))
+            _, status = os.waitpid(pid, 0)
+        self.assertEqual((first, status), (True, 0))
+
+    def test_keeps_nobody_waiting_in_line_who_has_logged_in_there_before(self):
+        home = Client()
+        self.log_in("right", client=home)
+        del home.cookies["sessionid"]
+        with login_limit.turn() as guessers:
+            self.assertTrue(guessers)
+            self.assertTrue(self.is_in(self.log_in("right", client=home)))
+
     def test_refuses_at_once_whom_it_cannot_let_wait(self):
         with login_limit.turn():
-            login_limit._waiting.acquire()
+            login_limit._waiting[False].acquire()
             try:
                 with mock.patch.object(login_limit, "_locks") as locks:
                     self.assertContains(self.log_in("right"), "Too many logins")
                 locks.assert_not_called()
             finally:
-                login_limit._waiting.release()
+                login_limit._waiting[False].release()
 
     def test_records_who_came_from_where_and_no_name_that_was_tried(self):
         with self.assertLogs("wallets.views.login", "INFO") as logs:

@@ -124,9 +124,9 @@ class LastLookTest(WalletTestCase):
     def test_wakes_another_drain_for_what_came_after_the_last_claim(self) -> None:
         record = payout.record
 
-        def late(*args: Any, **options: Any) -> None:
-            record(*args, **options)
+        def late(*args: Any, **options: Any) -> Any:
             self.due_withdrawal(10)
+            return record(*args, **options)
 
         with mock.patch.object(drain.payout, "record", late):
             self.assertEqual(self.woken(), [dispatch.DRAIN_PENDING])
@@ -137,12 +137,12 @@ class LastLookTest(WalletTestCase):
     def test_gives_the_slot_back_before_the_answers_are_there(self) -> None:
         record, free = payout.record, []
 
-        def late(*args: Any, **options: Any) -> None:
+        def late(*args: Any, **options: Any) -> Any:
             slot = slots.take("pending")
             free.append(slot is not None)
             if slot:
                 slot.release()
-            record(*args, **options)
+            return record(*args, **options)
 
         with mock.patch.object(drain.payout, "record", late):
             self.woken()

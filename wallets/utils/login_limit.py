@@ -6,8 +6,9 @@ nobody. A browser in which this name has logged in before is known by a signed c
 does not wait for what others guess; it has five wrong passwords of its own. (The rule is
 the one that OWASP describes as device cookies; `axes` keeps the count in the database.)
 
-A password is hashed by one login at a time on this machine: hashing is slow on purpose,
-and must not be what deposits wait for.
+A password is hashed by one login at a time on this machine, and by one more of a known
+device, whom guessers must not keep waiting either: hashing is slow on purpose, and must not
+be what deposits wait for.
 """
 
 from __future__ import annotations
@@ -33,18 +34,23 @@ COOKIE = "known_device"
 COOKIE_SECONDS = 365 * 86400
 _SALT = "wallets.known_device"
 
-# One is being hashed, one waits; whoever comes then is told to come again.
+# In a process one is being hashed, one waits; whoever comes then is told to come again.
 MAX_WAITING = 2
-_waiting = threading.BoundedSemaphore(MAX_WAITING)
+# By whether it is a known device: each kind has a line of its own.
+_waiting = {known: threading.BoundedSemaphore(MAX_WAITING) for known in (False, True)}
 
 
 @contextlib.contextmanager
-def turn() -> Iterator[bool]:
-    """Take the machine's one turn to hash a password; False if there is none to be had."""
-    if not _waiting.acquire(blocking=False):
+def turn(*, known: bool = False) -> Iterator[bool]:
+    """Take the machine's one turn to hash a password; False if there is none to be had.
+
+    Known devices have another one.
+    """
+    if not _waiting[known].acquire(blocking=False):
         yield False
         return
-    path = os.path.join(tempfile.gettempdir(), f"wallet-login-{os.getuid()}.lock")
+    name = f"wallet-login-{os.getuid()}{'-known' if known else ''}.lock"
+    path = os.path.join(tempfile.gettempdir(), name)
     try:
         file = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o600)
         try:
@@ -52,7 +58,7 @@ def turn() -> Iterator[bool]:
         finally:
             os.close(file)
     finally:
-        _waiting.release()
+        _waiting[known].release()
 
 
 def _locks(file: int) -> bool:

@@ -33,7 +33,8 @@ class BoundedLogin(AuthenticationForm):
         if len(self.cleaned_data.get("username", "")) > MAX_NAME:
             # Nobody is called so; what counts failures has no room for it.
             raise self.get_invalid_login_error()
-        with login_limit.turn() as ours:
+        known = login_limit.is_known_device(self.request, self.cleaned_data)
+        with login_limit.turn(known=known) as ours:
             if not ours:
                 raise ValidationError(
                     "Too many logins at this moment. Try again in a few seconds."

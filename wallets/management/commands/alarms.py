@@ -5,9 +5,8 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from wallets.errors import InvalidInput
-from wallets.management.arguments import row_id
-from wallets.management.base import DatabaseCommand
+from wallets.management.arguments import add_actor, row_id
+from wallets.management.base import DatabaseCommand, refused
 from wallets.models.alarm import Alarm
 from wallets.services import alarm as alarm_service
 
@@ -25,7 +24,7 @@ class Command(DatabaseCommand):
             "acknowledge", help="note that you have seen one"
         )
         acknowledge.add_argument("id", type=row_id)
-        acknowledge.add_argument("--by", required=True, help="who you are")
+        add_actor(acknowledge)
 
     def handle(self, *args: Any, verb: str | None, **options: Any) -> None:
         if verb == "acknowledge":
@@ -43,11 +42,10 @@ class Command(DatabaseCommand):
 
     def _acknowledge(self, alarm_id: int, actor: str) -> None:
         try:
-            alarm = alarm_service.acknowledge(alarm_id, actor=actor)
+            with refused("Not acknowledged"):
+                alarm = alarm_service.acknowledge(alarm_id, actor=actor)
         except Alarm.DoesNotExist:
             raise CommandError(f"No alarm {alarm_id}.") from None
-        except InvalidInput as error:
-            raise CommandError(f"Not acknowledged: {error}") from None
         self.stdout.write(
             self.style.SUCCESS(
                 f"alarm {alarm.pk}: acknowledged by {alarm.acknowledged_by}"

@@ -5,9 +5,8 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from wallets.errors import NotCancelable
-from wallets.management.arguments import row_id
-from wallets.management.base import DatabaseCommand
+from wallets.management.arguments import add_actor, row_id
+from wallets.management.base import DatabaseCommand, refused
 from wallets.models.transaction import Transaction
 from wallets.services.withdrawal import WithdrawalService
 
@@ -19,15 +18,12 @@ class Command(DatabaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("id", type=row_id)
-        parser.add_argument("--by", required=True, help="who you are")
+        add_actor(parser)
 
     def handle(self, *args: Any, id: int, by: str, **options: Any) -> None:
-        if not by.strip():
-            raise CommandError("Say who cancels it: --by NAME.")
         try:
-            WithdrawalService.cancel(id, actor=by)
+            with refused("Not cancelled"):
+                WithdrawalService.cancel(id, actor=by)
         except Transaction.DoesNotExist:
             raise CommandError(f"No withdrawal {id}.") from None
-        except NotCancelable as error:
-            raise CommandError(f"Not cancelled: {error}") from None
         self.stdout.write(self.style.SUCCESS(f"withdrawal {id}: CANCELLED"))

@@ -3,11 +3,8 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import CommandError
-
-from wallets.errors import InvalidInput
-from wallets.management.arguments import one_line
-from wallets.management.base import DatabaseCommand
+from wallets.management.arguments import add_actor, one_line
+from wallets.management.base import DatabaseCommand, refused
 from wallets.services import pause
 from wallets.services.pause import Standing
 
@@ -28,18 +25,16 @@ class Command(DatabaseCommand):
         verbs.add_parser("status", help="whether they are paused (the default)")
         pausing = verbs.add_parser("pause", help="send nothing to the bank from now on")
         pausing.add_argument("--reason", required=True, help="why, for the record")
-        pausing.add_argument("--by", required=True, help="who you are")
+        add_actor(pausing)
         resuming = verbs.add_parser("resume", help="let them go on")
-        resuming.add_argument("--by", required=True, help="who you are")
+        add_actor(resuming)
 
     def handle(self, *args: Any, verb: str | None, **options: Any) -> None:
-        try:
+        with refused("Nothing was changed"):
             if verb == "pause":
                 pause.pause(reason=options["reason"], actor=options["by"])
             elif verb == "resume" and pause.resume(actor=options["by"]) is None:
                 self.stdout.write("No operator had paused them.")
-        except InvalidInput as error:
-            raise CommandError(f"Nothing was changed: {error}") from None
         for line in _lines(pause.standing()):
             self.stdout.write(line)
 

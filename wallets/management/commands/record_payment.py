@@ -5,9 +5,8 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from wallets.errors import LostRace, Refusal
 from wallets.management.arguments import add_payment, amount, instant, row_uuid
-from wallets.management.base import DatabaseCommand
+from wallets.management.base import DatabaseCommand, refused
 from wallets.models.wallet import Wallet
 from wallets.services import record
 
@@ -37,24 +36,23 @@ class Command(DatabaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         wallet = options["wallet"]
         try:
-            done = record.record_payment(
-                wallet,
-                options["amount"],
-                key=options["key"],
-                reference=options["reference"],
-                scheduled_for=options["scheduled_for"],
-                paid_at=options["paid_at"],
-                evidence=options["evidence"],
-                actor=options["by"],
-            )
+            with refused("Not recorded"):
+                done = record.record_payment(
+                    wallet,
+                    options["amount"],
+                    key=options["key"],
+                    reference=options["reference"],
+                    scheduled_for=options["scheduled_for"],
+                    paid_at=options["paid_at"],
+                    evidence=options["evidence"],
+                    actor=options["by"],
+                )
         except Wallet.DoesNotExist:
             raise CommandError(
                 f"No wallet {wallet}. If the books have forgotten it, too: `manage.py "
                 f"create_wallet --uuid {wallet}`, have its deposits made again, then "
                 "repeat this."
             ) from None
-        except (Refusal, LostRace) as error:
-            raise CommandError(f"Not recorded: {error}") from None
         self.stdout.write(
             self.style.SUCCESS(f"withdrawal {done.pk}: {done.status}, {done.amount}")
         )

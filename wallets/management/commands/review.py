@@ -6,9 +6,8 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from wallets.errors import IllegalTransition, InvalidInput, LostRace, Refusal
-from wallets.management.arguments import add_payment, one_line, row_id
-from wallets.management.base import DatabaseCommand
+from wallets.management.arguments import add_actor, add_payment, one_line, row_id
+from wallets.management.base import DatabaseCommand, refused
 from wallets.models.review_proposal import ReviewProposal
 from wallets.models.transaction import Transaction
 from wallets.services import record, review
@@ -37,7 +36,7 @@ class Command(DatabaseCommand):
             help="the bank has not paid and never will: give the money back",
         )
         resolve.add_argument("--evidence", required=True, help="how you know")
-        resolve.add_argument("--by", required=True, help="who you are")
+        add_actor(resolve)
         recording = verbs.add_parser(
             "record", help="the bank has paid it, and the books have not begun it"
         )
@@ -54,18 +53,17 @@ class Command(DatabaseCommand):
 
     def _resolve(self, options: dict[str, Any]) -> None:
         try:
-            done = review.resolve(
-                options["id"],
-                paid=options["paid"],
-                evidence=options["evidence"],
-                actor=options["by"],
-            )
+            with refused("Not resolved"):
+                done = review.resolve(
+                    options["id"],
+                    paid=options["paid"],
+                    evidence=options["evidence"],
+                    actor=options["by"],
+                )
         except Transaction.DoesNotExist:
             raise CommandError(
                 f"No withdrawal {options['id']} was ever sent to the bank."
             ) from None
-        except (IllegalTransition, InvalidInput) as error:
-            raise CommandError(f"Not resolved: {error}") from None
         if done.needs_review:
             self.stdout.write(
                 f"withdrawal {done.pk}: proposed as not paid; another person must "
@@ -76,20 +74,19 @@ class Command(DatabaseCommand):
 
     def _record(self, options: dict[str, Any]) -> None:
         try:
-            done = record.record_paid(
-                options["id"],
-                reference=options["reference"],
-                paid_at=options["paid_at"],
-                evidence=options["evidence"],
-                actor=options["by"],
-            )
+            with refused("Not recorded"):
+                done = record.record_paid(
+                    options["id"],
+                    reference=options["reference"],
+                    paid_at=options["paid_at"],
+                    evidence=options["evidence"],
+                    actor=options["by"],
+                )
         except Transaction.DoesNotExist:
             raise CommandError(
                 f"No withdrawal {options['id']}. For one that the books do not have, use "
                 "`manage.py record_payment`."
             ) from None
-        except (Refusal, LostRace) as error:
-            raise CommandError(f"Not recorded: {error}") from None
         self.stdout.write(self.style.SUCCESS(f"withdrawal {done.pk}: {done.status}"))
 
     def _list(self) -> None:
