@@ -7,12 +7,15 @@ sent us, so it stays out unless that is asked for.
 
 from __future__ import annotations
 
+import logging
 import sys
 import traceback
 from collections.abc import Iterable
+from datetime import datetime, timezone
 from types import TracebackType
 from typing import Any
 
+import orjson
 import structlog
 from structlog.typing import EventDict, Processor
 
@@ -22,6 +25,9 @@ EXTRA = (
     *("method", "path", "status", "ms", "request_id"),
     *("subject", "user_id", "address"),
 )
+REQUEST_LOGGER = "wallets.views.request_log"
+# What the line of a request has besides; other lines may have all of `EXTRA`.
+_OF_REQUESTS = ("method", "path", "status", "ms", "request_id")
 # Texts of exceptions, as some libraries hand them in.
 _TEXTS = ("error", "exception", "reason")
 MAX_FRAMES = 30
@@ -74,10 +80,14 @@ def logging_config(
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
+    request_line = {"()": RequestLine, "service": service, "secrets": tuple(secrets)}
+    lines = {"class": "logging.StreamHandler", "formatter": "line"}
+    requests = lines | {"formatter": "request" if as_json else "line"}
     return {
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {
+            "request": request_line,
             "line": {
                 "()": structlog.stdlib.ProcessorFormatter,
                 "foreign_pre_chain": shared,
@@ -86,11 +96,12 @@ def logging_config(
                     *_renderers(as_json),
                     _Hide(secrets),
                 ],
-            }
+            },
         },
-        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+        "handlers": {"stderr": lines, "requests": requests},
         "root": {"handlers": ["stderr"], "level": level},
-        "loggers": LOGGERS,
+        "loggers": LOGGERS
+        | {REQUEST_LOGGER: {"handlers": ["requests"], "propagate": False}},
     }
 
 
@@ -101,6 +112,38 @@ def _renderers(as_json: bool) -> list[Processor]:
         colors=sys.stderr.isatty(), timestamp_key="time"
     )
     return [_stack_as_text, console]
+
+
+class RequestLine(logging.Formatter):
+    """The line of a request as JSON, at a tenth of the processors' work.
+
+    These are most of all lines, and nearly half of what a request cost. The members are
+    those that the processors would write; a test compares them.
+    """
+
+    def __init__(self, service: str, secrets: Iterable[str]) -> None:
+        super().__init__()
+        self._service = service
+        self._hide = _Hide(secrets)
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line. It has no exception: a request's is logged where it is caught."""
+        told = record.__dict__
+        line = {
+            "event": record.getMessage(),
+            **structlog.contextvars.get_contextvars(),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            **{name: told[name] for name in _OF_REQUESTS if name in told},
+            "time": _instant(record.created),
+            "service": self._service,
+        }
+        return self._hide(None, "", orjson.dumps(line))
+
+
+def _instant(seconds: float) -> str:
+    moment = datetime.fromtimestamp(seconds, timezone.utc)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond:06}Z"
 
 
 class _Service:

@@ -1,5 +1,6 @@
 """Log lines: one JSON object each, with ids, and nothing that was entrusted to us."""
 
+import copy
 import io
 import json
 import logging
@@ -12,7 +13,7 @@ from django.conf import settings
 from django.test import Client, SimpleTestCase
 from django_structlog.celery.receivers import CeleryReceiver
 
-from wallet.logs import logging_config
+from wallet.logs import REQUEST_LOGGER, logging_config
 from wallets.services import resolver
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests.base import CommittingTestCase
@@ -48,23 +49,44 @@ class LogTestCase(CommittingTestCase):
     def setUp(self):
         super().setUp()
         self.stream = io.StringIO()
-        handler = logging.StreamHandler(self.stream)
-        config = settings.LOGGING["formatters"]["line"]
-        handler.setFormatter(
-            config["()"](**{k: v for k, v in config.items() if k != "()"})
-        )
-        root = logging.getLogger()
-        level = root.level
-        root.addHandler(handler)
-        root.setLevel(logging.DEBUG)
-        self.addCleanup(root.setLevel, level)
-        self.addCleanup(root.removeHandler, handler)
+        for name, form in (("", "line"), (REQUEST_LOGGER, "request")):
+            handler = logging.StreamHandler(self.stream)
+            config = dict(settings.LOGGING["formatters"][form])
+            handler.setFormatter(config.pop("()")(**config))
+            logger = logging.getLogger(name)
+            level = logger.level
+            logger.addHandler(handler)
+            logger.setLevel(logging.DEBUG)
+            self.addCleanup(logger.setLevel, level)
+            self.addCleanup(logger.removeHandler, handler)
 
     def lines(self):
         return [json.loads(line) for line in self.stream.getvalue().splitlines()]
 
     def text(self):
         return self.stream.getvalue()
+
+
+class RequestLineTest(SimpleTestCase):
+    def test_has_the_members_that_every_other_line_would_have(self):
+        config = logging_config(
+            level="INFO", as_json=True, service="api", secrets=["the-secret"]
+        )
+        record = logging.getLogger(REQUEST_LOGGER).makeRecord(
+            REQUEST_LOGGER, logging.INFO, "", 0, "request", (), None
+        )
+        told = {"method": "GET", "path": "/the-secret/é", "status": 200, "ms": 1.5}
+        record.__dict__.update(told, request_id="0123456789")
+        lines = []
+        for form in ("line", "request"):
+            parts = dict(config["formatters"][form])
+            text = parts.pop("()")(**parts).format(copy.copy(record))
+            lines.append({**json.loads(text), "time": ""})
+            self.assertNotIn("the-secret", text)
+        self.assertEqual(*lines)
+        self.assertRegex(
+            json.loads(text)["time"], r"^\d{4}-\d\d-\d\dT[\d:]{8}\.\d{6}Z$"
+        )
 
 
 class LogTest(LogTestCase):
