@@ -178,9 +178,9 @@ class MomentTest(WalletTestCase):
         with StandingClock() as time_stands:
             began = clock.elapsed()
 
-            def lock(*args: object) -> object:
+            def lock(*args: object, **options: object) -> object:
                 time_stands.go_on(5)
-                return honest(*args)  # type: ignore[arg-type]
+                return honest(*args, **options)  # type: ignore[arg-type]
 
             def slow_now() -> datetime:
                 shown = self.now + timedelta(seconds=clock.elapsed() - began)
