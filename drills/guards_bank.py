@@ -109,8 +109,8 @@ BANK_GUARDS = (
     Guard(
         "deadline of the whole call",
         _CALLS,
-        "            task.cancel()\n",
-        "",
+        "            del self._under_way[call]\n            task.cancel()\n",
+        "            del self._under_way[call]\n",
         "test_third_party.py::DeadlineTest::test_ends_a_call_that_nobody_answers",
     ),
     Guard(
