@@ -151,10 +151,10 @@ def _connection_class(trip: Tripwire) -> type[Connection]:
     """The HTTP client's connection, with its requests reported."""
 
     class Watched(Connection):
-        def request(self, message: bytes) -> None:
+        def send(self, message: bytes) -> None:
             method = message.partition(b" ")[0].decode()
             trip(f"gap before {method}")
-            super().request(message)
+            super().send(message)
             trip(f"bank sent {method}")
 
     return Watched

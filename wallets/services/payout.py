@@ -8,7 +8,7 @@ attempt whose lease ends, and `services.resolver` finds out.
 from __future__ import annotations
 
 import os
-import socket
+import platform
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -78,7 +78,7 @@ class Claim:
 
 def actor_name() -> str:
     """Who acts, for the transition rows: this process."""
-    return f"worker {socket.gethostname()}:{os.getpid()}"
+    return f"worker {platform.node()}:{os.getpid()}"
 
 
 def claim(

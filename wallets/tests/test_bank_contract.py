@@ -422,8 +422,8 @@ class SimulatorModeTest(SimulatorTestCase, SimpleTestCase):
             class Timed(Connection):
                 """Time begins when the request is sent."""
 
-                def request(self, message: bytes) -> None:
-                    super().request(message)
+                def send(self, message: bytes) -> None:
+                    super().send(message)
                     time_stands.run()
 
             with mock.patch.object(HttpBank, "connection_class", Timed):

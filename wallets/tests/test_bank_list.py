@@ -7,7 +7,6 @@ import json
 import socket
 import threading
 import uuid
-from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from typing import Any
 from unittest import mock
@@ -15,8 +14,6 @@ from unittest import mock
 from django.core.management import CommandError, call_command
 from django.db import transaction
 from django.test import SimpleTestCase, TestCase, override_settings
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from wallets.errors import InsideTransaction, StatementUnavailable
 from wallets.tests import fakes
@@ -25,9 +22,6 @@ from wallets.tests.test_bank_contract import NEVER, SimulatorTestCase, a_payment
 from wallets.tests.test_third_party import PATIENCE, PeerTestCase, bank_at
 from wallets.utils import bank_statement, third_party
 from wallets.utils.bank_statement import StatementLine, parse
-from wallets.utils.connections import Connection
-from wallets.utils.http_answer import BadAnswer
-from wallets.utils.long_answer import LongAnswer
 
 REFERENCE, WALLET = uuid.uuid4(), uuid.uuid4()
 LINE = {
@@ -130,7 +124,7 @@ class BankListTest(ListTestCase):
             lambda body: in_chunks(body, 100),
         ):
             self.assertEqual(self.sends(make(fits)), [])
-            self.assert_none(make(long), "longer than 1000 bytes")
+            self.assert_none(make(long), "more than 1000 bytes")
 
     @mock.patch.object(bank_statement, "MAX_BYTES", 1000)
     def test_that_never_ends_is_left_at_the_limit(self):
@@ -145,7 +139,7 @@ class BankListTest(ListTestCase):
                 gone.set()
                 raise
 
-        self.assert_none(endless, "longer than 1000 bytes")
+        self.assert_none(endless, "more than 1000 bytes")
         self.assertTrue(gone.wait(PATIENCE))
 
     def test_that_drips_is_left_at_its_deadline(self):
@@ -170,17 +164,32 @@ class BankListTest(ListTestCase):
             (response(b"[" * 100_000), "no list of payments"),
             (response(b"[]]"), "no list of payments"),
             (response(b"\xff\xfe"), "no list of payments"),
-            (b"", "connection closed"),
-            (HEAD + b"Content-Length: 9\r\n\r\n[]", "connection closed"),
-            (HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\n[]", "connection closed"),
-            (HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n[]", "malformed chunk"),
-            (HEAD + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n[]", "two ways"),
-            (b"SSH-2.0-OpenSSH_9\r\n\r\n\r\n", "no status line"),
-            (b"HTTP/1.1 101 Switching\r\n\r\n", "another protocol"),
-            (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 20_000, "head too long"),
+            (b"", "no whole answer"),
+            (HEAD + b"Content-Length: 9\r\n\r\n[]", "peer closed connection"),
+            (
+                HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\n[]",
+                "peer closed connection",
+            ),
+            (
+                HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n[]",
+                "illegal chunk header",
+            ),
+            (
+                HEAD + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n[]",
+                "conflicting Content-Length",
+            ),
+            (b"SSH-2.0-OpenSSH_9\r\n\r\n\r\n", "illegal status line"),
+            (b"HTTP/1.1 101 Switching\r\n\r\n", "no whole answer"),
+            (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 20_000, "too long"),
         ):
             with self.subTest(data[:80]):
                 self.assert_none(data, why)
+
+    def test_is_asked_for_to_the_end_of_the_question(self):
+        """It is longer than what the two sockets hold."""
+        peer = self.answering(response(b"[]"))
+        bank = bank_at(f"{peer.url}/{'long' * 5_000_000}")
+        self.assertEqual(bank.statement(), [])
 
     def test_is_not_looked_for_elsewhere(self):
         other = self.answering(response(b"[]"))
@@ -265,43 +274,6 @@ class LineTest(SimpleTestCase):
         self.assertEqual((read[0], read[3], len(read)), (READ, READ, 4))
 
 
-class PieceTest(SimpleTestCase):
-    """A long answer is the same however it is cut up on the way."""
-
-    @settings(derandomize=True, deadline=None, max_examples=200, database=None)
-    @given(
-        body=st.binary(min_size=1, max_size=100),
-        size=st.integers(1, 30),
-        cut=st.integers(1, 40),
-        kind=st.sampled_from(["length", "chunked", "close"]),
-    )
-    def test_of_any_length_make_the_whole(self, body, size, cut, kind):
-        data = {
-            "length": HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body,
-            "chunked": in_chunks(body, size),
-            "close": HEAD + b"\r\n" + body,
-        }[kind]
-        answer, whole = LongAnswer(100), False
-        for at in range(0, len(data), cut):
-            self.assertFalse(whole)
-            whole = answer.feed(data[at : at + cut])
-        if kind == "close":
-            self.assertFalse(whole)
-            whole = answer.feed(b"")
-        self.assertTrue(whole)
-        self.assertEqual((answer.head.status, bytes(answer.body)), (200, body))
-
-    @settings(derandomize=True, deadline=None, max_examples=200, database=None)
-    @given(data=st.binary(max_size=300))
-    def test_of_anything_else_are_refused_within_the_limit(self, data):
-        for head in (b"", HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\nabc"):
-            answer = LongAnswer(100)
-            with suppress(BadAnswer):
-                whole = answer.feed(head + data) or answer.feed(b"")
-                self.assertTrue(whole and answer.head)
-            self.assertLessEqual(len(answer.body), 100)
-
-
 class SimulatorListTest(SimulatorTestCase, SimpleTestCase):
     databases = {"default"}
 
@@ -319,30 +291,3 @@ class SimulatorListTest(SimulatorTestCase, SimpleTestCase):
         within = bank.statement(since=times[1], until=times[1])
         self.assertEqual(within, lines[1:2])
         self.assertEqual(bank.statement(until=times[0] - timedelta(days=1)), [])
-
-
-class UnsentTest(SimpleTestCase):
-    def test_question_is_sent_to_its_end(self):
-        """The socket takes a byte at a time."""
-
-        class Slow(Connection):
-            def send(self) -> None:
-                sock, self.unsent = self.unsent[:1], self.unsent[1:]
-                self._sock.send(sock)
-
-        ours, theirs = socket.socketpair()
-        ours.setblocking(False)
-        message = b"GET / HTTP/1.1\r\n\r\n"
-
-        def answer() -> None:
-            got = b""
-            while len(got) < len(message):
-                got += theirs.recv(100)
-            theirs.sendall(response(b"[]"))
-
-        thread = threading.Thread(target=answer)
-        thread.start()
-        with theirs:
-            lines = bank_statement.fetch(lambda: Slow(ours), message, url="bank")
-            thread.join(PATIENCE)
-        self.assertEqual(lines, [])

@@ -6,6 +6,8 @@ have left this machine is "not sent"; and no call outlives its deadline.
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import gzip
 import json
 import os
@@ -34,10 +36,10 @@ from wallets.tests.peers import (
     response,
     trusting,
 )
-from wallets.utils import clock, connections, http_calls, third_party
+from wallets.utils import clock, http_calls, third_party
 from wallets.utils.bank import Abilities, Answer, Outcome, Payment
 from wallets.utils.connections import Connection
-from wallets.utils.http_answer import MAX_BODY_BYTES, HttpAnswer
+from wallets.utils.http_exchange import MAX_BODY_BYTES
 from wallets.utils.third_party import HttpBank
 
 # A busy machine may stand still for seconds: what is answered at once is never cut.
@@ -434,9 +436,10 @@ class DeadlineTest(PeerTestCase):
         class Slow(Connection):
             """Of a busy machine: the first byte takes the client all of the deadline."""
 
-            def receive(self) -> HttpAnswer | None:
+            async def read(self) -> bytes:
+                data = await super().read()
                 time_passes.go_on(PATIENCE)
-                return super().receive()
+                return data
 
         all_asked = threading.Event()
         both_sent = threading.Barrier(2)
@@ -529,8 +532,8 @@ class NotSentTest(PeerTestCase):
     def test_says_so_when_connecting_alone_took_all_the_time(self):
         """A name server that is slow, not wrong: the deadline is over, no byte is sent."""
         time_passes, peer = self.clock(), self.answering(response(PAID))
-        # With one connector: what it finds in the end is seen before the next call ends.
-        bank = bank_at(peer.url, connections=1)
+        # One name at a time: what the first look-up finds is there before the second's.
+        bank = bank_at(f"http://localhost:{peer.port}", connections=1)
         resolve, resolves = socket.getaddrinfo, threading.Event()
         looked_up = threading.Event()
 
@@ -575,10 +578,10 @@ class EarlyAnswerTest(PeerTestCase):
 
         class Patient(Connection):
             @classmethod
-            def open(cls, *args: Any, **options: Any) -> Any:
-                made = super().open(*args, **(options | tls))
+            async def open(cls, *args: Any, **options: Any) -> Any:
+                made = await super().open(*args, **(options | tls))
                 connected.set()
-                select.select([made], [], [], PATIENCE)
+                await made.listen(PATIENCE)
                 return made
 
         with mock.patch.object(HttpBank, "connection_class", Patient):
@@ -613,20 +616,25 @@ class EarlyAnswerTest(PeerTestCase):
     def test_is_waited_for_a_moment(self):
         """What a peer says as soon as it is connected to is still on its way then."""
         for early in (response(PAID), b""):
+            listens = threading.Event()
+
+            class Listening(Connection):
+                async def listen(self, seconds: float) -> None:
+                    listens.set()  # noqa: B023
+                    await super().listen(PATIENCE)
 
             def script(line: Line, early: bytes = early) -> None:
+                listens.wait(PATIENCE)  # noqa: B023
                 line.send(early)
                 if early:
                     line.hang()
 
             with (
                 self.subTest(early),
-                mock.patch.object(connections, "_SILENCE_SECONDS", PATIENCE),
-                mock.patch.object(connections, "_MAX_SILENCE_SECONDS", PATIENCE),
-                mock.patch.object(Connection, "is_quiet", return_value=True),
+                mock.patch.object(HttpBank, "connection_class", Listening),
+                mock.patch("ssl.create_default_context", return_value=trusting()),
             ):
-                bank = self.bank_that_hears_it_first(self.peer(script))
-                answer = self.pay(bank)
+                answer = self.pay(bank_at(self.peer(script).url))
                 self.assertEqual(answer.outcome, Outcome.NOT_SENT, answer)
 
     def test_is_not_sent_after_when_the_bank_has_left_already(self):
@@ -635,23 +643,14 @@ class EarlyAnswerTest(PeerTestCase):
         self.assertEqual(answer.outcome, Outcome.NOT_SENT, answer)
 
     def test_is_none_before_the_whole_question_has_left(self):
-        class Slow(Connection):
-            """Its socket takes the last byte only when an answer has come."""
-
-            def send(self) -> None:
-                if self.unsent and len(self.unsent) > 1:
-                    self.unsent, last = self.unsent[:-1], self.unsent[-1:]
-                    super().send()
-                    self.unsent += last
-                select.select([self], [], [], PATIENCE)
+        """It is longer than what the two sockets hold."""
 
         def script(line: Line) -> None:
             line.sock.recv(65536)
             line.send(response(PAID))
-            line.hang()
+            line.ended.wait(PATIENCE)
 
-        with mock.patch.object(HttpBank, "connection_class", Slow):
-            bank = bank_at(self.peer(script).url)
+        bank = bank_at(f"{self.peer(script).url}/{'long' * 5_000_000}")
         answer = self.pay(bank)
         self.assertEqual(answer.outcome, Outcome.UNKNOWN, answer)
 
@@ -673,13 +672,28 @@ class EarlyTlsAnswerTest(EarlyAnswerTest):
     def test_is_none_where_tls_only_sends_its_tickets(self):
         """What TLS sends by itself after the handshake is no answer."""
 
+        sent = threading.Event()
+
+        class Patient(Connection):
+            @classmethod
+            async def open(cls, *args: Any, **options: Any) -> Any:
+                made = await super().open(*args, **options)
+                await asyncio.to_thread(sent.wait, PATIENCE)
+                await made.listen(0.05)
+                return made
+
         def script(line: Line) -> None:
+            sent.set()
             line.read_request()
             line.send(response(PAID | ECHO))
 
         peer = TlsPeer(script, tickets=2)
         self.addCleanup(peer.stop)
-        bank = self.bank_that_hears_it_first(peer)
+        with (
+            mock.patch.object(HttpBank, "connection_class", Patient),
+            mock.patch("ssl.create_default_context", return_value=trusting()),
+        ):
+            bank = bank_at(peer.url)
         self.assertEqual(self.pay(bank).outcome, Outcome.ACCEPTED)
 
 
@@ -783,6 +797,20 @@ class FollowedAnswerTest(PeerTestCase):
 
 
 class ConnectionTest(PeerTestCase):
+    def test_is_made_to_the_next_address_where_the_first_does_not_answer(self):
+        peer = self.answering(response(PAID))
+        with socket.create_server(("127.0.0.1", 0), backlog=0) as silent:
+            crowd = [socket.socket() for _ in range(4)]
+            for sock in crowd:  # fills the queue of connections not yet accepted
+                self.addCleanup(sock.close)
+                sock.setblocking(False)
+                sock.connect_ex(silent.getsockname())
+            kind = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "")
+            found = [(*kind, silent.getsockname()), (*kind, ("127.0.0.1", peer.port))]
+            with mock.patch.object(socket, "getaddrinfo", return_value=found):
+                answer = self.pay(bank_at("http://bank.test"))
+        self.assertEqual(answer.outcome, Outcome.ACCEPTED)
+
     def test_is_made_anew_when_the_bank_has_closed_it(self):
         peer = self.answering(response(PAID), keep=False)
         bank = bank_at(peer.url)
@@ -834,6 +862,25 @@ class ConnectionTest(PeerTestCase):
             self.pay(bank)
         self.assertEqual(peer.connections, 2)
 
+    def test_is_ended_by_what_comes_unasked(self):
+        self.clock()  # it never idles too long
+        answered = threading.Event()
+
+        def script(line: Line) -> None:
+            line.read_request()
+            line.send(response(PAID | ECHO))
+            answered.wait(PATIENCE)
+            line.send(response(REFUSED | ECHO))
+            line.hang()
+
+        peer = self.peer(script)
+        bank = bank_at(peer.url)
+        self.assertEqual(self.pay(bank).outcome, Outcome.ACCEPTED)
+        answered.set()
+        peer.wait_for_close()
+        self.assertEqual(self.pay(bank).outcome, Outcome.ACCEPTED)
+        self.assertEqual(peer.connections, 2)
+
     def test_are_not_more_than_a_number_at_once(self):
         self.clock()  # none idles too long
         bank_answers = threading.Event()
@@ -865,18 +912,50 @@ class DeadClientTest(PeerTestCase):
             ]
         self.assertEqual([a.outcome for a in answers], [Outcome.UNKNOWN] * 2)
 
+    def test_tells_whoever_waits_of_its_end(self):
+        asked = threading.Event()
+
+        def script(line: Line) -> None:
+            line.read_request()
+            asked.set()
+            line.hang()
+
+        bank = bank_at(self.peer(script).url)
+        call = bank.pay_later(PAYMENT, send_before=NEVER)
+        self.assertTrue(asked.wait(PATIENCE))
+        self.end(bank._caller._loop)
+        self.assertEqual(call.result(PATIENCE).outcome, Outcome.UNKNOWN)
+
     def test_tells_whoever_comes_after_its_end(self):
         """It died between being asked whether it lives and being given the call."""
         loop = http_calls._Loop(mock.Mock(), 1, 1)
-        bug = mock.patch.object(loop, "_turn", side_effect=ZeroDivisionError)
-        with bug, mock.patch.object(threading, "excepthook"):
-            loop._ring()
-            loop._thread.join(PATIENCE)
-        self.assertFalse(loop.runs_here())
-        call = http_calls._Call(b"", mock.Mock(), float("inf"))
+        self.end(loop)
+        call = http_calls._Call(mock.Mock(), mock.Mock(), float("inf"))
         loop.hand_in(call)
-        with self.assertRaises(ZeroDivisionError):
+        with self.assertRaises(RuntimeError):
             call.future.result(PATIENCE)
+
+    def test_is_followed_by_another(self):
+        bank = bank_at(self.answering(response(PAID)).url)
+        self.pay(bank)
+        self.end(bank._caller._loop)
+        self.assertEqual(self.pay(bank).outcome, Outcome.ACCEPTED)
+
+    def test_tells_of_a_bug_and_goes_on(self):
+        bank = bank_at(self.answering(response(PAID)).url)
+        bug = mock.patch(
+            "wallets.utils.bank_answers.read", side_effect=ZeroDivisionError
+        )
+        with bug, self.assertRaises(ZeroDivisionError), self.assertLogs("asyncio"):
+            self.pay(bank)
+            gc.collect()
+        self.assertEqual(self.pay(bank).outcome, Outcome.ACCEPTED)
+
+    def end(self, loop: http_calls._Loop) -> None:
+        """What no call can do: its thread is over."""
+        loop._loop.call_soon_threadsafe(loop._loop.stop)
+        loop._thread.join(PATIENCE)
+        self.assertFalse(loop.runs_here())
 
 
 class InsideTransactionTest(TestCase):

@@ -12,7 +12,7 @@ from typing import Any
 
 from wallets.utils import strict_json
 from wallets.utils.bank import Outcome, Payment
-from wallets.utils.http_answer import MAX_BODY_BYTES, HttpAnswer
+from wallets.utils.http_exchange import MAX_BODY_BYTES, HttpAnswer
 
 
 class Call(Enum):

@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import json
 import re
-import select
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from wallets.errors import StatementUnavailable
-from wallets.utils import clock, instants
-from wallets.utils.connections import Connection, NotSent
-from wallets.utils.http_answer import BadAnswer
-from wallets.utils.long_answer import LongAnswer
+from wallets.utils import instants
+from wallets.utils.connections import NotSent
+from wallets.utils.http_calls import DeadlineOver, Result
 
 # For all of it, from connecting to the last byte.
 DEADLINE_SECONDS = 60.0
@@ -43,63 +40,33 @@ class StatementLine:
     paid_at: datetime | None = None
 
 
-def fetch(
-    connect: Callable[[], Connection], message: bytes, *, url: str
-) -> list[StatementLine]:
-    """Send this request on a new connection and read the list. Blocks for a minute at most.
+def read(result: Result, *, limit: int, url: str) -> list[StatementLine]:
+    """Read the list in what the bank was asked came to.
 
-    `url` names the address for people, without credentials.
+    `limit`: the most bytes that it may have; `url` names the address for people, without
+    credentials.
 
     :raises StatementUnavailable: no answer, or none that is a list of payments.
     """
-    try:
-        answer = _ask(connect, message)
-        head = answer.head
-    except NotSent as error:
-        raise StatementUnavailable(f"no answer from {url}: {error}") from error
-    except (BadAnswer, OSError) as error:
-        why = str(error) or type(error).__name__
-        raise StatementUnavailable(f"no whole answer from {url}: {why}") from error
-    if head.status != 200:
-        raise StatementUnavailable(f"{url} answered HTTP {head.status}")
-    if head.encoding not in ("", "identity"):
+    if isinstance(result, NotSent):
+        raise StatementUnavailable(f"no answer from {url}: {result}") from result
+    if isinstance(result, Exception):
+        why = str(result) or type(result).__name__
+        if isinstance(result, DeadlineOver):
+            why = f"not whole after {DEADLINE_SECONDS:g} seconds"
+        raise StatementUnavailable(f"no whole answer from {url}: {why}") from result
+    if len(result.body) > limit:
+        raise StatementUnavailable(f"{url} sent more than {limit} bytes")
+    if result.status != 200:
+        raise StatementUnavailable(f"{url} answered HTTP {result.status}")
+    if result.encoding not in ("", "identity"):
         raise StatementUnavailable(f"{url} sent it packed, which is not unpacked")
     try:
-        return parse(bytes(answer.body))
+        return parse(result.body)
     except ValueError as error:
         raise StatementUnavailable(
             f"what {url} answered is no list of payments"
         ) from error
-
-
-def _ask(connect: Callable[[], Connection], message: bytes) -> LongAnswer:
-    ends = clock.elapsed() + DEADLINE_SECONDS
-    answer, whole = LongAnswer(MAX_BYTES), False
-    connection = connect()
-    try:
-        connection.request(message)
-        while not whole:
-            left = ends - clock.elapsed()
-            if left <= 0:
-                raise TimeoutError(f"not whole after {DEADLINE_SECONDS:g} seconds")
-            data = connection.take()
-            if data is not None:
-                whole = answer.feed(data)
-            else:
-                _wait(connection, left)
-        return answer
-    finally:
-        connection.close()
-
-
-def _wait(connection: Connection, seconds: float) -> None:
-    """Until something has come, or more can be sent of what is unsent."""
-    poll = select.poll()
-    events = select.POLLIN | (select.POLLOUT if connection.unsent else 0)
-    poll.register(connection, events)
-    poll.poll(seconds * 1000)
-    if connection.unsent:
-        connection.send()
 
 
 def parse(body: bytes) -> list[StatementLine]:

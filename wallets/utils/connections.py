@@ -1,129 +1,145 @@
-"""One connection to the bank, kept alive between calls, and the two stages of a call."""
+"""One connection to the bank, kept alive between calls, and what it says unasked."""
 
 from __future__ import annotations
 
-import socket
+import asyncio
+import functools
+import ipaddress
 import ssl
-from contextlib import suppress
+from typing import cast
 
-from wallets.utils import clock, http_answer
-from wallets.utils.http_answer import BadAnswer, HttpAnswer
+from wallets.utils import clock
 
-_READ_BYTES = 65_536
 # What a peer sends at the moment it is connected to is on its way for as long as connecting
 # took. Asked earlier, its answer to nothing would look like the answer to our question.
 _SILENCE_SECONDS, _MAX_SILENCE_SECONDS = 0.005, 0.05
-_MAX_RECEIVED = 16 * (http_answer.MAX_HEAD_BYTES + http_answer.MAX_BODY_BYTES)
+# When a name's next address is tried beside one that does not answer (RFC 8305).
+_NEXT_ADDRESS_SECONDS = 0.25
 
 
 class NotSent(Exception):
     """The connection never stood, or the call came too late: no byte was sent."""
 
 
-class SpokeUnasked(OSError):
-    """The peer sent something, or left, before it was asked anything."""
+class Connection(asyncio.Protocol):
+    """A connection that stands. Only the thread of its event loop touches it.
 
+    A protocol and no stream: a stream keeps what comes unasked, and does not tell.
+    """
 
-class Connection:
-    """A connection that stands and is kept alive. Its socket does not block."""
-
-    def __init__(self, sock: socket.socket, *, holds_back: bool = False) -> None:
-        self._sock = sock
-        # TLS may have read more than it has given: the socket does not show that.
-        self._holds_back = holds_back
-        self._received = b""
-        self.unsent = b""
+    def __init__(self) -> None:
+        self._received = b""  # and not read yet
+        self._asked = False
+        self._ended = False
+        self._error: Exception | None = None
+        self._heard: asyncio.Future[None] | None = None  # who waits for what comes
 
     @classmethod
-    def open(
+    async def open(
         cls, host: str, port: int, *, tls: ssl.SSLContext | None, timeout: float
     ) -> Connection:
-        """Connect; blocks. Whatever fails here has sent nothing of a call.
+        """Connect, and wait for a moment in silence. Nothing of a call is sent here.
 
-        :raises NotSent: no connection, no trust in who answered, or it spoke unasked.
+        Is cancelled where that takes longer than `timeout`, in seconds.
+
+        :raises NotSent: no connection, or no trust in who answered.
         """
-        sock = None
         began = clock.elapsed()
+        loop = asyncio.get_running_loop()
+        task = cast("asyncio.Task[None]", asyncio.current_task())
+        timer = loop.call_later(timeout, task.cancel)
+        next_address = _NEXT_ADDRESS_SECONDS if _is_name(host) else None
         try:
-            sock = socket.create_connection((host, port), timeout)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if tls is not None:
-                sock = tls.wrap_socket(sock, server_hostname=host)
-            _wait_in_silence(sock, clock.elapsed() - began)
-            sock.setblocking(False)
+            _, made = await loop.create_connection(
+                cls, host, port, ssl=tls, happy_eyeballs_delay=next_address
+            )
         except Exception as error:
-            if sock is not None:
-                sock.close()
             raise NotSent(f"{type(error).__name__}: {error}") from error
-        return cls(sock, holds_back=tls is not None)
+        finally:
+            timer.cancel()
+        took = clock.elapsed() - began
+        try:
+            await made.listen(min(_SILENCE_SECONDS + took, _MAX_SILENCE_SECONDS))
+        except asyncio.CancelledError:
+            made.close()
+            raise
+        return made
 
-    def request(self, message: bytes) -> None:
-        """Begin to send. After this point bytes may have left."""
-        self.unsent, self._received = message, b""
-        self.send()
-
-    def send(self) -> None:
-        """Send what the socket takes; `unsent` is what is left."""
-        with suppress(BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            self.unsent = self.unsent[self._sock.send(self.unsent) :]
-
-    def receive(self) -> HttpAnswer | None:
-        """Take what has come; return the answer when it is whole.
-
-        :raises BadAnswer: what came is no answer.
-        :raises OSError: the connection broke.
-        """
-        ended = False
-        with suppress(BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            while len(self._received) <= _MAX_RECEIVED:
-                data = self._sock.recv(_READ_BYTES)
-                self._received += data
-                ended = not data
-                if ended or not self._holds_back:
-                    break
-        answer = http_answer.parse(self._received, ended=ended)
-        if answer is None and len(self._received) > _MAX_RECEIVED:
-            raise BadAnswer("too long")
-        return answer
-
-    def take(self) -> bytes | None:
-        """Take what has come, unread: empty at the peer's end, None where nothing has.
-
-        :raises OSError: the connection broke.
-        """
-        with suppress(BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            return self._sock.recv(_READ_BYTES)
-        return None
-
-    def fileno(self) -> int:
-        """What a selector watches."""
-        return self._sock.fileno()
+    async def listen(self, seconds: float) -> None:
+        """Wait until something comes, but no longer than this."""
+        timer = asyncio.get_running_loop().call_later(seconds, self._wake)
+        await self._hear()
+        timer.cancel()
 
     def is_quiet(self) -> bool:
-        """Whether nothing came that nobody asked for, and it has not ended.
+        """Whether nothing came that nobody asked for, and it has not ended."""
+        return not self._received and not self._ended
 
-        One that is not quiet must be closed: what came is thrown away. TLS is asked, not
-        the socket: it may hold back an answer, and what it sends by itself is none.
+    def send(self, message: bytes) -> None:
+        """Send. After this point bytes may have left, until the connection is closed."""
+        self._asked = True
+        self._transport.write(message)
+
+    @property
+    def unsent(self) -> int:
+        """How many bytes of what was sent have not left yet."""
+        return self._transport.get_write_buffer_size()
+
+    async def read(self) -> bytes:
+        """Wait for what comes next; empty at the peer's end.
+
+        :raises OSError: the connection broke.
         """
-        try:
-            self._sock.recv(1)
-        except (BlockingIOError, ssl.SSLWantReadError):
-            return True
-        except OSError:
-            pass
-        return False
+        await self._hear()
+        if self._error is not None and not self._received:
+            raise self._error
+        data, self._received = self._received, b""
+        return data
+
+    def rest(self) -> None:
+        """Nothing is asked any more: whatever comes from now on ends the connection."""
+        self._asked = False
 
     def close(self) -> None:
-        """End it; what is still on its way is lost."""
-        self._sock.close()
+        """End it; what is still on its way, in either direction, is lost."""
+        self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Called by asyncio, as are the next three."""
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what has come."""
+        self._received += data
+        self._wake()
+        if not self._asked:
+            self.close()
+
+    def eof_received(self) -> None:
+        """Note the peer's end, which is ours too."""
+        self._ended = True
+        self._wake()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Note the end, and why."""
+        self._ended, self._error = True, error
+        self._wake()
+
+    async def _hear(self) -> None:
+        if not self._received and not self._ended:
+            self._heard = asyncio.get_running_loop().create_future()
+            await self._heard
+
+    def _wake(self) -> None:
+        if self._heard is not None and not self._heard.done():
+            self._heard.set_result(None)
 
 
-def _wait_in_silence(sock: socket.socket, connecting_took: float) -> None:
-    """Give what nobody asked for the time to come.
-
-    :raises SpokeUnasked: it came.
-    """
-    sock.settimeout(min(_SILENCE_SECONDS + connecting_took, _MAX_SILENCE_SECONDS))
-    with suppress(TimeoutError):
-        sock.recv(1)
-        raise SpokeUnasked("it spoke, or left, before it was asked")
+@functools.cache
+def _is_name(host: str) -> bool:
+    """Whether it has to be looked up, and may have several addresses."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return True
+    return False

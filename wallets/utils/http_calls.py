@@ -1,18 +1,16 @@
 """Many HTTP calls at once, in one thread, each under a deadline for the whole of it.
 
-A thread for each call made them queue for the interpreter's lock; here one thread watches
-all sockets. A call has two stages: connecting, which a few threads do because the look-up
-of a name blocks, and sending, after which nothing proves any more that nothing was sent.
+A call has two stages: connecting, and sending, after which nothing proves any more that
+nothing was sent. What a call came to says which of them it had reached.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
-import selectors
-import socket
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -20,13 +18,14 @@ from typing import Any, Generic, TypeVar
 
 from wallets.utils import clock
 from wallets.utils.connections import Connection, NotSent
-from wallets.utils.http_answer import BadAnswer, HttpAnswer
+from wallets.utils.http_exchange import BadAnswer, Exchange, HttpAnswer
 
 # A server closes an idle connection at a moment of its own choice, and the outcome of
 # what is sent into that moment is unknown: one that idled this long is not used again.
 MAX_IDLE_SECONDS = 1.0
 
 T = TypeVar("T")
+Connect = Callable[[], Awaitable[Connection]]
 Result = HttpAnswer | Exception
 # What a result means to the caller, and whether its connection may serve another call:
 # only when nothing can come on it that would be taken for the next one's answer.
@@ -38,11 +37,11 @@ class DeadlineOver(Exception):
     """The call's time is over, and it was sent."""
 
 
-@dataclass
+@dataclass(eq=False)
 class _Call:
-    """One call: waits, connects, is sent, ends."""
+    """One call: waits for its turn, connects, is sent, ends."""
 
-    message: bytes
+    exchange: Exchange
     read: Read[Any]
     send_before: float
     future: Future[Any] = field(default_factory=Future)
@@ -52,28 +51,28 @@ class _Call:
 
 
 class Caller(Generic[T]):
-    """Sends calls and answers each with a future; at most `size` are under way at once.
+    """Sends requests and answers each with a future; at most `size` are under way at once.
 
     `read` is given the answer; or `NotSent` when certainly nothing was sent; or any other
     error, when that is not known. It runs in the one thread and must be quick. Safe to use
     from every thread; each process has a thread of its own.
     """
 
-    def __init__(
-        self, connect: Callable[[], Connection], *, deadline: float, size: int
-    ) -> None:
-        self._open = connect
+    def __init__(self, connect: Connect, *, deadline: float, size: int) -> None:
+        self._connect = connect
         self._deadline = deadline
         self._size = size
         self._lock = threading.Lock()
         self._loop: _Loop | None = None
 
-    def submit(self, message: bytes, read: Read[T], *, send_before: float) -> Future[T]:
-        """Send the message, unless `send_before` (of `clock.elapsed`) has passed."""
-        call = _Call(message, read, send_before)
+    def submit(
+        self, exchange: Exchange, read: Read[T], *, send_before: float
+    ) -> Future[T]:
+        """Send the request, unless `send_before` (of `clock.elapsed`) has passed."""
+        call = _Call(exchange, read, send_before)
         with self._lock:
             if self._loop is None or not self._loop.runs_here():
-                self._loop = _Loop(self._open, self._deadline, self._size)
+                self._loop = _Loop(self._connect, self._deadline, self._size)
             self._loop.hand_in(call)
         return call.future
 
@@ -81,172 +80,152 @@ class Caller(Generic[T]):
 class _Loop:
     """The thread and what only it touches; others use `hand_in` and `runs_here`."""
 
-    def __init__(
-        self, connect: Callable[[], Connection], deadline: float, size: int
-    ) -> None:
-        self._open = connect
+    def __init__(self, connect: Connect, deadline: float, size: int) -> None:
+        self._connect = connect
         self._deadline = deadline
         self._size = size
         self._pid = os.getpid()
-        self._error: BaseException | None = None  # what the thread died of
-        self._selector = selectors.DefaultSelector()
-        self._waking, self._wake = socket.socketpair()
-        for end in (self._waking, self._wake):
-            end.setblocking(False)
-        self._selector.register(self._waking, selectors.EVENT_READ)
+        self._dead = False
+        self._rung = False  # it will look at what was handed in
         self._handed_in: deque[_Call] = deque()
-        self._connected: deque[tuple[_Call, Connection | NotSent]] = deque()
-        self._idle: dict[int, tuple[float, Connection]] = {}
-        self._flying: dict[int, _Call] = {}  # in the order of their deadlines
-        self._connectors = ThreadPoolExecutor(size, thread_name_prefix="bank-connect")
+        # In the order of their deadlines.
+        self._under_way: dict[_Call, asyncio.Task[None]] = {}
+        self._at_rest: list[tuple[float, Connection]] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._loop = asyncio.new_event_loop()
+        # The look-up of a name blocks: nobody's waits for another one's.
+        self._loop.set_default_executor(ThreadPoolExecutor(size, "bank-names"))
         self._thread = threading.Thread(target=self._run, name="bank", daemon=True)
         self._thread.start()
 
     def runs_here(self) -> bool:
         """Whether the thread lives; it does not survive a fork."""
-        here = self._pid == os.getpid()
-        return here and self._error is None and self._thread.is_alive()
+        return self._pid == os.getpid() and not self._dead
 
     def hand_in(self, call: _Call) -> None:
         self._handed_in.append(call)
-        self._ring()
-        if self._error is not None:
+        if self._dead:
             self._give_up()  # it died meanwhile, and may not have seen this one
-
-    def _ring(self) -> None:
-        with suppress(BlockingIOError):
-            self._wake.send(b".")
+        elif not self._rung:
+            self._rung = True  # once for all that are handed in meanwhile
+            self._loop.call_soon_threadsafe(self._take)
 
     def _run(self) -> None:
         try:
-            while True:
-                self._turn()
-        except BaseException as error:
+            self._loop.run_forever()
+        finally:
             # A bug: whoever waits must hear of it, and what was sent stays unknown.
-            self._error = error
-            self._give_up()
-            raise
+            self._dead = True
+            try:
+                self._loop.run_until_complete(self._end_all())
+            finally:
+                self._give_up()
+                self._loop.close()
+
+    async def _end_all(self) -> None:
+        tasks = list(self._under_way.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def _give_up(self) -> None:
-        for call in [*self._flying.values(), *self._handed_in]:
+        for call in [*self._under_way, *self._handed_in]:
             with suppress(InvalidStateError):
-                call.future.set_exception(self._error)
+                call.future.set_exception(RuntimeError("the bank's thread has ended"))
 
-    def _turn(self) -> None:
-        first = next(iter(self._flying.values()), None)
-        wait = None if first is None else max(0.0, first.ends - clock.elapsed())
-        for key, events in self._selector.select(wait):
-            if key.fileobj is self._waking:
-                self._waking.recv(4096)
-            elif key.data is None:
-                # Its end, or an answer to nothing: it is not used again.
-                self._discard(self._idle.pop(key.fd)[1])
-            else:
-                self._go_on(key.data, events)
-        while self._connected:
-            self._connection_made(*self._connected.popleft())
+    def _take(self) -> None:
+        self._rung = False
         self._cut_overdue()
-        # Last: while a call waits for its turn, one is under way whose end wakes us.
-        while self._handed_in and len(self._flying) < self._size:
-            self._begin(self._handed_in.popleft())
+        self._begin()
 
-    def _begin(self, call: _Call) -> None:
-        call.ends = clock.elapsed() + self._deadline
-        self._flying[id(call)] = call
-        while self._idle:
-            _, (since, connection) = self._idle.popitem()
+    def _begin(self) -> None:
+        while self._handed_in and len(self._under_way) < self._size and not self._dead:
+            call = self._handed_in.popleft()
+            call.ends = clock.elapsed() + self._deadline
+            self._under_way[call] = self._loop.create_task(self._make(call))
+        self._cut_overdue()
+
+    async def _make(self, call: _Call) -> None:
+        keep = False
+        try:
+            result = await self._result(call)
+            told, safe = call.read(result, call.sent_at)
+            keep = safe and isinstance(result, HttpAnswer) and result.keep
+            call.future.set_result(told)
+        except Exception as bug:
+            call.future.set_exception(bug)
+            raise
+        finally:
+            if call.connection is not None:
+                self._leave(call.connection, keep=keep)
+            self._under_way.pop(call, None)
+            self._begin()
+
+    async def _result(self, call: _Call) -> Result:
+        try:
+            return await self._call(call)
+        except (NotSent, BadAnswer, OSError) as error:
+            return error
+        except asyncio.CancelledError:
+            if call.sent_at is None:
+                return NotSent("no connection in time")
+            return DeadlineOver()
+
+    async def _call(self, call: _Call) -> HttpAnswer:
+        connection = await self._quiet_connection()
+        now = clock.elapsed()
+        if now >= call.send_before or now >= call.ends:
+            self._leave(connection, keep=True)
+            raise NotSent("the sender came too late for its lease")
+        # After this point bytes may have left: nothing proves "not sent" any more.
+        call.connection, call.sent_at = connection, now
+        connection.send(call.exchange.message)
+        while True:
+            answer = call.exchange.feed(await connection.read())
+            if answer is not None and connection.unsent:
+                raise BadAnswer("an answer before the whole question had left")
+            if answer is not None:
+                return answer
+            self._cut_overdue()
+
+    async def _quiet_connection(self) -> Connection:
+        """One on which nothing has come that nobody asked for.
+
+        :raises NotSent: there is none.
+        """
+        while self._at_rest:
+            since, connection = self._at_rest.pop()
+            await asyncio.sleep(0)  # what has come meanwhile is heard
             fresh = clock.elapsed() - since < MAX_IDLE_SECONDS
             if fresh and connection.is_quiet():
-                self._send(call, connection)
-                return
-            self._discard(connection)
-        self._connectors.submit(self._connect, call)
-
-    def _connect(self, call: _Call) -> None:
-        """In a thread of the connectors: the first stage."""
-        try:
-            self._connected.append((call, self._open()))
-        except NotSent as error:
-            self._connected.append((call, error))
-        self._ring()
-
-    def _connection_made(self, call: _Call, made: Connection | NotSent) -> None:
-        if isinstance(made, NotSent):
-            self._end(call, made)
-            return
-        if not made.is_quiet():
+                return connection
+            connection.close()
+        connection = await self._connect()
+        if not connection.is_quiet():
             # What came before we asked answers no question of ours, whatever it says.
-            made.close()
-            self._end(call, NotSent("it spoke, or left, before it was asked"))
-            return
-        self._selector.register(made.fileno(), selectors.EVENT_READ)
-        self._send(call, made)
+            connection.close()
+            raise NotSent("it spoke, or left, before it was asked")
+        return connection
 
-    def _send(self, call: _Call, connection: Connection) -> None:
-        now = clock.elapsed()
-        if now >= call.send_before or now >= call.ends or call.future.done():
-            self._rest(connection)
-            self._end(call, NotSent("the sender came too late for its lease"))
-            return
-        call.connection, call.sent_at = connection, now
-        events = selectors.EVENT_READ | selectors.EVENT_WRITE
-        try:
-            # After this point bytes may have left: nothing proves "not sent" any more.
-            connection.request(call.message)
-            if not connection.unsent:
-                events = selectors.EVENT_READ
-            self._selector.modify(connection.fileno(), events, call)
-        except OSError as error:
-            self._end(call, error)
-
-    def _go_on(self, call: _Call, events: int) -> None:
-        connection = call.connection
-        if connection is None:
-            return  # it has ended in this turn
-        try:
-            if events & selectors.EVENT_WRITE:
-                connection.send()
-                if not connection.unsent:
-                    self._selector.modify(
-                        connection.fileno(), selectors.EVENT_READ, call
-                    )
-            if events & selectors.EVENT_READ:
-                answer = connection.receive()
-                if answer is not None and connection.unsent:
-                    raise BadAnswer("an answer before the whole question had left")
-                if answer is not None:
-                    self._end(call, answer)
-        except (BadAnswer, OSError) as error:
-            self._end(call, error)
-
-    def _end(self, call: _Call, result: Result) -> None:
-        """Tell the result. Its connection rests, or is closed if that is in doubt."""
-        if self._flying.pop(id(call), None) is None:
-            return  # it has ended before
-        told, keep = call.read(result, call.sent_at)
-        if call.connection is not None:
-            whole = isinstance(result, HttpAnswer) and result.keep
-            if keep and whole:
-                self._rest(call.connection)
-            else:
-                self._discard(call.connection)
-        call.future.set_result(told)
+    def _leave(self, connection: Connection, *, keep: bool) -> None:
+        if keep:
+            connection.rest()
+            self._at_rest.append((clock.elapsed(), connection))
+        else:
+            connection.close()
 
     def _cut_overdue(self) -> None:
+        """End the calls whose time is over, and look again when the next one's is."""
         now = clock.elapsed()
-        while self._flying:
-            call = next(iter(self._flying.values()))
+        while self._under_way:
+            call, task = next(iter(self._under_way.items()))
             if call.ends > now:
+                if self._timer is None:
+                    self._timer = self._loop.call_later(call.ends - now, self._look)
                 return
-            if call.connection is None:
-                self._end(call, NotSent("connecting took all of the deadline"))
-            else:
-                self._end(call, DeadlineOver())
+            del self._under_way[call]
+            task.cancel()
 
-    def _rest(self, connection: Connection) -> None:
-        self._selector.modify(connection.fileno(), selectors.EVENT_READ, None)
-        self._idle[connection.fileno()] = (clock.elapsed(), connection)
-
-    def _discard(self, connection: Connection) -> None:
-        self._selector.unregister(connection.fileno())
-        connection.close()
+    def _look(self) -> None:
+        self._timer = None
+        self._cut_overdue()

@@ -15,21 +15,31 @@ import threading
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from datetime import datetime
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import urlencode, urlsplit
 
+import h11
 from django.conf import settings
 
-from wallets.utils import bank_answers, bank_statement, clock, instants
+from wallets.utils import bank_answers, bank_statement, clock, http_exchange, instants
 from wallets.utils.bank import Abilities, Answer, Outcome, Payment
 from wallets.utils.bank_answers import Call
 from wallets.utils.bank_statement import StatementLine
 from wallets.utils.connections import Connection, NotSent
 from wallets.utils.db import refuse_inside_transaction
 from wallets.utils.http_calls import Caller, DeadlineOver, Result
+from wallets.utils.http_exchange import REFERENCE, Exchange
 
 MAX_REASON = 500
 # In deadlines: for its own call, and for those that may be before it.
 LOOK_UP_PATIENCE = 10
+
+Headers = tuple[tuple[str, str], ...]
+_REFERENCE = REFERENCE.decode("ascii")
+_PAYMENT_HEADERS = (
+    ("Idempotency-Key", _REFERENCE),
+    ("Content-Type", "application/json"),
+)
+_STATEMENT_HEADERS = (("Accept-Encoding", "identity"), ("Connection", "close"))
 
 
 class HttpBank:
@@ -56,7 +66,7 @@ class HttpBank:
         self._host_header = url.netloc.rpartition("@")[2].encode("idna").decode()
         # What people are told, without the credentials that may be in it.
         self._address = f"http{'s' * tls}://{self._host_header}{self._path}"
-        self._connect = functools.partial(
+        connect = functools.partial(
             self.connection_class.open,
             url.hostname or "localhost",
             url.port or (443 if tls else 80),
@@ -64,8 +74,13 @@ class HttpBank:
             timeout=connect_timeout,
         )
         self._caller: Caller[Answer] = Caller(
-            self._connect, deadline=deadline, size=connections
+            connect, deadline=deadline, size=connections
         )
+        self._lister: Caller[Result] = Caller(
+            connect, deadline=bank_statement.DEADLINE_SECONDS, size=1
+        )
+        # The few there are: a length for each number of digits of an amount.
+        self._head = functools.lru_cache(64)(self._new_head)
         self._abilities = abilities
         self._deadline = deadline
 
@@ -87,19 +102,16 @@ class HttpBank:
             "amount": payment.amount,
             "reference": str(payment.reference),
         }
-        headers = (
-            f"Idempotency-Key: {payment.reference}",
-            "Content-Type: application/json",
-        )
         content = json.dumps(body).encode()
-        message = self._message("POST", "/", headers, content)
-        return self._call(Call.PAYMENT, message, payment, send_before)
+        head = self._head("POST", "/", _PAYMENT_HEADERS, len(content))
+        exchange = Exchange(head, content, reference=str(payment.reference))
+        return self._call(Call.PAYMENT, exchange, payment, send_before)
 
     def look_up(self, payment: Payment) -> Answer:
         """Ask the bank what became of a payment; see `Bank.look_up`."""
-        path = f"/payments/{quote(str(payment.reference))}"
-        message = self._message("GET", path)
-        call = self._call(Call.LOOK_UP, message, payment, float("inf"))
+        head = self._head("GET", f"/payments/{_REFERENCE}")
+        exchange = Exchange(head, reference=str(payment.reference))
+        call = self._call(Call.LOOK_UP, exchange, payment, float("inf"))
         return self._wait(call, LOOK_UP_PATIENCE * self._deadline)
 
     def statement(
@@ -110,11 +122,14 @@ class HttpBank:
         period = {"from": since, "to": until}
         query = urlencode({k: instants.write(v) for k, v in period.items() if v})
         path = "/payments" + ("?" + query if query else "")
-        headers = ("Accept-Encoding: identity", "Connection: close")
-        return bank_statement.fetch(
-            self._connect,
-            self._message("GET", path, headers),
-            url=f"{self._address}/payments",
+        limit = bank_statement.MAX_BYTES
+        call = self._lister.submit(
+            Exchange(self._head("GET", path, _STATEMENT_HEADERS), limit=limit),
+            lambda result, sent_at: (result, False),
+            send_before=float("inf"),
+        )
+        return bank_statement.read(
+            call.result(), limit=limit, url=f"{self._address}/payments"
         )
 
     def _wait(self, call: Future[Answer], seconds: float) -> Answer:
@@ -125,30 +140,19 @@ class HttpBank:
             return Answer(Outcome.UNKNOWN, "no answer from our own client")
 
     def _call(
-        self, call: Call, message: bytes, payment: Payment, send_before: float
+        self, call: Call, exchange: Exchange, payment: Payment, send_before: float
     ) -> Future[Answer]:
         refuse_inside_transaction("the bank was called")
         read = functools.partial(_read, call, payment)
-        return self._caller.submit(message, read, send_before=send_before)
+        return self._caller.submit(exchange, read, send_before=send_before)
 
-    def _message(
-        self,
-        method: str,
-        path: str,
-        headers: tuple[str, ...] = (),
-        content: bytes = b"",
-    ) -> bytes:
-        """The whole request, to be sent in one piece."""
-        lines = (
-            f"{method} {self._path}{path} HTTP/1.1",
-            f"Host: {self._host_header}",
-            "Accept: application/json",
-            *headers,
-            f"Content-Length: {len(content)}",
-            "",
-            "",
+    def _new_head(
+        self, method: str, path: str, headers: Headers = (), length: int = 0
+    ) -> h11.Request:
+        ours = (("Host", self._host_header), ("Accept", "application/json"))
+        return http_exchange.request(
+            method, self._path + path, (*ours, *headers), length
         )
-        return "\r\n".join(lines).encode("ascii") + content
 
 
 def _read(

@@ -1,0 +1,118 @@
+"""One HTTP/1.1 request and its answer, framed by h11: bounded, and nothing guessed.
+
+No network here. An answer that could be read in two ways is no answer: on a connection
+that is kept, its rest would be taken for the answer to somebody else's payment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import h11
+
+MAX_HEAD_BYTES = 16 * 1024
+MAX_BODY_BYTES = 16 * 1024
+REFERENCE = b"{reference}"
+
+
+class BadAnswer(ValueError):
+    """Not an HTTP/1.1 answer, or one that could be read in two ways."""
+
+
+@dataclass(frozen=True)
+class HttpAnswer:
+    """A whole answer. `body` is cut off above the limit; `keep` says that the connection
+    may serve another call, `followed` that more bytes came behind the answer."""
+
+    status: int
+    media_type: str
+    body: bytes
+    keep: bool
+    followed: bool = False
+    encoding: str = ""
+
+
+def request(
+    method: str, target: str, headers: Iterable[tuple[str, str]], length: int
+) -> h11.Request:
+    """The head of a request whose content has so many bytes; one may serve many requests.
+
+    What stands in it as `REFERENCE` is another text in each of them.
+    """
+    fields = [*headers, ("Content-Length", str(length))]
+    return h11.Request(method=method, target=target, headers=fields)
+
+
+class Exchange:
+    """A request, and what has come of its answer.
+
+    `message` is the whole request, to be sent in one piece. Of an answer's body more than
+    `limit` bytes are not waited for: one byte more than that shows that there were more.
+    """
+
+    def __init__(
+        self,
+        head: h11.Request,
+        content: bytes = b"",
+        *,
+        reference: str = "",
+        limit: int = MAX_BODY_BYTES,
+    ) -> None:
+        self._limit = limit
+        self._body = bytearray()
+        self._http = h11.Connection(
+            h11.CLIENT, max_incomplete_event_size=MAX_HEAD_BYTES
+        )
+        # Content that has a length goes as it is: only the head is framed.
+        framed = self._http.send(head) or b""
+        self.message = framed.replace(REFERENCE, reference.encode("ascii")) + content
+
+    def feed(self, data: bytes) -> HttpAnswer | None:
+        """Take the next bytes, none at the peer's end; return the answer once it is whole.
+
+        :raises BadAnswer: when this is no answer, and nothing can make it one.
+        """
+        try:
+            self._http.receive_data(data)
+            return self._read()
+        except h11.RemoteProtocolError as error:
+            raise BadAnswer(str(error)) from error
+
+    def _read(self) -> HttpAnswer | None:
+        while True:
+            event = self._http.next_event()
+            if isinstance(event, h11.Response):
+                self._status, self._headers = event.status_code, list(event.headers)
+                if self._all(b"content-length") and self._all(b"transfer-encoding"):
+                    raise BadAnswer("its length can be read in two ways")
+            elif isinstance(event, h11.Data):
+                self._body += event.data
+                if len(self._body) > self._limit:
+                    return self._answer()
+            elif isinstance(event, h11.EndOfMessage):
+                return self._answer()
+            elif event is h11.NEED_DATA:
+                return None
+
+    def _answer(self) -> HttpAnswer:
+        """What has come. A connection with bytes left over is not used again."""
+        followed, ended = self._http.trailing_data
+        whole = self._http.their_state is h11.DONE
+        kinds = self._all(b"content-type")
+        kind = kinds[0] if len(kinds) == 1 else b""
+        return HttpAnswer(
+            status=self._status,
+            # Without parameters; empty when there is none, or two.
+            media_type=kind.partition(b";")[0].strip().lower().decode("latin-1"),
+            body=bytes(self._body[: self._limit + 1]),
+            keep=whole and not followed and not ended,
+            followed=bool(followed),
+            encoding=b",".join(self._all(b"content-encoding"))
+            .lower()
+            .decode("latin-1"),
+        )
+
+    def _all(self, name: bytes) -> list[bytes]:
+        """The values of all headers of this (lower-case) name."""
+        return [value for key, value in self._headers if key == name]
