@@ -1,0 +1,212 @@
+"""What the real servers make of bytes: the one of production, and gunicorn as it comes.
+
+No refusal is a failure of ours, the log quotes nothing, and what reaches the application
+is refused by a problem.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import sys
+import tempfile
+import uuid
+from pathlib import Path
+from typing import Any, ClassVar
+
+from django.test import SimpleTestCase
+
+from drills import services
+from drills.process import Process, free_port, listens, wait_until
+from wallets.tests import marks
+from wallets.tests.base import CommittingTestCase, database_environment
+
+PATIENCE = 60
+CANARY = "canary-in-the-mine"
+# The server refuses by itself, and says no more than the status.
+BARE = ""
+
+# What is sent, and the problem that answers it. Rows 5, 26 and 70 of the bad inputs.
+LINES: list[tuple[str, bytes, int, str]] = [
+    ("no request line", b"%s" % CANARY.encode(), 400, BARE),
+    ("a TLS greeting", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc", 400, BARE),
+    ("an HTTP of the future", b"GET /healthz HTTP/9.9", 400, BARE),
+    ("a small method", b"get /healthz HTTP/1.1", 400, "bad_request"),
+    ("letters in the path", b"GET /\xc3\xa9 HTTP/1.1", 400, "bad_request"),
+    ("bytes in the path", b"GET /\xe9 HTTP/1.1", 400, BARE),
+    ("a long path", b"GET /" + b"a" * 60_000 + b" HTTP/1.1", 414, "uri_too_long"),
+    ("a longer path", b"GET /" + b"a" * 100_000 + b" HTTP/1.1", 414, BARE),
+    (
+        "a long query",
+        b"GET /wallets/?" + b"a" * 5000 + b" HTTP/1.1",
+        414,
+        "uri_too_long",
+    ),
+]
+FIELDS: list[tuple[str, bytes, int, str]] = [
+    ("no colon", CANARY.encode(), 400, BARE),
+    ("a space in the name", b"Idempotency Key: %b" % CANARY.encode(), 400, BARE),
+    ("NUL", b"X-A: a\0b", 400, BARE),
+    ("a folded line", b"X-A: a\r\n  folded", 400, BARE),
+    ("10 KB", b"Authorization: " + b"a" * 10_240, 431, "headers_too_large"),
+    ("a head of 600 KB", b"Authorization: " + b"a" * 600_000, 431, BARE),
+    ("101 of them", b"\r\n".join([b"X-A: a"] * 101), 431, BARE),
+    ("two hosts", b"Host: %b" % CANARY.encode(), 400, "bad_request"),
+    ("two lengths", b"Content-Length: 12\r\nContent-Length: 13", 400, BARE),
+    ("a negative length", b"Content-Length: -1", 400, BARE),
+    ("a length in letters", b"Content-Length: 1e3", 400, BARE),
+    ("a coding nobody knows", b"Transfer-Encoding: xchunked", 400, BARE),
+    ("a coding for compression", b"Transfer-Encoding: gzip", 400, BARE),
+    ("two codings", b"Transfer-Encoding: gzip, chunked", 400, "bad_request"),
+    ("an expectation", b"Expect: %b" % CANARY.encode(), 400, "bad_request"),
+]
+
+
+def request(*fields: bytes, line: bytes = b"GET /healthz HTTP/1.1") -> bytes:
+    """The last request on its connection."""
+    lines = [line, b"Host: localhost", *fields, b"Connection: close"]
+    return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+@marks.slow
+@marks.timeout(180)
+class ServerTest(SimpleTestCase):
+    """The server of production…"""
+
+    api: ClassVar[services.Api]
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        super().setUpClass()
+        folder = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(folder.cleanup)
+        cls.api = services.Api(
+            services.environment({"WEB_CONCURRENCY": "1"}), Path(folder.name)
+        )
+        cls.addClassCleanup(cls.api.end)
+        cls.api.start()
+
+    def send(self, data: bytes) -> tuple[int, dict[str, str], bytes]:
+        """Send these bytes; return the status, the fields and all that follows."""
+        with socket.create_connection(("127.0.0.1", self.api.port), PATIENCE) as sock:
+            answer = b""
+            try:
+                sock.sendall(data)
+                while part := sock.recv(65536):
+                    answer += part
+            except ConnectionError:  # it reads no more of what it has refused
+                pass
+        head, _, body = answer.partition(b"\r\n\r\n")
+        first, *lines = head.decode("latin-1").split("\r\n")
+        fields = dict(line.split(": ", 1) for line in lines)
+        return int(first.split()[1]), fields, body
+
+    def assert_refused(self, data: bytes, status: int, code: str) -> None:
+        found, fields, body = self.send(data)
+        self.assertEqual(found, status, body)
+        self.assertEqual(int(fields["content-length"]), len(body))
+        self.assertEqual(fields["connection"], "close")
+        if code == BARE:
+            self.assertEqual(body, b"")
+            return
+        self.assertEqual(fields["content-type"], "application/problem+json")
+        problem = json.loads(body)
+        self.assertEqual((problem["status"], problem["code"]), (status, code))
+        self.assertNotIn(CANARY, body.decode())
+
+    def test_refuses_what_is_no_http(self) -> None:
+        for name, line, status, code in LINES:
+            with self.subTest(name):
+                self.assert_refused(request(line=line), status, code)
+
+    def test_refuses_fields_that_are_none(self) -> None:
+        for name, field, status, code in FIELDS:
+            with self.subTest(name):
+                self.assert_refused(request(field), status, code)
+
+    def test_refuses_chunks_that_are_none(self) -> None:
+        fields = (b"Content-Type: application/json", b"Transfer-Encoding: chunked")
+        head = request(*fields, line=b"POST /wallets/ HTTP/1.1")
+        for chunks in (b"zz\r\n{}\r\n0\r\n\r\n", b"2\r\n{}}\r\n0\r\n\r\n", b"-1\r\n"):
+            with self.subTest(chunks):
+                self.assert_refused(head + chunks, 400, "body_incomplete")
+
+    def test_reads_one_request_where_two_could_be_seen(self) -> None:
+        """Of length and chunks the chunks count, and nothing after them is read."""
+        both = b"Content-Length: 6\r\nTransfer-Encoding: chunked"
+        first = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n%b\r\n\r\n" % both
+        status, _, body = self.send(first + b"0\r\n\r\n" + request())
+        self.assertEqual((status, body), (200, b'{"status":"ok"}'))
+
+    def test_does_not_write_down_what_it_refuses(self) -> None:
+        for _, line, *_ in LINES:
+            self.send(request(line=line))
+        for _, field, *_ in FIELDS:
+            self.send(request(field))
+        self.assertTrue(self.api.said('"status": 414'))
+        self.assertFalse(self.api.said(CANARY))
+        self.assertFalse(self.api.said("a" * 1000))
+        self.assertFalse(self.api.said('"error"'))
+
+    def test_takes_no_path_from_a_header(self) -> None:
+        """A client behind a proxy on this machine could else choose another one."""
+        for field in (
+            b"SCRIPT_NAME: /x",
+            b"PATH_INFO: /metrics",
+            b"Script-Name: /x",
+            b"Path-Info: /metrics",
+        ):
+            status, _, body = self.send(request(field))
+            self.assertEqual((status, body), (200, b'{"status":"ok"}'))
+            # Answered by Django, which makes links of what it believes.
+            line = b"GET /console/ HTTP/1.1"
+            status, fields, _ = self.send(request(field, line=line))
+            where = "/console/login?next=%2Fconsole%2F"
+            self.assertEqual((status, fields["location"]), (302, where))
+
+
+@marks.slow
+@marks.timeout(180)
+class GunicornTest(CommittingTestCase):
+    """`gunicorn wallet.wsgi`, as gunicorn comes…"""
+
+    def setUp(self) -> None:
+        super().setUp()
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.port = free_port()
+        self.server = Process(
+            "gunicorn",
+            [*(sys.executable, "-m", "gunicorn"), "wallet.wsgi"]
+            + ["-b", f"127.0.0.1:{self.port}"],
+            env=services.environment(database_environment() | {"WEB_CONCURRENCY": "1"}),
+            log=Path(folder.name) / "log",
+        )
+        self.addCleanup(self.server.end)
+        self.server.start()
+        wait_until(
+            lambda: listens(self.port), seconds=PATIENCE, what="gunicorn to listen"
+        )
+
+    def deposit(self, amount: Any, key: str) -> tuple[int, dict[str, str], Any]:  # type: ignore[override]
+        client = http.client.HTTPConnection("127.0.0.1", self.port, PATIENCE)
+        self.addCleanup(client.close)
+        fields = {"Content-Type": "application/json", "Idempotency-Key": key}
+        path = f"/wallets/{self.alice.uuid}/deposit"
+        client.request("POST", path, json.dumps({"amount": amount}), fields)
+        answer = client.getresponse()
+        return answer.status, dict(answer.getheaders()), json.load(answer)
+
+    def test_serves_deposits(self) -> None:
+        key = str(uuid.uuid4())
+        status, fields, made = self.deposit(5, key)
+        self.assertEqual((status, made["wallet"]["balance"]), (200, 5))
+        self.assertNotIn("Idempotent-Replayed", fields)
+        status, fields, again = self.deposit(5, key)
+        self.assertEqual((status, again), (200, made))
+        self.assertEqual(fields["Idempotent-Replayed"], "true")
+        status, _, problem = self.deposit(-5, str(uuid.uuid4()))
+        self.assertEqual((status, problem["code"]), (400, "amount_invalid"))
+        self.assert_money(self.alice, balance=5)
+        self.assertFalse(self.server.said('"error"'))
