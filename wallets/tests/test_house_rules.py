@@ -273,14 +273,62 @@ class TransactionTest(HouseRule):
         self.assert_none(found, "Lock rows by utils.db.lock_rows, in one order")
 
 
-class OutsideWorldTest(HouseRule):
-    def imported(self, node: ast.AST) -> set[str]:
-        if isinstance(node, ast.Import):
-            return {alias.name for alias in node.names}
-        assert isinstance(node, ast.ImportFrom)
-        module = node.module or ""
-        return {module, *(f"{module}.{alias.name}" for alias in node.names)}
+def imported(node: ast.AST) -> set[str]:
+    """What an import statement may name: modules, and names in them."""
+    if isinstance(node, ast.Import):
+        return {alias.name for alias in node.names}
+    assert isinstance(node, ast.ImportFrom)
+    module = node.module or ""
+    return {module, *(f"{module}.{alias.name}" for alias in node.names)}
 
+
+def packages(node: ast.AST) -> set[str]:
+    """The top-level packages that an import statement names."""
+    return {name.partition(".")[0] for name in imported(node)}
+
+
+class StandardPartsTest(HouseRule):
+    """HTTP is read by a maintained server, through what it documents."""
+
+    SOCKETS = {"selectors", "socket", "socketserver"}
+    MAY_OPEN = {
+        "wallets/utils/connections.py": "the bank client's connections",
+        "wallets/utils/http_calls.py": "waits for all calls of the bank client",
+    }
+
+    def test_opens_no_sockets(self):
+        found = [
+            f"{path}:{node.lineno}"
+            for path, node in nodes(ast.Import, ast.ImportFrom)
+            if packages(node) & self.SOCKETS and path not in self.MAY_OPEN
+        ]
+        self.assert_none(
+            found, "Sockets are the server's (or name the reason in MAY_OPEN)"
+        )
+
+    def test_has_a_reason_only_where_one_is_needed(self):
+        for path in self.MAY_OPEN:
+            with self.subTest(path=path):
+                self.assertTrue(
+                    any(
+                        packages(node) & self.SOCKETS
+                        for found, node in nodes(ast.Import, ast.ImportFrom)
+                        if found == path
+                    )
+                )
+
+    def test_reaches_into_no_server(self):
+        """`gunicorn.conf.py`, which gunicorn reads, is its settings and no part of us."""
+        found = [
+            f"{path}:{node.lineno}"
+            for path, node in nodes(ast.Import, ast.ImportFrom)
+            if "gunicorn" in packages(node)
+            or ("granian" in packages(node) and path != "wallet/serve.py")
+        ]
+        self.assert_none(found, "Only wallet/serve.py and gunicorn.conf.py name a server")
+
+
+class OutsideWorldTest(HouseRule):
     def test_is_spoken_to_from_utils_only(self):
         found = [
             f"{path}:{node.lineno} {', '.join(sorted(names))}"
@@ -289,7 +337,7 @@ class OutsideWorldTest(HouseRule):
             and (
                 names := {
                     name
-                    for name in self.imported(node)
+                    for name in imported(node)
                     if name in HTTP_CLIENTS or name.split(".")[0] in HTTP_CLIENTS
                 }
             )
@@ -323,7 +371,7 @@ class OutsideWorldTest(HouseRule):
             f"{path}:{node.lineno}"
             for path, node in nodes(ast.Import, ast.ImportFrom)
             if any(
-                ".tests" in name or name == "unittest" for name in self.imported(node)
+                ".tests" in name or name == "unittest" for name in imported(node)
             )
         ]
         self.assert_none(found, "The product knows nothing of its tests")
