@@ -291,31 +291,14 @@ class StandardPartsTest(HouseRule):
     """HTTP is read by a maintained server, through what it documents."""
 
     SOCKETS = {"selectors", "socket", "socketserver"}
-    MAY_OPEN = {
-        "wallets/utils/connections.py": "the bank client's connections",
-        "wallets/utils/http_calls.py": "waits for all calls of the bank client",
-    }
 
     def test_opens_no_sockets(self):
         found = [
             f"{path}:{node.lineno}"
             for path, node in nodes(ast.Import, ast.ImportFrom)
-            if packages(node) & self.SOCKETS and path not in self.MAY_OPEN
+            if packages(node) & self.SOCKETS
         ]
-        self.assert_none(
-            found, "Sockets are the server's (or name the reason in MAY_OPEN)"
-        )
-
-    def test_has_a_reason_only_where_one_is_needed(self):
-        for path in self.MAY_OPEN:
-            with self.subTest(path=path):
-                self.assertTrue(
-                    any(
-                        packages(node) & self.SOCKETS
-                        for found, node in nodes(ast.Import, ast.ImportFrom)
-                        if found == path
-                    )
-                )
+        self.assert_none(found, "Connections are asyncio's or a server's")
 
     def test_reaches_into_no_server(self):
         """`gunicorn.conf.py`, which gunicorn reads, is its settings and no part of us."""
@@ -325,7 +308,9 @@ class StandardPartsTest(HouseRule):
             if "gunicorn" in packages(node)
             or ("granian" in packages(node) and path != "wallet/serve.py")
         ]
-        self.assert_none(found, "Only wallet/serve.py and gunicorn.conf.py name a server")
+        self.assert_none(
+            found, "Only wallet/serve.py and gunicorn.conf.py name a server"
+        )
 
 
 class OutsideWorldTest(HouseRule):
@@ -344,35 +329,11 @@ class OutsideWorldTest(HouseRule):
         ]
         self.assert_none(found, "HTTP to others lives in wallets/utils/")
 
-    # Until they go: the fast path for deposits reads its connections itself.
-    MAY_USE_SOCKETS = {
-        "wallet/client_socket.py",
-        "wallet/connections.py",
-        "wallet/door.py",
-        "wallet/server.py",
-    }
-
-    def test_is_reached_without_sockets(self):
-        found = {
-            path
-            for path, node in nodes(ast.Import, ast.ImportFrom)
-            if path.startswith(("wallet/", "wallets/"))
-            and {"socket", "selectors"}
-            & {name.split(".")[0] for name in self.imported(node)}
-        }
-        self.assert_none(
-            sorted(found - self.MAY_USE_SOCKETS),
-            "Connections are asyncio's or a server's: import no sockets",
-        )
-        self.assertEqual(self.MAY_USE_SOCKETS - found, set(), "no exception any more")
-
     def test_does_not_reach_into_the_tests(self):
         found = [
             f"{path}:{node.lineno}"
             for path, node in nodes(ast.Import, ast.ImportFrom)
-            if any(
-                ".tests" in name or name == "unittest" for name in imported(node)
-            )
+            if any(".tests" in name or name == "unittest" for name in imported(node))
         ]
         self.assert_none(found, "The product knows nothing of its tests")
 
