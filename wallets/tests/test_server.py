@@ -178,8 +178,10 @@ class GunicornTest(CommittingTestCase):
         self.port = free_port()
         self.server = Process(
             "gunicorn",
-            [*(sys.executable, "-m", "gunicorn"), "wallet.wsgi"]
-            + ["-b", f"127.0.0.1:{self.port}"],
+            [
+                *(sys.executable, "-m", "gunicorn"),
+                *("wallet.wsgi", "-b", f"127.0.0.1:{self.port}"),
+            ],
             env=services.environment(database_environment() | {"WEB_CONCURRENCY": "1"}),
             log=Path(folder.name) / "log",
         )
