@@ -42,6 +42,8 @@ PATIENT_TIMES = {
 }
 # What the bank declares, and a little less: how long a payment may not show yet.
 BOOKING_DELAY = "3"
+# What `wallet.serve` serves unless it is told otherwise.
+APPLICATION = "wallet.asgi:application"
 # Settings of whoever starts a drill must not decide its outcome.
 _FOREIGN = ("DB_", "CELERY_", "THIRD_PARTY_", "WITHDRAWAL_", "BANK_", "DATABASE_URL")
 
@@ -88,14 +90,17 @@ def _celery(
 
 
 class Api(Process):
-    """The API, as it is served everywhere."""
+    """The API, as it is served everywhere; or another `module:application`, as it is."""
 
-    def __init__(self, env: Mapping[str, str], folder: Path) -> None:
+    def __init__(
+        self, env: Mapping[str, str], folder: Path, application: str = APPLICATION
+    ) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
+        command = [sys.executable, "-m", "wallet.serve", application]
         super().__init__(
             "api",
-            [sys.executable, "-m", "wallet.serve", "--port", str(self.port)],
+            [*command, "--port", str(self.port)],
             env=env,
             log=folder / "api.log",
         )

@@ -176,12 +176,10 @@ class GunicornTest(CommittingTestCase):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         self.port = free_port()
+        python = (sys.executable, "-m")
         self.server = Process(
             "gunicorn",
-            [
-                *(sys.executable, "-m", "gunicorn"),
-                *("wallet.wsgi", "-b", f"127.0.0.1:{self.port}"),
-            ],
+            [*python, "gunicorn", "wallet.wsgi", "-b", f"127.0.0.1:{self.port}"],
             env=services.environment(database_environment() | {"WEB_CONCURRENCY": "1"}),
             log=Path(folder.name) / "log",
         )

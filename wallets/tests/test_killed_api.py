@@ -1,0 +1,159 @@
+"""A process of the API is killed with a full batch in hand, while others wait.
+
+Then every client asks again with its key: each has had exactly one effect.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import tempfile
+import uuid
+from collections import Counter
+from datetime import timedelta
+from pathlib import Path
+
+from drills import services
+from drills.process import wait_until
+from wallets.models.transaction import Transaction
+from wallets.tests import marks
+from wallets.tests.base import CommittingTestCase, database_environment
+from wallets.views.http.operation import Operation
+
+PATIENCE = 60
+CLIENTS = 100  # of each operation: more than one batch takes
+
+
+class Client:
+    """Asks for one change of a wallet, as often as need be, with one key."""
+
+    def __init__(self, path: str, body: dict[str, object]) -> None:
+        self.key = uuid.uuid4()
+        self._path = path
+        self._body = json.dumps(body)
+        self._fields = {
+            "Content-Type": "application/json",
+            "Idempotency-Key": str(self.key),
+        }
+
+    def send(self, port: int) -> None:
+        """Ask, and do not wait for the answer."""
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, PATIENCE)
+        self._connection.request("POST", self._path, self._body, self._fields)
+
+    def answer(self) -> tuple[int, bytes, bool] | None:
+        """Status, body and whether it is said to be a replay; None: there was no answer."""
+        try:
+            answer = self._connection.getresponse()
+            replayed = answer.getheader("Idempotent-Replayed") == "true"
+            return answer.status, answer.read(), replayed
+        except (OSError, http.client.HTTPException):
+            return None
+        finally:
+            self._connection.close()
+
+
+@marks.slow
+@marks.timeout(300)
+class KilledApiTest(CommittingTestCase):
+    """A key has one effect, wherever the process is killed…"""
+
+    def setUp(self) -> None:
+        super().setUp()
+        due = (self.now + timedelta(days=1)).isoformat()
+        wallets = [self.alice.uuid, self.bob.uuid]
+        self.clients = {
+            "deposit": [
+                Client(f"/wallets/{wallets[n % 2]}/deposit", {"amount": 1})
+                for n in range(CLIENTS)
+            ],
+            "withdraw": [
+                Client(
+                    f"/wallets/{wallets[n % 2]}/withdraw",
+                    {"amount": 1, "scheduled_for": due},
+                )
+                for n in range(CLIENTS)
+            ],
+        }
+        self.everybody = [one for some in self.clients.values() for one in some]
+
+    def start_api(self, operation: str, phase: str) -> None:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.mark = Path(folder.name) / "mark"
+        own = {
+            "CELERY_BROKER_URL": "memory://",
+            "WEB_CONCURRENCY": "1",
+            "KILL_OPERATION": operation,
+            "KILL_PHASE": phase,
+            "KILL_CLIENTS": str(len(self.everybody)),
+            "KILL_MARK": str(self.mark),
+        }
+        self.api = services.Api(
+            services.environment(database_environment() | own),
+            Path(folder.name),
+            "drills.killed_api:application",
+        )
+        self.addCleanup(self.api.end)
+        self.api.start()
+
+    def effects(self, operation: str) -> set[uuid.UUID]:
+        """The keys of this operation's clients that have had an effect; one each."""
+        kind = "DEPOSIT" if operation == "deposit" else "WITHDRAWAL"
+        keys = {client.key for client in self.clients[operation]}
+        found = Counter(
+            Transaction.objects.filter(
+                transaction_type=kind, idempotency_key__in=keys
+            ).values_list("idempotency_key", flat=True)
+        )
+        self.assertLessEqual(set(found.values()), {1})
+        return set(found)
+
+    def live(self, operation: str, phase: str) -> None:
+        """Have the process killed there; ask again, and judge."""
+        self.start_api(operation, phase)
+        for client in self.everybody:
+            client.send(self.api.port)
+        first = {client.key: client.answer() for client in self.everybody}
+        batch = {uuid.UUID(key) for key in self.mark.read_text().split()}
+        before = self.effects(operation)
+        self.assertEqual(len(batch), Operation.max_batch)
+        self.assertFalse(batch & {key for key, told in first.items() if told})
+        waited = [one for one in self.clients[operation] if not first[one.key]]
+        self.assertGreater(len(waited), len(batch), "nobody else waited")
+        made = {"before": [0], "commit": [0, len(batch)], "after": [len(batch)]}
+        self.assertIn(len(before & batch), made[phase])
+
+        wait_until(self.api.answers, seconds=PATIENCE, what="the next process")
+        for name, clients in self.clients.items():
+            for client in clients:
+                client.send(self.api.port)
+                answer = client.answer()
+                assert answer is not None
+                status, body, replayed = answer
+                self.assertEqual(status, 200 if name == "deposit" else 201, body)
+                if name == operation:
+                    self.assertEqual(replayed, client.key in before)
+                if told := first[client.key]:
+                    self.assertEqual((status, body, True), (*told[:2], replayed))
+            self.assertEqual(self.effects(name), {client.key for client in clients})
+        self.assert_money(self.alice, balance=CLIENTS // 2)
+        self.assert_money(self.bob, balance=CLIENTS // 2)
+
+    def test_with_a_batch_of_deposits(self) -> None:
+        self.live("deposit", "before")
+
+    def test_with_a_batch_of_deposits_before_commit(self) -> None:
+        self.live("deposit", "commit")
+
+    def test_with_a_batch_of_deposits_that_nobody_was_told_of(self) -> None:
+        self.live("deposit", "after")
+
+    def test_with_a_batch_of_withdrawals(self) -> None:
+        self.live("withdraw", "before")
+
+    def test_with_a_batch_of_withdrawals_before_commit(self) -> None:
+        self.live("withdraw", "commit")
+
+    def test_with_a_batch_of_withdrawals_that_nobody_was_told_of(self) -> None:
+        self.live("withdraw", "after")
