@@ -1,7 +1,7 @@
 """Counters of this process's requests; several processes share a folder of them.
 
-`PROMETHEUS_MULTIPROC_DIR`, set before this is imported, names the folder (`gunicorn.conf.py`
-does that). Labels have few values: routes, never paths.
+`PROMETHEUS_MULTIPROC_DIR`, set before this is imported, names the folder (`wallet.serve` and
+`gunicorn.conf.py` do that). Labels have few values: routes, never paths.
 """
 
 from __future__ import annotations
