@@ -125,6 +125,14 @@ class RunTestCase(unittest.TestCase):
         with urllib.request.urlopen(request, timeout=30) as answer:
             return json.load(answer)
 
+    def answers(self) -> bool:
+        """Whether the API does; its process is there a while before."""
+        try:
+            self.api("GET", "/healthz")
+        except OSError:
+            return False
+        return True
+
     def api(self, method: str, path: str, body: Any = None) -> Any:
         return self.ask(method, f"http://127.0.0.1:{self.port}{path}", body)
 
@@ -228,6 +236,7 @@ class MakeRunTest(RunTestCase):
                 return bool(now - before)
 
             self.wait_for(is_another, 60)
+        self.wait_for(self.answers, 60)
         wallet = self.wallet_with(10_000)
         withdrawal = self.withdraw(wallet, 4_000)
         self.wait_for(lambda: self.api("GET", withdrawal)["status"] == "COMPLETED", 60)

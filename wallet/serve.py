@@ -8,9 +8,11 @@ Why this server, and what each setting is for: docs/decisions/0020-the-server.md
 from __future__ import annotations
 
 import argparse
+import ctypes
 import os
 import resource
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -41,12 +43,14 @@ STOP_SECONDS = 7
 START_SECONDS = 10
 # Memory that leaks anywhere is given back, by one process after the other.
 MAX_MEBIBYTES = 1024
+_PR_SET_PDEATHSIG = 1  # of Linux' prctl
 
 
 def main(arguments: list[str]) -> None:
     """Serve until told to stop: SIGTERM, SIGINT; SIGHUP replaces the processes."""
     options = _options(arguments)
     _allow_many_files()
+    _end_with_the_server()
     folder = _folder_for_metrics()
     try:
         Granian(
@@ -116,6 +120,18 @@ def _allow_many_files() -> None:
     if soft < wanted:
         most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+def _end_with_the_server() -> None:
+    """Have Linux tell the processes to stop when the server is killed with -9.
+
+    They would go on for ever else, beside those of the server that is started next.
+    """
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None)
+        os.register_at_fork(
+            after_in_child=lambda: libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        )
 
 
 def _folder_for_metrics() -> str:

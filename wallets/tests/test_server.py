@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
+import signal
 import socket
 import sys
 import tempfile
@@ -18,7 +20,7 @@ from typing import Any, ClassVar
 from django.test import SimpleTestCase
 
 from drills import services
-from drills.process import Process, free_port, listens, wait_until
+from drills.process import Process, children_of, free_port, listens, wait_until
 from wallets.tests import marks
 from wallets.tests.base import CommittingTestCase, database_environment
 
@@ -164,6 +166,25 @@ class ServerTest(SimpleTestCase):
             status, fields, _ = self.send(request(field, line=line))
             where = "/console/login?next=%2Fconsole%2F"
             self.assertEqual((status, fields["location"]), (302, where))
+
+
+@marks.slow
+@marks.timeout(180)
+class KilledTest(SimpleTestCase):
+    def test_leaves_no_process_behind(self) -> None:
+        """They would answer beside those of the server that is started next."""
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        api = services.Api(
+            services.environment({"WEB_CONCURRENCY": "2"}), Path(folder.name)
+        )
+        self.addCleanup(api.end)
+        api.start()
+        self.assertEqual(len(children_of(api.pid)), 2)
+        os.kill(api.pid, signal.SIGKILL)
+        wait_until(
+            lambda: not listens(api.port), seconds=PATIENCE, what="the processes end"
+        )
 
 
 @marks.slow
