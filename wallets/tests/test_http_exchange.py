@@ -158,6 +158,11 @@ class AmbiguousAnswerTest(SimpleTestCase):
             with self.subTest(name), self.assertRaises(BadAnswer):
                 parse(HEAD + head + b"\r\n{}", ended=True)
 
+    def test_is_refused_where_its_length_and_its_chunks_agree(self):
+        both = HEAD + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n"
+        with self.assertRaises(BadAnswer):
+            parse(both + b"2\r\n{}\r\n0\r\n\r\n", ended=False)
+
     def test_is_refused_by_its_first_line(self):
         for line in (
             b"HTTP/2 200 OK",
