@@ -39,8 +39,9 @@ Scope = dict[str, Any]
 Send = Callable[[dict[str, Any]], Any]
 
 _ALLOWED = {"GET": b"GET, HEAD, OPTIONS", "POST": b"POST, OPTIONS"}
-# Threads that write, that read, and that ask again what waits for a lock; each has a
-# connection of its own to the database, once it has been needed.
+# Threads that write, that read, and that ask again what waits for a lock (the operations
+# that always wait have as many of their own); each has a connection of its own to the
+# database, once it has been needed.
 WRITERS = READERS = 4
 WAITERS = 4
 
@@ -55,6 +56,7 @@ class Application:
     ) -> None:
         threads = int(os.environ.get("WEB_THREADS") or 8)
         self._django = django or DjangoApplication(Handler(), threads=threads)
+        self._pool = pool
         self._pools = {
             name: pool(size, name)
             for name, size in (
@@ -63,11 +65,10 @@ class Application:
                 ("waits", WAITERS),
             )
         }
-        self._batchers = {
-            route.operation: self._batcher(route.operation)
-            for routes in ROUTES_BY_METHOD.values()
-            for route in routes
+        operations = {
+            route.operation for routes in ROUTES_BY_METHOD.values() for route in routes
         }
+        self._batchers = {each: self._batcher(each) for each in operations}
 
     def _batcher(self, operation: Operation[Any, Any]) -> Batcher[Any, Any]:
         def many(calls: Any) -> Any:
@@ -85,11 +86,12 @@ class Application:
             is_busy=lambda answer: isinstance(answer, Busy),
             concerns_all=(OperationalError, InterfaceError),
         )
+        name = "reads" if operation.only_reads else "writes"
+        if operation.always_waits:
+            name = f"waits in {type(operation).__name__}"
+            self._pools[name] = self._pool(WAITERS, name)
         return Batcher(
-            work,
-            self._pools["reads" if operation.only_reads else "writes"],
-            self._pools["waits"],
-            operation.max_batch,
+            work, self._pools[name], self._pools["waits"], operation.max_batch
         )
 
     async def __call__(self, scope: Scope, receive: bodies.Receive, send: Send) -> None:
@@ -124,7 +126,7 @@ class Application:
             match is None
             or origin is None
             or b"%" in scope.get("raw_path", b"")
-            or "cookie" in headers  # Django may answer one by another
+            or headers.get("cookie")  # Django may answer one by another
         ):
             await self._django(scope, receive, send)
             return

@@ -56,6 +56,8 @@ class Handler(ClientHandler):
     def __init__(self, enforce_csrf_checks: bool) -> None:
         super().__init__(enforce_csrf_checks)
         self.thread = TestThread()
+        # How often Django was asked.
+        self.handed_on = 0
         self._application = Application(
             _Django(self),  # type: ignore[arg-type]
             lambda size, name: self.thread,
@@ -92,6 +94,7 @@ class Handler(ClientHandler):
 
     def ask_django(self) -> None:
         """Have Django answer the request."""
+        self.handed_on += 1
         stream = io.BytesIO(self._body)
         # Django has put the path decoded where a server puts bytes.
         path = self._request.path_info.encode().decode("latin-1")
@@ -136,6 +139,9 @@ def _scope_of(request: WSGIRequest) -> Message:
         if environ.get(name):
             header = name.replace("_", "-").lower().encode()
             headers.append((header, _bytes(str(environ[name]))))
+    # Every client of HTTP/1.1 says whom it asks; Django's test client need not.
+    if "HTTP_HOST" not in environ:
+        headers.append((b"host", environ["SERVER_NAME"].encode()))
     path = request.path_info.encode()
     return {
         "type": "http",
@@ -146,7 +152,7 @@ def _scope_of(request: WSGIRequest) -> Message:
         "headers": headers,
         "scheme": environ["wsgi.url_scheme"],
         "http_version": environ["SERVER_PROTOCOL"].partition("/")[2],
-        "client": ("127.0.0.1", 1),
+        "client": ("192.0.2.7", 1),  # a stranger
         "server": ("testserver", 80),
     }
 

@@ -85,6 +85,7 @@ class DepositMany(Operation[list[DepositRequest | Exception], bytes]):
     method = "POST"
     max_body = settings.API_MAX_BULK_BODY_BYTES
     max_batch = 1  # each is as large as a batch, and has a transaction of its own
+    always_waits = True
     only_reads = False
 
     def read(

@@ -99,7 +99,7 @@ def _refusal(error: Refusal, _context: dict[str, Any]) -> HttpResponse:
 def _database(error: Exception, context: dict[str, Any]) -> HttpResponse:
     """Trouble with the database, after the services' own repeated tries."""
     # Who repeats a request while the first one is at work waits for its unique key.
-    has_key = "Idempotency-Key" in context["request"].headers
+    has_key = "idempotency-key" in context["request"].headers
     if isinstance(error, LostRace) or (has_key and is_lock_timeout(error)):
         headers = {"Retry-After": RETRY_AFTER_CONTENTION}
         return problems.answer("request_in_progress", headers=headers)

@@ -99,6 +99,7 @@ class Cancel(Operation[Place, Transaction]):
     method = "POST"
     max_body = settings.API_MAX_BODY_BYTES
     max_batch = 1
+    always_waits = True
     only_reads = False
 
     def read(self, request: Request, query: Mapping[str, Any]) -> Place:

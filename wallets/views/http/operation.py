@@ -34,6 +34,8 @@ class Operation(ABC, Generic[C, R]):
     needs_database: ClassVar[bool] = True
     # As many calls as one call of the service takes.
     max_batch: ClassVar[int] = 64
+    # Whether the service waits for locks in any case: then it must keep only its like waiting.
+    always_waits: ClassVar[bool] = False
 
     @abstractmethod
     def read(self, request: Request, query: Mapping[str, Any]) -> C:

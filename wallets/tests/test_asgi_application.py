@@ -1,0 +1,128 @@
+"""What the ASGI application does beside reading and answering: threads, trouble, its end."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from concurrent.futures import Executor, ThreadPoolExecutor
+from typing import Any
+from unittest import mock
+
+from django.db import OperationalError
+from django.test import SimpleTestCase
+
+from wallets.asgi.application import Application
+from wallets.asgi.proxies import as_the_client_asked
+from wallets.tests.api import Api
+from wallets.tests.asgi import AsgiClient
+from wallets.tests.base import WalletTestCase
+from wallets.utils.batching import TooManyWaiting
+from wallets.views import errors
+from wallets.views.deposit import Deposit, DepositListView, DepositView
+from wallets.views.transaction import CancelView
+from wallets.views.wallet import WalletView
+from wallets.views.withdraw import WithdrawView
+
+
+class ThreadsTest(SimpleTestCase):
+    def executor_of(self, view: Any) -> Executor:
+        return self.application._batchers[view.operation].executor
+
+    def setUp(self) -> None:
+        self.application = Application()
+
+    def test_of_writes_are_none_of_reads(self) -> None:
+        self.assertIs(self.executor_of(DepositView), self.executor_of(WithdrawView))
+        self.assertIsNot(self.executor_of(DepositView), self.executor_of(WalletView))
+
+    def test_in_which_somebody_always_waits_are_nobody_elses(self) -> None:
+        """Four that wait for locks would keep every deposit waiting."""
+        views = (DepositView, DepositListView, CancelView, WalletView)
+        self.assertEqual(len({self.executor_of(view) for view in views}), len(views))
+
+    def test_end_with_the_process_and_not_before_their_work(self) -> None:
+        pools: list[ThreadPoolExecutor] = []
+
+        def pool(size: int, name: str) -> Executor:
+            pools.append(ThreadPoolExecutor(size, name))
+            return pools[-1]
+
+        application, said = Application(pool=pool), []
+        messages = [{"type": "lifespan.shutdown"}, {"type": "lifespan.startup"}]
+
+        async def receive() -> dict[str, Any]:
+            return messages.pop()
+
+        async def send(message: dict[str, Any]) -> None:
+            said.append(message["type"])
+
+        with mock.patch("gc.freeze"):
+            asyncio.run(application({"type": "lifespan"}, receive, send))
+        self.assertEqual(
+            said, ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+        )
+        for each in pools:
+            with self.assertRaises(RuntimeError):
+                each.submit(print)
+
+
+class TransportTest(Api, WalletTestCase):
+    client_class = AsgiClient
+
+    def test_asks_django_for_no_operation(self) -> None:
+        """Or the API's own tests would try Django twice."""
+        made = self.post(self.path("deposit"), {"amount": 1}, key=uuid.uuid4())
+        number = made.json()["transaction"]["id"]
+        for method, path in (
+            ("POST", "/wallets/"),
+            ("GET", self.path()),
+            ("GET", self.path("transactions/")),
+            ("GET", self.path("transactions", f"{number}/")),
+            ("POST", self.path("transactions", number, "cancel")),
+            ("GET", self.path("statement/")),
+            ("GET", self.path("balance/?at=2030-01-01T00:00:00Z")),
+            ("POST", self.path("withdraw")),
+            ("POST", "/deposits/"),
+            ("GET", "/healthz"),
+        ):
+            with self.subTest(path=path):
+                self.call(method, path)
+                self.assertEqual(self.http.handler.handed_on, 0)
+        self.get("/readyz")
+        self.assertEqual(self.http.handler.handed_on, 1)
+
+
+class TroubleTest(Api, WalletTestCase):
+    client_class = AsgiClient
+
+    def deposit_in_trouble(self, trouble: Exception, **options: Any) -> Any:
+        with mock.patch.object(Deposit, "many", side_effect=trouble):
+            return self.post(self.path("deposit"), {"amount": 1}, **options)
+
+    def test_with_a_lock_is_in_progress_where_there_is_a_key(self) -> None:
+        with mock.patch.object(errors, "is_lock_timeout", return_value=True):
+            answer = self.deposit_in_trouble(OperationalError(), key=uuid.uuid4())
+            self.assert_problem(answer, 409, "request_in_progress")
+            answer = self.deposit_in_trouble(OperationalError())
+            self.assert_problem(answer, 503, "service_unavailable")
+
+    def test_of_too_many_is_told_with_a_time_to_come_back(self) -> None:
+        answer = self.deposit_in_trouble(TooManyWaiting())
+        self.assert_problem(answer, 503, "service_unavailable")
+        self.assertEqual(answer.headers["Retry-After"], "1")
+
+
+class ProxyTest(SimpleTestCase):
+    def scheme(self, client: Any, *said: bytes) -> str:
+        headers = [(b"x-forwarded-proto", value) for value in said]
+        scope = {"scheme": "http", "client": client, "headers": headers}
+        return str(as_the_client_asked(scope)["scheme"])
+
+    def test_of_ours_says_how_the_client_asked(self) -> None:
+        for client in (("127.0.0.1", 1), ("::1", 1), None):
+            self.assertEqual(self.scheme(client, b"https"), "https")
+
+    def test_is_nobody_else_and_nobody_who_says_two_things(self) -> None:
+        self.assertEqual(self.scheme(("192.0.2.7", 1), b"https"), "http")
+        for said in ((), (b"http",), (b"HTTPS",), (b"https", b"https")):
+            self.assertEqual(self.scheme(("127.0.0.1", 1), *said), "http")
