@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from wallets.models.transaction import Transaction
+from wallets.tests import marks
 from wallets.tests.asgi import AsgiClient
 from wallets.tests.base import WalletTestCase
 from wallets.views import request_log
@@ -123,6 +124,7 @@ _OWN = re.compile(
 )
 
 
+@marks.slow
 class SameAnswerTest(WalletTestCase):
     maxDiff = None
 

@@ -6,6 +6,7 @@ import importlib
 import inspect
 from unittest import TestCase
 
+from wallets.tests import marks
 from wallets.tests.api import Api
 from wallets.tests.asgi import AsgiClient
 
@@ -25,7 +26,8 @@ MODULES = (
 
 def _through_asgi(case: type[TestCase]) -> type[TestCase]:
     name = f"Asgi{case.__name__}"
-    return type(name, (case,), {"client_class": AsgiClient, "__module__": __name__})
+    members = {"client_class": AsgiClient, "__module__": __name__}
+    return marks.slow(type(name, (case,), members))
 
 
 for _module in MODULES:
