@@ -31,10 +31,10 @@ class BatcherTest(IsolatedAsyncioTestCase):
         self.batches: list[list[int]] = []
         self.alone: list[int] = []
         self.goes_on = threading.Event()
-        self.addCleanup(self.goes_on.set)
         pools = [ThreadPoolExecutor(8), ThreadPoolExecutor(1)]
         for pool in pools:
             self.addCleanup(pool.shutdown)
+        self.addCleanup(self.goes_on.set)  # before the pools wait for it
         self.batcher = Batcher(
             Work(
                 self.many,

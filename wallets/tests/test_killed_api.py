@@ -13,6 +13,8 @@ from collections import Counter
 from datetime import timedelta
 from pathlib import Path
 
+from django.db import connection
+
 from drills import services
 from drills.process import wait_until
 from wallets.models.transaction import Transaction
@@ -121,7 +123,11 @@ class KilledApiTest(CommittingTestCase):
         self.assertFalse(batch & {key for key, told in first.items() if told})
         waited = [one for one in self.clients[operation] if not first[one.key]]
         self.assertGreater(len(waited), len(batch), "nobody else waited")
-        made = {"before": [0], "commit": [0, len(batch)], "after": [len(batch)]}
+        whole = len(batch)
+        made = {"before": [0], "commit": [0, whole], "after": [whole]}
+        if connection.vendor == "mysql":
+            # A wallet that somebody else holds is asked for again, alone.
+            made["after"] = [*range(whole + 1)]
         self.assertIn(len(before & batch), made[phase])
 
         wait_until(self.api.answers, seconds=PATIENCE, what="the next process")

