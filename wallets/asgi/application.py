@@ -18,12 +18,14 @@ from typing import Any
 from django.conf import settings
 from django.core.signals import request_finished, request_started
 from django.db import InterfaceError, OperationalError
+from rest_framework.exceptions import NotAcceptable
 
 from wallets.asgi import bodies
 from wallets.asgi.django import DjangoApplication
 from wallets.asgi.headers import Origin, fields_of, origin_of, shared_fields
 from wallets.asgi.proxies import as_the_client_asked
 from wallets.asgi.routes import ROUTES_BY_METHOD, Match, find
+from wallets.asgi.types import Receive, Scope, Send
 from wallets.services.busy import Busy
 from wallets.utils import clock, request_metrics
 from wallets.utils.batching import Batcher, TooManyWaiting, Work
@@ -34,9 +36,6 @@ from wallets.views.http.request import Answer, Request
 from wallets.views.wsgi import Handler
 
 logger = logging.getLogger(__name__)
-
-Scope = dict[str, Any]
-Send = Callable[[dict[str, Any]], Any]
 
 _ALLOWED = {"GET": b"GET, HEAD, OPTIONS", "POST": b"POST, OPTIONS"}
 # Threads that write, that read, and that ask again what waits for a lock (the operations
@@ -94,7 +93,7 @@ class Application:
             work, self._pools[name], self._pools["waits"], operation.max_batch
         )
 
-    async def __call__(self, scope: Scope, receive: bodies.Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or the process's own life."""
         if scope["type"] == "lifespan":
             await self._live(receive, send)
@@ -103,7 +102,7 @@ class Application:
         else:
             await send({"type": "websocket.close", "code": 1000})
 
-    async def _live(self, receive: bodies.Receive, send: Send) -> None:
+    async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
         # What is loaded by now stays: the garbage collector need not look at it again.
         gc.collect()
@@ -116,7 +115,7 @@ class Application:
         request_metrics.leave()
         await send({"type": "lifespan.shutdown.complete"})
 
-    async def _serve(self, scope: Scope, receive: bodies.Receive, send: Send) -> None:
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = clock.elapsed()
         scope = as_the_client_asked(scope)
         match = find(scope["method"], scope["path"])
@@ -201,8 +200,8 @@ def _is_json(headers: dict[str, str], operation: Operation[Any, Any]) -> bool:
     """Whether the answer has the first of the operation's forms, or none of them."""
     try:
         chosen = negotiation.choose(headers.get("accept", ""), operation.media_types)
-    except Exception:  # noqa: BLE001 (it is refused where the request is read)
-        return True
+    except NotAcceptable:
+        return True  # it is refused where the request is read
     return chosen == operation.media_types[0]
 
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
+from wallets.asgi.types import Receive
 from wallets.views.problems import RequestRefused
-
-Receive = Callable[[], Any]
 
 
 class ClientGone(Exception):

@@ -16,10 +16,10 @@ from a2wsgi import WSGIMiddleware
 
 from wallets.asgi import bodies
 from wallets.asgi.bounded import Bounded
+from wallets.asgi.types import Message, Receive, Scope, Send
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
-Send = Callable[[dict[str, Any]], Any]
 
 # Bytes of a body that are handed on. Every limit of a page or an endpoint is lower.
 MAX_BODY_BYTES = 320 * 1024
@@ -42,9 +42,7 @@ class DjangoApplication:
         bridge: Any = WSGIMiddleware(self._serve, workers=threads)  # type: ignore[arg-type]
         self._bridge = Bounded(bridge, threads + MAX_WAITING)
 
-    async def __call__(
-        self, scope: dict[str, Any], receive: bodies.Receive, send: Send
-    ) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request.
 
         The body is read before a thread is taken: no client holds one by sending slowly.
@@ -55,15 +53,15 @@ class DjangoApplication:
             return
         await self.answer(scope, body, send)
 
-    async def answer(self, scope: dict[str, Any], body: bytes, send: Send) -> None:
+    async def answer(self, scope: Scope, body: bytes, send: Send) -> None:
         """Answer one request whose body has been read."""
         messages = [{"type": "http.request", "body": body, "more_body": False}]
         ended = _Ended()
 
-        async def receive() -> dict[str, Any]:
+        async def receive() -> Message:
             return messages.pop() if messages else {"type": "http.disconnect"}
 
-        async def send_until_ended(message: dict[str, Any]) -> None:
+        async def send_until_ended(message: Message) -> None:
             # The bridge's thread would wait for ever for what it cannot send.
             if ended.by is None:
                 try:
@@ -101,7 +99,7 @@ class _Ended:
     by: Exception | None = None
 
 
-def _plain(scope: dict[str, Any], body: bytes) -> dict[str, Any]:
+def _plain(scope: Scope, body: bytes) -> Scope:
     """The scope, with the body's length and a query that is text."""
     headers = [
         (name, value)

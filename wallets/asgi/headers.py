@@ -15,6 +15,7 @@ from django.http import HttpRequest, HttpResponse
 from django.middleware.clickjacking import XFrameOptionsMiddleware
 from django.middleware.security import SecurityMiddleware
 
+from wallets.asgi.types import Scope
 from wallets.views.security import security_headers
 from wallets.views.wsgi import PROBES, Request
 
@@ -28,7 +29,7 @@ class Origin(NamedTuple):
     is_secure: bool
 
 
-def origin_of(scope: dict[str, Any], host: str | None) -> Origin | None:
+def origin_of(scope: Scope, host: str | None) -> Origin | None:
     """Return under which origin the service was asked; None where Django must refuse it."""
     path = scope["path"] if scope["path"] in PROBES else "/"
     return _origin_of(path, scope["http_version"], scope.get("scheme", "http"), host)

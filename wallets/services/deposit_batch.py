@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from wallets.errors import IdempotencyKeyReused, LostRace, Refusal
+from wallets.errors import IdempotencyKeyReused, Refusal
 from wallets.models.ledger import Movement
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
@@ -20,7 +20,6 @@ from wallets.services import idempotency, ledger
 from wallets.services.busy import Busy
 from wallets.services.checks import checked_amount
 from wallets.services.ledger import Entry
-from wallets.utils.batch import insert_untaken
 from wallets.utils.db import database_now
 
 if TYPE_CHECKING:
@@ -124,16 +123,7 @@ class _Batch:
         lock. So another's row is never taken for one of these.
         """
         planned = list(self._new.values())
-        taken = insert_untaken(
-            Transaction,
-            planned,
-            unique="idempotency_key",
-            same=("wallet_id", "transaction_type"),
-        )
-        if taken:
-            self._made |= idempotency.find_made([one.idempotency_key for one in taken])
-            if any(one.idempotency_key not in self._made for one in taken):
-                raise LostRace("a key is taken, and nobody has made anything with it")
+        self._made |= idempotency.insert_new(planned)
         deposits = [deposit for deposit in planned if deposit.pk is not None]
         movements = ledger.post(
             [Entry(Movement.Kind.DEPOSIT, deposit) for deposit in deposits],

@@ -13,10 +13,11 @@ from datetime import datetime
 
 from django.db import connection
 
-from wallets.errors import IdempotencyKeyReused, InvalidIdempotencyKey
+from wallets.errors import IdempotencyKeyReused, InvalidIdempotencyKey, LostRace
 from wallets.models.ledger import Movement
 from wallets.models.transaction import Transaction
 from wallets.models.transition import Transition
+from wallets.utils.batch import insert_untaken
 
 # The evidence of a withdrawal's first transition where an operator has entered it after
 # the fact: the client's request may have named another time.
@@ -82,6 +83,28 @@ def _any_used(keys: Sequence[uuid.UUID]) -> bool:
     with connection.cursor() as cursor:
         cursor.execute(_USED, [json.dumps(values)])
         return cursor.fetchone() is not None
+
+
+def insert_new(planned: Sequence[Transaction]) -> dict[uuid.UUID, Transaction]:
+    """Insert the transactions whose keys nobody has; return what the other keys have made.
+
+    Call inside a transaction. Those inserted learn their ids; the others have none. Another's
+    row must differ in wallet or type.
+
+    :raises LostRace: a key is taken, and what took it is not there any more.
+    """
+    taken = insert_untaken(
+        Transaction,
+        planned,
+        unique="idempotency_key",
+        same=("wallet_id", "transaction_type"),
+    )
+    if not taken:
+        return {}
+    made = find_made([one.idempotency_key for one in taken])
+    if any(one.idempotency_key not in made for one in taken):
+        raise LostRace("a key is taken, and nobody has made anything with it")
+    return made
 
 
 def replay(

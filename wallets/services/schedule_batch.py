@@ -14,13 +14,13 @@ from typing import Any, NamedTuple
 from django.db import connection
 from django.db import transaction as db_transaction
 
-from wallets.errors import IdempotencyKeyReused, LostRace, Refusal
+from wallets.errors import IdempotencyKeyReused, Refusal
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
 from wallets.services import dispatch, idempotency, ledger, reference, transition
 from wallets.services.busy import Busy
 from wallets.services.checks import checked_amount, checked_schedule
-from wallets.utils.batch import as_new, insert_untaken
+from wallets.utils.batch import as_new
 from wallets.utils.db import database_now
 
 _WITHDRAWAL = Transaction.TransactionType.WITHDRAWAL
@@ -170,16 +170,7 @@ class _Batch:
         withdrawals wait for its lock. So another's row is never taken for one of these.
         """
         planned = list(self._new.values())
-        taken = insert_untaken(
-            Transaction,
-            planned,
-            unique="idempotency_key",
-            same=("wallet_id", "transaction_type"),
-        )
-        if taken:
-            self._made |= idempotency.find_made([one.idempotency_key for one in taken])
-            if any(one.idempotency_key not in self._made for one in taken):
-                raise LostRace("a key is taken, and nobody has made anything with it")
+        self._made |= idempotency.insert_new(planned)
         written = [one for one in planned if one.pk is not None]
         transition.record_scheduled(written, actor=actor, now=self._now)
         hand_over(written, now=self._now)

@@ -284,7 +284,7 @@ class RealProcessTest(WorkerTestCase):
     def test_of_the_api_stamps_by_the_databases_and_says_so(self) -> None:
         self.start_api()
         path = f"/wallets/{self.alice.uuid}"
-        for _ in range(3):  # the first teaches the short way
+        for _ in range(3):
             self.ask("POST", f"{path}/deposit", {"amount": 5})
         wallet = Wallet.objects.get(uuid=self.ask("POST", "/wallets/")["uuid"])
         due = (self.now + timedelta(hours=1)).isoformat()
