@@ -42,7 +42,7 @@ sendfile = False
 
 
 class NoAccessLog(Logger):
-    """Writes no line for a request: the service does (`wallets.views.request_log`)."""
+    """Writes no line for a request: the service does (`wallets.views.http.request_log`)."""
 
     def access(self, *args, **kwargs):
         """gunicorn would gather all that such a line may say, to throw it away."""

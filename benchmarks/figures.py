@@ -21,8 +21,8 @@ from wallets.models.attempt import Attempt
 from wallets.models.transaction import Transaction
 from wallets.models.transition import Transition
 from wallets.models.wallet import Wallet
-from wallets.services.drain import find_due
-from wallets.utils.db import database_now
+from wallets.services.payouts.drain import find_due
+from wallets.utils.database.transactions import database_now
 
 BULK = 100
 # As many requests at once as there are processes to serve them, and as many to wait.

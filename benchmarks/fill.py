@@ -13,9 +13,9 @@ from wallets.models.states import State
 from wallets.models.transaction import Transaction
 from wallets.models.transition import Transition
 from wallets.models.wallet import Wallet
-from wallets.services.deposit import MAX_MANY, DepositRequest, deposit_many
-from wallets.utils.batch import insert_rows, insert_untaken
-from wallets.utils.db import database_now
+from wallets.services.deposits.deposit import MAX_MANY, DepositRequest, deposit_many
+from wallets.utils.database.batch import insert_rows, insert_untaken
+from wallets.utils.database.transactions import database_now
 
 
 def wallets(count: int, *, balance: int = 0) -> list[Wallet]:

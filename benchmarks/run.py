@@ -22,7 +22,7 @@ from benchmarks.stack import Programs, environment, memory_of
 from drills.databases import use
 from drills.process import Process
 from wallets.models.wallet import Wallet
-from wallets.services import reconciliation
+from wallets.services.ledger import ledger_audit
 
 PARTS = ("deposits", "drains", "lateness", "history")
 
@@ -72,7 +72,7 @@ class Run:
         if memory:
             self._memory(name, owners)
         say("verifying the books")
-        findings = list(reconciliation.verify())
+        findings = list(ledger_audit.verify())
         assert not findings, findings[:10]
 
     def _deposits(self, name: str, owners: list[Wallet]) -> None:

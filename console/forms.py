@@ -9,8 +9,8 @@ from django import forms
 
 from console.queries.listing import Cursor, Filters
 from wallets.models.transaction import Transaction
-from wallets.services.pause import MAX_REASON
-from wallets.services.review import MAX_EVIDENCE
+from wallets.services.operations.pause import MAX_REASON
+from wallets.services.operations.review import MAX_EVIDENCE
 
 Status = Transaction.Status
 MAX_ID = 2**63 - 1

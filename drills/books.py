@@ -13,8 +13,9 @@ from wallets.models.alarm import Alarm
 from wallets.models.attempt import Attempt
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
-from wallets.services import reconciliation, review
-from wallets.utils.db import read_snapshot
+from wallets.services.ledger import ledger_audit
+from wallets.services.operations import review
+from wallets.utils.database.transactions import read_snapshot
 
 # What a stepped clock has dated ahead is right in all else.
 END_OF_TIME = datetime.max.replace(tzinfo=dt_timezone.utc)
@@ -66,7 +67,7 @@ def own_wrongs() -> list[str]:
     """What the books say against themselves: `verify_ledger`, and alarms."""
     with read_snapshot():
         found = [
-            f"books: {finding}" for finding in reconciliation.verify(now=END_OF_TIME)
+            f"books: {finding}" for finding in ledger_audit.verify(now=END_OF_TIME)
         ]
     alarms = Alarm.objects.exclude(kind=Alarm.Kind.NEEDS_REVIEW)
     return found + [f"alarm: {a.kind} of {a.subject}: {a.detail}" for a in alarms]

@@ -11,7 +11,7 @@ Break = Callable[[], None]
 
 def _refund_on_unknown() -> None:
     from wallets.models.states import Event
-    from wallets.services import payout
+    from wallets.services.payouts import payout
 
     honest = payout.event_of
 
@@ -23,14 +23,14 @@ def _refund_on_unknown() -> None:
 
 
 def _no_quiet_period() -> None:
-    from wallets.services import belief
+    from wallets.services.payouts import belief
 
     belief.quiet_period = belief.distance = lambda abilities: 0.0
 
 
 def _no_lease() -> None:
     """A sender never looks whether its lease is over."""
-    from wallets.services import payout
+    from wallets.services.payouts import payout
 
     honest = payout.sending
 

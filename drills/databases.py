@@ -14,7 +14,7 @@ from django.core.management import call_command
 from django.core.management.color import no_style
 from django.db import OperationalError, connection, connections
 
-from wallets.utils import append_only
+from wallets.utils.database import append_only
 
 
 def use(name: str) -> None:

@@ -26,8 +26,8 @@ from django.conf import settings
 from django.db import connection
 
 from drills.clock_shim import step_my_own
-from wallets.utils.bank import Abilities, Answer, Payment
-from wallets.utils.connections import Connection
+from wallets.utils.bank.connections import Connection
+from wallets.utils.bank.interface import Abilities, Answer, Payment
 from wallets.utils.third_party import HttpBank
 
 Action = Callable[[], None]

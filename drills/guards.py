@@ -13,8 +13,8 @@ from drills.guards_operator import OPERATOR_GUARDS
 from drills.guards_scheduling import SCHEDULING_GUARDS
 from drills.guards_time import TIME_GUARDS
 
-_DB = "wallets/utils/db.py"
-_PAYOUT = "wallets/services/payout.py"
+_DB = "wallets/utils/database/transactions.py"
+_PAYOUT = "wallets/services/payouts/payout.py"
 
 GUARDS = (
     *BANK_GUARDS,
@@ -44,7 +44,7 @@ GUARDS = (
     ),
     Guard(
         "compare-and-set of many rows",
-        "wallets/utils/batch.py",
+        "wallets/utils/database/batch.py",
         "        if changed != len(rows):\n",
         "        if False:\n",
         "test_batch.py",
@@ -112,21 +112,21 @@ GUARDS = (
     ),
     Guard(
         "alarm for a late payment",
-        "wallets/services/outcome.py",
+        "wallets/services/payouts/outcome.py",
         "if answer.outcome is Outcome.ACCEPTED and not paid:",
         "if False:",
         "test_payout.py::LateAnswerTest",
     ),
     Guard(
         "alarm for a contradiction",
-        "wallets/services/outcome.py",
+        "wallets/services/payouts/outcome.py",
         "elif answer.outcome is Outcome.REJECTED and paid:",
         "elif False:",
         "test_payout.py::LateAnswerTest",
     ),
     Guard(
         "a reference of its own for each attempt",
-        "wallets/services/reference.py",
+        "wallets/services/withdrawals/reference.py",
         'f"withdrawal {key} {number}"',
         'f"withdrawal {key}"',
         "test_payout.py::ReferenceTest",
@@ -140,7 +140,7 @@ GUARDS = (
     ),
     Guard(
         "a live sender is left alone",
-        "wallets/services/attempt.py",
+        "wallets/services/payouts/attempt.py",
         "        next_check_at=lease_expires_at,\n",
         "        next_check_at=now,\n",
         "test_resolver.py::LeaseTest",
@@ -148,14 +148,14 @@ GUARDS = (
     # --- money and keys ---
     Guard(
         "cap on balance and held money",
-        "wallets/services/ledger.py",
+        "wallets/services/ledger/postings.py",
         "    total = wallet.balance + wallet.held\n",
         "    total = wallet.balance\n",
         "test_wallet.py test_ledger.py",
     ),
     Guard(
         "no more than there is",
-        "wallets/services/ledger.py",
+        "wallets/services/ledger/postings.py",
         "    if wallet.balance < amount:\n",
         "    if False:\n",
         "test_ledger.py",
@@ -169,28 +169,28 @@ GUARDS = (
     ),
     Guard(
         "same key, same request",
-        "wallets/services/idempotency.py",
+        "wallets/services/requests/idempotency.py",
         "    if not same:\n",
         "    if False:\n",
         "test_wallet.py test_withdrawal.py::ScheduleIdempotencyTest",
     ),
     Guard(
         "retries are counted",
-        "wallets/services/outcome.py",
+        "wallets/services/payouts/outcome.py",
         "last = withdrawal.retry_count >= settings.WITHDRAWAL_MAX_RETRIES",
         "last = False",
         "test_withdrawal.py::WithdrawalRetryTest test_payout.py::RetryTest",
     ),
     Guard(
         "retries wait longer each time",
-        "wallets/services/backoff.py",
+        "wallets/services/payouts/backoff.py",
         "base * 2 ** min(count, 32)",
         "base",
         "test_withdrawal.py::WithdrawalRetryTest test_payout.py::RetryTest",
     ),
     Guard(
         "only the table's transitions",
-        "wallets/services/transition.py",
+        "wallets/services/payouts/transition.py",
         "        if rule is None:\n",
         "        if False:\n",
         "test_states.py",
@@ -198,7 +198,7 @@ GUARDS = (
     Guard(
         "append-only triggers",
         # Not in a migration: later ones put the triggers back.
-        "wallets/utils/append_only.py",
+        "wallets/utils/database/append_only.py",
         "    _run(connection, _CREATE[connection.vendor], tables)\n",
         "    pass\n",
         "test_constraints.py::AppendOnlyTest",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from drills.guard import Guard
 
-_PAYOUT = "wallets/services/payout.py"
+_PAYOUT = "wallets/services/payouts/payout.py"
 _BANK = "wallets/utils/third_party.py"
-_ANSWERS = "wallets/utils/bank_answers.py"
-_CALLS = "wallets/utils/http_calls.py"
-_EXCHANGE = "wallets/utils/http_exchange.py"
+_ANSWERS = "wallets/utils/bank/evidence.py"
+_CALLS = "wallets/utils/bank/http_calls.py"
+_EXCHANGE = "wallets/utils/bank/http_exchange.py"
 
 BANK_GUARDS = (
     Guard(
@@ -41,7 +41,7 @@ BANK_GUARDS = (
     ),
     Guard(
         "reference from what the client holds",
-        "wallets/services/reference.py",
+        "wallets/services/withdrawals/reference.py",
         "    return _reference(str(withdrawal.idempotency_key), wallet_uuid, number)\n",
         '    key = f"{withdrawal.pk} {withdrawal.created_at}"\n'
         "    return _reference(key, wallet_uuid, number)\n",
@@ -66,36 +66,36 @@ BANK_GUARDS = (
     Guard(
         "the attempt begins when its locks are taken",
         _PAYOUT,
-        "    wallets = ledger.lock_wallets((row.wallet_id for row in rows), wait=wait)\n"
+        "    wallets = postings.lock_wallets((row.wallet_id for row in rows), wait=wait)\n"
         "    taken = read_clocks()\n",
         "    taken = read_clocks()\n"
-        "    wallets = ledger.lock_wallets((row.wallet_id for row in rows), wait=wait)\n",
+        "    wallets = postings.lock_wallets((row.wallet_id for row in rows), wait=wait)\n",
         "test_execution_time.py",
     ),
     Guard(
         "answers kept while the database is away",
-        "wallets/utils/outage.py",
+        "wallets/utils/database/outage.py",
         "            if last or not is_away(error):\n",
         "            if True:\n",
         "test_recording.py::OutageTest",
     ),
     Guard(
         "answers given up at last",
-        "wallets/utils/outage.py",
+        "wallets/utils/database/outage.py",
         "        last = clock.elapsed() >= _end(ends) or soft_limit.struck()\n",
         "        last = tries > 1000\n",
         "test_recording.py::OutageTest test_recording.py::SoftLimitTest",
     ),
     Guard(
         "answers recorded whatever ends a sweep",
-        "wallets/services/drain.py",
+        "wallets/services/payouts/drain.py",
         "                self._record_rest()\n",
         "                pass\n",
         "test_recording.py::EndedSweepTest",
     ),
     Guard(
         "soft limit put off while answers are in hand",
-        "wallets/utils/soft_limit.py",
+        "wallets/utils/messaging/soft_limit.py",
         "    if _deferring or handler is None:\n",
         "    if True:\n",
         "test_recording.py::SoftLimitTest",
@@ -130,7 +130,7 @@ BANK_GUARDS = (
     ),
     Guard(
         "a moment for what nobody asked for",
-        "wallets/utils/connections.py",
+        "wallets/utils/bank/connections.py",
         "            await made.listen(min(_SILENCE_SECONDS + took, _MAX_SILENCE_SECONDS))\n",
         "            pass\n",
         "test_third_party.py::EarlyAnswerTest",
@@ -208,55 +208,55 @@ BANK_GUARDS = (
     Guard(
         "the bank's list bounded",
         _BANK,
-        "        limit = bank_statement.MAX_BYTES\n",
+        "        limit = payment_list.MAX_BYTES\n",
         "        limit = 10**12\n",
         "test_bank_list.py::BankListTest::test_is_read_to_a_limit",
     ),
     Guard(
         "the bank's list has one deadline",
         _BANK,
-        "connect, deadline=bank_statement.DEADLINE_SECONDS, size=1\n",
+        "connect, deadline=payment_list.DEADLINE_SECONDS, size=1\n",
         "connect, deadline=float(10**6), size=1\n",
         "test_bank_list.py::BankListTest::test_that_drips_is_left_at_its_deadline",
     ),
     Guard(
         "the bank's list is not unpacked",
-        "wallets/utils/bank_statement.py",
+        "wallets/utils/bank/payment_list.py",
         '    if result.encoding not in ("", "identity"):\n',
         "    if False:\n",
         "test_bank_list.py::BankListTest::test_is_not_unpacked",
     ),
     Guard(
         "foreign lines leave the list readable",
-        "wallets/utils/bank_statement.py",
+        "wallets/utils/bank/payment_list.py",
         "    if _UUID.fullmatch(text):\n",
         "    if True:\n",
         "test_bank_list.py::LineTest",
     ),
     Guard(
         "missed only in the time that the list covers",
-        "wallets/services/bank_statement.py",
+        "wallets/services/operations/reconciliation.py",
         "        return None if first is None else (first + late, end)\n",
         "        return (first or end - LONGEST_PERIOD), end\n",
         "test_bank_statement.py::CoverTest",
     ),
     Guard(
         "what may still be booked is not missed",
-        "wallets/services/bank_statement.py",
+        "wallets/services/operations/reconciliation.py",
         "        end = min(self.until or self.asked_at, self.asked_at) - late\n",
         "        end = min(self.until or self.asked_at, self.asked_at)\n",
         "test_bank_statement.py::CoverTest",
     ),
     Guard(
         "forgotten payments named by the references that they would get",
-        "wallets/services/bank_statement.py",
+        "wallets/services/operations/reconciliation.py",
         "            if reference in wanted:\n",
         "            if False:\n",
         "test_bank_statement.py::ForgottenTest",
     ),
     Guard(
         "the daily comparison raises alarms",
-        "wallets/services/statement_alarms.py",
+        "wallets/services/operations/reconciliation_alarms.py",
         "        if self._has_room(kind):\n            run_in_transaction(work)\n",
         "",
         "test_bank_statement.py::DailyRunTest",
@@ -277,7 +277,7 @@ BANK_GUARDS = (
     ),
     Guard(
         "what comes at rest ends the connection",
-        "wallets/utils/connections.py",
+        "wallets/utils/bank/connections.py",
         "        if not self._asked:\n            self.close()\n",
         "",
         "test_third_party.py::ConnectionTest",

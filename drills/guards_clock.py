@@ -7,7 +7,7 @@ from drills.guard import POSTGRESQL, Guard
 CLOCK_GUARDS = (
     Guard(
         "the database's clock in the one statement",
-        "wallets/services/deposit.py",
+        "wallets/services/deposits/deposit.py",
         "deposit_at_once, left, now, skip_locked=not alone",
         "deposit_at_once, left, now or __import__('datetime').datetime.now("
         "__import__('datetime').timezone.utc), skip_locked=not alone",
@@ -16,7 +16,7 @@ CLOCK_GUARDS = (
     ),
     Guard(
         "the database's clock step by step",
-        "wallets/services/deposit_batch.py",
+        "wallets/services/deposits/deposit_batch.py",
         "now=now or database_now(),",
         "now=now or __import__('datetime').datetime.now("
         "__import__('datetime').timezone.utc),",
@@ -33,7 +33,7 @@ CLOCK_GUARDS = (
     ),
     Guard(
         "the database's clock judges what is in the future",
-        "wallets/services/schedule_batch.py",
+        "wallets/services/withdrawals/schedule_batch.py",
         "        now=now or database_now(),",
         "        now=now or datetime.now(__import__('datetime').timezone.utc),",
         "test_host_clock.py::StampTest",
@@ -41,21 +41,21 @@ CLOCK_GUARDS = (
     ),
     Guard(
         "readyz names a clock that is wrong",
-        "wallets/services/host_clock.py",
+        "wallets/services/operations/host_clock.py",
         "    if abs(seconds) <= TOLERATED_SECONDS:\n",
         "    if True:\n",
         "test_host_clock.py::SaysSoTest test_host_clock.py::DescribeTest",
     ),
     Guard(
         "wallets dated ahead are named",
-        "wallets/services/reconciliation.py",
+        "wallets/services/ledger/ledger_audit.py",
         "    if wallet.movement_count and ahead > TOLERATED:\n",
         "    if False:\n",
         "test_host_clock.py::DatedAheadTest",
     ),
     Guard(
         "keys in one order",
-        "wallets/services/ledger_postgresql.py",
+        "wallets/services/ledger/ledger_postgresql.py",
         "WHERE total <= {max_money} ORDER BY key",
         "WHERE total <= {max_money} ORDER BY place",
         "test_deadlocks.py::OneOrderTest test_deadlocks.py::AnyMixTest",
@@ -63,7 +63,7 @@ CLOCK_GUARDS = (
     ),
     Guard(
         "a key that is taken undoes nothing",
-        "wallets/utils/batch.py",
+        "wallets/utils/database/batch.py",
         'f\' ON CONFLICT ("{unless_taken}") DO NOTHING RETURNING',
         "f' RETURNING",
         "test_deadlocks.py::OneOrderTest",
@@ -71,7 +71,7 @@ CLOCK_GUARDS = (
     ),
     Guard(
         "a bulk request holds no stranger's wallet while it waits",
-        "wallets/services/deposit.py",
+        "wallets/services/deposits/deposit.py",
         "    alone = wait and len(left) <= 1\n",
         "    alone = wait\n",
         "test_deposit.py::OneOfABulkTest",
@@ -79,7 +79,7 @@ CLOCK_GUARDS = (
     ),
     Guard(
         "a group halves itself around what is in the way",
-        "wallets/services/group.py",
+        "wallets/services/requests/group.py",
         "        elif len(part) > 1:\n",
         "        elif False:\n",
         "test_deposit.py::OneOfAGroupTest",

@@ -9,35 +9,35 @@ _EXPORTS = "test_exports.py::ExportsTest::test_"
 CONNECTION_GUARDS = (
     Guard(
         "few long answers at a time",
-        "wallets/views/exports.py",
+        "wallets/views/http/exports.py",
         "            if len(self._places) == self._most:\n",
         "            if False:\n",
         f"{_EXPORTS}another_one_is_told_to_come_again",
     ),
     Guard(
         "who reads a long answer slowly loses his place",
-        "wallets/views/exports.py",
+        "wallets/views/http/exports.py",
         "if slowest.rate() >= LEAST_RATE or len(self._lost) == self._most:",
         "if True:",
         "test_exports.py::SlowReaderTest",
     ),
     Guard(
         "no more threads for long answers than twice the places",
-        "wallets/views/exports.py",
+        "wallets/views/http/exports.py",
         "if slowest.rate() >= LEAST_RATE or len(self._lost) == self._most:",
         "if slowest.rate() >= LEAST_RATE:",
         "test_exports.py::SlowReaderTest",
     ),
     Guard(
         "a long answer ends",
-        "wallets/views/exports.py",
+        "wallets/views/http/exports.py",
         "            raise ExportTookTooLong\n",
         "            pass\n",
         f"{_EXPORTS}breaks_off_after_its_time",
     ),
     Guard(
         "a past balance is one row of an index, whatever was counted",
-        "wallets/utils/db.py",
+        "wallets/utils/database/transactions.py",
         "    with transaction.atomic(), read_by_index():\n",
         "    with transaction.atomic():\n",
         "test_statement.py::PastTest::"

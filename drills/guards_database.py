@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from drills.guard import MARIADB, POSTGRESQL, Guard
 
-_POSTGRESQL = "wallets/utils/backends/postgresql/base.py"
-_DRIVER = "wallets/utils/backends/postgresql/driver.py"
-_SAFEGUARDS = "wallets/services/safeguards.py"
+_POSTGRESQL = "wallets/utils/database/backends/postgresql/base.py"
+_DRIVER = "wallets/utils/database/backends/postgresql/driver.py"
+_SAFEGUARDS = "wallets/services/operations/safeguards.py"
 
 DATABASE_GUARDS = (
     Guard(
         "limits of each transaction behind a pooler",
-        "wallets/utils/db.py",
+        "wallets/utils/database/transactions.py",
         "            connection.limit_transaction()  # type: ignore[attr-defined]\n",
         "            pass\n",
         "test_pooler.py::LimitsTest",
@@ -19,7 +19,7 @@ DATABASE_GUARDS = (
     ),
     Guard(
         "no transaction by one statement behind a pooler",
-        "wallets/utils/db.py",
+        "wallets/utils/database/transactions.py",
         'return not getattr(connection, "pooled", False)',
         "return True",
         "test_pooler.py::LimitsTest test_pooler.py::IsolationTest",
@@ -83,7 +83,7 @@ DATABASE_GUARDS = (
     ),
     Guard(
         "a silent server is not asked five times",
-        "wallets/utils/db.py",
+        "wallets/utils/database/transactions.py",
         "if failed - began >= _silence() and is_connection_lost(error):",
         "if False:",
         "test_db.py::SilenceTest",
@@ -99,7 +99,7 @@ DATABASE_GUARDS = (
     ),
     Guard(
         "every UUID on MariaDB",
-        "wallets/utils/backends/mysql/features.py",
+        "wallets/utils/database/backends/mysql/features.py",
         "    has_native_uuid_field = False\n",
         "    pass\n",
         "test_uuids.py",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from drills.guard import MARIADB, POSTGRESQL, Guard
 
-_BATCH = "wallets/services/schedule_batch.py"
-_STATEMENT = "wallets/services/schedule_postgresql.py"
+_BATCH = "wallets/services/withdrawals/schedule_batch.py"
+_STATEMENT = "wallets/services/withdrawals/schedule_postgresql.py"
 
 MANY_GUARDS = (
     Guard(
@@ -50,7 +50,7 @@ MANY_GUARDS = (
     ),
     Guard(
         "a key that is just being used is not waited for",
-        "wallets/services/schedule.py",
+        "wallets/services/withdrawals/schedule.py",
         "lock_wait=KEY_WAIT_SECONDS",
         "lock_wait=None",
         "test_schedule.py::ScheduleTogetherTest",
@@ -73,7 +73,7 @@ MANY_GUARDS = (
     ),
     Guard(
         "withdrawals take wallets before keys where new rows lock them",
-        "wallets/services/ledger.py",
+        "wallets/services/ledger/postings.py",
         '    if connection.vendor == "mysql":\n        return lock_wallets',
         "    if False:\n        return lock_wallets",
         "test_deadlocks.py::OneOrderTest",
@@ -88,14 +88,14 @@ MANY_GUARDS = (
     ),
     Guard(
         "a transaction is found only under its own wallet",
-        "wallets/services/reads.py",
+        "wallets/services/reads/current.py",
         "        found.get(key)\n",
         "        {pk: row for (_, pk), row in found.items()}.get(key[1])\n",
         "test_reads.py::TransactionsTest test_reads.py::CancelOfTest",
     ),
     Guard(
         "a page is read backwards from its own end",
-        "wallets/services/reads_postgresql.py",
+        "wallets/services/reads/reads_postgresql.py",
         "one.wallet_id >= asked.wallet AND one.wallet_id <= asked.wallet\n",
         "one.wallet_id >= asked.wallet\n",
         "test_reads.py::PlanTest",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from drills.guard import Guard
 
-_PAYOUT = "wallets/services/payout.py"
-_STEP = "wallets/services/step.py"
+_PAYOUT = "wallets/services/payouts/payout.py"
+_STEP = "wallets/services/payouts/step.py"
 
 OPERATOR_GUARDS = (
     Guard(
@@ -24,7 +24,7 @@ OPERATOR_GUARDS = (
     ),
     Guard(
         "the pause of an operator counts as the setting does",
-        "wallets/services/pause.py",
+        "wallets/services/operations/pause.py",
         "return settings.WITHDRAWALS_PAUSED or Pause.objects.filter(open=True).exists()",
         "return settings.WITHDRAWALS_PAUSED",
         "test_pause.py::PauseTest",
@@ -39,35 +39,35 @@ OPERATOR_GUARDS = (
     ),
     Guard(
         "what is recorded as paid has not begun",
-        "wallets/services/record.py",
+        "wallets/services/operations/record.py",
         "    if rule_for(state, Event.RECORD_PAID) is None:\n",
         "    if False:\n",
         "test_record.py::RecordPaidTest",
     ),
     Guard(
         "what is recorded as paid is the wallet's to spend",
-        "wallets/services/record.py",
+        "wallets/services/operations/record.py",
         "    _check_balance(withdrawal.wallet, withdrawal.amount)\n",
         "",
         "test_record.py::RecordPaidTest",
     ),
     Guard(
         "a payment is recorded for one attempt",
-        "wallets/services/record.py",
+        "wallets/services/operations/record.py",
         "    if known is not None:\n",
         "    if False:\n",
         "test_record.py::RecordPaidTest",
     ),
     Guard(
         "a payment is recorded for the withdrawal whose reference it has",
-        "wallets/services/record.py",
+        "wallets/services/operations/record.py",
         "    if any_reference:\n",
         "    if True:\n",
         "test_record.py::RecordPaidTest",
     ),
     Guard(
         "a client that asks again for what was recorded gets it, not another payment",
-        "wallets/services/schedule_batch.py",
+        "wallets/services/withdrawals/schedule_batch.py",
         "            if (request.wallet, key) in self._recorded:\n",
         "            if False:\n",
         "test_record.py::RecordPaymentTest",
@@ -81,21 +81,21 @@ OPERATOR_GUARDS = (
     ),
     Guard(
         "an operator's evidence does not stand for the bank's answer",
-        "wallets/services/outcome.py",
+        "wallets/services/payouts/outcome.py",
         "    if done.event not in _OPERATOR_SAYS:\n",
         "    if True:\n",
         "test_bank_words.py::WhatClientsSeeTest",
     ),
     Guard(
         "giving money back takes two persons where it is said so",
-        "wallets/services/review.py",
+        "wallets/services/operations/review.py",
         "    if not said.paid and settings.REVIEW_TWO_PERSONS:\n",
         "    if False:\n",
         "test_review_proposal.py",
     ),
     Guard(
         "one person is not two",
-        "wallets/services/review_proposal.py",
+        "wallets/services/operations/review_proposal.py",
         "    if is_same_person(earlier, actor=actor, user_id=user_id):\n",
         "    if False:\n",
         "test_review_proposal.py",

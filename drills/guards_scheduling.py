@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from drills.guard import POSTGRESQL, Guard
 
-_BROKER = "wallets/utils/broker.py"
-_SWEEPS = "wallets/services/sweeps.py"
+_BROKER = "wallets/utils/messaging/broker.py"
+_SWEEPS = "wallets/services/payouts/sweeps.py"
 _REDIS = "test_broker.py::RedisPublishingTest::test_"
 
 SCHEDULING_GUARDS = (
     Guard(
         "ticks by elapsed time",
-        "wallets/utils/beat.py",
+        "wallets/utils/messaging/beat.py",
         "    return schedule(timedelta(seconds=seconds), nowfun=_elapsed_now)\n",
         "    return schedule(timedelta(seconds=seconds))\n",
         "test_beat.py",
     ),
     Guard(
         "no message expires by another machine's clock",
-        "wallets/utils/beat.py",
+        "wallets/utils/messaging/beat.py",
         "**entry.options\n",
         "**entry.options, expires=2\n",
         "test_worker_pools.py::WrongClockTest::test_of_a_worker_makes_nothing_late_or_early",
@@ -33,7 +33,7 @@ SCHEDULING_GUARDS = (
     ),
     Guard(
         "a busy wallet keeps nobody else's payout waiting",
-        "wallets/services/drain.py",
+        "wallets/services/payouts/drain.py",
         "            claimed = payout.claim(some, limit=limit, now=begins, wait=wait)\n",
         "            claimed = payout.claim(some, limit=limit, now=begins)\n",
         "test_busy_wallets.py::BusyWalletTest::test_and_alices_is_claimed_and_paid_meanwhile",
@@ -64,7 +64,7 @@ SCHEDULING_GUARDS = (
     ),
     Guard(
         "a pool without processes is not a parent that died",
-        "wallets/utils/stopping.py",
+        "wallets/utils/messaging/stopping.py",
         "    if _in_parent and os.getpid() != _parent:\n",
         "    if _in_parent:\n",
         "test_worker_pools.py::PoolTest::test_of_none_at_all_works",
@@ -85,7 +85,7 @@ SCHEDULING_GUARDS = (
     ),
     Guard(
         "no heartbeat of a tick while paused",
-        "wallets/services/dispatch.py",
+        "wallets/services/payouts/dispatch.py",
         "    if pause.is_paused():\n",
         "    if False:\n",
         "test_heartbeat.py",
@@ -113,7 +113,7 @@ SCHEDULING_GUARDS = (
     ),
     Guard(
         "a slot is free as soon as nothing more is claimed",
-        "wallets/services/drain.py",
+        "wallets/services/payouts/drain.py",
         "                self._on_last_look()\n",
         "                pass\n",
         "test_slots.py",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from drills.guard import Guard
 
-_BELIEF = "wallets/services/belief.py"
-_LOOK_UP = "wallets/services/look_up.py"
-_MOMENT = "wallets/services/moment.py"
-_RESOLVER = "wallets/services/resolver.py"
-_STEP = "wallets/services/step.py"
-_TAKE = "wallets/services/take.py"
-_WAITS = "wallets/services/waits.py"
+_BELIEF = "wallets/services/payouts/belief.py"
+_LOOK_UP = "wallets/services/payouts/look_up.py"
+_MOMENT = "wallets/services/payouts/moment.py"
+_RESOLVER = "wallets/services/payouts/resolver.py"
+_STEP = "wallets/services/payouts/step.py"
+_TAKE = "wallets/services/payouts/take.py"
+_WAITS = "wallets/services/payouts/waits.py"
 
 TIME_GUARDS = (
     # --- when "not found" is believed ---

@@ -12,8 +12,8 @@ from wallets.models.alarm import Alarm
 from wallets.models.attempt import Attempt
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
-from wallets.services import reconciliation
-from wallets.utils.db import read_snapshot
+from wallets.services.ledger import ledger_audit
+from wallets.utils.database.transactions import read_snapshot
 
 Status = Transaction.Status
 Payments = list[dict[str, Any]]
@@ -24,7 +24,7 @@ def wrongs(plan: Plan, payments: Payments, *, may_need_review: bool) -> list[str
     with read_snapshot():
         found = [
             f"books: {finding}"
-            for finding in reconciliation.verify(now=books.END_OF_TIME)
+            for finding in ledger_audit.verify(now=books.END_OF_TIME)
         ]
     return [*found, *_wrongs(plan, payments, may_need_review)]
 

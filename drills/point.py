@@ -20,8 +20,8 @@ from drills.forking import fork
 from drills.process import free_port
 from drills.scenario import Plan
 from wallets.services.wallet import WalletService
-from wallets.utils.bank import Abilities
-from wallets.utils.db import database_now
+from wallets.utils.bank.interface import Abilities
+from wallets.utils.database.transactions import database_now
 from wallets.utils.third_party import HttpBank
 
 DEDUPE_WINDOW = 86400.0

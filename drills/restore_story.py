@@ -31,10 +31,12 @@ from wallets.errors import InvalidSchedule  # noqa: E402
 from wallets.models.alarm import Alarm  # noqa: E402
 from wallets.models.transaction import Transaction  # noqa: E402
 from wallets.models.wallet import Wallet  # noqa: E402
-from wallets.services import attempt, reference, review, sweeper  # noqa: E402
+from wallets.services.operations import review  # noqa: E402
+from wallets.services.payouts import attempt, sweeper  # noqa: E402
 from wallets.services.wallet import WalletService  # noqa: E402
 from wallets.services.withdrawal import WithdrawalService  # noqa: E402
-from wallets.utils.db import database_now  # noqa: E402
+from wallets.services.withdrawals import reference  # noqa: E402
+from wallets.utils.database.transactions import database_now  # noqa: E402
 
 BY = ("--by", "oscar", "--evidence", "the bank's list")
 SETTLE_SECONDS = 60

@@ -20,11 +20,11 @@ from django.db.models import Min
 
 from wallets.models.attempt import Attempt
 from wallets.models.transaction import Transaction
-from wallets.services import sweeps
+from wallets.services.payouts import sweeps
 from wallets.services.wallet import WalletService
 from wallets.services.withdrawal import WithdrawalService
-from wallets.utils.bank import Bank
-from wallets.utils.db import database_now
+from wallets.utils.bank.interface import Bank
+from wallets.utils.database.transactions import database_now
 
 logger = logging.getLogger(__name__)
 

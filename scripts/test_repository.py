@@ -224,7 +224,7 @@ class ComposeTest(unittest.TestCase):
     def test_asks_each_role_whether_it_is_well(self) -> None:
         for name, words in (
             ("celery", "inspect ping"),
-            ("celery-beat", "wallets.utils.beat_alive"),
+            ("celery-beat", "wallets.utils.messaging.beat_alive"),
             ("redis", "PONG"),
             ("db", "ping"),
         ):

@@ -1,7 +1,7 @@
 """How each broker is spoken to: nothing waits for ever, everything comes back by itself.
 
 What these settings are about is Beat and the workers; requests publish with time-outs of
-their own (`wallets.utils.broker`).
+their own (`wallets.utils.messaging.broker`).
 """
 
 from __future__ import annotations
@@ -51,7 +51,9 @@ def broker_settings(url: str, queue: str) -> dict[str, Any]:
     kind = _REDIS
     if scheme in ("amqp", "amqps", "pyamqp"):
         transport = "SSLTransport" if scheme == "amqps" else "Transport"
-        kind = _RABBITMQ | {"BROKER_TRANSPORT": f"wallets.utils.amqp:{transport}"}
+        kind = _RABBITMQ | {
+            "BROKER_TRANSPORT": f"wallets.utils.messaging.amqp:{transport}"
+        }
     return {
         "BROKER_CONNECTION_TIMEOUT": TIMEOUT_SECONDS,
         # A worker that gave up would need somebody to restart it.

@@ -94,7 +94,7 @@ def _compare_clocks(**_kwargs: object) -> None:
     """Say it at the start if this host's clock is off; keep no connection for children."""
     from django.db import connections
 
-    from wallets.services import host_clock
+    from wallets.services.operations import host_clock
 
     host_clock.warn(at_once=True)
     connections.close_all()
@@ -103,14 +103,14 @@ def _compare_clocks(**_kwargs: object) -> None:
 @worker_shutting_down.connect
 def _stop_draining(**_kwargs: object) -> None:
     """A drain waits for due withdrawals; a worker that is told to stop must not wait."""
-    from wallets.utils import stopping
+    from wallets.utils.messaging import stopping
 
     stopping.announce()
 
 
 @worker_process_init.connect
 def _in_pool_process(**_kwargs: object) -> None:
-    from wallets.utils import stopping
+    from wallets.utils.messaging import stopping
 
     stopping.in_pool_process()
 
@@ -136,8 +136,8 @@ def _divide_the_pool(instance: Worker, **_kwargs: object) -> None:
     Of four: two drains of what is due, one of retries, one for the rest. In a pool of one
     or two, one drain after the other; they end by themselves, so the rest gets its turn.
     """
-    from wallets.services import heartbeat
-    from wallets.utils import slots
+    from wallets.services.operations import heartbeat
+    from wallets.utils.messaging import slots
 
     slots.bound(
         {heartbeat.PENDING: max(1, instance.concurrency - 2), heartbeat.RETRY: 1}

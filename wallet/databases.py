@@ -17,7 +17,7 @@ LOCK_TIMEOUT_SECONDS = 5
 CONNECT_TIMEOUT_SECONDS = 5
 
 # Django's backends with limits that hold by statements.
-_BACKENDS = "wallets.utils.backends"
+_BACKENDS = "wallets.utils.database.backends"
 
 
 def database_from_env(env: environ.Env, base_dir: Path) -> dict[str, Any]:

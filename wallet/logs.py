@@ -25,7 +25,7 @@ EXTRA = (
     *("method", "path", "status", "ms", "request_id"),
     *("subject", "user_id", "address"),
 )
-REQUEST_LOGGER = "wallets.views.request_log"
+REQUEST_LOGGER = "wallets.views.http.request_log"
 # What the line of a request has besides; other lines may have all of `EXTRA`.
 _OF_REQUESTS = ("method", "path", "status", "ms", "request_id")
 # Texts of exceptions, as some libraries hand them in.

@@ -3,10 +3,10 @@
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [],
     "DEFAULT_PERMISSION_CLASSES": [],
-    "DEFAULT_PARSER_CLASSES": ["wallets.views.parsers.StrictJSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["wallets.views.http.body.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_SCHEMA_CLASS": "wallets.views.schema.document.WalletSchema",
-    "EXCEPTION_HANDLER": "wallets.views.errors.handle",
+    "EXCEPTION_HANDLER": "wallets.views.problems.from_exceptions.handle",
     "UNAUTHENTICATED_USER": None,
     # `?format=` must not choose a renderer.
     "URL_FORMAT_OVERRIDE": None,

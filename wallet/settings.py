@@ -18,7 +18,7 @@ from wallet.logins import *  # noqa: F403
 from wallet.logs import logging_config
 from wallet.rest import REST_FRAMEWORK, SPECTACULAR_SETTINGS  # noqa: F401
 from wallet.secret_key import beside, made_key
-from wallets.utils.beat import every
+from wallets.utils.messaging.beat import every
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -65,17 +65,17 @@ if CONSOLE_ENABLED:
     INSTALLED_APPS += ["django_htmx", "console"]
 
 MIDDLEWARE = [
-    "wallets.views.request_log.log_requests",
-    "wallets.views.middleware.without_body_for_head",
-    "wallets.views.security.security_headers",
-    "wallets.views.middleware.WithoutHostileInput",
+    "wallets.views.http.request_log.log_requests",
+    "wallets.views.http.middleware.without_body_for_head",
+    "wallets.views.http.security.security_headers",
+    "wallets.views.http.middleware.WithoutHostileInput",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "wallets.views.middleware.PageSessions",
+    "wallets.views.http.middleware.PageSessions",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
-    "wallets.views.middleware.PageUsers",
-    "wallets.views.middleware.PageMessages",
+    "wallets.views.http.middleware.PageUsers",
+    "wallets.views.http.middleware.PageMessages",
     "wallets.views.login.known_devices",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
@@ -136,7 +136,7 @@ CSRF_COOKIE_HTTPONLY = True
 CSRF_FAILURE_VIEW = (
     "console.views.base.form_refused"
     if CONSOLE_ENABLED
-    else "wallets.views.errors.csrf_failure"
+    else "wallets.views.problems.from_exceptions.csrf_failure"
 )
 # An operator's working day.
 SESSION_COOKIE_AGE = env.int("SESSION_COOKIE_AGE", default=36000)
@@ -188,7 +188,7 @@ globals().update(
         ).items()
     }
 )
-CELERY_BEAT_SCHEDULER = "wallets.utils.beat:PublishingScheduler"
+CELERY_BEAT_SCHEDULER = "wallets.utils.messaging.beat:PublishingScheduler"
 
 # --- Withdrawals: all times in seconds ----------------------------------------------
 
@@ -226,7 +226,7 @@ WITHDRAWAL_RECORDING_TIME = env.float("WITHDRAWAL_RECORDING_TIME", default=35)
 # The bank's longest call < a task's soft limit < its hard limit < the lease of an
 # attempt < the quiet period after which "not found" is believed. A worker that is killed
 # at its hard limit is dead before its lease ends; see Note [Quiet period] in
-# wallets/services/belief.py.
+# wallets/services/payouts/belief.py.
 THIRD_PARTY_CONNECT_TIMEOUT = env.float("THIRD_PARTY_CONNECT_TIMEOUT", default=2)
 THIRD_PARTY_DEADLINE = env.float("THIRD_PARTY_DEADLINE", default=5)
 WITHDRAWAL_SOFT_TIME_LIMIT = env.float("WITHDRAWAL_SOFT_TIME_LIMIT", default=60)

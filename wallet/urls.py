@@ -21,7 +21,7 @@ if settings.CONSOLE_ENABLED:
     urlpatterns += [path("console/", include("console.urls"))]
 
 # What Django refuses itself is answered like every other problem.
-handler400 = "wallets.views.errors.bad_request"
-handler403 = "wallets.views.errors.permission_denied"
-handler404 = "wallets.views.errors.page_not_found"
-handler500 = "wallets.views.errors.server_error"
+handler400 = "wallets.views.problems.from_exceptions.bad_request"
+handler403 = "wallets.views.problems.from_exceptions.permission_denied"
+handler404 = "wallets.views.problems.from_exceptions.page_not_found"
+handler500 = "wallets.views.problems.from_exceptions.server_error"

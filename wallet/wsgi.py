@@ -7,6 +7,6 @@ import django
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "wallet.settings")
 django.setup(set_prefix=False)
 
-from wallets.views.wsgi import Handler  # noqa: E402
+from wallets.views.http.wsgi import Handler  # noqa: E402
 
 application = Handler()

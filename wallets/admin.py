@@ -30,8 +30,8 @@ from wallets.models.tally import Tally
 from wallets.models.transaction import Transaction
 from wallets.models.transition import Transition
 from wallets.models.wallet import Wallet
-from wallets.services import alarm as alarm_service
-from wallets.services import review, review_proposal
+from wallets.services.operations import alarm as alarm_service
+from wallets.services.operations import review, review_proposal
 from wallets.utils import deeds
 from wallets.utils.actors import operator
 from wallets.utils.look_only import LookOnly

@@ -10,6 +10,6 @@ class WalletsConfig(AppConfig):
     def ready(self) -> None:
         # Importing registers what is in them.
         from wallets import checks, deployment, tasks  # noqa: F401
-        from wallets.utils import timestamps
+        from wallets.utils.database import timestamps
 
         timestamps.install()

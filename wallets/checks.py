@@ -10,9 +10,10 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import connections
 
-from wallets.services import belief, safeguards
-from wallets.utils.bank import Abilities
-from wallets.utils.db import run_in_transaction
+from wallets.services.operations import safeguards
+from wallets.services.payouts import belief
+from wallets.utils.bank.interface import Abilities
+from wallets.utils.database.transactions import run_in_transaction
 
 
 @register()

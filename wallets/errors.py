@@ -1,4 +1,4 @@
-"""Every refusal of the service: its code, its sentence. HTTP lives in `views.errors`.
+"""Every refusal of the service: its code, its sentence. HTTP lives in `views.problems.from_exceptions`.
 
 A refusal changes nothing: whoever raises one has written nothing yet, or its
 transaction is rolled back whole.

@@ -6,7 +6,8 @@ from typing import Any
 
 from celery import shared_task
 
-from wallets.services import bank_statement, dispatch, sweeps
+from wallets.services.operations import reconciliation
+from wallets.services.payouts import dispatch, sweeps
 
 
 @shared_task
@@ -31,7 +32,7 @@ def resolve_unknown_withdrawals() -> dict[str, int]:
 @shared_task(soft_time_limit=600, time_limit=660)
 def reconcile_bank() -> dict[str, int]:
     """Beat, every 10 min: once a day, compare the books with the bank's list."""
-    return {"differences": bank_statement.reconcile_when_due()}
+    return {"differences": reconciliation.reconcile_when_due()}
 
 
 @shared_task

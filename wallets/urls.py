@@ -11,10 +11,10 @@ from typing import NamedTuple
 from django.conf import settings
 from django.urls import URLPattern, path, register_converter
 
-from wallets.views.base import Endpoint
 from wallets.views.deposit import DepositListView, DepositView
 from wallets.views.docs import DocsView, ProblemListView, ProblemView, SchemaView
 from wallets.views.health import AliveView, ReadyView
+from wallets.views.http.rest_framework import Endpoint
 from wallets.views.index import IndexView
 from wallets.views.statement import BalanceView, StatementView
 from wallets.views.transaction import CancelView, TransactionListView, TransactionView

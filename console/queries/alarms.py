@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from wallets.models.alarm import Alarm
-from wallets.services import alarm
+from wallets.services.operations import alarm
 
 PAGE = 50
 

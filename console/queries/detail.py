@@ -12,7 +12,7 @@ from wallets.models.review_proposal import ReviewProposal
 from wallets.models.transaction import Transaction
 from wallets.models.transition import Transition
 from wallets.models.wallet import Wallet
-from wallets.services import review_proposal
+from wallets.services.operations import review_proposal
 
 # A withdrawal has a handful of each; look-ups may go on for years, so there is a bound.
 LIMIT = 200

@@ -16,7 +16,7 @@ from django.db.models import Q, QuerySet
 
 from wallets.models.review_proposal import ReviewProposal
 from wallets.models.transaction import Transaction
-from wallets.services import review
+from wallets.services.operations import review
 
 PAGE = 50
 

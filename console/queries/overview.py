@@ -21,10 +21,10 @@ from console.queries.activity import Activity
 from wallets.models.alarm import Alarm
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
-from wallets.services import alarm, payout_health, readiness, review
-from wallets.services.payout_health import PayoutHealth
+from wallets.services.operations import alarm, payout_health, readiness, review
+from wallets.services.operations.payout_health import PayoutHealth
 from wallets.utils import clock
-from wallets.utils.db import database_now
+from wallets.utils.database.transactions import database_now
 
 T = TypeVar("T")
 

@@ -13,8 +13,8 @@ from django.utils.safestring import SafeString
 from console import access
 from wallets.models.states import State
 from wallets.models.transaction import Transaction
-from wallets.services import pause
-from wallets.services.pause import Standing
+from wallets.services.operations import pause
+from wallets.services.operations.pause import Standing
 
 register = template.Library()
 

@@ -7,7 +7,7 @@ from django.contrib.auth.models import Permission, User
 from django.core.cache import cache
 
 from wallets.models.transaction import Transaction
-from wallets.services import resolver
+from wallets.services.payouts import resolver
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests.base import WalletTestCase
 from wallets.tests.fakes import BARE, Does, FakeBank

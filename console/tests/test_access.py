@@ -6,7 +6,7 @@ from django.urls import reverse
 
 from console import urls
 from console.tests.base import ConsoleTestCase, staff, views
-from wallets.services import pause
+from wallets.services.operations import pause
 from wallets.tests.api import database_out_of_reach
 from wallets.tests.base import OSCAR, CommittingTestCase, quick_passwords
 from wallets.tests.fakes import Does

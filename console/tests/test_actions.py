@@ -8,9 +8,9 @@ from django.urls import reverse
 from console.tests.base import ConsoleTestCase, staff
 from wallets.models.alarm import Alarm
 from wallets.models.transaction import Transaction
-from wallets.services import review
-from wallets.services.reference import reference_of
+from wallets.services.operations import review
 from wallets.services.withdrawal import WithdrawalService
+from wallets.services.withdrawals.reference import reference_of
 from wallets.tests.base import OSCAR, utc
 from wallets.tests.fakes import Does
 

@@ -8,12 +8,13 @@ from django.core.management import call_command
 from console.tests.browser import PHONE, BrowserTestCase
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
-from wallets.services import pause, resolver, sweeps
+from wallets.services.operations import pause
+from wallets.services.payouts import resolver, sweeps
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests import marks
 from wallets.tests.conformance import operations
 from wallets.tests.fakes import BARE, Does, FakeBank
-from wallets.utils.db import database_now
+from wallets.utils.database.transactions import database_now
 
 Status = Transaction.Status
 

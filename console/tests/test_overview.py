@@ -8,11 +8,11 @@ from django.test.utils import CaptureQueriesContext
 
 from console.queries import activity, overview
 from console.tests.base import ConsoleTestCase
-from wallets.services import heartbeat
+from wallets.services.operations import heartbeat
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests.base import up_for
 from wallets.tests.fakes import Does
-from wallets.utils.db import database_now
+from wallets.utils.database.transactions import database_now
 
 
 class OverviewTest(ConsoleTestCase):

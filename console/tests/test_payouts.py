@@ -8,7 +8,7 @@ from django.urls import reverse
 
 from console.tests.base import ConsoleTestCase
 from wallets.models.pause import Pause
-from wallets.services import heartbeat, pause
+from wallets.services.operations import heartbeat, pause
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests.base import OSCAR
 from wallets.tests.builders import due_withdrawal

@@ -22,11 +22,11 @@ from wallets.errors import IllegalTransition, LostRace, Refusal
 from wallets.models.alarm import Alarm
 from wallets.models.states import State
 from wallets.models.transaction import Transaction
-from wallets.services import alarm as alarm_service
-from wallets.services import record as record_service
-from wallets.services import review
-from wallets.services.reference import references_of
+from wallets.services.operations import alarm as alarm_service
+from wallets.services.operations import record as record_service
+from wallets.services.operations import review
 from wallets.services.withdrawal import WithdrawalService
+from wallets.services.withdrawals.reference import references_of
 from wallets.utils import deeds
 
 GET_OR_POST = require_http_methods(["GET", "HEAD", "POST"])

@@ -19,7 +19,7 @@ from django_htmx.http import HttpResponseClientRedirect
 
 from console.access import OPERATE, not_to_see
 from wallets.utils.actors import operator
-from wallets.views.errors import csrf_failure
+from wallets.views.problems.from_exceptions import csrf_failure
 
 logger = logging.getLogger(__name__)
 

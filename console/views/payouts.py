@@ -13,7 +13,7 @@ from console.queries import payouts as queries
 from console.queries.overview import forget
 from console.views.base import actor, operator_page, page
 from wallets.errors import Refusal
-from wallets.services import pause as pause_service
+from wallets.services.operations import pause as pause_service
 from wallets.utils import deeds
 
 

@@ -10,7 +10,7 @@ from django.shortcuts import render
 from console import plots
 from console.queries import detail
 from console.views.base import page
-from wallets.utils.db import database_now
+from wallets.utils.database.transactions import database_now
 
 
 @page("wallet")

@@ -26,14 +26,16 @@ from wallets.asgi.headers import Origin, fields_of, origin_of, shared_fields
 from wallets.asgi.proxies import as_the_client_asked
 from wallets.asgi.routes import ROUTES_BY_METHOD, Match, find
 from wallets.asgi.types import Receive, Scope, Send
-from wallets.services.busy import Busy
+from wallets.services.requests.busy import Busy
 from wallets.utils import clock, request_metrics
 from wallets.utils.batching import Batcher, TooManyWaiting, Work
-from wallets.views import metrics, negotiation, problems, request_log
-from wallets.views.errors import handle
+from wallets.views import metrics
+from wallets.views.http import negotiation, request_log
 from wallets.views.http.operation import Operation, prepare
 from wallets.views.http.request import Answer, Request
-from wallets.views.wsgi import Handler
+from wallets.views.http.wsgi import Handler
+from wallets.views.problems import problem_response
+from wallets.views.problems.from_exceptions import handle
 
 logger = logging.getLogger(__name__)
 
@@ -162,14 +164,14 @@ class Application:
                 (result,) = operation.many([call], wait=False)
             return operation.write(request, call, result)
         except TooManyWaiting:
-            response = problems.answer(
+            response = problem_response.answer(
                 "service_unavailable", headers={"Retry-After": "1"}
             )
         except Exception as error:
             found = handle(error, {"request": request})
             if found is None:
                 logger.exception("request failed")
-                found = problems.answer("internal_error")
+                found = problem_response.answer("internal_error")
             response = found
         headers = dict(response.headers)
         content_type = headers.pop("Content-Type")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from wallets.asgi.types import Receive
-from wallets.views.problems import RequestRefused
+from wallets.views.problems.problem_response import RequestRefused
 
 
 class ClientGone(Exception):

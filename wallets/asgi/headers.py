@@ -16,8 +16,8 @@ from django.middleware.clickjacking import XFrameOptionsMiddleware
 from django.middleware.security import SecurityMiddleware
 
 from wallets.asgi.types import Scope
-from wallets.views.security import security_headers
-from wallets.views.wsgi import PROBES, Request
+from wallets.views.http.security import security_headers
+from wallets.views.http.wsgi import PROBES, Request
 
 Fields = list[tuple[bytes, bytes]]
 

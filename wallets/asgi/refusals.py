@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 
 from wallets.asgi.types import Message, Scope, Send
-from wallets.views import problems, request_log, security
+from wallets.views.http import request_log, security
+from wallets.views.problems import problem_response
 
 # Seconds after which a client that was told that there is too much to do may come again.
 RETRY_SECONDS = "1"
@@ -48,7 +49,7 @@ def _messages(code: str) -> tuple[Message, Message]:
         "Connection": "close",
         **extra,
     }
-    found = problems.answer(code, headers=headers)
+    found = problem_response.answer(code, headers=headers)
     found.headers["Content-Length"] = str(len(found.content))
     fields = [
         (name.lower().encode("ascii"), value.encode("latin-1"))

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from django.urls.converters import UUIDConverter
 
 from wallets.urls import ROUTES, TransactionIdConverter
-from wallets.views.base import OperationView
 from wallets.views.http.operation import Operation
+from wallets.views.http.rest_framework import OperationView
 
 _CONVERTERS: Mapping[str, Any] = {
     "uuid": UUIDConverter(),

@@ -20,12 +20,12 @@ from wallets.errors import NotCancelable
 from wallets.models.attempt import Attempt
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
-from wallets.services import payout, resolver
-from wallets.services.payout import Sending
+from wallets.services.payouts import payout, resolver
+from wallets.services.payouts.payout import Sending
 from wallets.services.wallet import WalletService
 from wallets.services.withdrawal import WithdrawalService
 from wallets.utils import clock
-from wallets.utils.bank import Abilities, Answer, Outcome, Payment
+from wallets.utils.bank.interface import Abilities, Answer, Outcome, Payment
 
 Event = Callable[[datetime], object]
 

@@ -2,7 +2,7 @@
 
 from django.db import migrations
 
-from wallets.utils import append_only
+from wallets.utils.database import append_only
 
 
 def forwards(apps, schema_editor):

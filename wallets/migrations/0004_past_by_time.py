@@ -6,7 +6,7 @@ SQLite changes a table by making it anew, and would lose its triggers on the way
 import django.db.models.deletion
 from django.db import migrations, models
 
-from wallets.utils import append_only
+from wallets.utils.database import append_only
 
 
 def install(apps, schema_editor):

@@ -12,7 +12,7 @@ import django.db.models.deletion
 from django.db import IntegrityError, migrations, models
 
 from wallets.models.composite_key import ForeignKeyConstraint
-from wallets.utils import append_only
+from wallets.utils.database import append_only
 
 
 def check(apps, schema_editor):

@@ -6,7 +6,7 @@ release before this one cannot read them afterwards: stop it first, there only.
 
 from django.db import migrations
 
-from wallets.utils import uuid_columns
+from wallets.utils.database import uuid_columns
 
 
 def forwards(apps, schema_editor):

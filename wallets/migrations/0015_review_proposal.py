@@ -4,7 +4,7 @@ import django.db.models.deletion
 from django.db import migrations, models
 
 from wallets.models.base import WrittenAtField
-from wallets.utils import append_only
+from wallets.utils.database import append_only
 
 TABLES = ["wallets_reviewproposal"]
 

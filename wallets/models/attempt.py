@@ -18,7 +18,7 @@ class Attempt(BaseModel):
     so that one unique constraint, on every engine, allows one open attempt at most.
     `lease_expires_at`: until then a live sender may be at work. `next_check_at`: when the
     resolver looks at it next. `waits`: how long ago things happened, by elapsed time; see
-    `services.waits`. NULL, from an earlier release: nothing is known.
+    `services.payouts.waits`. NULL, from an earlier release: nothing is known.
     """
 
     class Outcome(models.TextChoices):

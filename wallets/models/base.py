@@ -4,7 +4,7 @@ from datetime import datetime
 
 from django.db import models
 
-from wallets.utils.db import database_now
+from wallets.utils.database.transactions import database_now
 
 # 10**15 minor units: far below 2**63, where a database overflows, and below 2**53, where
 # JavaScript clients lose the last digit.

@@ -1,6 +1,6 @@
 """The ledger: one row per movement of money, from one account to another.
 
-Rows are written by `services.ledger` only, and never changed: triggers refuse it. Because
+Rows are written by `services.ledger.postings` only, and never changed: triggers refuse it. Because
 each row names both accounts and one positive amount, the books cannot be out of balance.
 The shape is pgledger's and TigerBeetle's.
 """

@@ -12,13 +12,13 @@ from django.db.models import Q, QuerySet
 from wallets.models.base import MAX_MONEY, BaseModel
 from wallets.models.states import Event, State, rule_for
 from wallets.models.wallet import Wallet
-from wallets.utils.db import database_now
+from wallets.utils.database.transactions import database_now
 
 
 class Transaction(BaseModel):
     """A deposit, complete when written, or a withdrawal on its way through its states.
 
-    Only `services.transition` changes a withdrawal's status, by guarded UPDATE on
+    Only `services.payouts.transition` changes a withdrawal's status, by guarded UPDATE on
     `version`. The idempotency key is the client's or, without one, our own: so a writer
     that lost the reply to its COMMIT recognises its own row.
     """

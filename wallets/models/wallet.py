@@ -12,7 +12,7 @@ class Wallet(BaseModel):
     """An account of one customer.
 
     `balance` is what may be spent now, `held` what is in flight to the bank, both in minor
-    units. Only `services.ledger` changes them, together with a movement;
+    units. Only `services.ledger.postings` changes them, together with a movement;
     `movement_count` is the number of the last movement, so that two writers can never
     take the same place in the wallet's statement. The cap is on the sum of both: held
     money must always have room to come back.

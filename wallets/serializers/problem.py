@@ -1,4 +1,4 @@
-"""Problems as clients see them (RFC 9457). `views.problems` writes them."""
+"""Problems as clients see them (RFC 9457). `views.problems.problem_response` writes them."""
 
 from __future__ import annotations
 

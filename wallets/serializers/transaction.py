@@ -18,7 +18,7 @@ from wallets.serializers.fields import (
     WordField,
 )
 from wallets.utils import instants
-from wallets.utils.bank_words import documented
+from wallets.utils.bank.words import documented
 
 
 class BankWordField(serializers.CharField):

@@ -11,11 +11,12 @@ from django.db import connection
 from wallets.errors import InvalidInput
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
-from wallets.services import idempotency, ledger_postgresql
-from wallets.services.checks import checked_amount, checked_uuid
-from wallets.services.deposit import DepositRequest, deposit_many
-from wallets.utils.batch import as_stored
-from wallets.utils.db import database_now, run_in_transaction
+from wallets.services.deposits.deposit import DepositRequest, deposit_many
+from wallets.services.ledger import ledger_postgresql
+from wallets.services.requests import idempotency
+from wallets.services.requests.checks import checked_amount, checked_uuid
+from wallets.utils.database.batch import as_stored
+from wallets.utils.database.transactions import database_now, run_in_transaction
 
 
 class WalletService:

@@ -12,28 +12,31 @@ from wallets.errors import NotCancelable, UnknownIsNotFailed
 from wallets.models.attempt import Attempt
 from wallets.models.states import Event, State, rule_for
 from wallets.models.transaction import Transaction
-from wallets.services import dispatch, idempotency, outcome, payout, transition
-from wallets.services.checks import check_actor, checked_amount, checked_uuid
-from wallets.services.outcome import Conclusion
-from wallets.services.reads import transactions_by_id
-from wallets.services.recording import record_until
-from wallets.services.schedule import ScheduleRequest, schedule_many
-from wallets.services.transition import Move
-from wallets.utils import clock, outage, soft_limit
-from wallets.utils.bank import Answer, Bank
-from wallets.utils.db import (
+from wallets.services.payouts import dispatch, outcome, payout, transition
+from wallets.services.payouts.outcome import Conclusion
+from wallets.services.payouts.recording import record_until
+from wallets.services.payouts.transition import Move
+from wallets.services.reads.current import transactions_by_id
+from wallets.services.requests import idempotency
+from wallets.services.requests.checks import check_actor, checked_amount, checked_uuid
+from wallets.services.withdrawals.schedule import ScheduleRequest, schedule_many
+from wallets.utils import clock
+from wallets.utils.bank.interface import Answer, Bank
+from wallets.utils.database import outage
+from wallets.utils.database.transactions import (
     CLIENT_PATIENCE_SECONDS,
     database_now,
     lock_rows,
     run_in_transaction,
 )
+from wallets.utils.messaging import soft_limit
 from wallets.utils.third_party import get_bank
 
 _WITHDRAWAL = Transaction.TransactionType.WITHDRAWAL
 
 
 class WithdrawalService:
-    """The life of one withdrawal. Sweeps over many are in `services.drain`."""
+    """The life of one withdrawal. Sweeps over many are in `services.payouts.drain`."""
 
     @staticmethod
     def schedule(

@@ -20,7 +20,7 @@ from django.test import Client
 
 from wallets.models.wallet import Wallet
 from wallets.tests.conformance import assert_documented
-from wallets.views.catalogue import PROBLEMS
+from wallets.views.problems.catalogue import PROBLEMS
 
 FUTURE = "2030-01-31T12:00:00Z"
 # The test client's responses have more than `HttpResponse` has, by monkey patch.

@@ -21,12 +21,13 @@ from wallets.models.alarm import Alarm
 from wallets.models.ledger import Movement
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
-from wallets.services import reconciliation
+from wallets.services.ledger import ledger_audit
 from wallets.services.wallet import WalletService
 from wallets.tests import builders
 from wallets.tests.fakes import FakeBank
-from wallets.utils import append_only, clock, uptime
-from wallets.utils.db import database_now
+from wallets.utils import clock, uptime
+from wallets.utils.database import append_only
+from wallets.utils.database.transactions import database_now
 
 current_app.conf.broker_url = "memory://"
 # A test client has a handler of its own, and each would list all static files anew.
@@ -58,7 +59,7 @@ class Cast:
     def tearDown(self) -> None:
         if self.books_must_be_right and not _books_are_empty():
             # Tests put the clock forward: when is theirs to judge.
-            findings = list(reconciliation.verify(now=END_OF_TIME))
+            findings = list(ledger_audit.verify(now=END_OF_TIME))
             assert not findings, findings
             # Sweeps put aside what fails: nothing may, where nothing was damaged.
             damaged = Alarm.objects.filter(kind=Alarm.Kind.DAMAGED_ROWS)

@@ -16,7 +16,7 @@ from celery import current_app
 from drills.broker import OwnRedis
 from drills.proxy import Proxy
 from wallet.brokers import broker_settings
-from wallets.utils import broker
+from wallets.utils.messaging import broker
 
 RABBITMQ_URL = os.environ.get("TEST_RABBITMQ_URL", "")
 

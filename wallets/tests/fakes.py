@@ -14,9 +14,9 @@ from uuid import UUID
 
 from wallets.errors import StatementUnavailable
 from wallets.utils import clock
-from wallets.utils.bank import Abilities, Answer, Outcome, Payment
-from wallets.utils.bank_statement import StatementLine
-from wallets.utils.db import refuse_inside_transaction
+from wallets.utils.bank.interface import Abilities, Answer, Outcome, Payment
+from wallets.utils.bank.payment_list import StatementLine
+from wallets.utils.database.transactions import refuse_inside_transaction
 
 # Everything a bank can do, and nothing: the specification's.
 ABLE = Abilities(dedupes=True, dedupe_window=86400, looks_up=True, booking_time=1)

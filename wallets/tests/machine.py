@@ -37,26 +37,18 @@ from wallets.models.attempt import Attempt
 from wallets.models.states import State
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
-from wallets.services import (
-    drain,
-    look_up,
-    moment,
-    pause,
-    payout,
-    reconciliation,
-    record,
-    resolver,
-    review,
-)
-from wallets.services.moment import Moment
-from wallets.services.payout import Sending
-from wallets.services.reference import reference_of
+from wallets.services.ledger import ledger_audit
+from wallets.services.operations import pause, record, review
+from wallets.services.payouts import drain, look_up, moment, payout, resolver
+from wallets.services.payouts.moment import Moment
+from wallets.services.payouts.payout import Sending
 from wallets.services.withdrawal import WithdrawalService
+from wallets.services.withdrawals.reference import reference_of
 from wallets.tests import builders
 from wallets.tests.base import END_OF_TIME, OSCAR, utc
 from wallets.tests.fakes import Does, FakeBank, InThisThread
 from wallets.utils import clock
-from wallets.utils.bank import Abilities, Answer, Outcome, Payment
+from wallets.utils.bank.interface import Abilities, Answer, Outcome, Payment
 
 BEGIN = utc(2040, 1, 1)
 BOOKING = 20.0
@@ -475,7 +467,7 @@ class Story(RuleBasedStateMachine):
             Alarm.Kind.PAYOUTS_PAUSED,
         )
         assert not Alarm.objects.exclude(kind__in=usual)
-        findings = list(reconciliation.verify(now=END_OF_TIME))
+        findings = list(ledger_audit.verify(now=END_OF_TIME))
         assert not findings, findings
 
     # --- helpers ---

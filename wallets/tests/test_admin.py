@@ -12,7 +12,7 @@ from django.test import RequestFactory
 
 from wallets.models.alarm import Alarm
 from wallets.models.transaction import Transaction
-from wallets.services import resolver
+from wallets.services.payouts import resolver
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests import marks
 from wallets.tests.base import WalletTestCase

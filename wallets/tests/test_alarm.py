@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from wallets.errors import InvalidInput
 from wallets.models.alarm import Alarm
-from wallets.services import alarm
+from wallets.services.operations import alarm
 from wallets.tests.base import OSCAR, WalletTestCase
 
 

@@ -13,7 +13,7 @@ from django.test import Client
 from wallets.models.base import MAX_MONEY
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
-from wallets.services.deposit import MAX_MANY
+from wallets.services.deposits.deposit import MAX_MANY
 from wallets.services.wallet import WalletService
 from wallets.tests.api import FUTURE, Answer, Api, item, nothing_written
 from wallets.tests.base import CommittingTestCase, WalletTestCase, close_connections

@@ -23,7 +23,7 @@ from wallets.tests.api import Answer, Api
 from wallets.tests.base import WalletTestCase
 from wallets.tests.conformance import as_published, operations
 from wallets.views import docs
-from wallets.views.catalogue import PROBLEMS
+from wallets.views.problems.catalogue import PROBLEMS
 from wallets.views.schema import document as document_module
 from wallets.views.schema.files import openapi_yaml, problems_markdown
 from wallets.views.schema.operations import OPERATIONS

@@ -16,9 +16,9 @@ from wallets import errors
 from wallets.models.wallet import Wallet
 from wallets.tests.api import FUTURE, Api, database_out_of_reach
 from wallets.tests.base import CommittingTestCase, WalletTestCase, close_connections
-from wallets.utils.db import run_in_transaction
-from wallets.views import errors as views_errors
-from wallets.views.catalogue import PROBLEMS
+from wallets.utils.database.transactions import run_in_transaction
+from wallets.views.problems import from_exceptions as views_errors
+from wallets.views.problems.catalogue import PROBLEMS
 from wallets.views.wallet import GetWallet
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -33,7 +33,9 @@ class ProblemCatalogueTest(WalletTestCase):
         for refusal in refusals():
             with self.subTest(refusal=refusal.__name__):
                 code = refusal.code  # type: ignore[attr-defined]
-                self.assertIn(code, PROBLEMS, "add it to wallets/views/catalogue.py")
+                self.assertIn(
+                    code, PROBLEMS, "add it to wallets/views/problems/catalogue.py"
+                )
 
     def test_has_every_code_that_a_service_or_a_view_names(self) -> None:
         named = re.compile(
@@ -95,14 +97,18 @@ class DatabaseTroubleTest(Api, CommittingTestCase):
         ]
         for method, path, sent in requests:
             with self.subTest(path=path):
-                with database_out_of_reach(), self.assertLogs("wallets.views.errors"):
+                with database_out_of_reach(), self.assertLogs(
+                    "wallets.views.problems.from_exceptions"
+                ):
                     response = self.call(method, path, sent)
                 self.assert_problem(response, 503, "service_unavailable")
                 self.assertEqual(response.headers["Retry-After"], "5")
 
     @override_settings(DEBUG=True)
     def test_shows_no_stack_in_debug_mode_either(self) -> None:
-        with database_out_of_reach(), self.assertLogs("wallets.views.errors"):
+        with database_out_of_reach(), self.assertLogs(
+            "wallets.views.problems.from_exceptions"
+        ):
             response = self.get(self.path())
         self.assert_problem(response, 503, "service_unavailable")
 

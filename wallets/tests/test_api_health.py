@@ -11,7 +11,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.test import override_settings
 
 from wallets.models.heartbeat import Heartbeat
-from wallets.services import pause
+from wallets.services.operations import pause
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests.api import Api, database_out_of_reach
 from wallets.tests.base import CommittingTestCase, WalletTestCase, up_for

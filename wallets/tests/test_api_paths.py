@@ -10,8 +10,8 @@ from django.urls import set_script_prefix
 
 from wallets.tests.api import Api, call_wsgi, keep_connection, nothing_written
 from wallets.tests.base import WalletTestCase
-from wallets.views.right_path import right_path
-from wallets.views.wsgi import Handler
+from wallets.views.http.right_path import right_path
+from wallets.views.http.wsgi import Handler
 
 
 class IndexTest(Api, WalletTestCase):

@@ -17,8 +17,8 @@ from wallets.tests.api import Api
 from wallets.tests.asgi import AsgiClient
 from wallets.tests.base import WalletTestCase
 from wallets.utils.batching import TooManyWaiting
-from wallets.views import errors
 from wallets.views.deposit import Deposit, DepositListView, DepositView
+from wallets.views.problems import from_exceptions
 from wallets.views.transaction import CancelView
 from wallets.views.wallet import WalletView
 from wallets.views.withdraw import WithdrawView
@@ -100,7 +100,7 @@ class TroubleTest(Api, WalletTestCase):
             return self.post(self.path("deposit"), {"amount": 1}, **options)
 
     def test_with_a_lock_is_in_progress_where_there_is_a_key(self) -> None:
-        with mock.patch.object(errors, "is_lock_timeout", return_value=True):
+        with mock.patch.object(from_exceptions, "is_lock_timeout", return_value=True):
             answer = self.deposit_in_trouble(OperationalError(), key=uuid.uuid4())
             self.assert_problem(answer, 409, "request_in_progress")
             answer = self.deposit_in_trouble(OperationalError())

@@ -94,7 +94,7 @@ class QuietTestCase(SimpleTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        logger = logging.getLogger("wallets.views.request_log")
+        logger = logging.getLogger("wallets.views.http.request_log")
         self.addCleanup(logger.setLevel, logger.level)
         logger.setLevel(logging.CRITICAL)
 

@@ -14,7 +14,7 @@ from wallets.models.transaction import Transaction
 from wallets.tests import marks
 from wallets.tests.asgi import AsgiClient
 from wallets.tests.base import WalletTestCase
-from wallets.views import request_log
+from wallets.views.http import request_log
 
 METHODS = st.sampled_from(
     ["GET", "GET", "POST", "POST", "POST", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH"]

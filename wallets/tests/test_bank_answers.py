@@ -10,8 +10,8 @@ from django.conf import settings
 
 from wallets.tests.peers import Peer, response
 from wallets.tests.test_third_party import ECHO, NEVER, PAYMENT, PeerTestCase, bank_at
-from wallets.utils.bank import Answer, Outcome
-from wallets.utils.bank_answers import WORDS, Call, Word
+from wallets.utils.bank.evidence import WORDS, Call, Word
+from wallets.utils.bank.interface import Answer, Outcome
 
 TEXT = (Path(settings.BASE_DIR) / "docs" / "bank.md").read_text()
 

@@ -18,7 +18,7 @@ from django.test import SimpleTestCase
 
 from drills.process import wait_until
 from wallets.errors import InsideTransaction
-from wallets.services import resolver, sweeps
+from wallets.services.payouts import resolver, sweeps
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests import fakes, marks
 from wallets.tests.base import CommittingTestCase
@@ -26,8 +26,8 @@ from wallets.tests.clocks import StandingClock
 from wallets.tests.fakes import Does, FakeBank
 from wallets.tests.simulator import APP, Simulator
 from wallets.utils import clock
-from wallets.utils.bank import Abilities, Answer, Bank, Outcome, Payment
-from wallets.utils.connections import Connection
+from wallets.utils.bank.connections import Connection
+from wallets.utils.bank.interface import Abilities, Answer, Bank, Outcome, Payment
 from wallets.utils.third_party import HttpBank
 
 NEVER = float("inf")

@@ -20,8 +20,9 @@ from wallets.tests import fakes
 from wallets.tests.peers import Line, Script, TlsPeer, response, trusting
 from wallets.tests.test_bank_contract import NEVER, SimulatorTestCase, a_payment
 from wallets.tests.test_third_party import PATIENCE, PeerTestCase, bank_at
-from wallets.utils import bank_statement, third_party
-from wallets.utils.bank_statement import StatementLine, parse
+from wallets.utils import third_party
+from wallets.utils.bank import payment_list
+from wallets.utils.bank.payment_list import StatementLine, parse
 
 REFERENCE, WALLET = uuid.uuid4(), uuid.uuid4()
 LINE = {
@@ -115,7 +116,7 @@ class BankListTest(ListTestCase):
         fine = response(b"[]", headers={"Content-Encoding": "identity"})
         self.assertEqual(self.sends(fine), [])
 
-    @mock.patch.object(bank_statement, "MAX_BYTES", 1000)
+    @mock.patch.object(payment_list, "MAX_BYTES", 1000)
     def test_is_read_to_a_limit(self):
         fits, long = b"[" + b" " * 998 + b"]", b"[" + b" " * 999 + b"]"
         for make in (
@@ -126,7 +127,7 @@ class BankListTest(ListTestCase):
             self.assertEqual(self.sends(make(fits)), [])
             self.assert_none(make(long), "more than 1000 bytes")
 
-    @mock.patch.object(bank_statement, "MAX_BYTES", 1000)
+    @mock.patch.object(payment_list, "MAX_BYTES", 1000)
     def test_that_never_ends_is_left_at_the_limit(self):
         gone = threading.Event()
 
@@ -147,7 +148,7 @@ class BankListTest(ListTestCase):
 
         def script(line: Line) -> None:
             line.send(HEAD + b"\r\n[")
-            time_passes.go_on(bank_statement.DEADLINE_SECONDS)
+            time_passes.go_on(payment_list.DEADLINE_SECONDS)
             line.drip(b" " * 100)
 
         self.assert_none(script, "not whole after 60 seconds")

@@ -12,14 +12,15 @@ from wallets.models.alarm import Alarm
 from wallets.models.attempt import Attempt
 from wallets.models.heartbeat import Heartbeat
 from wallets.models.transaction import Transaction
-from wallets.services import bank_statement, drain, resolver, statement_alarms
-from wallets.services.bank_statement import CLOCKS_DIFFER, Comparison
-from wallets.services.reference import reference_of
+from wallets.services.operations import reconciliation, reconciliation_alarms
+from wallets.services.operations.reconciliation import CLOCKS_DIFFER, Comparison
+from wallets.services.payouts import drain, resolver
 from wallets.services.withdrawal import WithdrawalService
+from wallets.services.withdrawals.reference import reference_of
 from wallets.tests import builders
 from wallets.tests.base import WalletTestCase
 from wallets.tests.fakes import ABLE, DEDUPES_ONLY, Does, FakeBank
-from wallets.utils.bank_statement import StatementLine
+from wallets.utils.bank.payment_list import StatementLine
 
 
 class StatementTestCase(WalletTestCase):
@@ -101,7 +102,7 @@ class BankStatementTest(StatementTestCase):
         self.assertIn("reference INV-2024-17", subjects)
         self.assertIn(f"payment of 5 to {self.alice.uuid}", subjects)
 
-    @mock.patch.object(statement_alarms, "MAX_ALARMS", 3)
+    @mock.patch.object(reconciliation_alarms, "MAX_ALARMS", 3)
     def test_raises_a_bounded_number_of_alarms(self):
         lines = [StatementLine(f"INV-{n}", None, n) for n in range(1, 11)]
         self.assertEqual(self.compare(*lines), ["unknown_payment"] * 10)
@@ -175,8 +176,8 @@ class CoverTest(StatementTestCase):
 
     def test_is_asked_of_the_bank_with_room_for_its_clock(self):
         since, until = self.now, self.after(10)
-        bank_statement.ask(self.bank, since=since, until=until)
-        bank_statement.ask(self.bank)
+        reconciliation.ask(self.bank, since=since, until=until)
+        reconciliation.ask(self.bank)
         self.assertEqual(
             self.bank.asked_for,
             [(since - CLOCKS_DIFFER, until + CLOCKS_DIFFER), (None, None)],
@@ -227,7 +228,7 @@ class ForgottenTest(StatementTestCase):
     def test_is_found_among_many(self):
         rows = [self.due_withdrawal(100) for _ in range(7)]
         lines = [self.line_of(row, 1) for row in rows]
-        with mock.patch.object(bank_statement, "CHUNK", 2):
+        with mock.patch.object(reconciliation, "CHUNK", 2):
             self.assertEqual(self.compare(*lines), ["paid_but_pending"] * 7)
         self.assertEqual(
             [finding.row for finding in self.findings],
@@ -239,12 +240,12 @@ class ForgottenTest(StatementTestCase):
 class DailyRunTest(StatementTestCase):
     def setUp(self):
         super().setUp()
-        patch = mock.patch.object(bank_statement, "get_bank", return_value=self.bank)
+        patch = mock.patch.object(reconciliation, "get_bank", return_value=self.bank)
         patch.start()
         self.addCleanup(patch.stop)
 
     def run_at(self, seconds):
-        return bank_statement.reconcile_when_due(now=self.after(seconds))
+        return reconciliation.reconcile_when_due(now=self.after(seconds))
 
     def test_raises_alarms(self):
         self.pay(now=self.after(-7200))

@@ -9,13 +9,14 @@ from typing import Any
 from django.test import SimpleTestCase
 
 from wallets.models.transaction import Transaction
-from wallets.services import pause, payout, record, resolver, review
+from wallets.services.operations import pause, record, review
+from wallets.services.payouts import payout, resolver
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests.api import FUTURE, Api
 from wallets.tests.base import OSCAR, WalletTestCase
 from wallets.tests.fakes import BARE, LOOKS_UP_ONLY, Does, FakeBank
-from wallets.utils.bank import Answer, Outcome
-from wallets.utils.bank_words import documented
+from wallets.utils.bank.interface import Answer, Outcome
+from wallets.utils.bank.words import documented
 
 PAID = '{"data": "success", "status": 200}'
 REFUSED = '{"data": "failed", "status": 503}'

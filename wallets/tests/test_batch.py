@@ -7,7 +7,12 @@ from django.db import transaction
 from wallets.errors import LostRace
 from wallets.models.wallet import Wallet
 from wallets.tests.base import WalletTestCase
-from wallets.utils.batch import GuardedUpdate, as_new, as_stored, guarded_updates
+from wallets.utils.database.batch import (
+    GuardedUpdate,
+    as_new,
+    as_stored,
+    guarded_updates,
+)
 
 
 class AsStoredTest(WalletTestCase):

@@ -8,8 +8,8 @@ from celery import current_app
 from django.test import SimpleTestCase
 
 from wallets.tests.clocks import StandingClock
-from wallets.utils import broker
-from wallets.utils.beat import PublishingScheduler, every
+from wallets.utils.messaging import broker
+from wallets.utils.messaging.beat import PublishingScheduler, every
 
 try:
     import time_machine

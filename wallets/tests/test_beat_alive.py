@@ -12,8 +12,8 @@ from django.conf import settings
 from django.test import SimpleTestCase
 
 from wallet.celery import app
-from wallets.utils import beat_alive
-from wallets.utils.beat import PublishingScheduler
+from wallets.utils.messaging import beat_alive
+from wallets.utils.messaging.beat import PublishingScheduler
 
 
 class BeatAliveTest(SimpleTestCase):
@@ -28,7 +28,7 @@ class BeatAliveTest(SimpleTestCase):
     def asked(self) -> int:
         """The exit code of the health check, in a process of its own."""
         return subprocess.run(
-            [sys.executable, "-m", "wallets.utils.beat_alive"],
+            [sys.executable, "-m", "wallets.utils.messaging.beat_alive"],
             cwd=settings.BASE_DIR,
             env=os.environ | {"TMPDIR": self.folder},
         ).returncode

@@ -23,7 +23,7 @@ from wallets.tests.brokers import (
     RedisBehindProxy,
     publishing_to,
 )
-from wallets.utils import broker
+from wallets.utils.messaging import broker
 
 TASK = "wallets.tasks.process_single_withdrawal"
 DRAIN = "wallets.tasks.drain_pending_withdrawals"

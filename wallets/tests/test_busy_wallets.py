@@ -13,13 +13,13 @@ from django.test import SimpleTestCase
 
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
-from wallets.services import busy_wallets, drain
-from wallets.services.busy_wallets import BusyWallets
-from wallets.services.drain import Drain, find_due
+from wallets.services.payouts import busy_wallets, drain
+from wallets.services.payouts.busy_wallets import BusyWallets
+from wallets.services.payouts.drain import Drain, find_due
 from wallets.tests.base import CommittingTestCase, close_connections
 from wallets.tests.clocks import StandingClock
-from wallets.utils.bank import Payment
-from wallets.utils.db import lock_rows
+from wallets.utils.bank.interface import Payment
+from wallets.utils.database.transactions import lock_rows
 
 PATIENCE = 60.0
 BOBS, ALICES = 20, 10
@@ -172,7 +172,7 @@ class BusyWalletsTest(SimpleTestCase):
 
         self.busy.found([1], fail)
         self.time.go_on(2 * busy_wallets.LOOKING_SECONDS)
-        with self.assertLogs("wallets.services.busy_wallets", "ERROR"):
+        with self.assertLogs("wallets.services.payouts.busy_wallets", "ERROR"):
             self.busy.found([1], fail)
             self.busy.end()
         self.assertEqual(self.busy.waited_for(), set())

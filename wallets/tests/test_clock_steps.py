@@ -18,7 +18,7 @@ from django.utils import timezone
 from wallets.models.alarm import Alarm
 from wallets.models.states import State
 from wallets.models.transaction import Transaction
-from wallets.services import belief, look_up, moment, payout, waits
+from wallets.services.payouts import belief, look_up, moment, payout, waits
 from wallets.tests import marks
 from wallets.tests.fakes import BARE, DEDUPES_ONLY, Does
 from wallets.tests.unknowns import (
@@ -30,7 +30,7 @@ from wallets.tests.unknowns import (
     ResolverTestCase,
 )
 from wallets.utils import clock
-from wallets.utils.bank import Abilities
+from wallets.utils.bank.interface import Abilities
 
 BOOKING = 30.0
 WEEK = 7 * 86400.0

@@ -28,11 +28,11 @@ import django
 django.setup()
 from django.core.management import call_command
 from wallets.models.transaction import Transaction
-from wallets.services import sweeps
+from wallets.services.payouts import sweeps
 from wallets.services.wallet import WalletService
 from wallets.services.withdrawal import WithdrawalService
 from wallets.utils import clock
-from wallets.utils.db import database_now
+from wallets.utils.database.transactions import database_now
 
 call_command("migrate", verbosity=0)
 wallet = WalletService.create()

@@ -9,8 +9,8 @@ from django.db import connection
 
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
-from wallets.services.reference import reference_of
 from wallets.services.wallet import WalletService
+from wallets.services.withdrawals.reference import reference_of
 from wallets.tests.test_commands_review import HUGE, CommandTestCase
 from wallets.utils import instants
 

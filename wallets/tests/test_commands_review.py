@@ -9,7 +9,7 @@ from django.core.management import CommandError, call_command
 
 from wallets.models.alarm import Alarm
 from wallets.models.transaction import Transaction
-from wallets.services import resolver
+from wallets.services.payouts import resolver
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests.base import WalletTestCase
 from wallets.tests.fakes import BARE, Does, FakeBank

@@ -21,18 +21,13 @@ from wallets.models.base import MAX_MONEY
 from wallets.models.ledger import Movement
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
-from wallets.services import (
-    idempotency,
-    ledger,
-    ledger_postgresql,
-    payout,
-    resolver,
-    review,
-    sweeps,
-)
-from wallets.services.deposit import DepositRequest, deposit_many
-from wallets.services.drain import Drain, find_due
-from wallets.services.ledger import Entry
+from wallets.services.deposits.deposit import DepositRequest, deposit_many
+from wallets.services.ledger import ledger_postgresql, postings
+from wallets.services.ledger.postings import Entry
+from wallets.services.operations import review
+from wallets.services.payouts import payout, resolver, sweeps
+from wallets.services.payouts.drain import Drain, find_due
+from wallets.services.requests import idempotency
 from wallets.services.wallet import WalletService
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tasks import process_pending_withdrawals
@@ -41,8 +36,8 @@ from wallets.tests.base import OSCAR, CommittingTestCase
 from wallets.tests.fakes import BARE, LOOKS_UP_ONLY, Does
 from wallets.tests.races import FEW, PATIENCE, ROUNDS, race, rounds
 from wallets.utils import clock
-from wallets.utils.bank import Answer, Outcome
-from wallets.utils.db import run_in_transaction
+from wallets.utils.bank.interface import Answer, Outcome
+from wallets.utils.database.transactions import run_in_transaction
 
 SQLITE = connection.vendor == "sqlite"
 ONE_WRITER = "SQLite has one writer at a time, so nobody waits in a circle"
@@ -120,7 +115,7 @@ class SameKeyTest(CommittingTestCase):
         self.deposit(MAX_MONEY - 7)
         key = uuid.uuid4()
         # On PostgreSQL lock and write are one statement.
-        module, name = ledger, "lock_wallets_by_uuid"
+        module, name = postings, "lock_wallets_by_uuid"
         if connection.vendor == "postgresql":
             module, name = ledger_postgresql, "deposit"
         begin = getattr(module, name)
@@ -359,7 +354,7 @@ class DeadlockTest(CommittingTestCase):
                 if number == 1 and first_run:
                     first_run = False
                     barrier.wait(20)  # both hold one wallet and want the other
-                locked = ledger.lock_wallets([wallet.pk])
+                locked = postings.lock_wallets([wallet.pk])
                 deposit = Transaction.objects.create(
                     wallet=wallet,
                     transaction_type="DEPOSIT",
@@ -367,7 +362,7 @@ class DeadlockTest(CommittingTestCase):
                     status="COMPLETED",
                     executed_at=self.now,
                 )
-                ledger.post(
+                postings.post(
                     [Entry(Movement.Kind.DEPOSIT, deposit)], locked, now=self.now
                 )
 

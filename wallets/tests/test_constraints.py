@@ -32,7 +32,7 @@ from wallets.models.transition import Transition
 from wallets.models.wallet import Wallet
 from wallets.tests.base import CommittingTestCase, WalletTestCase, utc
 from wallets.tests.raw import Columns, a_hold, execute, insert, prepared, update
-from wallets.utils import append_only
+from wallets.utils.database import append_only
 
 NOON = utc(2026, 1, 1, 12)
 # Stands for the withdrawal that has one of everything already.

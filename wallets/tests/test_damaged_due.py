@@ -11,7 +11,7 @@ from wallets.models.alarm import Alarm
 from wallets.models.transaction import Transaction
 from wallets.models.transition import Transition
 from wallets.models.wallet import Wallet
-from wallets.services import attempt, drain, moment, payout, put_aside, sweeps
+from wallets.services.payouts import attempt, drain, moment, payout, put_aside, sweeps
 from wallets.tests.base import WalletTestCase
 from wallets.tests.clocks import StandingClock
 from wallets.tests.fakes import LOOKS_UP_ONLY, Does

@@ -19,7 +19,7 @@ from wallets.models.states import State
 from wallets.models.transaction import Transaction
 from wallets.models.transition import Transition
 from wallets.models.wallet import Wallet
-from wallets.services import sweeps
+from wallets.services.payouts import sweeps
 from wallets.tests import marks
 from wallets.tests.fakes import ABLE, BARE, DEDUPES_ONLY, Does
 from wallets.tests.raw import execute, insert, rules_off, update

@@ -15,13 +15,13 @@ from drills.servers import OwnServer
 from wallets.models.alarm import Alarm
 from wallets.models.attempt import Attempt
 from wallets.models.transaction import Transaction
-from wallets.services.drain import Drain, find_due
-from wallets.services.resolver import resolve_due
+from wallets.services.payouts.drain import Drain, find_due
+from wallets.services.payouts.resolver import resolve_due
 from wallets.tests import marks
 from wallets.tests.base import CommittingTestCase
 from wallets.tests.fakes import BARE
 from wallets.tests.simulator import Simulator
-from wallets.utils.db import database_now
+from wallets.utils.database.transactions import database_now
 from wallets.utils.third_party import HttpBank
 
 SERVERS = {"postgresql": "postgresql", "mysql": "mariadb"}

@@ -22,16 +22,16 @@ from wallets.models.attempt import Attempt
 from wallets.models.ledger import Movement
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
-from wallets.services import payout
-from wallets.services.deposit import DepositRequest, deposit_in_steps
-from wallets.services.drain import find_due
-from wallets.services.ledger import lock_wallets
+from wallets.services.deposits.deposit import DepositRequest, deposit_in_steps
+from wallets.services.ledger.postings import lock_wallets
+from wallets.services.payouts import payout
+from wallets.services.payouts.drain import find_due
 from wallets.services.wallet import WalletService
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests import marks
 from wallets.tests.base import CommittingTestCase, close_connections
 from wallets.tests.test_db import commits
-from wallets.utils.db import MAX_RUNS, run_in_transaction
+from wallets.utils.database.transactions import MAX_RUNS, run_in_transaction
 
 Status = Transaction.Status
 VENDOR = connection.vendor

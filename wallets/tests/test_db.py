@@ -36,14 +36,14 @@ from wallets.models.ledger import Movement
 from wallets.models.transaction import Transaction
 from wallets.models.transition import Transition
 from wallets.models.wallet import Wallet
-from wallets.services import payout, resolver
+from wallets.services.payouts import payout, resolver
 from wallets.services.wallet import WalletService
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests.base import CommittingTestCase, WalletTestCase, close_connections
 from wallets.tests.fakes import DEDUPES_ONLY, Does
-from wallets.utils import db
-from wallets.utils.bank import Answer, Outcome
-from wallets.utils.db import run_in_transaction
+from wallets.utils.bank.interface import Answer, Outcome
+from wallets.utils.database import transactions
+from wallets.utils.database.transactions import run_in_transaction
 
 SQLITE = connection.vendor == "sqlite"
 
@@ -113,7 +113,7 @@ class RunInTransactionTest(CommittingTestCase):
         self.assertEqual(self.run_with(deadlock, IntegrityError("taken")), 3)
 
     def test_gives_up_after_a_number_of_runs(self):
-        errors = [LostRace(str(n)) for n in range(db.MAX_RUNS)]
+        errors = [LostRace(str(n)) for n in range(transactions.MAX_RUNS)]
         with self.assertRaises(LostRace) as got:
             self.run_with(*errors)
         self.assertIs(got.exception, errors[-1])
@@ -127,7 +127,7 @@ class RunInTransactionTest(CommittingTestCase):
         }[connection.vendor]
         moments = [0.0, 2.9, 3.0]
         with (
-            mock.patch.object(db.clock, "elapsed", side_effect=moments),
+            mock.patch.object(transactions.clock, "elapsed", side_effect=moments),
             self.assertRaises(OperationalError),
         ):
             self.run_with(timeout, timeout, patience=3)
@@ -158,7 +158,7 @@ class SilenceTest(CommittingTestCase):
             "postgresql": caused(OperationalError(""), Driver(sqlstate="08006")),
             "mysql": caused(OperationalError(2013), Driver(2013, "text")),
         }[connection.vendor]
-        moments = [n * seconds for n in range(db.MAX_RUNS + 1)]
+        moments = [n * seconds for n in range(transactions.MAX_RUNS + 1)]
         runs = []
 
         def work() -> None:
@@ -166,7 +166,7 @@ class SilenceTest(CommittingTestCase):
             raise lost
 
         with (
-            mock.patch.object(db.clock, "elapsed", side_effect=moments),
+            mock.patch.object(transactions.clock, "elapsed", side_effect=moments),
             self.assertRaises(OperationalError),
         ):
             run_in_transaction(work)
@@ -175,35 +175,37 @@ class SilenceTest(CommittingTestCase):
     def test_is_not_waited_for_again(self):
         connection.ensure_connection()
         self.assertEqual(self.lose_after(connection.silence_seconds), 1)
-        self.assertEqual(self.lose_after(0.1), db.MAX_RUNS)
+        self.assertEqual(self.lose_after(0.1), transactions.MAX_RUNS)
 
 
 class RefuseInsideTransactionTest(WalletTestCase):
     def test_does_not_mind_the_test_runners_own(self):
-        db.refuse_inside_transaction("a test")
+        transactions.refuse_inside_transaction("a test")
 
     def test_refuses_in_any_other(self):
         with self.assertRaises(InsideTransaction) as got, transaction.atomic():
-            db.refuse_inside_transaction("a test")
+            transactions.refuse_inside_transaction("a test")
         self.assertIn("a test inside", str(got.exception))
 
 
 class DatabaseNowTest(WalletTestCase):
     def test_is_now_in_utc(self):
-        now = db.database_now()
+        now = transactions.database_now()
         self.assertEqual(now.utcoffset(), timedelta(0))
         self.assertLess(abs(now - timezone.now()), timedelta(seconds=5))
 
     def test_goes_on_inside_a_transaction(self):
-        self.assertLess(db.database_now(), db.database_now())
+        self.assertLess(transactions.database_now(), transactions.database_now())
 
 
 class GuardedUpdateTest(WalletTestCase):
     def test_changes_the_row_that_still_is_as_expected(self):
         wallet = WalletService.create()
-        db.guarded_update(Wallet, {"pk": wallet.pk, "held": 0}, updated_at=self.now)
+        transactions.guarded_update(
+            Wallet, {"pk": wallet.pk, "held": 0}, updated_at=self.now
+        )
         with self.assertRaises(LostRace):
-            db.guarded_update(Wallet, {"pk": wallet.pk, "held": 1}, held=2)
+            transactions.guarded_update(Wallet, {"pk": wallet.pk, "held": 1}, held=2)
         wallet.refresh_from_db()
         self.assertEqual((wallet.held, wallet.updated_at), (0, self.now))
 
@@ -223,7 +225,7 @@ class SnapshotTest(CommittingTestCase):
 
     def test_does_not_see_what_is_written_meanwhile_and_stops_no_writer(self):
         self.deposit(10)
-        with db.read_snapshot():
+        with transactions.read_snapshot():
             self.assertEqual(Wallet.objects.get(pk=self.alice.pk).balance, 10)
             self.elsewhere(lambda: self.deposit(5))
             self.assertEqual(Wallet.objects.get(pk=self.alice.pk).balance, 10)
@@ -232,7 +234,7 @@ class SnapshotTest(CommittingTestCase):
 
     def test_leaves_the_connection_as_it_was(self):
         before = getattr(connection, "transaction_mode", None)
-        with self.assertRaises(ValueError), db.read_snapshot():
+        with self.assertRaises(ValueError), transactions.read_snapshot():
             raise ValueError
         self.assertEqual(getattr(connection, "transaction_mode", None), before)
         self.deposit(1)
@@ -262,14 +264,14 @@ class WhenRunAgain(logging.Handler):
 @contextmanager
 def when_run_again(then: Callable[[], None]) -> Iterator[None]:
     handler = WhenRunAgain(then)
-    level = db.logger.level
-    db.logger.setLevel(logging.INFO)
-    db.logger.addHandler(handler)
+    level = transactions.logger.level
+    transactions.logger.setLevel(logging.INFO)
+    transactions.logger.addHandler(handler)
     try:
         yield
     finally:
-        db.logger.removeHandler(handler)
-        db.logger.setLevel(level)
+        transactions.logger.removeHandler(handler)
+        transactions.logger.setLevel(level)
 
 
 class LockTimeoutTest(CommittingTestCase):
@@ -289,7 +291,7 @@ class LockTimeoutTest(CommittingTestCase):
 
         def hold() -> None:
             with transaction.atomic():
-                db.lock_rows(Wallet.objects.filter(pk=self.alice.pk))
+                transactions.lock_rows(Wallet.objects.filter(pk=self.alice.pk))
                 locked.set()
                 let_go.wait(15)
             close_connections()

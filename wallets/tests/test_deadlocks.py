@@ -19,22 +19,22 @@ from django.test import skipUnlessDBFeature
 from wallets.errors import IdempotencyKeyReused
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
-from wallets.services import payout
-from wallets.services.busy import Busy
-from wallets.services.deposit import DepositRequest, deposit_bulk
-from wallets.services.deposit_batch import deposit_in_steps
-from wallets.services.deposit_group import DepositGroup
-from wallets.services.schedule import ScheduleRequest, schedule_many
-from wallets.services.schedule_batch import Asked, schedule_in_steps
+from wallets.services.deposits.deposit import DepositRequest, deposit_bulk
+from wallets.services.deposits.deposit_batch import deposit_in_steps
+from wallets.services.deposits.deposit_group import DepositGroup
+from wallets.services.payouts import payout
+from wallets.services.requests.busy import Busy
 from wallets.services.wallet import WalletService
 from wallets.services.withdrawal import WithdrawalService
+from wallets.services.withdrawals.schedule import ScheduleRequest, schedule_many
+from wallets.services.withdrawals.schedule_batch import Asked, schedule_in_steps
 from wallets.tests import marks
 from wallets.tests.base import CommittingTestCase, WalletTestCase, close_connections
 from wallets.tests.races import rounds
-from wallets.utils import db
-from wallets.utils.bank import Answer, Outcome
-from wallets.utils.batch import _place_in_index
-from wallets.utils.db import lock_rows
+from wallets.utils.bank.interface import Answer, Outcome
+from wallets.utils.database import transactions
+from wallets.utils.database.batch import _place_in_index
+from wallets.utils.database.transactions import lock_rows
 
 CALLERS = 10
 ROUNDS_OF_KEYS = 60
@@ -76,13 +76,13 @@ class AnyMixTest(CommittingTestCase):
 
     def test_makes_no_deadlock_and_no_error(self) -> None:
         before = deadlocks()
-        judge = db.may_be_over_next_time
+        judge = transactions.may_be_over_next_time
 
         def count(error: Exception) -> bool:
             self.run_again["deadlock" if is_deadlock(error) else "other"] += 1
             return judge(error)
 
-        with mock.patch.object(db, "may_be_over_next_time", count):
+        with mock.patch.object(transactions, "may_be_over_next_time", count):
             rounds(
                 ROUNDS_OF_KEYS,
                 self.plan,
@@ -219,7 +219,7 @@ class OneOrderTest(CommittingTestCase):
             return schedule_many([one.request for one in asked])
 
         def in_steps(asked: list[Asked]) -> Any:
-            return db.run_in_transaction(
+            return transactions.run_in_transaction(
                 lambda: schedule_in_steps(asked, actor="client")
             )
 
@@ -243,12 +243,14 @@ class OneOrderTest(CommittingTestCase):
     @skipUnlessDBFeature("has_select_for_update_nowait")
     def test_a_key_that_is_taken_undoes_nothing(self) -> None:
         """Who waits for the keys before it need not begin anew, nor be in the way."""
-        with mock.patch.object(db, "may_be_over_next_time") as run_again:
+        with mock.patch.object(transactions, "may_be_over_next_time") as run_again:
             with transaction.atomic():
                 deposit_in_steps(self.deposits(self.bob, self.keys[1]))
                 asked = self.deposits(self.alice, *self.keys)
                 steps = self.in_a_thread(
-                    lambda: db.run_in_transaction(lambda: deposit_in_steps(asked))
+                    lambda: transactions.run_in_transaction(
+                        lambda: deposit_in_steps(asked)
+                    )
                 )
                 self.assertTrue(self.waits(steps))
             answers = steps.result(timeout=60)

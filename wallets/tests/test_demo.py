@@ -16,7 +16,7 @@ from wallets.models.attempt import Attempt
 from wallets.models.transaction import Transaction
 from wallets.models.transition import Transition
 from wallets.models.wallet import Wallet
-from wallets.services import heartbeat
+from wallets.services.operations import heartbeat
 from wallets.tests import marks
 from wallets.tests.base import CommittingTestCase
 

@@ -59,7 +59,7 @@ class ServiceTest(SimpleTestCase):
     def test_has_a_database_server(self):
         for engine, found in (
             ("django.db.backends.sqlite3", ["wallets.W022"]),
-            ("wallets.utils.backends.postgresql", []),
+            ("wallets.utils.database.backends.postgresql", []),
         ):
             with mock.patch.dict(settings.DATABASES["default"], ENGINE=engine):
                 self.assertEqual(ids(deployment.database_is_a_server()), found)

@@ -20,13 +20,14 @@ from wallets.models.base import MAX_MONEY
 from wallets.models.ledger import Movement
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
-from wallets.services import deposit, deposit_group, ledger_postgresql
-from wallets.services.busy import Busy
-from wallets.services.deposit import DepositRequest, deposit_many
-from wallets.services.deposit_batch import deposit_in_steps
+from wallets.services.deposits import deposit, deposit_group
+from wallets.services.deposits.deposit import DepositRequest, deposit_many
+from wallets.services.deposits.deposit_batch import deposit_in_steps
+from wallets.services.ledger import ledger_postgresql
+from wallets.services.requests.busy import Busy
 from wallets.services.wallet import WalletService
 from wallets.tests.base import CommittingTestCase, WalletTestCase, close_connections
-from wallets.utils.db import lock_rows
+from wallets.utils.database.transactions import lock_rows
 
 
 def asked(wallet: Wallet, amount: int, key: uuid.UUID | None = None) -> DepositRequest:
@@ -368,7 +369,7 @@ class DepositGroupTest(CommittingTestCase):
         self.books_must_be_right = False
         self.deposit(1)
         Wallet.objects.filter(pk=self.alice.pk).update(movement_count=0)
-        with self.assertLogs("wallets.services.group", "ERROR"):
+        with self.assertLogs("wallets.services.requests.group", "ERROR"):
             hers, his = self.together(self.asked)
         self.assertIsInstance(hers, Busy)
         self.assertEqual(his.balance_after, 2)
@@ -444,7 +445,7 @@ class OneOfAGroupTest(CommittingTestCase):
         self.books_must_be_right = False
         self.deposit(1)
         Wallet.objects.filter(pk=self.alice.pk).update(movement_count=0)
-        with self.assertLogs("wallets.services.group", "ERROR") as logs:
+        with self.assertLogs("wallets.services.requests.group", "ERROR") as logs:
             answer, tried = self.together(asked(self.alice, 1))
         self.assertIsInstance(answer, Busy)
         self.assertLessEqual(tried, self.MOST)

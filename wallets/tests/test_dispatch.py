@@ -13,16 +13,16 @@ from django.test import Client, override_settings
 from django.utils import timezone
 
 from wallets.models.transaction import Transaction
-from wallets.services import dispatch, sweeps
-from wallets.services.drain import Drain, find_due
+from wallets.services.payouts import dispatch, sweeps
+from wallets.services.payouts.drain import Drain, find_due
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests import builders, marks
 from wallets.tests.base import CommittingTestCase, WalletTestCase
 from wallets.tests.brokers import RedisBehindProxy, publishing_to
 from wallets.tests.races import race
-from wallets.utils import broker
-from wallets.utils.beat import PublishingScheduler
-from wallets.utils.db import database_now
+from wallets.utils.database.transactions import database_now
+from wallets.utils.messaging import broker
+from wallets.utils.messaging.beat import PublishingScheduler
 
 # About a second is promised, with or without a broker; a busy machine gets much more. What
 # hangs, hangs for ever, and that no step is waited for is shown by `test_broker`.

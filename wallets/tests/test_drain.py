@@ -16,16 +16,16 @@ from wallets.errors import InsideTransaction
 from wallets.models.heartbeat import Heartbeat
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
-from wallets.services import drain, payout, resolver, sweeps
-from wallets.services.drain import Drain, find_due, find_retryable
+from wallets.services.payouts import drain, payout, resolver, sweeps
+from wallets.services.payouts.drain import Drain, find_due, find_retryable
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests import builders
 from wallets.tests.base import CommittingTestCase, WalletTestCase, close_connections
 from wallets.tests.clocks import StandingClock
 from wallets.tests.fakes import BARE, LOOKS_UP_ONLY, Does, FakeBank, InThisThread
 from wallets.utils import clock
-from wallets.utils.bank import Answer, Payment
-from wallets.utils.db import database_now, lock_rows, read_by_index
+from wallets.utils.bank.interface import Answer, Payment
+from wallets.utils.database.transactions import database_now, lock_rows, read_by_index
 
 NO_TIME = 0.0
 # A sweep ends by itself when nothing becomes due; a busy machine may begin late.

@@ -14,9 +14,10 @@ from django.db import transaction
 from django.test import override_settings
 
 from wallets.models.transaction import Transaction
-from wallets.services import ledger, moment, payout
-from wallets.services.drain import Drain, find_due
-from wallets.services.payout import Sending
+from wallets.services.ledger import postings
+from wallets.services.payouts import moment, payout
+from wallets.services.payouts.drain import Drain, find_due
+from wallets.services.payouts.payout import Sending
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests.base import CommittingTestCase, WalletTestCase, close_connections
 from wallets.tests.clocks import StandingClock
@@ -24,8 +25,8 @@ from wallets.tests.fakes import BARE, FakeBank
 from wallets.tests.marks import slow
 from wallets.tests.simulator import Simulator
 from wallets.utils import clock
-from wallets.utils.bank import Answer, Outcome
-from wallets.utils.db import database_now
+from wallets.utils.bank.interface import Answer, Outcome
+from wallets.utils.database.transactions import database_now
 from wallets.utils.third_party import HttpBank
 
 PATIENCE = 60.0
@@ -47,7 +48,7 @@ class LockedWalletTest(CommittingTestCase):
 
         def hold() -> None:
             with transaction.atomic():
-                ledger.lock_wallets([self.alice.pk])
+                postings.lock_wallets([self.alice.pk])
                 held.set()
                 let_go.wait(PATIENCE)
             close_connections()
@@ -187,7 +188,7 @@ class MomentTest(WalletTestCase):
                 time_stands.go_on(3)
                 return shown
 
-            honest = ledger.lock_wallets
+            honest = postings.lock_wallets
             rows = Transaction.objects.filter(pk=self.due_withdrawal(10).pk)
             with (
                 mock.patch.object(payout.ledger, "lock_wallets", lock),

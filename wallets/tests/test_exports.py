@@ -12,14 +12,14 @@ from django.core.signals import request_finished
 from django.db import close_old_connections
 from django.test import SimpleTestCase
 
-from wallets.services import statement
-from wallets.services.deposit import DepositRequest, deposit_many
+from wallets.services.deposits.deposit import DepositRequest, deposit_many
+from wallets.services.reads import statement
 from wallets.tests.api import Api
 from wallets.tests.base import WalletTestCase
 from wallets.tests.clocks import StandingClock
-from wallets.views import exports
 from wallets.views import statement as statement_view
-from wallets.views.exports import Exports, ExportTookTooLong
+from wallets.views.http import exports
+from wallets.views.http.exports import Exports, ExportTookTooLong
 
 
 class ExportsTest(SimpleTestCase):

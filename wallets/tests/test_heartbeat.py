@@ -5,9 +5,9 @@ from unittest import mock
 from django.test import override_settings
 
 from wallets.models.heartbeat import Heartbeat
-from wallets.services import dispatch, drain, sweeps
+from wallets.services.payouts import dispatch, drain, sweeps
 from wallets.tests.base import WalletTestCase
-from wallets.utils import slots
+from wallets.utils.messaging import slots
 
 
 class HeartbeatTest(WalletTestCase):

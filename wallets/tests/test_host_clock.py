@@ -24,20 +24,21 @@ from wallets.models.ledger import Movement
 from wallets.models.transaction import Transaction
 from wallets.models.transition import Transition
 from wallets.models.wallet import Wallet
-from wallets.services import heartbeat, host_clock, reconciliation
-from wallets.services.deposit import DepositRequest, Made, deposit_bulk
-from wallets.services.deposit_batch import deposit_in_steps
-from wallets.services.deposit_group import DepositGroup
-from wallets.services.schedule import ScheduleRequest, schedule_many
-from wallets.services.schedule_batch import Asked, schedule_in_steps
+from wallets.services.deposits.deposit import DepositRequest, Made, deposit_bulk
+from wallets.services.deposits.deposit_batch import deposit_in_steps
+from wallets.services.deposits.deposit_group import DepositGroup
+from wallets.services.ledger import ledger_audit
+from wallets.services.operations import heartbeat, host_clock
 from wallets.services.wallet import WalletService
 from wallets.services.withdrawal import WithdrawalService
+from wallets.services.withdrawals.schedule import ScheduleRequest, schedule_many
+from wallets.services.withdrawals.schedule_batch import Asked, schedule_in_steps
 from wallets.tests import marks
 from wallets.tests.api import Api, database_out_of_reach
 from wallets.tests.base import CommittingTestCase, WalletTestCase
 from wallets.tests.clocks import StandingClock
 from wallets.tests.workers import WorkerTestCase
-from wallets.utils.db import database_now
+from wallets.utils.database.transactions import database_now
 
 YEAR = timedelta(days=365)
 SQLITE = connection.vendor == "sqlite"
@@ -204,13 +205,15 @@ class SaysSoTest(Api, WalletTestCase):
 
     def test_with_its_sweeps_once_in_a_while(self) -> None:
         with StandingClock() as standing:
-            with self.assertLogs("wallets.services.host_clock", "WARNING") as logs:
+            with self.assertLogs(
+                "wallets.services.operations.host_clock", "WARNING"
+            ) as logs:
                 for _ in range(5):
                     heartbeat.beat("pending")
             self.assertEqual(len(logs.output), 1)
             self.assertIn("12.3 s ahead of the database's clock", logs.output[0])
             standing.go_on(host_clock.SAY_AGAIN_SECONDS)
-            with self.assertLogs("wallets.services.host_clock", "WARNING"):
+            with self.assertLogs("wallets.services.operations.host_clock", "WARNING"):
                 heartbeat.beat("pending")
 
 
@@ -225,9 +228,7 @@ class DatedAheadTest(WalletTestCase):
     """Movements from before, of a clock that was ahead: `verify_ledger` names the wallet."""
 
     def found(self) -> list[str]:
-        return [
-            one.row for one in reconciliation.verify() if one.check == "dated_ahead"
-        ]
+        return [one.row for one in ledger_audit.verify() if one.check == "dated_ahead"]
 
     def test_is_named(self) -> None:
         WalletService.deposit(self.alice.uuid, 1, now=self.now + YEAR)
@@ -299,7 +300,7 @@ class RealProcessTest(WorkerTestCase):
             self.assert_now(row.created_at, row.updated_at, row.executed_at)
         for step in Transition.objects.all():
             self.assert_now(step.created_at)
-        self.assertEqual([*reconciliation.verify()], [])
+        self.assertEqual([*ledger_audit.verify()], [])
         checks = self.ask("GET", "/readyz")["checks"]
         self.assertRegex(
             checks["clock"], r"^3153\d{4}\.\d s ahead of the database's clock"

@@ -21,7 +21,7 @@ from django.test import SimpleTestCase
 
 from drills import attacks, services
 from drills.attacks import Target
-from wallets.services.deposit import DepositRequest, deposit_many
+from wallets.services.deposits.deposit import DepositRequest, deposit_many
 from wallets.tests import marks
 from wallets.tests.base import CommittingTestCase, database_environment
 

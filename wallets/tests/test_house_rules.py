@@ -111,7 +111,7 @@ class SizeTest(HouseRule):
 
     def test_is_measured_on_the_whole_product(self):
         self.assertGreater(len(sources()), 60)
-        self.assertIn("wallets/services/ledger.py", sources())
+        self.assertIn("wallets/services/ledger/postings.py", sources())
         self.assertIn("third-party/app.py", tools())
 
 
@@ -165,7 +165,7 @@ class WriterTest(HouseRule):
         found = [
             f"{path}:{node.lineno}"
             for path, node in nodes(ast.Call)
-            if path != "wallets/services/ledger.py"
+            if path != "wallets/services/ledger/postings.py"
             and (
                 name_of(node.func) == "Movement"
                 or (
@@ -174,27 +174,27 @@ class WriterTest(HouseRule):
                 )
             )
         ]
-        self.assert_none(found, "Only services/ledger.py writes movements")
+        self.assert_none(found, "Only services/ledger/postings.py writes movements")
 
     def test_of_balances_is_the_ledger(self):
         found = [
             f"{path}:{node.lineno}"
             for path, node in nodes(ast.Call)
-            if path != "wallets/services/ledger.py"
+            if path != "wallets/services/ledger/postings.py"
             and re.search("update|create", name_of(node.func))
             and MONEY & {keyword.arg for keyword in node.keywords}
         ]
-        self.assert_none(found, "Only services/ledger.py writes balances")
+        self.assert_none(found, "Only services/ledger/postings.py writes balances")
 
     def test_of_a_status_is_the_transition(self):
         found = [
             f"{path}:{node.lineno}"
             for path, node in nodes(ast.Call)
-            if path != "wallets/services/transition.py"
+            if path != "wallets/services/payouts/transition.py"
             and "update" in name_of(node.func)
             and "status" in {keyword.arg for keyword in node.keywords}
         ]
-        self.assert_none(found, "Only services/transition.py moves a status")
+        self.assert_none(found, "Only services/payouts/transition.py moves a status")
 
     def test_never_saves_an_instance(self):
         """`save()` writes every column, also those that somebody else has changed."""
@@ -210,16 +210,16 @@ class WriterTest(HouseRule):
 class TransactionTest(HouseRule):
     # `db` runs the whole transaction again, from outside; the others have none open.
     MAY_CATCH = {
-        "wallets/utils/db.py": "runs whole transactions again",
-        "wallets/utils/outage.py": "does so for as long as the database is away",
-        "wallets/services/payout.py": "asks, in a new one, what its COMMIT came to",
+        "wallets/utils/database/transactions.py": "runs whole transactions again",
+        "wallets/utils/database/outage.py": "does so for as long as the database is away",
+        "wallets/services/payouts/payout.py": "asks, in a new one, what its COMMIT came to",
         "wallets/management/commands/wait_for_db.py": "waits for the database",
-        "wallets/utils/backends/postgresql/driver.py": "closes the connection, raises",
+        "wallets/utils/database/backends/postgresql/driver.py": "closes the connection, raises",
         "wallets/management/base.py": "says so and ends",
         "wallets/management/commands/check.py": "says so, and checks what needs none",
-        "wallets/services/sweeper.py": "goes on with the next sweep, on a new connection",
-        "wallets/services/readiness.py": "says whether the database answers",
-        "wallets/services/host_clock.py": "looks again later",
+        "wallets/services/payouts/sweeper.py": "goes on with the next sweep, on a new connection",
+        "wallets/services/operations/readiness.py": "says whether the database answers",
+        "wallets/services/operations/host_clock.py": "looks again later",
         "console/views/base.py": "shows a page that says so",
     }
 
@@ -236,7 +236,7 @@ class TransactionTest(HouseRule):
         ]
         self.assert_none(
             found,
-            "A database error is caught by utils/db.py only: on MariaDB a deadlock has "
+            "A database error is caught by utils/database/transactions.py only: on MariaDB a deadlock has "
             "rolled back half, and going on commits the other (views answer, they do "
             "not go on: name them in TransactionTest.MAY_CATCH with the reason)",
         )
@@ -260,17 +260,22 @@ class TransactionTest(HouseRule):
             f"{path}:{node.lineno}"
             for path, node in nodes(ast.Attribute, ast.Name, under="wallets/")
             if name_of(node) in ("atomic", "set_autocommit", "savepoint")
-            and path != "wallets/utils/db.py"
+            and path != "wallets/utils/database/transactions.py"
         ]
-        self.assert_none(found, "Open transactions by utils.db.run_in_transaction")
+        self.assert_none(
+            found, "Open transactions by utils.database.transactions.run_in_transaction"
+        )
 
     def test_locks_rows_in_one_module(self):
         found = [
             f"{path}:{node.lineno}"
             for path, node in nodes(ast.Attribute)
-            if node.attr == "select_for_update" and path != "wallets/utils/db.py"
+            if node.attr == "select_for_update"
+            and path != "wallets/utils/database/transactions.py"
         ]
-        self.assert_none(found, "Lock rows by utils.db.lock_rows, in one order")
+        self.assert_none(
+            found, "Lock rows by utils.database.transactions.lock_rows, in one order"
+        )
 
 
 def imported(node: ast.AST) -> set[str]:
@@ -342,10 +347,10 @@ class HostClockTest(HouseRule):
     """The database's clock stamps money and decides what is due, never a host's."""
 
     MAY_READ = {
-        "wallets/utils/beat_alive.py": "compares it with what it wrote on a file",
-        "wallets/utils/db.py": "SQLite's clock is this machine's",
-        "wallets/services/host_clock.py": "compares it with the database's",
-        "wallets/services/moment.py": "a clock of several, none of which is believed alone",
+        "wallets/utils/messaging/beat_alive.py": "compares it with what it wrote on a file",
+        "wallets/utils/database/transactions.py": "SQLite's clock is this machine's",
+        "wallets/services/operations/host_clock.py": "compares it with the database's",
+        "wallets/services/payouts/moment.py": "a clock of several, none of which is believed alone",
         "console/templatetags/console.py": "shows how long ago, as the browser then does",
     }
     READS = {
@@ -369,7 +374,8 @@ class HostClockTest(HouseRule):
             and path not in self.MAY_READ
         ]
         self.assert_none(
-            found, "Take utils.db.database_now (or name the reason in MAY_READ)"
+            found,
+            "Take utils.database.transactions.database_now (or name the reason in MAY_READ)",
         )
 
     def test_stamps_no_column(self):
@@ -404,7 +410,7 @@ class HostClockTest(HouseRule):
 
 class SQLTest(HouseRule):
     # Trigger bodies with the names of our own tables; no value from anywhere.
-    MAY_FORMAT = {"wallets/utils/append_only.py"}
+    MAY_FORMAT = {"wallets/utils/database/append_only.py"}
 
     def is_built(self, node: ast.AST) -> bool:
         """Whether the text is put together here: f-string, +, % or format()."""

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wallets.tests import marks
-from wallets.utils import http_exchange
-from wallets.utils.http_exchange import (
+from wallets.utils.bank import http_exchange
+from wallets.utils.bank.http_exchange import (
     MAX_BODY_BYTES,
     MAX_HEAD_BYTES,
     BadAnswer,

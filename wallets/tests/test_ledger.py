@@ -11,8 +11,8 @@ from wallets.models.base import MAX_MONEY
 from wallets.models.ledger import Account, Movement
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
-from wallets.services import ledger
-from wallets.services.ledger import Entry
+from wallets.services.ledger import postings
+from wallets.services.ledger.postings import Entry
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests.base import WalletTestCase
 from wallets.tests.fakes import Does
@@ -44,7 +44,7 @@ class LedgerTestCase(WalletTestCase):
     def post(self, *entries: Entry) -> list[Movement]:
         with transaction.atomic():
             ids = [entry.transaction.wallet_id for entry in entries]
-            return ledger.post(entries, ledger.lock_wallets(ids), now=self.now)
+            return postings.post(entries, postings.lock_wallets(ids), now=self.now)
 
 
 class EffectTest(LedgerTestCase):
@@ -66,7 +66,7 @@ class EffectTest(LedgerTestCase):
         }
         self.assertEqual(set(table), set(Kind))
         for kind, expected in table.items():
-            got = {account: ledger.effect(account, kind, 5) for account in Account}
+            got = {account: postings.effect(account, kind, 5) for account in Account}
             with self.subTest(kind):
                 self.assertEqual(got, expected)
                 self.assertEqual(sum(got.values()), 0)
@@ -116,10 +116,12 @@ class PostTest(LedgerTestCase):
         self.assert_money(self.alice, balance=MAX_MONEY)
 
     def test_loses_against_a_writer_without_the_lock(self):
-        locked = ledger.lock_wallets([self.alice.pk])
+        locked = postings.lock_wallets([self.alice.pk])
         self.post(Entry(Kind.DEPOSIT, self.a_deposit(5)))
         with self.assertRaises(LostRace), transaction.atomic():
-            ledger.post([Entry(Kind.DEPOSIT, self.a_deposit(7))], locked, now=self.now)
+            postings.post(
+                [Entry(Kind.DEPOSIT, self.a_deposit(7))], locked, now=self.now
+            )
         self.assert_money(self.alice, balance=5)
 
     def test_takes_several_wallets_at_once(self):
@@ -134,9 +136,9 @@ class PostTest(LedgerTestCase):
     def test_does_not_go_back_in_time(self):
         self.post(Entry(Kind.DEPOSIT, self.a_deposit(1)))
         with transaction.atomic():
-            (late,) = ledger.post(
+            (late,) = postings.post(
                 [Entry(Kind.DEPOSIT, self.a_deposit(1))],
-                ledger.lock_wallets([self.alice.pk]),
+                postings.lock_wallets([self.alice.pk]),
                 now=self.now - timedelta(hours=1),
             )
         self.assertEqual(late.created_at, self.now)
@@ -146,7 +148,7 @@ class LockTest(LedgerTestCase):
     def test_is_taken_in_the_order_of_the_ids_once_each(self):
         ids = [self.bob.pk, self.alice.pk, self.bob.pk]
         self.assertEqual(
-            list(ledger.lock_wallets(ids)), sorted({self.alice.pk, self.bob.pk})
+            list(postings.lock_wallets(ids)), sorted({self.alice.pk, self.bob.pk})
         )
 
 
@@ -163,5 +165,5 @@ class StatementTest(WalletTestCase):
         self.assertEqual([m.sequence for m in movements], list(range(1, 11)))
         balance = 0
         for movement in movements:
-            balance += ledger.effect(Account.WALLET, movement.kind, movement.amount)
+            balance += postings.effect(Account.WALLET, movement.kind, movement.amount)
             self.assertEqual(movement.balance_after, balance)

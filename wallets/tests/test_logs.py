@@ -14,11 +14,11 @@ from django.test import Client, SimpleTestCase
 from django_structlog.celery.receivers import CeleryReceiver
 
 from wallet.logs import REQUEST_LOGGER, logging_config
-from wallets.services import resolver
+from wallets.services.payouts import resolver
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests.base import CommittingTestCase
 from wallets.tests.fakes import FakeBank
-from wallets.utils.bank import Answer, Outcome
+from wallets.utils.bank.interface import Answer, Outcome
 from wallets.views.deposit import Deposit
 
 CANARY = "canary-7f3a"

@@ -14,7 +14,8 @@ from django.urls import path
 from prometheus_client.parser import text_string_to_metric_families
 
 from wallets.models.tally import Tally
-from wallets.services import heartbeat, metrics, pause, record, resolver
+from wallets.services.operations import heartbeat, metrics, pause, record
+from wallets.services.payouts import resolver
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests.api import database_out_of_reach
 from wallets.tests.base import CommittingTestCase, WalletTestCase
@@ -24,7 +25,7 @@ from wallets.views import metrics as views
 from wallets.views.metrics import count_requests
 
 urlpatterns = [path("metrics", views.metrics)]
-handler500 = "wallets.views.errors.server_error"
+handler500 = "wallets.views.problems.from_exceptions.server_error"
 
 
 def parse(text):

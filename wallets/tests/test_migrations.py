@@ -10,7 +10,7 @@ from wallets.services.withdrawal import WithdrawalService
 from wallets.tests.base import CommittingTestCase
 from wallets.tests.marks import slow
 from wallets.tests.raw import a_hold, execute, insert
-from wallets.utils import append_only
+from wallets.utils.database import append_only
 
 
 def migrate(*target: str) -> None:

@@ -15,7 +15,7 @@ from wallets.models.ledger import Movement
 from wallets.models.states import State
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
-from wallets.services import drain
+from wallets.services.payouts import drain
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests.base import WalletTestCase
 from wallets.tests.raw import execute

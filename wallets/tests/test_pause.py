@@ -13,8 +13,9 @@ from wallets.errors import InvalidInput
 from wallets.models.alarm import Alarm
 from wallets.models.pause import Pause
 from wallets.models.transaction import Transaction
-from wallets.services import alarm, drain, pause, payout, resolver
-from wallets.services.payout import Claim
+from wallets.services.operations import alarm, pause
+from wallets.services.payouts import drain, payout, resolver
+from wallets.services.payouts.payout import Claim
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests.base import OSCAR, CommittingTestCase, WalletTestCase
 from wallets.tests.fakes import DEDUPES_ONLY, Does, FakeBank

@@ -17,15 +17,15 @@ from wallets.models.attempt import Attempt
 from wallets.models.ledger import Movement
 from wallets.models.states import Event
 from wallets.models.transaction import Transaction
-from wallets.services import payout, resolver
-from wallets.services.payout import Claim, Sending
-from wallets.services.reference import reference_of
+from wallets.services.payouts import payout, resolver
+from wallets.services.payouts.payout import Claim, Sending
 from wallets.services.withdrawal import WithdrawalService
+from wallets.services.withdrawals.reference import reference_of
 from wallets.tests import builders
 from wallets.tests.base import WalletTestCase
 from wallets.tests.fakes import LOOKS_UP_ONLY, Does, FakeBank, InThisThread
 from wallets.utils import clock
-from wallets.utils.bank import Answer, Outcome, Payment
+from wallets.utils.bank.interface import Answer, Outcome, Payment
 
 PAID = Answer(Outcome.ACCEPTED, "paid", 200)
 REFUSED = Answer(Outcome.REJECTED, "refused", 200)
@@ -393,7 +393,7 @@ class RetryTest(PayoutTestCase):
         self.assertTrue(done.final)
 
     def test_waits_with_jitter_and_a_cap(self):
-        from wallets.services import backoff
+        from wallets.services.payouts import backoff
 
         for made, base in ((0, 30), (1, 60), (2, 120), (20, 3600), (10**6, 3600)):
             waits = {backoff.retry_delay(made).total_seconds() for _ in range(50)}

@@ -20,8 +20,9 @@ from django.db import OperationalError, connection, transaction
 from wallets import checks
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
-from wallets.services import reconciliation, resolver
-from wallets.services.deposit import DepositRequest, deposit_bulk
+from wallets.services.deposits.deposit import DepositRequest, deposit_bulk
+from wallets.services.ledger import ledger_audit
+from wallets.services.payouts import resolver
 from wallets.services.wallet import WalletService
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests.api import Api
@@ -29,7 +30,7 @@ from wallets.tests.base import END_OF_TIME, CommittingTestCase, close_connection
 from wallets.tests.fakes import Does
 from wallets.tests.marks import slow
 from wallets.tests.pgbouncer import at_port, behind_pgbouncer, pgbouncer
-from wallets.utils.db import read_snapshot, run_in_transaction
+from wallets.utils.database.transactions import read_snapshot, run_in_transaction
 
 LIMITS = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
 
@@ -206,9 +207,7 @@ class WalkTest(PoolerTestCase):
         self.assert_money(self.alice, balance=40)
         said = StringIO()
         # The story's own clock is ahead of the database's.
-        with mock.patch.object(
-            reconciliation, "database_now", return_value=END_OF_TIME
-        ):
+        with mock.patch.object(ledger_audit, "database_now", return_value=END_OF_TIME):
             call_command("verify_ledger", stdout=said)
         self.assertIn("The books are right", said.getvalue())
 

@@ -13,7 +13,7 @@ from django.db import connection
 
 from wallets.models.ledger import Movement
 from wallets.models.wallet import Wallet
-from wallets.services.deposit import DepositRequest, deposit_many
+from wallets.services.deposits.deposit import DepositRequest, deposit_many
 from wallets.tests import marks
 from wallets.tests.api import Api
 from wallets.tests.base import CommittingTestCase

@@ -16,15 +16,15 @@ from wallets.errors import NotCancelable
 from wallets.models.ledger import Movement
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
-from wallets.services import reads_postgresql
-from wallets.services.reads import (
+from wallets.services.reads import reads_postgresql
+from wallets.services.reads.current import (
     MAX_NUMBER,
     PageRequest,
     pages,
     transactions_by_id,
     wallets_by_uuid,
 )
-from wallets.services.statement import (
+from wallets.services.reads.statement import (
     BalanceRequest,
     Point,
     StatementPage,

@@ -13,7 +13,7 @@ from wallets.models.attempt import Attempt
 from wallets.models.ledger import Movement
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
-from wallets.services import reconciliation
+from wallets.services.ledger import ledger_audit
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests.base import CommittingTestCase, WalletTestCase
 from wallets.tests.fakes import Does
@@ -98,7 +98,7 @@ class VerifyTest(Damage, WalletTestCase):
     def found(self) -> dict[str, list[str]]:
         """The rows found, by kind of damage."""
         found: dict[str, list[str]] = {}
-        for finding in reconciliation.verify():
+        for finding in ledger_audit.verify():
             found.setdefault(finding.check, []).append(finding.row)
         return found
 
@@ -220,7 +220,7 @@ class VerifyTest(Damage, WalletTestCase):
 
     def test_shows_how_far_it_is(self):
         seen: list[int] = []
-        list(reconciliation.verify(seen.append))
+        list(ledger_audit.verify(seen.append))
         self.assertEqual(seen, [1, 2])
 
 

@@ -22,10 +22,11 @@ from wallets.models.attempt import Attempt
 from wallets.models.states import State
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
-from wallets.services import alarm, drain, record
-from wallets.services import reference as reference_service
-from wallets.services.reference import reference_of
+from wallets.services.operations import alarm, record
+from wallets.services.payouts import drain
 from wallets.services.withdrawal import WithdrawalService
+from wallets.services.withdrawals import reference as reference_service
+from wallets.services.withdrawals.reference import reference_of
 from wallets.tests import marks
 from wallets.tests.api import nothing_written
 from wallets.tests.base import OSCAR, CommittingTestCase, WalletTestCase

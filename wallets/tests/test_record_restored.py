@@ -15,13 +15,15 @@ from django.db import connection
 from wallets.models.attempt import Attempt
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
-from wallets.services import drain, pause, reconciliation, record, resolver
+from wallets.services.ledger import ledger_audit
+from wallets.services.operations import pause, record
+from wallets.services.payouts import drain, resolver
 from wallets.services.wallet import WalletService
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests.base import OSCAR, CommittingTestCase
 from wallets.tests.fakes import ABLE, BARE, DEDUPES_ONLY, LOOKS_UP_ONLY, FakeBank
-from wallets.utils import append_only
-from wallets.utils.bank import Abilities, Payment
+from wallets.utils.bank.interface import Abilities, Payment
+from wallets.utils.database import append_only
 
 STATEMENT = "the bank's list"
 
@@ -117,7 +119,7 @@ class RestoredBackupTest(CommittingTestCase):
         )
         self.assert_money(self.alice, balance=700)
         self.assert_money(Wallet.objects.get(uuid=new), balance=200)
-        self.assertEqual(list(reconciliation.verify()), [])
+        self.assertEqual(list(ledger_audit.verify()), [])
 
     def tell(self, new: uuid.UUID, deposit_key: uuid.UUID) -> None:
         """What the operator does, by the runbook, and the client of the deposit."""

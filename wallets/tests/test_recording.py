@@ -17,18 +17,18 @@ from django.test import override_settings
 
 from wallets.models.attempt import Attempt
 from wallets.models.transaction import Transaction
-from wallets.services import payout, resolver
-from wallets.services.drain import Drain, find_due
+from wallets.services.payouts import payout, resolver
+from wallets.services.payouts.drain import Drain, find_due
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests import marks
 from wallets.tests.base import CommittingTestCase
 from wallets.tests.fakes import BARE, DEDUPES_ONLY, Does, FakeBank, InThisThread
 from wallets.tests.marks import slow
 from wallets.tests.outages import Outage, refusals
-from wallets.utils import outage as outage_module
-from wallets.utils import stopping
-from wallets.utils.bank import Answer, Outcome, Payment
-from wallets.utils.db import database_now
+from wallets.utils.bank.interface import Answer, Outcome, Payment
+from wallets.utils.database import outage as outage_module
+from wallets.utils.database.transactions import database_now
+from wallets.utils.messaging import stopping
 
 PATIENCE = 60.0
 FAILOVER = 30.0
@@ -133,7 +133,7 @@ class OutageTest(RecordingTestCase):
         withdrawal = self.due_withdrawal(1)
         with (
             self.outage(FOREVER) as outage,
-            self.assertLogs("wallets.services.recording", "ERROR") as logs,
+            self.assertLogs("wallets.services.payouts.recording", "ERROR") as logs,
             self.assertRaises((DatabaseError, InterfaceError)),
         ):
             self.drain()
@@ -162,7 +162,7 @@ class OutageTest(RecordingTestCase):
             self.outage(FOREVER) as outage,
             self.stopped_when_asked(),
             self.assertRaises((DatabaseError, InterfaceError)),
-            self.assertLogs("wallets.services.recording", "ERROR"),
+            self.assertLogs("wallets.services.payouts.recording", "ERROR"),
         ):
             self.drain()
         patience = settings.WITHDRAWAL_RECORDING_TIME
@@ -254,7 +254,7 @@ class EndedSweepTest(RecordingTestCase):
         self.bank.on_the_way = on_the_way
         for amount in (1, 2, 1):
             self.due_withdrawal(amount)
-        with self.assertLogs("wallets.services.calls", "ERROR"):
+        with self.assertLogs("wallets.services.payouts.calls", "ERROR"):
             self.assertEqual(self.drain(), 3)
         unknown = Transaction.objects.get(unknown_since__isnull=False)
         self.assertEqual(unknown.amount, 2)
@@ -268,9 +268,9 @@ class EndedSweepTest(RecordingTestCase):
         results = [(sent, Answer(Outcome.ACCEPTED)) for sent in claim.sendings]
         first = claim.sendings[0].attempt.transaction_id
         Attempt.objects.filter(transaction=first).delete()
-        from wallets.services.recording import record_until
+        from wallets.services.payouts.recording import record_until
 
-        with self.assertLogs("wallets.services.recording", "ERROR"):
+        with self.assertLogs("wallets.services.payouts.recording", "ERROR"):
             record_until(results)
         paid = Transaction.objects.filter(
             status="COMPLETED", transaction_type="WITHDRAWAL"
@@ -412,7 +412,7 @@ class SoftLimitTest(RecordingTestCase):
 
             with (
                 mock.patch("time.sleep", sleep),
-                self.assertLogs("wallets.services.recording", "ERROR"),
+                self.assertLogs("wallets.services.payouts.recording", "ERROR"),
                 self.assertRaises(SoftTimeLimitExceeded),
             ):
                 self.drain()

@@ -13,8 +13,8 @@ from wallets.models.alarm import Alarm
 from wallets.models.attempt import Attempt
 from wallets.models.states import State
 from wallets.models.transaction import Transaction
-from wallets.services import belief, moment, payout, resolver, take, waits
-from wallets.services.payout import Sending
+from wallets.services.payouts import belief, moment, payout, resolver, take, waits
+from wallets.services.payouts.payout import Sending
 from wallets.tests.fakes import (
     ABLE,
     BARE,
@@ -32,7 +32,7 @@ from wallets.tests.unknowns import (
     ResolverTestCase,
 )
 from wallets.utils import clock
-from wallets.utils.bank import Abilities, Answer, Outcome
+from wallets.utils.bank.interface import Abilities, Answer, Outcome
 
 
 class LookUpTest(ResolverTestCase):

@@ -19,7 +19,7 @@ from wallets.services.withdrawal import WithdrawalService
 from wallets.tests.api import Api
 from wallets.tests.base import CommittingTestCase
 from wallets.tests.fakes import ABLE, DEDUPES_ONLY, FakeBank
-from wallets.utils import append_only
+from wallets.utils.database import append_only
 
 
 class RestoredBooksTest(Api, CommittingTestCase):

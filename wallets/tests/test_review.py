@@ -5,11 +5,12 @@ from __future__ import annotations
 from wallets.errors import IllegalTransition, InvalidInput
 from wallets.models.alarm import Alarm
 from wallets.models.transaction import Transaction
-from wallets.services import alarm, payout, resolver, review
+from wallets.services.operations import alarm, review
+from wallets.services.payouts import payout, resolver
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests.base import OSCAR, WalletTestCase
 from wallets.tests.fakes import BARE, Does, FakeBank
-from wallets.utils.bank import Answer, Outcome
+from wallets.utils.bank.interface import Answer, Outcome
 
 STATEMENT = "bank statement of 3 January, line 12"
 

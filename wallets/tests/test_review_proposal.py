@@ -12,7 +12,8 @@ from django.test import override_settings
 from wallets.errors import IllegalTransition, InvalidInput
 from wallets.models.review_proposal import ReviewProposal
 from wallets.models.transaction import Transaction
-from wallets.services import resolver, review, review_proposal
+from wallets.services.operations import review, review_proposal
+from wallets.services.payouts import resolver
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests import marks
 from wallets.tests.base import OSCAR, CommittingTestCase, WalletTestCase

@@ -23,13 +23,14 @@ from drills.process import Process, wait_until
 from wallets.models.alarm import Alarm
 from wallets.models.heartbeat import Heartbeat
 from wallets.models.transaction import Transaction
-from wallets.services import bank_statement, sweeper, sweeps
+from wallets.services.operations import reconciliation
+from wallets.services.payouts import sweeper, sweeps
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests import marks
 from wallets.tests.base import CommittingTestCase, database_environment
 from wallets.tests.fakes import Does, FakeBank
-from wallets.utils import stopping
-from wallets.utils.bank_statement import StatementLine
+from wallets.utils.bank.payment_list import StatementLine
+from wallets.utils.messaging import stopping
 
 SWEEPS = {"pending", "retry", "resolve"}
 # A sweep of what is due ends by itself; a busy machine may begin late.
@@ -134,7 +135,7 @@ class StatementTest(CommittingTestCase):
                 return [StatementLine("INV-1", None, 1)]
 
         def beat(name: str) -> None:
-            if name == bank_statement.SWEEP:
+            if name == reconciliation.SWEEP:
                 compared.set()
 
         def wait(seconds: float) -> bool:
@@ -147,8 +148,8 @@ class StatementTest(CommittingTestCase):
         self.deposit(1000)
         self.due_withdrawal(100)
         with (
-            mock.patch.object(bank_statement, "get_bank", return_value=self.bank),
-            mock.patch.object(bank_statement.heartbeat, "beat", beat),
+            mock.patch.object(reconciliation, "get_bank", return_value=self.bank),
+            mock.patch.object(reconciliation.heartbeat, "beat", beat),
             mock.patch.object(stopping, "wait", wait),
         ):
             sweeper.run(seconds=PATIENCE, bank=self.bank)

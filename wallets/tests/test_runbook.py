@@ -13,8 +13,8 @@ from django.test import SimpleTestCase, TestCase
 from prometheus_client import CollectorRegistry
 
 from wallets.models.alarm import Alarm
-from wallets.services import readiness
-from wallets.services.metrics import Figures, Totals
+from wallets.services.operations import readiness
+from wallets.services.operations.metrics import Figures, Totals
 from wallets.views.metrics import _Families
 
 # From Debian's package `prometheus`; nothing is asked but to read.

@@ -18,12 +18,12 @@ from django.db.models import Model, UniqueConstraint
 
 from wallets import checks
 from wallets.models.wallet import Wallet
-from wallets.services import safeguards
+from wallets.services.operations import safeguards
 from wallets.services.wallet import WalletService
 from wallets.tests.base import CommittingTestCase
 from wallets.tests.marks import slow
 from wallets.tests.raw import execute
-from wallets.utils import append_only, uuid_columns
+from wallets.utils.database import append_only, uuid_columns
 
 VENDOR = connection.vendor
 ROOT = Path(__file__).resolve().parents[2]

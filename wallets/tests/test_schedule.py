@@ -23,16 +23,18 @@ from wallets.models.base import MAX_MONEY
 from wallets.models.transaction import Transaction
 from wallets.models.transition import Transition
 from wallets.models.wallet import Wallet
-from wallets.services import dispatch, record, schedule, schedule_postgresql
-from wallets.services.busy import Busy
-from wallets.services.deposit import DepositRequest
-from wallets.services.deposit_batch import deposit_in_steps
-from wallets.services.group import in_halves
-from wallets.services.reference import references_of_key
-from wallets.services.schedule import ScheduleRequest, schedule_many
-from wallets.services.schedule_batch import Asked
+from wallets.services.deposits.deposit import DepositRequest
+from wallets.services.deposits.deposit_batch import deposit_in_steps
+from wallets.services.operations import record
+from wallets.services.payouts import dispatch
+from wallets.services.requests.busy import Busy
+from wallets.services.requests.group import in_halves
 from wallets.services.wallet import WalletService
 from wallets.services.withdrawal import WithdrawalService
+from wallets.services.withdrawals import schedule, schedule_postgresql
+from wallets.services.withdrawals.reference import references_of_key
+from wallets.services.withdrawals.schedule import ScheduleRequest, schedule_many
+from wallets.services.withdrawals.schedule_batch import Asked
 from wallets.tests import marks
 from wallets.tests.base import (
     OSCAR,
@@ -40,8 +42,8 @@ from wallets.tests.base import (
     WalletTestCase,
     close_connections,
 )
-from wallets.utils import broker
-from wallets.utils.db import lock_rows
+from wallets.utils.database.transactions import lock_rows
+from wallets.utils.messaging import broker
 
 NOBODY = Wallet(uuid=uuid.UUID(int=7))
 POSTGRESQL = connection.vendor == "postgresql"
@@ -221,7 +223,7 @@ class ScheduleManyTest(ScheduleTestCase):
 
     def test_tells_who_asks_for_more(self) -> None:
         with (
-            self.assertLogs("wallets.services.transition", "DEBUG") as logs,
+            self.assertLogs("wallets.services.payouts.transition", "DEBUG") as logs,
             self.captureOnCommitCallbacks(execute=True),
         ):
             made = schedule_many([self.asked(self.alice, 1), self.asked(self.bob, 2)])
@@ -438,7 +440,7 @@ class ScheduleTogetherTest(CommittingTestCase):
 
         with (
             mock.patch.object(schedule, "schedule_in_steps", judge),
-            self.assertLogs("wallets.services.group", "ERROR") as logs,
+            self.assertLogs("wallets.services.requests.group", "ERROR") as logs,
         ):
             answers = schedule_many(self.requests(strange), wait=False)
         self.assertIsInstance(answers.pop(40), Busy)
@@ -460,7 +462,7 @@ class ScheduleTogetherTest(CommittingTestCase):
         """An offset that Python knows and PostgreSQL does not."""
         strange = self.after(60).astimezone(dt_timezone(timedelta(hours=23)))
         request = ScheduleRequest(self.alice.uuid, 1, strange, uuid.uuid4())
-        with self.assertLogs("wallets.services.group", "ERROR"):
+        with self.assertLogs("wallets.services.requests.group", "ERROR"):
             answer, tried = self.together(request)
         self.assertIsInstance(answer, Busy)
         self.assertLessEqual(tried, 2 * 6 + 1)
@@ -519,9 +521,9 @@ class InHalvesTest(SimpleTestCase):
 
     def logged(self, work: Callable[[], Any], lines: int) -> Any:
         if not lines:
-            with self.assertNoLogs("wallets.services.group"):
+            with self.assertNoLogs("wallets.services.requests.group"):
                 return work()
-        with self.assertLogs("wallets.services.group", "ERROR") as logs:
+        with self.assertLogs("wallets.services.requests.group", "ERROR") as logs:
             found = work()
         self.assertEqual(len(logs.records), lines)
         return found

@@ -11,7 +11,7 @@ from django.test import Client, RequestFactory, TestCase, override_settings
 
 from wallets.tests.base import quick_passwords
 from wallets.utils import login_limit
-from wallets.views import security
+from wallets.views.http import security
 
 
 class HeadersTest(TestCase):

@@ -36,14 +36,14 @@ from wallets.serializers.statement import (
 from wallets.serializers.transaction import TransactionSerializer, transaction_line
 from wallets.serializers.wallet import WalletSerializer, wallet_line
 from wallets.serializers.withdraw import WithdrawRequestSerializer, read_withdrawal
-from wallets.services.deposit import DepositRequest, Made
-from wallets.services.ledger_postgresql import Deposited
+from wallets.services.deposits.deposit import DepositRequest, Made
+from wallets.services.ledger.ledger_postgresql import Deposited
 from wallets.tests.api import Api
 from wallets.tests.base import WalletTestCase
 from wallets.tests.conformance import as_published
-from wallets.views.catalogue import PROBLEMS
 from wallets.views.deposit import write_answer, write_answers
-from wallets.views.problems import FieldError, body_of
+from wallets.views.problems.catalogue import PROBLEMS
+from wallets.views.problems.problem_response import FieldError, body_of
 
 quickly = settings(max_examples=60, deadline=None)
 

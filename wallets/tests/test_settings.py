@@ -88,7 +88,7 @@ class DatabaseFromEnvTest(SimpleTestCase):
         found = self.database(
             DATABASE_URL="postgres://w:secret@db:5433/wallet", DB_NAME="other"
         )
-        self.assertEqual(found["ENGINE"], "wallets.utils.backends.postgresql")
+        self.assertEqual(found["ENGINE"], "wallets.utils.database.backends.postgresql")
         self.assertEqual((found["NAME"], found["PORT"]), ("wallet", 5433))
         self.assertEqual(found["OPTIONS"]["lock_timeout"], 5)
 

@@ -31,7 +31,7 @@ from wallets.tests.api import Api
 from wallets.tests.base import CommittingTestCase
 from wallets.tests.marks import slow
 from wallets.tests.pgbouncer import at_port
-from wallets.utils.db import read_snapshot, run_in_transaction
+from wallets.utils.database.transactions import read_snapshot, run_in_transaction
 
 VENDOR = connection.vendor
 POSTGRESQL = VENDOR == "postgresql"
@@ -84,7 +84,7 @@ class StandingStillTest(Api, SilenceTestCase):
         for connected in (True, False):
             with self.subTest(connected=connected):
                 began = time.monotonic()
-                with self.assertLogs("wallets.views.errors"):
+                with self.assertLogs("wallets.views.problems.from_exceptions"):
                     response = self.post(
                         self.path("deposit"), {"amount": 1}, key=uuid.uuid4()
                     )

@@ -14,11 +14,11 @@ from celery.concurrency import prefork, solo
 from django.test import SimpleTestCase
 
 from wallet.celery import _divide_the_pool
-from wallets.services import dispatch, drain, payout, sweeps
+from wallets.services.payouts import dispatch, drain, payout, sweeps
 from wallets.tests.base import WalletTestCase
 from wallets.tests.fakes import LOOKS_UP_ONLY
 from wallets.tests.test_drain import SameThreadBank
-from wallets.utils import broker, slots
+from wallets.utils.messaging import broker, slots
 
 RESOLVE = "wallets.tasks.resolve_unknown_withdrawals"
 

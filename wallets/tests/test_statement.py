@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from wallets.models.ledger import Movement
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
-from wallets.services import ledger, statement
-from wallets.services.ledger import Entry
-from wallets.services.statement import Point, Statement, balance_at, statement_of
+from wallets.services.ledger import postings
+from wallets.services.ledger.postings import Entry
+from wallets.services.reads import statement
+from wallets.services.reads.statement import Point, Statement, balance_at, statement_of
 from wallets.tests.base import WalletTestCase
 
 START = datetime(2030, 1, 1, tzinfo=dt_timezone.utc)
@@ -33,7 +34,7 @@ def deposit_at(wallet: Wallet, amount: int, second: int) -> None:
     """A deposit at a moment of the test's choice."""
     now = moment(second)
     with transaction.atomic():
-        wallets = ledger.lock_wallets([wallet.pk])
+        wallets = postings.lock_wallets([wallet.pk])
         made = Transaction.objects.create(
             wallet=wallet,
             transaction_type="DEPOSIT",
@@ -42,7 +43,7 @@ def deposit_at(wallet: Wallet, amount: int, second: int) -> None:
             executed_at=now,
             created_at=now,
         )
-        ledger.post([Entry(KINDS.DEPOSIT, made)], wallets, now=now)
+        postings.post([Entry(KINDS.DEPOSIT, made)], wallets, now=now)
 
 
 def all_of(found: Statement) -> list[Movement]:

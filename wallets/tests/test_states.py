@@ -14,14 +14,15 @@ from wallets.models.ledger import Movement
 from wallets.models.states import TRANSITIONS, Event, Rule, State, rule_for
 from wallets.models.transaction import Transaction
 from wallets.models.transition import Transition
-from wallets.services import payout, record, resolver, review, transition
-from wallets.services.transition import Move
+from wallets.services.operations import record, review
+from wallets.services.payouts import payout, resolver, transition
+from wallets.services.payouts.transition import Move
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests import diagram
 from wallets.tests.base import OSCAR, WalletTestCase
 from wallets.tests.clocks import StandingClock
 from wallets.tests.fakes import ABLE, BARE, DEDUPES_ONLY, Does
-from wallets.utils.bank import Answer, Outcome
+from wallets.utils.bank.interface import Answer, Outcome
 
 ALL = set(product(State, Event))
 HELD = {State.SENDING, State.UNKNOWN, State.NEEDS_REVIEW}

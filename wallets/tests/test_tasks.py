@@ -12,10 +12,10 @@ from django.test import SimpleTestCase, override_settings
 from wallet import celery
 from wallets import tasks
 from wallets.models.transaction import Transaction
-from wallets.services import sweeps
+from wallets.services.payouts import sweeps
 from wallets.tests.base import WalletTestCase
 from wallets.tests.fakes import Does
-from wallets.utils import broker
+from wallets.utils.messaging import broker
 
 
 class TaskTestCase(WalletTestCase):

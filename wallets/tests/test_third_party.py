@@ -36,10 +36,11 @@ from wallets.tests.peers import (
     response,
     trusting,
 )
-from wallets.utils import clock, http_calls, third_party
-from wallets.utils.bank import Abilities, Answer, Outcome, Payment
-from wallets.utils.connections import Connection
-from wallets.utils.http_exchange import MAX_BODY_BYTES
+from wallets.utils import clock, third_party
+from wallets.utils.bank import http_calls
+from wallets.utils.bank.connections import Connection
+from wallets.utils.bank.http_exchange import MAX_BODY_BYTES
+from wallets.utils.bank.interface import Abilities, Answer, Outcome, Payment
 from wallets.utils.third_party import HttpBank
 
 # A busy machine may stand still for seconds: what is answered at once is never cut.
@@ -944,7 +945,7 @@ class DeadClientTest(PeerTestCase):
     def test_tells_of_a_bug_and_goes_on(self):
         bank = bank_at(self.answering(response(PAID)).url)
         bug = mock.patch(
-            "wallets.utils.bank_answers.read", side_effect=ZeroDivisionError
+            "wallets.utils.bank.evidence.read", side_effect=ZeroDivisionError
         )
         with bug, self.assertRaises(ZeroDivisionError), self.assertLogs("asyncio"):
             self.pay(bank)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from wallets.models.attempt import Attempt
 from wallets.models.transaction import Transaction
-from wallets.services import payout, waits
+from wallets.services.payouts import payout, waits
 from wallets.tests.base import WalletTestCase
 from wallets.utils import clock
 

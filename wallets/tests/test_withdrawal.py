@@ -13,12 +13,12 @@ from wallets.errors import (
 )
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
-from wallets.services import payout
+from wallets.services.payouts import payout
 from wallets.services.wallet import WalletService
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests.base import WalletTestCase
 from wallets.tests.fakes import Does
-from wallets.utils.bank import Answer, Outcome
+from wallets.utils.bank.interface import Answer, Outcome
 
 Status = Transaction.Status
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from wallets.models.ledger import Account, Movement
 from wallets.models.transaction import Transaction
-from wallets.services import ledger, resolver, review
+from wallets.services.ledger import postings
+from wallets.services.operations import review
+from wallets.services.payouts import resolver
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests.base import OSCAR, WalletTestCase
 from wallets.tests.clocks import StandingClock
@@ -54,7 +56,9 @@ class WorkedExampleTestCase(WalletTestCase):
         sums = dict.fromkeys(Account, 0)
         for movement in Movement.objects.order_by("pk"):
             for account in Account:
-                sums[account] += ledger.effect(account, movement.kind, movement.amount)
+                sums[account] += postings.effect(
+                    account, movement.kind, movement.amount
+                )
             self.assertEqual(sum(sums.values()), 0)
             if movement.wallet_id == self.alice.pk:
                 self.assertEqual(movement.balance_after, sums[Account.WALLET])

@@ -15,11 +15,11 @@ from drills.process import ROOT, Process
 from drills.services import environment
 from wallets.models.heartbeat import Heartbeat
 from wallets.models.transition import Transition
-from wallets.services import dispatch
+from wallets.services.payouts import dispatch
 from wallets.tests import marks
 from wallets.tests.workers import PAID, PROBE, WorkerTestCase
-from wallets.utils import broker
-from wallets.utils.db import database_now
+from wallets.utils.database.transactions import database_now
+from wallets.utils.messaging import broker
 
 # A pool has nothing to do with the database's engine.
 on_one_engine = skipUnless(connection.vendor == "sqlite", "shown on SQLite")

@@ -29,7 +29,7 @@ from drills.services import environment
 from wallets.tests import marks
 from wallets.tests.brokers import RABBITMQ_URL, at_port
 from wallets.tests.workers import PAID, PROBE, WorkerTestCase
-from wallets.utils import broker
+from wallets.utils.messaging import broker
 
 SINGLE = "wallets.tasks.process_single_withdrawal"
 # What is promised after trouble with a broker, without a restart of the worker.

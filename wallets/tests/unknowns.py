@@ -8,13 +8,13 @@ from django.conf import settings
 
 from wallets.models.states import State
 from wallets.models.transaction import Transaction
-from wallets.services import moment, payout, resolver
-from wallets.services.payout import Sending
+from wallets.services.payouts import moment, payout, resolver
+from wallets.services.payouts.payout import Sending
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests.base import WalletTestCase
 from wallets.tests.clocks import StandingClock
 from wallets.tests.fakes import LOOKS_UP_ONLY, Does, FakeBank, InThisThread
-from wallets.utils.bank import Answer, Outcome, Payment
+from wallets.utils.bank.interface import Answer, Outcome, Payment
 
 LEASE = settings.WITHDRAWAL_LEASE
 QUIET = settings.WITHDRAWAL_QUIET_PERIOD

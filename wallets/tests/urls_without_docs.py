@@ -7,4 +7,4 @@ from wallets import urls
 urlpatterns = [
     path("", include([each for each in urls.urlpatterns if each.name not in urls.DOCS]))
 ]
-handler404 = "wallets.views.errors.page_not_found"
+handler404 = "wallets.views.problems.from_exceptions.page_not_found"

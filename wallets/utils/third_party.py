@@ -20,14 +20,15 @@ from urllib.parse import urlencode, urlsplit
 import h11
 from django.conf import settings
 
-from wallets.utils import bank_answers, bank_statement, clock, http_exchange, instants
-from wallets.utils.bank import Abilities, Answer, Outcome, Payment
-from wallets.utils.bank_answers import Call
-from wallets.utils.bank_statement import StatementLine
-from wallets.utils.connections import Connection, NotSent
-from wallets.utils.db import refuse_inside_transaction
-from wallets.utils.http_calls import Caller, DeadlineOver, Result
-from wallets.utils.http_exchange import REFERENCE, Exchange
+from wallets.utils import clock, instants
+from wallets.utils.bank import evidence, http_exchange, payment_list
+from wallets.utils.bank.connections import Connection, NotSent
+from wallets.utils.bank.evidence import Call
+from wallets.utils.bank.http_calls import Caller, DeadlineOver, Result
+from wallets.utils.bank.http_exchange import REFERENCE, Exchange
+from wallets.utils.bank.interface import Abilities, Answer, Outcome, Payment
+from wallets.utils.bank.payment_list import StatementLine
+from wallets.utils.database.transactions import refuse_inside_transaction
 
 MAX_REASON = 500
 # In deadlines: for its own call, and for those that may be before it.
@@ -77,7 +78,7 @@ class HttpBank:
             connect, deadline=deadline, size=connections
         )
         self._lister: Caller[Result] = Caller(
-            connect, deadline=bank_statement.DEADLINE_SECONDS, size=1
+            connect, deadline=payment_list.DEADLINE_SECONDS, size=1
         )
         # The few there are: a length for each number of digits of an amount.
         self._head = functools.lru_cache(64)(self._new_head)
@@ -122,13 +123,13 @@ class HttpBank:
         period = {"from": since, "to": until}
         query = urlencode({k: instants.write(v) for k, v in period.items() if v})
         path = "/payments" + ("?" + query if query else "")
-        limit = bank_statement.MAX_BYTES
+        limit = payment_list.MAX_BYTES
         call = self._lister.submit(
             Exchange(self._head("GET", path, _STATEMENT_HEADERS), limit=limit),
             lambda result, sent_at: (result, False),
             send_before=float("inf"),
         )
-        return bank_statement.read(
+        return payment_list.read(
             call.result(), limit=limit, url=f"{self._address}/payments"
         )
 
@@ -170,7 +171,7 @@ def _read(
         deadline = isinstance(result, DeadlineOver)
         reason = "deadline" if deadline else f"{type(result).__name__}: {result}"
         return Answer(Outcome.UNKNOWN, reason[:MAX_REASON]), False
-    found = bank_answers.read(call, result, payment)
+    found = evidence.read(call, result, payment)
     text = _text(result.body)
     return Answer(found.outcome, text, result.status, sent_at), found.echoed
 

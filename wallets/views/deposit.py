@@ -20,24 +20,24 @@ from wallets.serializers.deposit import (
     read_plain_items,
 )
 from wallets.serializers.transaction import transaction_line
-from wallets.services import idempotency
-from wallets.services.checks import checked_amount
-from wallets.services.deposit import (
+from wallets.services.deposits.deposit import (
     MAX_MANY,
     DepositRequest,
     Made,
     deposit_bulk,
 )
-from wallets.services.deposit import Answer as Done
-from wallets.services.deposit_group import DepositGroup
-from wallets.services.ledger_postgresql import Deposited
-from wallets.views import idempotent
-from wallets.views.base import OperationView
-from wallets.views.errors import problem_of
+from wallets.services.deposits.deposit import Answer as Done
+from wallets.services.deposits.deposit_group import DepositGroup
+from wallets.services.ledger.ledger_postgresql import Deposited
+from wallets.services.requests import idempotency
+from wallets.services.requests.checks import checked_amount
+from wallets.views.http import idempotency_key
+from wallets.views.http.body import parse_array, read_array_body, read_object
 from wallets.views.http.operation import Operation
 from wallets.views.http.request import Answer, Request
-from wallets.views.parsers import parse_array, read_array_body, read_object
-from wallets.views.problems import RequestRefused
+from wallets.views.http.rest_framework import OperationView
+from wallets.views.problems.from_exceptions import problem_of
+from wallets.views.problems.problem_response import RequestRefused
 
 
 class Asked(NamedTuple):
@@ -58,7 +58,7 @@ class Deposit(Operation[Asked, Transaction | Made]):
         self._group = DepositGroup()
 
     def read(self, request: Request, query: Mapping[str, Any]) -> Asked:
-        key = idempotent.key_of(request)
+        key = idempotency_key.key_of(request)
         amount = checked_amount(read_amount(read_object(request)))
         wallet = request.arguments["wallet_uuid"]
         used = idempotency.parse_key(key)
@@ -71,7 +71,7 @@ class Deposit(Operation[Asked, Transaction | Made]):
     def write(
         self, request: Request, call: Asked, result: Transaction | Made
     ) -> Answer:
-        headers = idempotent.headers_of(result, call.key)
+        headers = idempotency_key.headers_of(result, call.key)
         return Answer(write_answer(result).encode(), headers=headers)
 
 

@@ -19,10 +19,10 @@ from rest_framework.renderers import BaseRenderer, JSONRenderer, TemplateHTMLRen
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from wallets.views import problems
-from wallets.views.base import Endpoint, no_content
-from wallets.views.catalogue import PROBLEMS, Problem
-from wallets.views.problems import TYPE_PREFIX
+from wallets.views.http.rest_framework import Endpoint, no_content
+from wallets.views.problems import problem_response
+from wallets.views.problems.catalogue import PROBLEMS, Problem
+from wallets.views.problems.problem_response import TYPE_PREFIX
 from wallets.views.schema.document import document
 
 # Nothing of a page comes from elsewhere, and nothing of it goes elsewhere.
@@ -53,7 +53,9 @@ class SchemaView(Endpoint):
         renderer = request.accepted_renderer
         text = written(type(renderer))
         if text is None:
-            return problems.answer("service_unavailable", headers={"Retry-After": "2"})
+            return problem_response.answer(
+                "service_unavailable", headers={"Retry-After": "2"}
+            )
         charset = f"; charset={renderer.charset}" if renderer.charset else ""
         return HttpResponse(
             text, content_type=renderer.media_type + charset, headers=_CACHED

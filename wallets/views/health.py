@@ -8,13 +8,13 @@ from typing import Any
 from django.http import HttpResponse
 from rest_framework.request import Request
 
-from wallets.services import readiness
-from wallets.views import problems
-from wallets.views.base import Endpoint, OperationView, response_of
-from wallets.views.errors import RETRY_AFTER_OUTAGE
+from wallets.services.operations import readiness
 from wallets.views.http.operation import Operation
 from wallets.views.http.request import Answer, json_answer
 from wallets.views.http.request import Request as Asked
+from wallets.views.http.rest_framework import Endpoint, OperationView, response_of
+from wallets.views.problems import problem_response
+from wallets.views.problems.from_exceptions import RETRY_AFTER_OUTAGE
 
 
 class GetAlive(Operation[None, None]):
@@ -54,7 +54,7 @@ class ReadyView(Endpoint):
         ill = [
             name for name in ("database", "migrations") if found.checks[name] != "ok"
         ]
-        return problems.answer(
+        return problem_response.answer(
             "service_unavailable",
             f"Not ready: {', '.join(ill)}.",
             headers={"Retry-After": RETRY_AFTER_OUTAGE},

@@ -8,8 +8,8 @@ from django.http import HttpResponse
 from django.urls import NoReverseMatch, reverse
 from rest_framework.request import Request
 
-from wallets.views.base import Endpoint, response_of
 from wallets.views.http.request import json_answer
+from wallets.views.http.rest_framework import Endpoint, response_of
 
 # By the names of their URLs. What is switched off has none.
 _LINKS = {

@@ -21,10 +21,10 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from wallets.services import metrics as service
-from wallets.services.metrics import LATENESS_BUCKETS, Figures
+from wallets.services.operations import metrics as service
+from wallets.services.operations.metrics import LATENESS_BUCKETS, Figures
 from wallets.utils import clock, request_metrics
-from wallets.views import problems
+from wallets.views.problems import problem_response
 
 METHODS = {"GET", "HEAD", "POST", "OPTIONS", "PUT", "PATCH", "DELETE"}
 
@@ -38,11 +38,13 @@ def metrics(request: HttpRequest) -> HttpResponse:
     """
     request.get_host()
     if request.method not in ("GET", "HEAD"):
-        return problems.answer("method_not_allowed", headers={"Allow": "GET, HEAD"})
+        return problem_response.answer(
+            "method_not_allowed", headers={"Allow": "GET, HEAD"}
+        )
     if settings.METRICS_TOKEN and not constant_time_compare(
         request.headers.get("Authorization", ""), f"Bearer {settings.METRICS_TOKEN}"
     ):
-        return problems.answer(
+        return problem_response.answer(
             "unauthorized", headers={"WWW-Authenticate": 'Bearer realm="metrics"'}
         )
     figures = CollectorRegistry()

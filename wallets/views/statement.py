@@ -20,7 +20,7 @@ from wallets.serializers.statement import (
     movement_line,
     text_of,
 )
-from wallets.services.statement import (
+from wallets.services.reads.statement import (
     BATCH,
     BalanceRequest,
     Point,
@@ -32,14 +32,14 @@ from wallets.services.statement import (
     statement_pages,
 )
 from wallets.utils import instants
-from wallets.utils.db import database_now
-from wallets.views.base import OperationView
-from wallets.views.exports import EXPORTS
+from wallets.utils.database.transactions import database_now
+from wallets.views.http.exports import EXPORTS
+from wallets.views.http.negotiation import CSVRenderer
 from wallets.views.http.operation import Operation
+from wallets.views.http.pagination import Pages, cursor_refused
+from wallets.views.http.query import check_order, instant, page_limit, refuse
 from wallets.views.http.request import Answer, Request, json_answer
-from wallets.views.negotiation import CSVRenderer
-from wallets.views.pagination import Pages, cursor_refused
-from wallets.views.parameters import check_order, instant, page_limit, refuse
+from wallets.views.http.rest_framework import OperationView
 
 
 class StatementCall(NamedTuple):

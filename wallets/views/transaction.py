@@ -11,14 +11,14 @@ from django.conf import settings
 from wallets.models.transaction import Transaction
 from wallets.serializers.strict import read_no_fields
 from wallets.serializers.transaction import transaction_line
-from wallets.services.reads import PageRequest, pages, transactions_by_id
+from wallets.services.reads.current import PageRequest, pages, transactions_by_id
 from wallets.services.withdrawal import WithdrawalService
-from wallets.views.base import OperationView
+from wallets.views.http.body import read_nothing
 from wallets.views.http.operation import Operation
+from wallets.views.http.pagination import Pages
+from wallets.views.http.query import check_order, instant, one_of, page_limit
 from wallets.views.http.request import Answer, Request, json_answer
-from wallets.views.pagination import Pages
-from wallets.views.parameters import check_order, instant, one_of, page_limit
-from wallets.views.parsers import read_nothing
+from wallets.views.http.rest_framework import OperationView
 
 # A transaction exists only under its own wallet.
 Place = tuple[UUID, int]

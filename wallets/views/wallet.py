@@ -12,12 +12,12 @@ from django.urls import reverse
 from wallets.models.wallet import Wallet
 from wallets.serializers.strict import read_no_fields
 from wallets.serializers.wallet import wallet_line
-from wallets.services.reads import wallets_by_uuid
+from wallets.services.reads.current import wallets_by_uuid
 from wallets.services.wallet import WalletService
-from wallets.views.base import OperationView
+from wallets.views.http.body import read_nothing
 from wallets.views.http.operation import Operation
 from wallets.views.http.request import Answer, Request, json_answer
-from wallets.views.parsers import read_nothing
+from wallets.views.http.rest_framework import OperationView
 
 
 class CreateWallet(Operation[None, Wallet]):

@@ -11,12 +11,12 @@ from django.urls import reverse
 from wallets.models.transaction import Transaction
 from wallets.serializers.transaction import transaction_line
 from wallets.serializers.withdraw import read_withdrawal
-from wallets.services.schedule import ScheduleRequest, schedule_many
-from wallets.views import idempotent
-from wallets.views.base import OperationView
+from wallets.services.withdrawals.schedule import ScheduleRequest, schedule_many
+from wallets.views.http import idempotency_key
+from wallets.views.http.body import read_object
 from wallets.views.http.operation import Operation
 from wallets.views.http.request import Answer, Request, json_answer
-from wallets.views.parsers import read_object
+from wallets.views.http.rest_framework import OperationView
 
 
 class Withdraw(Operation[ScheduleRequest, Transaction]):
@@ -27,7 +27,7 @@ class Withdraw(Operation[ScheduleRequest, Transaction]):
     only_reads = False
 
     def read(self, request: Request, query: Mapping[str, Any]) -> ScheduleRequest:
-        key = idempotent.key_of(request)
+        key = idempotency_key.key_of(request)
         values = read_withdrawal(read_object(request))
         return ScheduleRequest(
             request.arguments["wallet_uuid"],
@@ -50,7 +50,7 @@ class Withdraw(Operation[ScheduleRequest, Transaction]):
             status=201,
             headers={
                 "Location": request.url_of(path),
-                **idempotent.headers_of(result, call.key),
+                **idempotency_key.headers_of(result, call.key),
             },
         )
 

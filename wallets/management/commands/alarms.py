@@ -8,7 +8,7 @@ from django.core.management.base import CommandError
 from wallets.management.arguments import add_actor, row_id
 from wallets.management.base import DatabaseCommand, refused
 from wallets.models.alarm import Alarm
-from wallets.services import alarm as alarm_service
+from wallets.services.operations import alarm as alarm_service
 
 
 class Command(DatabaseCommand):

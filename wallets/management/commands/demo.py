@@ -15,10 +15,10 @@ from wallets.management.base import DatabaseCommand
 from wallets.management.demo_day import DemoDay
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
-from wallets.services import pause, readiness
-from wallets.utils import simulator
-from wallets.utils.bank import Payment
-from wallets.utils.db import database_now
+from wallets.services.operations import pause, readiness
+from wallets.utils.bank import simulator
+from wallets.utils.bank.interface import Payment
+from wallets.utils.database.transactions import database_now
 
 BAR_WIDTH = 40
 # This machine, and the simulator in the compose file.

@@ -5,8 +5,8 @@ from typing import Any
 
 from wallets.management.arguments import add_actor, one_line
 from wallets.management.base import DatabaseCommand, refused
-from wallets.services import pause
-from wallets.services.pause import Standing
+from wallets.services.operations import pause
+from wallets.services.operations.pause import Standing
 
 _SETTING = (
     "WITHDRAWALS_PAUSED is set in this process's environment: payouts stay paused in every "

@@ -8,7 +8,7 @@ from django.core.management.base import CommandError
 from wallets.errors import StatementUnavailable
 from wallets.management.arguments import moment
 from wallets.management.base import DatabaseCommand
-from wallets.services import bank_statement
+from wallets.services.operations import reconciliation
 from wallets.utils import instants
 from wallets.utils.third_party import get_bank
 
@@ -36,7 +36,7 @@ class Command(DatabaseCommand):
         if since and until and since >= until:
             raise CommandError("--from must be before --to.")
         try:
-            comparison = bank_statement.ask(get_bank(), since=since, until=until)
+            comparison = reconciliation.ask(get_bank(), since=since, until=until)
         except StatementUnavailable as error:
             raise CommandError(f"The bank's list cannot be had: {error}.") from None
         found = 0
@@ -51,7 +51,7 @@ class Command(DatabaseCommand):
         self.stdout.write(self.style.SUCCESS(f"Books and bank agree: {count}."))
 
 
-def _covered(comparison: bank_statement.Comparison) -> str:
+def _covered(comparison: reconciliation.Comparison) -> str:
     """For which time the books were searched for what the list has not, in words."""
     if comparison.covered is None:
         return (

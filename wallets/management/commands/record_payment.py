@@ -8,7 +8,7 @@ from django.core.management.base import CommandError
 from wallets.management.arguments import add_payment, amount, instant, row_uuid
 from wallets.management.base import DatabaseCommand, refused
 from wallets.models.wallet import Wallet
-from wallets.services import record
+from wallets.services.operations import record
 
 
 class Command(DatabaseCommand):

@@ -10,7 +10,7 @@ from wallets.management.arguments import add_actor, add_payment, one_line, row_i
 from wallets.management.base import DatabaseCommand, refused
 from wallets.models.review_proposal import ReviewProposal
 from wallets.models.transaction import Transaction
-from wallets.services import record, review
+from wallets.services.operations import record, review
 
 
 class Command(DatabaseCommand):

@@ -5,8 +5,8 @@ from argparse import ArgumentParser
 from typing import Any
 
 from wallets.management.base import DatabaseCommand
-from wallets.services import sweeper
-from wallets.utils import stopping
+from wallets.services.payouts import sweeper
+from wallets.utils.messaging import stopping
 
 
 class Command(DatabaseCommand):

@@ -7,8 +7,8 @@ from django.core.management.base import CommandError
 
 from wallets.management.base import DatabaseCommand
 from wallets.models.wallet import Wallet
-from wallets.services import reconciliation
-from wallets.utils.db import read_snapshot
+from wallets.services.ledger import ledger_audit
+from wallets.utils.database.transactions import read_snapshot
 
 BAR_WIDTH = 30
 
@@ -30,7 +30,7 @@ class Command(DatabaseCommand):
         with read_snapshot():
             total = Wallet.objects.count()
             found = 0
-            for finding in reconciliation.audit(self._bar(total)):
+            for finding in ledger_audit.audit(self._bar(total)):
                 found += 1
                 self._end_bar()
                 self.stdout.write(f"{finding.check}: {finding.row}: {finding.detail}")

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from django.http import QueryDict
 
-from wallets.views import negotiation, parameters
+from wallets.views.http import negotiation, query
 from wallets.views.http.request import Answer, Request
 
 C = TypeVar("C")  # what is asked of the service
@@ -28,7 +28,7 @@ class Operation(ABC, Generic[C, R]):
     # The forms of its answers, the first one for who does not say.
     media_types: ClassVar[Sequence[str]] = ("application/json",)
     # Which query parameters it knows, and how each is read.
-    known_parameters: ClassVar[Mapping[str, parameters.Parser]] = {}
+    known_parameters: ClassVar[Mapping[str, query.Parser]] = {}
     # Whether it only reads, and whether it touches the database at all.
     only_reads: ClassVar[bool] = True
     needs_database: ClassVar[bool] = True
@@ -43,7 +43,7 @@ class Operation(ABC, Generic[C, R]):
 
         `query` has the parameters that were sent, parsed.
 
-        :raises Exception: one of those that `views.errors` turns into problems.
+        :raises Exception: one of those that `views.problems.from_exceptions` turns into problems.
         """
 
     @abstractmethod
@@ -62,14 +62,14 @@ class Operation(ABC, Generic[C, R]):
 def prepare(operation: Operation[C, R], request: Request) -> C:
     """Judge the request's form, then read it.
 
-    :raises Exception: one of those that `views.errors` turns into problems.
+    :raises Exception: one of those that `views.problems.from_exceptions` turns into problems.
     """
     accept = request.headers.get("accept", "")
     negotiation.choose(accept, operation.media_types)
-    query: Mapping[str, Any] = {}
+    parameters: Mapping[str, Any] = {}
     if request.query:
-        query = parameters.read(QueryDict(request.query), operation.known_parameters)
-    return operation.read(request, query)
+        parameters = query.read(QueryDict(request.query), operation.known_parameters)
+    return operation.read(request, parameters)
 
 
 def run(operation: Operation[C, R], request: Request, call: C) -> Answer:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import orjson
 from django.http import HttpRequest
 
-from wallets.views import parsers
+from wallets.views.http import body
 
 NO_HEADERS: Mapping[str, str] = {}
 
@@ -59,7 +59,7 @@ def request_of(request: HttpRequest, arguments: Mapping[str, Any]) -> Request:
         query=request.META.get("QUERY_STRING", ""),
         headers=_headers_of(request),
         origin=request.build_absolute_uri("/")[:-1],
-        read_body=lambda limit: parsers.read_body(request, limit),
+        read_body=lambda limit: body.read_body(request, limit),
         arguments=arguments,
     )
 

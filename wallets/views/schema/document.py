@@ -21,8 +21,8 @@ from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
 from wallets.models.transaction import Transaction
 from wallets.serializers.fields import MAX_NUMBER
 from wallets.serializers.problem import ProblemSerializer
-from wallets.views.catalogue import PROBLEMS
-from wallets.views.problems import CONTENT_TYPE, body_of
+from wallets.views.problems.catalogue import PROBLEMS
+from wallets.views.problems.problem_response import CONTENT_TYPE, body_of
 from wallets.views.schema.operation import Operation, Schema
 from wallets.views.schema.operations import OPERATIONS
 

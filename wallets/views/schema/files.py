@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from drf_spectacular.renderers import OpenApiYamlRenderer
 
-from wallets.views.catalogue import PROBLEMS
+from wallets.views.problems.catalogue import PROBLEMS
 from wallets.views.schema.document import document
 from wallets.views.schema.operations import OPERATIONS
 
@@ -17,7 +17,7 @@ these codes. A code never changes its meaning; compare `code`, show `detail`. `t
 `errors` has an entry for each wrong field, parameter or header: `field`, `code`, `detail`.
 A single one gives the problem its code; several share `invalid_request`.
 
-<!-- Made from wallets/views/catalogue.py by `make docs`. -->
+<!-- Made from wallets/views/problems/catalogue.py by `make docs`. -->
 
 | status | code | meaning | answered by |
 |---|---|---|---|

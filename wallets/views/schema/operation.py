@@ -12,9 +12,9 @@ from rest_framework.serializers import BaseSerializer
 
 from wallets.serializers.problem import ProblemSerializer
 from wallets.utils import instants
-from wallets.views.catalogue import PROBLEMS
-from wallets.views.pagination import DEFAULT_LIMIT
-from wallets.views.parameters import MAX_LIMIT
+from wallets.views.http.pagination import DEFAULT_LIMIT
+from wallets.views.http.query import MAX_LIMIT
+from wallets.views.problems.catalogue import PROBLEMS
 
 Schema = dict[str, Any]
 Declared = BaseSerializer | type[BaseSerializer]

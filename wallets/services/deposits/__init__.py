@@ -1,0 +1,1 @@
+"""Deposits: one, many in one transaction, many of several clients."""

@@ -1,0 +1,1 @@
+"""The ledger: the only writer of movements and balances, and the audit of the books."""

@@ -1,0 +1,216 @@
+"""Verifies the books: reads everything, changes nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import groupby, islice
+from operator import itemgetter
+from typing import Any, TypeVar
+
+from django.db import connection
+from django.db.models import Exists, F, OuterRef, Q, Sum
+
+from wallets.models.attempt import Attempt
+from wallets.models.ledger import Account, Movement
+from wallets.models.transaction import Transaction
+from wallets.models.wallet import Wallet
+from wallets.services.ledger.postings import effect
+from wallets.services.operations import safeguards
+from wallets.utils.database.transactions import database_now
+
+T = TypeVar("T")
+
+CHUNK = 2000
+# MySQL's driver holds all rows of a query: as many wallets as have not too many.
+WALLETS_AT_ONCE = 500
+# Clocks of servers that take each other's place may differ by so much.
+TOLERATED = timedelta(seconds=10)
+_Row = tuple[Any, ...]
+_NOBODYS: tuple[int, Iterable[_Row]] = (0, ())
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One row that is wrong, named so that it can be found."""
+
+    check: str
+    row: str
+    detail: str
+
+
+def audit(progress: Callable[[int], None] = lambda done: None) -> Iterator[Finding]:
+    """Yield what is wrong with the books, and what the database no longer guards.
+
+    See `verify`. Where migrations wait, nothing is said of what they will bring.
+    """
+    if safeguards.is_migrated(connection):
+        for lost in safeguards.lost(connection):
+            yield Finding("schema", "the database", lost)
+    yield from verify(progress)
+
+
+def verify(
+    progress: Callable[[int], None] = lambda done: None, *, now: datetime | None = None
+) -> Iterator[Finding]:
+    """Yield all that is wrong with the books; nothing when they are right.
+
+    `now` stands for the database's clock.
+
+    Reads the statements of some hundred wallets at a time, in bounded memory, and calls
+    `progress` with the number of wallets done. Call inside `utils.database.transactions.read_snapshot`: money
+    moves while it reads.
+    """
+    done = 0
+    wallets = Wallet.objects.order_by("pk").iterator(chunk_size=CHUNK)
+    for some in _chunks(wallets, WALLETS_AT_ONCE):
+        moment = now or database_now()
+        for wallet, movements in _with_movements(some):
+            yield from _verify_wallet(wallet, movements)
+            yield from _verify_dates(wallet, moment)
+            done += 1
+            progress(done)
+    yield from _verify_in_flight()
+    yield from _verify_attempts()
+    yield from _verify_transactions()
+
+
+def _with_movements(wallets: list[Wallet]) -> Iterator[tuple[Wallet, Iterable[_Row]]]:
+    """Each of these wallets, which follow each other, with its statement. One query."""
+    rows = Movement.objects.filter(
+        wallet__gte=wallets[0].pk, wallet__lte=wallets[-1].pk
+    ).order_by("wallet_id", "sequence")
+    read = rows.values_list(
+        "wallet_id", "pk", "kind", "amount", "sequence", "balance_after"
+    ).iterator(chunk_size=CHUNK)
+    statements = groupby(read, key=itemgetter(0))
+    owner, statement = next(statements, _NOBODYS)
+    for wallet in wallets:
+        while 0 < owner < wallet.pk:
+            owner, statement = next(statements, _NOBODYS)
+        yield wallet, statement if owner == wallet.pk else ()
+
+
+def _verify_wallet(wallet: Wallet, movements: Iterable[_Row]) -> Iterator[Finding]:
+    """Replay the wallet's statement: no gap, each balance right, the last one stored."""
+    balance = held = count = 0
+    name = f"wallet {wallet.uuid}"
+    for _, pk, kind, amount, sequence, balance_after in movements:
+        count += 1
+        balance += effect(Account.WALLET, kind, amount)
+        held += effect(Account.IN_FLIGHT, kind, amount)
+        if sequence != count:
+            detail = f"{name}: expected number {count}, found {sequence}"
+            yield Finding("statement_gap", f"movement {pk}", detail)
+            count = sequence
+        if balance_after != balance:
+            detail = f"{name}: expected {balance} after it, found {balance_after}"
+            yield Finding("running_balance", f"movement {pk}", detail)
+            balance = balance_after
+    for check, stored, expected in (
+        ("stored_balance", wallet.balance, balance),
+        ("stored_held", wallet.held, held),
+        ("movement_count", wallet.movement_count, count),
+    ):
+        if stored != expected:
+            yield Finding(check, name, f"stored {stored}, movements say {expected}")
+
+
+def _verify_dates(wallet: Wallet, now: datetime) -> Iterator[Finding]:
+    """The wallet's last movement is not later than now: the next is not before it."""
+    ahead = wallet.updated_at - now
+    if wallet.movement_count and ahead > TOLERATED:
+        yield Finding(
+            "dated_ahead",
+            f"wallet {wallet.uuid}",
+            f"its last movement is dated {wallet.updated_at:%Y-%m-%d %H:%M:%S} UTC, "
+            f"{ahead.total_seconds():.0f} s after the database's clock",
+        )
+
+
+def _verify_in_flight() -> Iterator[Finding]:
+    """What is in flight belongs to withdrawals that are being processed."""
+    total = Sum("amount")
+    into = Movement.objects.filter(to_account=Account.IN_FLIGHT).aggregate(t=total)["t"]
+    out = Movement.objects.filter(from_account=Account.IN_FLIGHT).aggregate(t=total)
+    processing = Transaction.objects.filter(
+        status=Transaction.Status.PROCESSING
+    ).aggregate(t=total)["t"]
+    in_flight = (into or 0) - (out["t"] or 0)
+    if in_flight != (processing or 0):
+        detail = f"movements say {in_flight}, PROCESSING withdrawals {processing or 0}"
+        yield Finding("in_flight", "in flight", detail)
+
+
+def _verify_attempts() -> Iterator[Finding]:
+    """Each attempt has one hold; a closed one has one end, the right one; an open none."""
+    expected_end = {
+        Attempt.Outcome.ACCEPTED.value: Movement.Kind.SETTLE.value,
+        Attempt.Outcome.NONE.value: None,
+        Attempt.Outcome.UNKNOWN.value: None,
+    }
+    rows = Attempt.objects.order_by("pk").select_related("transaction")
+    for attempts in _chunks(rows.iterator(chunk_size=CHUNK), CHUNK):
+        ids = {attempt.transaction_id for attempt in attempts}
+        kinds: dict[tuple[int, int], Counter[str]] = {}
+        movements = Movement.objects.filter(
+            transaction_id__in=ids, attempt_number__gte=1
+        )
+        for tx, number, kind in movements.values_list(
+            "transaction_id", "attempt_number", "kind"
+        ):
+            kinds.setdefault((tx, number), Counter())[kind] += 1
+        for attempt in attempts:
+            end = expected_end.get(attempt.outcome, Movement.Kind.RELEASE.value)
+            expected = Counter({Movement.Kind.HOLD.value: 1})
+            if end:
+                expected[end] += 1
+            found = kinds.get((attempt.transaction_id, attempt.number), Counter())
+            if found != expected:
+                detail = f"movements {dict(found)}, expected {dict(expected)}"
+                yield Finding("attempt_movements", f"attempt {attempt}", detail)
+
+
+def _chunks(rows: Iterator[T], size: int) -> Iterator[list[T]]:
+    while chunk := list(islice(rows, size)):
+        yield chunk
+
+
+def _verify_transactions() -> Iterator[Finding]:
+    """Status and money agree: deposits, amounts, open attempts, paid withdrawals."""
+    wrong_amount = Movement.objects.exclude(amount=F("transaction__amount"))
+    foreign = Movement.objects.exclude(wallet=F("transaction__wallet"))
+    for name, strays in (("amount", wrong_amount), ("wallet", foreign)):
+        for pk in strays.values_list("pk", flat=True):
+            yield Finding(f"movement_{name}", f"movement {pk}", "not the transaction's")
+    attempt = Attempt.objects.filter(
+        transaction=OuterRef("transaction"), number=OuterRef("attempt_number")
+    )
+    orphans = Movement.objects.filter(~Exists(attempt), attempt_number__gte=1)
+    for pk in orphans.values_list("pk", flat=True):
+        yield Finding("movement_attempt", f"movement {pk}", "of no attempt")
+    deposits = Transaction.objects.filter(
+        transaction_type=Transaction.TransactionType.DEPOSIT, movements__isnull=True
+    )
+    for pk in deposits.values_list("pk", flat=True):
+        yield Finding("deposit_movement", f"transaction {pk}", "deposit without money")
+    processing = Q(status=Transaction.Status.PROCESSING)
+    homeless = Transaction.objects.filter(processing).exclude(attempts__open=True)
+    stray = Transaction.objects.filter(attempts__open=True).exclude(processing)
+    for rows in (homeless, stray):
+        for pk, status in rows.values_list("pk", "status"):
+            detail = f"{status} and its open attempt do not agree"
+            yield Finding("open_attempt", f"transaction {pk}", detail)
+    unpaid = Transaction.objects.filter(
+        transaction_type=Transaction.TransactionType.WITHDRAWAL,
+        status=Transaction.Status.COMPLETED,
+    ).exclude(attempts__outcome=Attempt.Outcome.ACCEPTED)
+    paid = Transaction.objects.filter(
+        attempts__outcome=Attempt.Outcome.ACCEPTED
+    ).exclude(status=Transaction.Status.COMPLETED)
+    for rows in (unpaid, paid):
+        for pk, status in rows.values_list("pk", "status"):
+            detail = f"{status} does not agree with its attempts"
+            yield Finding("completed_is_paid", f"transaction {pk}", detail)

@@ -1,0 +1,1 @@
+"""Operations: what operators need: reviews, alarms, the pause, metrics, reconciliation."""

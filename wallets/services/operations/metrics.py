@@ -1,0 +1,178 @@
+"""The figures of /metrics, computed from the database when they are asked for.
+
+Workers are not scraped and processes come and go, so counters come from the append-only
+tables. Counting them whole would grow without bound: what is settled is counted once and
+its totals are kept in `Tally`. Nothing here changes anything but that.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db.models import Count, Min, QuerySet, Sum
+
+from wallets.models.ledger import Movement
+from wallets.models.states import Event, State
+from wallets.models.tally import Tally
+from wallets.models.transaction import Transaction
+from wallets.models.transition import Transition
+from wallets.services.operations import (
+    alarm,
+    host_clock,
+    payout_health,
+    readiness,
+    review,
+)
+from wallets.utils.database.transactions import database_now
+
+# A row is written within seconds of its time; one this old has none before it that is
+# still to be committed.
+SETTLED = timedelta(minutes=1)
+# Rows counted in one go. A system that is large when it is first asked is caught up with.
+BATCH = 50_000
+COUNT_LIMIT = 100_000
+
+LATENESS_BUCKETS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, float("inf"))
+
+OUTCOMES = {
+    State.COMPLETED.value: "paid",
+    State.FAILED_FINAL.value: "failed",
+    State.CANCELLED.value: "cancelled",
+}
+
+Totals = Counter[str]
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Counters since the beginning, and how things stand now. Amounts in minor units.
+
+    `totals` has the keys "event:…", "outcome:…", "count:<kind>", "amount:<kind>",
+    "late:<bucket>" and "late_ms".
+    """
+
+    totals: Totals
+    in_flight: int
+    in_flight_amount: int
+    unknown: int
+    oldest_unknown_seconds: float
+    needs_review: int
+    due: int
+    oldest_due_seconds: float
+    retries_due: int
+    sweep_ages: dict[str, float | None]
+    alarms: dict[str, int]
+    payouts_paused: int = 0
+    bank_lost_share: float = 0.0
+    clock_offset_seconds: float = 0.0
+
+
+def figures() -> Figures:
+    """Count what is new and look at what is now."""
+    now = database_now()
+    status = Transaction.Status
+    processing = Transaction.objects.filter(status=status.PROCESSING).order_by()
+    flying = processing.aggregate(
+        count=Count("pk"), amount=Sum("amount"), oldest=Min("unknown_since")
+    )
+    due = Transaction.get_due_pending_withdrawals(now)
+    health = payout_health.look(now)
+    open_alarms = alarm.unacknowledged().order_by().values_list("kind")
+    return Figures(
+        totals=_counted(Transition, _count_transitions, now)
+        + _counted(Movement, _count_movements, now),
+        in_flight=flying["count"],
+        in_flight_amount=int(flying["amount"] or 0),
+        unknown=processing.filter(unknown_since__isnull=False).count(),
+        oldest_unknown_seconds=_age(flying["oldest"], now),
+        needs_review=review.waiting().count(),
+        due=due.order_by()[:COUNT_LIMIT].count(),
+        oldest_due_seconds=health.oldest_due_seconds,
+        retries_due=Transaction.get_failed_retryable_withdrawals(now=now)
+        .order_by()[:COUNT_LIMIT]
+        .count(),
+        sweep_ages={
+            sweep.name: _age(sweep.ran_at, now) if sweep.ran_at else None
+            for sweep in readiness.sweeps(now)
+        },
+        alarms=dict(open_alarms.annotate(count=Count("pk"))),
+        payouts_paused=int(health.standing.paused),
+        bank_lost_share=health.lost_share,
+        clock_offset_seconds=host_clock.offset(),
+    )
+
+
+def _age(moment: datetime | None, now: datetime) -> float:
+    return max(0.0, (now - moment).total_seconds()) if moment else 0.0
+
+
+def _counted(
+    model: type[Transition] | type[Movement],
+    count: Callable[[QuerySet[Any]], Totals],
+    now: datetime,
+) -> Totals:
+    """The totals over a table: what was counted before, and what is new."""
+    name = model._meta.model_name or ""
+    tally, _ = Tally.objects.get_or_create(name=name)
+    rows = model._default_manager.order_by("pk")
+    settled = _settled_until(rows, tally.upto, now)
+    totals: Totals = Counter(tally.totals)
+    if settled > tally.upto:
+        totals += count(rows.filter(pk__gt=tally.upto, pk__lte=settled))
+        _keep(tally, settled, totals)
+    if settled >= tally.upto + BATCH:
+        return totals  # more of what is settled is left for the next time
+    return totals + count(rows.filter(pk__gt=settled, pk__lte=settled + BATCH))
+
+
+def _settled_until(rows: QuerySet[Any], upto: int, now: datetime) -> int:
+    """The id up to which no row is missing any more, at most one batch on."""
+    batch = rows.filter(pk__gt=upto, pk__lte=upto + BATCH).values_list("pk", flat=True)
+    unsettled = batch.filter(created_at__gt=now - SETTLED).first()
+    if unsettled is not None:
+        return int(unsettled) - 1
+    last = batch.last()
+    if last is None and rows.filter(pk__gt=upto).exists():
+        return upto + BATCH  # ids that were never used
+    return upto if last is None else int(last)
+
+
+def _keep(tally: Tally, upto: int, totals: Totals) -> None:
+    """Write the totals, unless somebody else has counted on meanwhile."""
+    same = Tally.objects.filter(pk=tally.pk, upto=tally.upto)
+    same.update(upto=upto, totals=dict(totals))
+
+
+def _count_transitions(rows: QuerySet[Transition]) -> Totals:
+    totals: Totals = Counter()
+    groups = rows.order_by().values_list("event", "to_state")
+    for event, state, count in groups.annotate(count=Count("pk")):
+        totals[f"event:{event}"] += count
+        if state in OUTCOMES:
+            totals[f"outcome:{OUTCOMES[state]}"] += count
+    paid = rows.filter(to_state=State.COMPLETED.value)
+    # What an operator has recorded says nothing about how late we are.
+    paid = paid.exclude(event=Event.RECORD_PAID.value)
+    times = paid.values_list("transaction__scheduled_for", "transaction__executed_at")
+    for due, done in times.iterator(chunk_size=2000):
+        if due is None or done is None:
+            continue  # what is paid has both: constraints say so
+        seconds = (done - due).total_seconds()
+        bucket = LATENESS_BUCKETS[bisect_left(LATENESS_BUCKETS, seconds)]
+        totals[f"late:{bucket}"] += 1
+        totals["late_ms"] += max(0, round(seconds * 1000))
+    return totals
+
+
+def _count_movements(rows: QuerySet[Movement]) -> Totals:
+    totals: Totals = Counter()
+    groups = rows.order_by().values_list("kind")
+    for kind, count, amount in groups.annotate(count=Count("pk"), total=Sum("amount")):
+        totals[f"count:{kind}"] += count
+        totals[f"amount:{kind}"] += int(amount)
+    return totals

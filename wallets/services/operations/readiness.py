@@ -1,0 +1,120 @@
+"""Whether this process can work: asks the database, the broker and the sweeps' traces.
+
+Changes nothing. Without the database nothing works; without the broker or the sweeps, with
+payouts paused or a bank that is ill, the API still answers and payments are late, which is
+no reason to take it out of service. Nor is a host's clock that is wrong: nothing is decided
+by it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError, connection
+from django.db.migrations.executor import MigrationExecutor
+
+from wallets.models.heartbeat import Heartbeat
+from wallets.services.operations import host_clock, payout_health
+from wallets.utils import uptime
+from wallets.utils.database.transactions import database_now
+from wallets.utils.messaging import broker
+
+OK = "ok"
+# A sweep is silent when it has missed this many of its turns, counted from the start.
+MISSED_TURNS = 3
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """When a sweep last ran, and how often it should (seconds).
+
+    `lately` says whether it has run within its patience. `silent` is one that has not,
+    although the service has been up for that long: the first turn of a start is waited
+    for.
+    """
+
+    name: str
+    interval: float
+    ran_at: datetime | None
+    lately: bool
+    silent: bool
+
+
+@dataclass
+class Readiness:
+    """The checks by name: "ok", or what is wrong."""
+
+    checks: dict[str, str] = field(default_factory=dict)
+    sweeps: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests can be served."""
+        return self.checks["database"] == OK and self.checks["migrations"] == OK
+
+    @property
+    def status(self) -> str:
+        """One word for all of it."""
+        if not self.ready:
+            return "unavailable"
+        return OK if set(self.checks.values()) == {OK} else "degraded"
+
+
+def look() -> Readiness:
+    """Look at everything once. Takes about a second at most where all servers answer."""
+    found = Readiness()
+    try:
+        found.checks["database"] = OK
+        found.checks["migrations"] = _migrations()
+        now = database_now()
+        found.checks["sweeps"] = _sweeps(found.sweeps, now)
+        payouts = payout_health.look(now)
+        found.checks["payouts"] = payouts.payouts or OK
+        found.checks["bank"] = payouts.bank or OK
+        found.checks["clock"] = host_clock.describe(host_clock.offset()) or OK
+    except (DatabaseError, InterfaceError) as error:
+        found.checks["database"] = f"not answering ({type(error).__name__})"
+        for name in ("migrations", "sweeps", "payouts", "bank", "clock"):
+            found.checks[name] = "unknown"
+    found.checks["broker"] = broker.trouble() or OK
+    return found
+
+
+def _migrations() -> str:
+    executor = MigrationExecutor(connection)
+    missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    return f"{len(missing)} not applied" if missing else OK
+
+
+def sweeps(now: datetime) -> list[Sweep]:
+    """When each sweep last ran, by the traces they leave."""
+    intervals = {
+        "pending": settings.WITHDRAWAL_DUE_INTERVAL,
+        "retry": settings.WITHDRAWAL_RETRY_INTERVAL,
+        "resolve": settings.WITHDRAWAL_RESOLVE_INTERVAL,
+    }
+    ran_at = dict(Heartbeat.objects.values_list("name", "ran_at"))
+    found = []
+    for name, interval in intervals.items():
+        last = ran_at.get(name)
+        allowed = timedelta(
+            seconds=MISSED_TURNS * interval + settings.WITHDRAWAL_SOFT_TIME_LIMIT
+        )
+        lately = last is not None and now - last <= allowed
+        silent = not lately and uptime.seconds() > allowed.total_seconds()
+        found.append(Sweep(name, interval, last, lately, silent))
+    return found
+
+
+def _sweeps(ages: dict[str, Any], now: datetime) -> str:
+    """Fill in when each sweep last ran; name those that are silent."""
+    silent = []
+    for sweep in sweeps(now):
+        last = sweep.ran_at
+        ages[sweep.name] = last and round((now - last).total_seconds(), 1)
+        if sweep.silent:
+            silent.append(sweep.name)
+    return f"silent: {', '.join(silent)}" if silent else OK

@@ -1,0 +1,269 @@
+"""Compares the books with the bank's own list of payments.
+
+Only reports and raises alarms: money moves by attempts and by operators. After restoring a
+backup this shows what the lost hours have paid.
+
+Note [What a list covers]: a payment of the books that is not on the list is missed only in
+the time that the list covers, and a list does not say which that is. Who asks for a period
+vouches for its beginning. Without one it begins with the first of our own payments on the
+list, by our own time; failing that, with its first line that has a time; an empty list
+covers nothing. It ends with the moment of asking. At both ends a payment may be booked as
+much later than it was sent as the longest call and the bank's booking time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TypeVar
+from uuid import UUID
+
+from django.conf import settings
+from django.db.models import Model, Q, QuerySet
+
+from wallets.errors import StatementUnavailable
+from wallets.models.alarm import Alarm
+from wallets.models.attempt import Attempt
+from wallets.models.heartbeat import Heartbeat
+from wallets.models.transaction import Transaction
+from wallets.services.ledger.ledger_audit import CHUNK, Finding
+from wallets.services.operations import heartbeat
+from wallets.services.operations.reconciliation_alarms import StatementAlarms
+from wallets.services.withdrawals.reference import reference_of
+from wallets.utils.bank.interface import ListingBank
+from wallets.utils.bank.payment_list import StatementLine
+from wallets.utils.database.transactions import database_now
+from wallets.utils.third_party import get_bank
+
+T = TypeVar("T", bound=Model)
+
+SWEEP = "statement"
+DAY = timedelta(days=1)
+# The daily run asks for a day more than has passed since it last ran, up to this much.
+LONGEST_PERIOD = timedelta(days=7)
+# We ask for so much more at both ends, in case the bank's clock is not ours.
+CLOCKS_DIFFER = timedelta(hours=1)
+
+
+@dataclass
+class Comparison:
+    """The bank's lines beside our attempts, in bounded memory: that of the lines.
+
+    `asked_at`: a moment before the bank was asked, by the database's clock. `covered`: the
+    time in which a payment of the books must be on the list, once `findings` has read it.
+    """
+
+    lines: Sequence[StatementLine]
+    asked_at: datetime
+    since: datetime | None = None
+    until: datetime | None = None
+    covered: tuple[datetime, datetime] | None = None
+    _seen: dict[UUID, int] = field(default_factory=dict)
+    _first_sent: datetime | None = None
+    _first_paid: datetime | None = None
+
+    def findings(self) -> Iterator[Finding]:
+        """Yield each difference, and raise its alarm.
+
+        Opens its own transactions. Payments whose answer is still to come show as not
+        recorded; run it again.
+        """
+        alarms = StatementAlarms(self.asked_at)
+        for start in range(0, len(self.lines), CHUNK):
+            yield from self._compare(self.lines[start : start + CHUNK], alarms)
+        self.covered = self._find_covered()
+        if self.covered is not None:
+            yield from self._missing(*self.covered, alarms)
+        alarms.end()
+
+    def _compare(
+        self, lines: Sequence[StatementLine], alarms: StatementAlarms
+    ) -> Iterator[Finding]:
+        ours = [line.reference for line in lines if isinstance(line.reference, UUID)]
+        rows = Attempt.objects.filter(reference__in=ours).select_related(
+            "transaction__wallet"
+        )
+        attempts = {attempt.reference: attempt for attempt in rows}
+        unknown = []
+        for line in lines:
+            attempt = attempts.get(line.reference)  # type: ignore[arg-type]
+            self._note_times(line, attempt)
+            if attempt is None:
+                if self._is_asked_for(line):
+                    unknown.append(line)
+                continue
+            times = self._seen.get(attempt.reference, 0) + 1
+            self._seen[attempt.reference] = times
+            yield from _compare_line(line, attempt, times, alarms)
+        yield from _compare_unknown(unknown, alarms)
+
+    def _note_times(self, line: StatementLine, attempt: Attempt | None) -> None:
+        if attempt is not None:
+            first = self._first_sent or attempt.last_sent_at
+            self._first_sent = min(first, attempt.last_sent_at)
+        if line.paid_at is not None:
+            self._first_paid = min(self._first_paid or line.paid_at, line.paid_at)
+
+    def _is_asked_for(self, line: StatementLine) -> bool:
+        """Whether it is of the period: a bank may send more than it was asked for."""
+        if line.paid_at is None:
+            return True
+        early = self.since is not None and line.paid_at < self.since
+        late = self.until is not None and line.paid_at > self.until
+        return not early and not late
+
+    def _find_covered(self) -> tuple[datetime, datetime] | None:
+        """See Note [What a list covers]."""
+        seconds = settings.THIRD_PARTY_DEADLINE + settings.THIRD_PARTY_BOOKING_TIME
+        late = timedelta(seconds=seconds)
+        end = min(self.until or self.asked_at, self.asked_at) - late
+        if self.since is not None:
+            return self.since, end
+        first = self._first_sent or self._first_paid
+        return None if first is None else (first + late, end)
+
+    def _missing(
+        self, start: datetime, end: datetime, alarms: StatementAlarms
+    ) -> Iterator[Finding]:
+        """What the books have as paid in this time, and the list has not."""
+        paid = Attempt.objects.filter(
+            outcome=Attempt.Outcome.ACCEPTED,
+            started_at__gte=start,
+            last_sent_at__lte=end,
+        )
+        for attempt in _in_order(paid):
+            if attempt.reference not in self._seen:
+                detail = f"reference {attempt.reference}: we have it as paid"
+                alarms.of_attempt(Alarm.Kind.NOT_ON_STATEMENT, attempt, detail)
+                yield Finding("not_on_statement", f"attempt {attempt}", detail)
+
+
+def ask(
+    bank: ListingBank,
+    *,
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> Comparison:
+    """Ask the bank for its list of this period, both ends included, or for all of it.
+
+    :raises StatementUnavailable: it could not be had.
+    :raises InsideTransaction: when called inside a database transaction.
+    """
+    asked_at = database_now()
+    lines = bank.statement(
+        since=since and _moved(since, -CLOCKS_DIFFER),
+        until=until and _moved(until, CLOCKS_DIFFER),
+    )
+    return Comparison(lines, asked_at, since, until)
+
+
+def reconcile_when_due(
+    *, bank: ListingBank | None = None, now: datetime | None = None
+) -> int:
+    """Compare the books with the bank's list, once a day; return how much differs.
+
+    Opens its own transactions. Does nothing where the bank has no list, or when it was
+    done within a day. A list that cannot be had is an alarm, and is asked for again by the
+    next call.
+    """
+    if not settings.THIRD_PARTY_STATEMENT:
+        return 0
+    now = now or database_now()
+    last = Heartbeat.objects.filter(name=SWEEP).values_list("ran_at", flat=True).first()
+    if last is not None and timedelta(0) <= now - last < DAY:
+        return 0
+    since = max(now - LONGEST_PERIOD, min(last or now, now) - DAY)
+    try:
+        comparison = ask(bank or get_bank(), since=since)
+    except StatementUnavailable as error:
+        StatementAlarms(now).of_statement(Alarm.Kind.NO_STATEMENT, str(error))
+        return 0
+    found = sum(1 for _ in comparison.findings())
+    heartbeat.beat(SWEEP)
+    return found
+
+
+def _compare_line(
+    line: StatementLine, attempt: Attempt, times: int, alarms: StatementAlarms
+) -> Iterator[Finding]:
+    row = f"attempt {attempt}"
+    withdrawal = attempt.transaction
+    if (line.amount, line.wallet_uuid) != (withdrawal.amount, withdrawal.wallet.uuid):
+        detail = f"the bank paid {line.amount} to {line.wallet_uuid}"
+        alarms.of_attempt(Alarm.Kind.PAID_OTHERWISE, attempt, detail)
+        yield Finding("paid_otherwise", row, detail)
+    if times > 1:
+        detail = f"{times} times on the statement"
+        alarms.of_attempt(Alarm.Kind.PAID_TWICE, attempt, detail)
+        yield Finding("paid_twice", row, detail)
+    elif attempt.open:
+        by_whom = "a person" if withdrawal.needs_review else "the resolver"
+        yield Finding("paid_not_recorded", row, f"{by_whom} has yet to record it")
+    elif attempt.outcome != Attempt.Outcome.ACCEPTED:
+        detail = "on the bank's statement"
+        alarms.of_attempt(Alarm.Kind.PAID_AFTER_RELEASE, attempt, detail)
+        yield Finding("paid_after_release", row, f"we have it as {attempt.outcome}")
+
+
+def _compare_unknown(
+    lines: Sequence[StatementLine], alarms: StatementAlarms
+) -> Iterator[Finding]:
+    """Lines of none of our attempts, by the withdrawal whose attempt they would be."""
+    forgotten = _find_forgotten(lines)
+    for line in lines:
+        withdrawal, number = forgotten.get(line.reference, (None, 0))
+        paid = f"{line.amount} to {line.wallet_uuid}"
+        if withdrawal is None:
+            alarms.of_line(line, f"{paid}: none of our attempts")
+            row, detail = f"reference {line.reference}", f"{paid}: none of our attempts"
+            yield Finding("unknown_payment", row, detail)
+        else:
+            detail = (
+                f"it is {withdrawal.status}, and the bank has paid {paid}"
+                f" as its attempt {number}, reference {line.reference}"
+            )
+            alarms.of_withdrawal(Alarm.Kind.UNKNOWN_PAYMENT, withdrawal, number, detail)
+            yield Finding("paid_but_pending", f"withdrawal {withdrawal.pk}", detail)
+
+
+def _find_forgotten(
+    lines: Sequence[StatementLine],
+) -> dict[UUID | str | None, tuple[Transaction, int]]:
+    """Withdrawals that would send these references, and as which attempt.
+
+    After a restored backup they wait to be paid, and the bank has paid them already.
+    """
+    wanted = {line.reference for line in lines if isinstance(line.reference, UUID)}
+    wallets = {line.wallet_uuid for line in lines if isinstance(line.wallet_uuid, UUID)}
+    found: dict[UUID | str | None, tuple[Transaction, int]] = {}
+    if not wanted or not wallets:
+        return found
+    waiting = Transaction.objects.filter(
+        Q(status=Transaction.Status.PENDING)
+        | Q(status=Transaction.Status.FAILED, final=False),
+        transaction_type=Transaction.TransactionType.WITHDRAWAL,
+        wallet__uuid__in=wallets,
+    ).select_related("wallet")
+    for row in _in_order(waiting):
+        for number in range(1, settings.WITHDRAWAL_MAX_RETRIES + 2):
+            reference = reference_of(row, row.wallet.uuid, number)
+            if reference in wanted:
+                found[reference] = row, number
+    return found
+
+
+def _in_order(rows: QuerySet[T]) -> Iterator[T]:
+    """All of them by their id, some at a time: MySQL's driver would hold them all."""
+    last = 0
+    while some := list(rows.filter(pk__gt=last).order_by("pk")[:CHUNK]):
+        yield from some
+        last = some[-1].pk
+
+
+def _moved(moment: datetime, by: timedelta) -> datetime:
+    """The moment before or after, within the years that there are."""
+    try:
+        return moment + by
+    except OverflowError:
+        return moment

@@ -1,0 +1,84 @@
+"""The alarms of one comparison with the bank's list: each once, and not too many."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+
+from wallets.models.alarm import Alarm
+from wallets.models.attempt import Attempt
+from wallets.models.transaction import Transaction
+from wallets.services.operations.alarm import raise_alarm
+from wallets.utils.bank.payment_list import StatementLine
+from wallets.utils.database.transactions import lock_rows, run_in_transaction
+
+# A bank that lists the payments of others, or nothing, must not fill the table.
+MAX_ALARMS = 1000
+_MAX_SUBJECT = 100
+
+
+class StatementAlarms:
+    """Raises alarms, each in a transaction of its own; `asked_at` names the statement."""
+
+    def __init__(self, asked_at: datetime) -> None:
+        self._subject = f"statement of {asked_at:%Y-%m-%d}"
+        self._raised = 0
+        self._left: dict[Alarm.Kind, int] = {}
+
+    def of_attempt(self, kind: Alarm.Kind, attempt: Attempt, detail: str) -> None:
+        """Raise one about what we asked the bank."""
+        self.of_withdrawal(kind, attempt.transaction, attempt.number, detail)
+
+    def of_withdrawal(
+        self, kind: Alarm.Kind, row: Transaction, number: int, detail: str
+    ) -> None:
+        """Raise one about an attempt of this withdrawal, made or not."""
+
+        def work() -> None:
+            (locked,) = lock_rows(Transaction.objects.filter(pk=row.pk))
+            raise_alarm(kind, locked, attempt_number=number, detail=detail)
+
+        if self._has_room(kind):
+            run_in_transaction(work)
+
+    def of_line(self, line: StatementLine, detail: str) -> None:
+        """Raise one about a payment that nobody here asked for."""
+        kind = Alarm.Kind.UNKNOWN_PAYMENT
+        if self._has_room(kind):
+            subject = _subject(line)
+            run_in_transaction(
+                lambda: raise_alarm(kind, subject=subject, detail=detail)
+            )
+
+    def of_statement(self, kind: Alarm.Kind, detail: str) -> None:
+        """Raise one about the list itself: once a day and kind."""
+        run_in_transaction(
+            lambda: raise_alarm(kind, subject=self._subject, detail=detail)
+        )
+
+    def end(self) -> None:
+        """Say how many were too many."""
+        for kind, count in self._left.items():
+            detail = f"{count} more; run manage.py reconcile_bank for all of them"
+            self.of_statement(kind, detail)
+
+    def _has_room(self, kind: Alarm.Kind) -> bool:
+        if self._raised < MAX_ALARMS:
+            self._raised += 1
+            return True
+        self._left[kind] = self._left.get(kind, 0) + 1
+        return False
+
+
+def _subject(line: StatementLine) -> str:
+    """What names the payment: its reference, else all that is known of it."""
+    if line.reference is not None:
+        text = f"reference {line.reference}"
+    else:
+        moment = "" if line.paid_at is None else f" at {line.paid_at.isoformat()}"
+        text = f"payment of {line.amount} to {line.wallet_uuid}{moment}"
+    if len(text) <= _MAX_SUBJECT:
+        return text
+    # Two that begin alike must not count as one.
+    mark = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return f"{text[: _MAX_SUBJECT - 18]}… {mark}"

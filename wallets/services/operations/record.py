@@ -1,0 +1,284 @@
+"""Records what the bank has paid and the books do not say, as after a restored backup.
+
+Nothing is sent here: an operator knows of a payment, says on what evidence, and the books
+take it over. Hold and settlement are posted together, so that the books are afterwards as
+they would be had they never forgotten.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from django.utils import timezone
+
+from wallets.errors import (
+    IdempotencyKeyReused,
+    IllegalTransition,
+    InsufficientBalance,
+    InvalidInput,
+)
+from wallets.models.attempt import Attempt
+from wallets.models.ledger import Movement
+from wallets.models.states import Event, rule_for
+from wallets.models.transaction import Transaction
+from wallets.models.wallet import Wallet
+from wallets.services.ledger import postings
+from wallets.services.ledger.postings import Entry
+from wallets.services.operations import alarm
+from wallets.services.operations.review import check_words
+from wallets.services.payouts import transition
+from wallets.services.payouts.transition import Move
+from wallets.services.requests import idempotency
+from wallets.services.requests.checks import checked_amount, checked_uuid
+from wallets.services.withdrawals.reference import (
+    find_waiting,
+    next_number,
+    references_of,
+)
+from wallets.utils.database.transactions import (
+    database_now,
+    lock_rows,
+    run_in_transaction,
+)
+
+_WITHDRAWAL = Transaction.TransactionType.WITHDRAWAL
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What an operator knows of a payment. `token` marks what this call has written."""
+
+    evidence: str
+    actor: str
+    reference: uuid.UUID | None
+    paid_at: datetime | None
+    token: uuid.UUID = field(default_factory=uuid.uuid4)
+
+
+def record_paid(
+    transaction_id: int,
+    *,
+    evidence: str,
+    actor: str,
+    reference: uuid.UUID | None = None,
+    paid_at: datetime | None = None,
+) -> Transaction:
+    """Complete a withdrawal that the bank has paid and the books have not begun.
+
+    Opens its own transaction; locks the withdrawal, then its wallet, as a claim does.
+    `reference` is the one on the bank's list; without it, that of the next attempt is
+    taken. `paid_at` is when the bank paid; the database's now unless given.
+
+    :raises InvalidInput: no evidence or actor; a time to come; a reference that belongs to
+        another attempt, or to none that this withdrawal can have.
+    :raises IllegalTransition: it is neither pending nor waiting for a retry.
+    :raises InsufficientBalance: the wallet has not the money; the text says what to do.
+    :raises Transaction.DoesNotExist: no such withdrawal.
+    """
+    proof = _proof(evidence, actor, reference, paid_at)
+
+    def work() -> Transaction:
+        rows = Transaction.objects.filter(transaction_type=_WITHDRAWAL)
+        locked = lock_rows(rows.filter(pk=transaction_id))
+        if not locked:
+            raise Transaction.DoesNotExist(f"no withdrawal {transaction_id}")
+        return _complete(locked[0], proof, database_now())
+
+    return _run(work, proof)
+
+
+def record_payment(
+    wallet_uuid: uuid.UUID | str,
+    amount: int,
+    *,
+    evidence: str,
+    actor: str,
+    key: uuid.UUID | str | None = None,
+    reference: uuid.UUID | None = None,
+    scheduled_for: datetime | None = None,
+    paid_at: datetime | None = None,
+) -> Transaction:
+    """Enter a withdrawal that the books do not have at all, and complete it.
+
+    Opens its own transaction. `key` is the client's idempotency key: a client that asks
+    again gets this withdrawal as a replay. Without it the reference does the same, because
+    it follows from the key. Where the planned time is not known, a repeated request may
+    name any.
+
+    :raises InvalidAmount: not an integer from 1 to 10**15.
+    :raises IdempotencyKeyReused: the books have a transaction under this key.
+    :raises InvalidInput: as `record_paid`; or neither key nor reference is given, or the
+        key does not lead to the reference.
+    :raises InsufficientBalance: the wallet has not the money; the text says what to do.
+    :raises Wallet.DoesNotExist: no such wallet.
+    """
+    proof = _proof(evidence, actor, reference, paid_at)
+    amount = checked_amount(amount)
+    target = checked_uuid(wallet_uuid)
+    if key is None and reference is None:
+        raise InvalidInput(
+            "Give the reference on the bank's list, or the client's key: without one of "
+            "them a client that asks again is paid again.",
+            field="reference",
+        )
+    parsed = idempotency.parse_key(key)
+    _check_instant(scheduled_for, "scheduled_for")
+
+    def work() -> Transaction:
+        now = database_now()
+        made = _enter(target, amount, parsed, scheduled_for, proof, now)
+        return _complete(made, proof, now, any_reference=key is None)
+
+    return _run(work, proof)
+
+
+def _enter(
+    wallet_uuid: uuid.UUID,
+    amount: int,
+    key: uuid.UUID,
+    scheduled_for: datetime | None,
+    proof: Proof,
+    now: datetime,
+) -> Transaction:
+    """Make the withdrawal that the books do not have."""
+    wallet = Wallet.objects.get(uuid=wallet_uuid)
+    made = idempotency.find_made([key]).get(key)
+    if made is not None:
+        raise IdempotencyKeyReused(
+            f"The books have transaction {made.pk} under this key ({made.status}): if it "
+            "is this payment, record that one."
+        )
+    waiting = find_waiting(proof.reference, wallet.pk)
+    if waiting is not None:
+        raise InvalidInput(
+            f"Withdrawal {waiting.pk} ({waiting.status}) would be paid under this "
+            "reference: record that one.",
+            field="reference",
+        )
+
+    # After this point the withdrawal must be entered.
+    withdrawal = Transaction.objects.create(
+        wallet=wallet,
+        transaction_type=_WITHDRAWAL,
+        amount=amount,
+        scheduled_for=scheduled_for or proof.paid_at or now,
+        idempotency_key=key,
+        created_at=now,
+    )
+    evidence = "" if scheduled_for else idempotency.TIME_NOT_KNOWN
+    transition.record_scheduled(
+        [withdrawal], actor=proof.actor, now=now, evidence=evidence
+    )
+    return withdrawal
+
+
+def _proof(
+    evidence: str, actor: str, reference: uuid.UUID | None, paid_at: datetime | None
+) -> Proof:
+    check_words(evidence, actor)
+    _check_instant(paid_at, "paid_at")
+    return Proof(evidence.strip(), actor, reference, paid_at)
+
+
+def _check_instant(moment: datetime | None, field_name: str) -> None:
+    if moment is not None and timezone.is_naive(moment):
+        raise InvalidInput("The time must have an offset.", field=field_name)
+
+
+def _run(work: Callable[[], Transaction], proof: Proof) -> Transaction:
+    """Run `work` in a transaction. What an earlier run of it has committed is the answer."""
+
+    def once() -> Transaction:
+        ours = Attempt.objects.filter(claim_token=proof.token)
+        made = ours.select_related("transaction__wallet").first()
+        return made.transaction if made else work()
+
+    return run_in_transaction(once)
+
+
+def _complete(
+    withdrawal: Transaction, proof: Proof, now: datetime, *, any_reference: bool = False
+) -> Transaction:
+    state = withdrawal.state
+    if rule_for(state, Event.RECORD_PAID) is None:
+        raise IllegalTransition(state.value, Event.RECORD_PAID.value)
+    paid_at = proof.paid_at or now
+    if paid_at > now:
+        raise InvalidInput("The time of payment is yet to come.", field="paid_at")
+    wallets = postings.lock_wallets([withdrawal.wallet_id])
+    withdrawal.wallet = wallets[withdrawal.wallet_id]
+    number, reference = _number_and_reference(withdrawal, proof, any_reference)
+    _check_balance(withdrawal.wallet, withdrawal.amount)
+
+    # After this point the payment must be recorded.
+    move = Move(
+        withdrawal,
+        Event.RECORD_PAID,
+        evidence=proof.evidence,
+        attempt_number=number,
+        changes={
+            "executed_at": paid_at,
+            "retry_count": number - 1,
+            "next_attempt_at": None,
+            "failure_code": "",
+            "third_party_response": "",
+        },
+    )
+    kinds = [Movement.Kind(kind) for kind in move.rule().movements]
+    transition.apply([move], actor=proof.actor, now=now)
+    postings.post([Entry(kind, withdrawal, number) for kind in kinds], wallets, now=now)
+    Attempt.objects.create(
+        transaction=withdrawal,
+        number=number,
+        reference=reference,
+        open=None,
+        outcome=Attempt.Outcome.ACCEPTED,
+        claim_token=proof.token,
+        sends=0,  # as far as these books know
+        started_at=paid_at,
+        last_sent_at=paid_at,
+        lease_expires_at=paid_at,
+        closed_at=now,
+        created_at=now,
+    )
+    alarm.end_unknown_payment(reference, actor=proof.actor, now=now)
+    return withdrawal
+
+
+def _number_and_reference(
+    withdrawal: Transaction, proof: Proof, any_reference: bool
+) -> tuple[int, uuid.UUID]:
+    """Which attempt was paid, under which reference. Each reference is of one attempt."""
+    following = next_number(withdrawal)
+    possible = references_of(withdrawal, withdrawal.wallet.uuid)
+    reference = proof.reference or possible[following - 1]
+    known = Attempt.objects.filter(reference=reference).first()
+    if known is not None:
+        raise InvalidInput(
+            f"The books have this reference already: attempt {known.number} of "
+            f"withdrawal {known.transaction_id}, {known.outcome or 'under way'}.",
+            field="reference",
+        )
+    if reference in possible:
+        return possible.index(reference) + 1, reference
+    if any_reference:
+        return following, reference
+    raise InvalidInput(
+        "This reference is none that the withdrawal's key leads to "
+        f"({', '.join(map(str, possible))}): it is another payment's. Where the bank's "
+        "list has none of these, leave the reference out.",
+        field="reference",
+    )
+
+
+def _check_balance(wallet: Wallet, amount: int) -> None:
+    try:
+        postings.check_hold(wallet, amount)
+    except InsufficientBalance as refusal:
+        raise InsufficientBalance(
+            f"{refusal}. The books may have forgotten deposits, too: have them made again "
+            "(with their keys), or deposit what is missing, then record this."
+        ) from None

@@ -1,0 +1,149 @@
+"""The way out for people: withdrawals that only an operator can conclude."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.db.models import QuerySet
+
+from wallets.errors import IllegalTransition, InvalidInput
+from wallets.models.alarm import Alarm
+from wallets.models.attempt import Attempt
+from wallets.models.states import Event, State
+from wallets.models.transaction import Transaction
+from wallets.models.wallet import Wallet
+from wallets.services.operations import review_proposal
+from wallets.services.operations.alarm import raise_alarm
+from wallets.services.payouts import outcome
+from wallets.services.payouts.outcome import Conclusion
+from wallets.services.requests.checks import check_actor
+from wallets.utils.database.transactions import database_now, run_in_transaction
+
+MAX_EVIDENCE = 2000
+
+
+def waiting() -> QuerySet[Transaction]:
+    """Withdrawals that wait for an operator, the longest waiting first."""
+    return (
+        # The status is implied; it is what the index is on.
+        Transaction.objects.filter(
+            status=Transaction.Status.PROCESSING, needs_review=True
+        )
+        .select_related("wallet")
+        .order_by("unknown_since", "pk")
+    )
+
+
+def resolve(
+    transaction_id: int,
+    *,
+    paid: bool,
+    evidence: str,
+    actor: str,
+    user_id: int | None = None,
+) -> Transaction:
+    """Conclude a withdrawal in review: the operator knows whether the bank paid.
+
+    Opens its own transaction. "Paid" settles the hold, "not paid" releases it, finally.
+    "Paid" for one whose money went back changes nothing and raises an alarm. With
+    REVIEW_TWO_PERSONS the first "not paid" is only a proposal, and the withdrawal returned
+    is still in review; another person's concludes it. `user_id` is the login's, if any.
+
+    :raises InvalidInput: no evidence or no actor was given, or too much text; or it is
+        the same person's second "not paid".
+    :raises IllegalTransition: the withdrawal does not wait for a review.
+    :raises Transaction.DoesNotExist: no such withdrawal, or never sent to the bank.
+    """
+    check_words(evidence, actor)
+    said = _Verdict(paid, evidence.strip(), actor, user_id)
+    refused: list[IllegalTransition] = []
+
+    def work() -> Transaction:
+        refused.clear()
+        attempt = (
+            Attempt.objects.select_related("transaction")
+            .filter(transaction_id=transaction_id)
+            .last()
+        )
+        if attempt is None:
+            raise Transaction.DoesNotExist(f"nothing was sent for {transaction_id}")
+        locked = outcome.lock([attempt])
+        withdrawal = locked.transactions[transaction_id]
+        if withdrawal.state is not State.NEEDS_REVIEW:
+            # The alarm must be committed, so the refusal is raised outside.
+            _alarm_if_released(withdrawal, attempt.number, said)
+            refused.append(IllegalTransition(withdrawal.state.value, said.event.value))
+            return withdrawal
+        attempt = locked.attempts[(transaction_id, attempt.number)]
+        _conclude(withdrawal, attempt, locked.wallets, said)
+        return withdrawal
+
+    withdrawal = run_in_transaction(work)
+    if refused:
+        raise refused[0]
+    return withdrawal
+
+
+@dataclass(frozen=True)
+class _Verdict:
+    """What an operator found out, and who that is."""
+
+    paid: bool
+    evidence: str
+    actor: str
+    user_id: int | None
+
+    @property
+    def event(self) -> Event:
+        return Event.RESOLVE_PAID if self.paid else Event.RESOLVE_NOT_PAID
+
+
+def _conclude(
+    withdrawal: Transaction,
+    attempt: Attempt,
+    wallets: dict[int, Wallet],
+    said: _Verdict,
+) -> None:
+    """Settle or release, unless another person must confirm it first."""
+    now, evidence = database_now(), said.evidence
+    if not said.paid and settings.REVIEW_TWO_PERSONS:
+        both = review_proposal.confirmed(
+            attempt, evidence, actor=said.actor, user_id=said.user_id, now=now
+        )
+        if both is None:
+            return
+        evidence = both
+    outcome.conclude(
+        [Conclusion(withdrawal, attempt, said.event, evidence)],
+        wallets,
+        actor=said.actor,
+        now=now,
+    )
+
+
+def check_words(evidence: str, actor: str) -> None:
+    """Refuse an operator's deed without evidence or name. Pure.
+
+    :raises InvalidInput: no evidence or no actor was given, or too much text.
+    """
+    if not evidence.strip() or len(evidence) > MAX_EVIDENCE:
+        raise InvalidInput(
+            f"Say on what evidence, in 1 to {MAX_EVIDENCE} characters.",
+            field="evidence",
+        )
+    check_actor(actor)
+
+
+def _alarm_if_released(withdrawal: Transaction, number: int, said: _Verdict) -> None:
+    released = withdrawal.status in (
+        Transaction.Status.FAILED,
+        Transaction.Status.CANCELLED,
+    )
+    if said.paid and released:
+        raise_alarm(
+            Alarm.Kind.PAID_AFTER_RELEASE,
+            withdrawal,
+            attempt_number=number,
+            detail=f"{said.actor}: {said.evidence}",
+        )

@@ -1,0 +1,115 @@
+"""What the database itself must refuse, and whether it still can.
+
+A restore may leave out triggers, constraints and keys; money is then guarded by our code
+alone, and nothing else would say so. Reads only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.apps import apps
+from django.db.migrations.executor import MigrationExecutor
+from django.db.models import (
+    BaseConstraint,
+    CheckConstraint,
+    Field,
+    Model,
+    UniqueConstraint,
+)
+
+from wallets.models.composite_key import ForeignKeyConstraint
+from wallets.utils.database import append_only, uuid_columns
+
+Found = dict[str, dict[str, Any]]
+
+_KINDS: dict[type[BaseConstraint], tuple[str, str]] = {
+    CheckConstraint: ("check", "check constraint"),
+    UniqueConstraint: ("unique", "unique constraint"),
+    ForeignKeyConstraint: ("foreign_key", "foreign key"),
+}
+
+
+def is_migrated(connection: Any) -> bool:
+    """Whether every migration of ours was applied: before that, much is missing."""
+    executor = MigrationExecutor(connection)
+    leaves = executor.loader.graph.leaf_nodes("wallets")
+    return not executor.migration_plan(leaves)
+
+
+def lost(connection: Any) -> Iterator[str]:
+    """Say of each trigger, constraint, key and type that the models name: it is missing."""
+    models = list(apps.get_app_config("wallets").get_models())
+    for name in append_only.missing(connection):
+        yield f"the trigger {name} is missing"
+    for column in uuid_columns.native(connection, models):
+        yield (
+            f"the column {column.name} of {column.table} has MariaDB's type uuid,"
+            " and must be char(32)"
+        )
+    with connection.cursor() as cursor:
+        for model in models:
+            table = model._meta.db_table
+            found = connection.introspection.get_constraints(cursor, table)
+            if connection.vendor == "sqlite":
+                found |= _sqlite_keys(cursor, table)
+            partial = connection.features.supports_partial_indexes
+            for name in [
+                *_constraints(model, found, partial=partial),
+                *_columns(model, found),
+            ]:
+                yield f"the {name} on {table} is missing"
+
+
+def _constraints(model: type[Model], found: Found, *, partial: bool) -> Iterator[str]:
+    """The named constraints that are not among those found."""
+    for constraint in model._meta.constraints:
+        only_some = isinstance(constraint, UniqueConstraint) and constraint.condition
+        if only_some and not partial:
+            continue  # MySQL and MariaDB never had it
+        flag, kind = _KINDS[type(constraint)]
+        there = found.get(constraint.name)
+        if there is not None and there[flag]:
+            continue
+        if isinstance(constraint, ForeignKeyConstraint):
+            fields = (model._meta.get_field(name) for name in constraint.fields)
+            columns = [getattr(field, "column", "") for field in fields]
+            # SQLite does not tell its name.
+            if any(one.get("sqlite_key") == columns for one in found.values()):
+                continue
+        yield f"{kind} {constraint.name}"
+
+
+def _columns(model: type[Model], found: Found) -> Iterator[str]:
+    """What fields ask for: a primary key, unique values, a row that is referred to."""
+    for field in model._meta.concrete_fields:
+        if field.primary_key and not _has(found, field, "primary_key"):
+            yield f"primary key {field.column}"
+        elif field.unique and not (
+            _has(found, field, "unique") or _has(found, field, "primary_key")
+        ):
+            yield f"unique constraint of {field.column}"
+        if getattr(field, "db_constraint", False) and not _has(
+            found, field, "foreign_key"
+        ):
+            yield f"foreign key of {field.column}"
+
+
+def _has(found: Found, field: Field[Any, Any], flag: str) -> bool:
+    return any(one[flag] and one["columns"] == [field.column] for one in found.values())
+
+
+def _sqlite_keys(cursor: Any, table: str) -> Found:
+    """SQLite's foreign keys of several columns, which Django does not tell of."""
+    keys: dict[int, list[str]] = {}
+    cursor.execute(
+        "SELECT * FROM pragma_foreign_key_list(%s) ORDER BY id, seq", [table]
+    )
+    for number, _, _, column, *_ in cursor.fetchall():
+        keys.setdefault(number, []).append(column)
+    no = dict.fromkeys(("check", "unique", "foreign_key", "primary_key"), False)
+    return {
+        f"key {number}": {**no, "columns": columns, "sqlite_key": columns}
+        for number, columns in keys.items()
+    }

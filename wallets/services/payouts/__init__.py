@@ -1,0 +1,1 @@
+"""Payouts: claim, call the bank, record the answer, resolve what is unknown."""

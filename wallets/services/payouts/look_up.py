@@ -1,0 +1,154 @@
+"""What the answer to a look-up changes: the end of an attempt, or when to ask again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from django.conf import settings
+
+from wallets.models.alarm import Alarm
+from wallets.models.attempt import Attempt
+from wallets.models.states import Event, State, rule_for
+from wallets.models.transaction import Transaction
+from wallets.services.operations.alarm import raise_alarm
+from wallets.services.payouts import belief, moment, outcome, payout, transition, waits
+from wallets.services.payouts.backoff import check_delay
+from wallets.services.payouts.moment import Moment
+from wallets.services.payouts.outcome import Conclusion
+from wallets.services.payouts.step import Check, too_long_unknown
+from wallets.services.payouts.transition import Move
+from wallets.utils.bank.interface import Abilities, Answer, Outcome
+from wallets.utils.database.transactions import guarded_update, run_in_transaction
+
+SILENT = "the bank cannot tell whether it paid"
+FORGOTTEN = "the bank's look-up may have forgotten: its 'not found' proves nothing"
+
+
+def longest_plan() -> timedelta:
+    """How far ahead a next check is ever planned, but for clocks that were set."""
+    longest = settings.WITHDRAWAL_CHECK_CAP * (1 + settings.WITHDRAWAL_RETRY_JITTER)
+    return timedelta(seconds=max(settings.WITHDRAWAL_LEASE, longest))
+
+
+def record(
+    answers: Sequence[tuple[Check, Answer]],
+    abilities: Abilities,
+    *,
+    now: datetime | None = None,
+    elapsed: float | None = None,
+) -> None:
+    """Write what the answers prove. Opens its own transaction."""
+    if answers:
+        run_in_transaction(
+            lambda: _record(answers, abilities, moment.read(now, elapsed))
+        )
+
+
+def ask_review(
+    withdrawal: Transaction, attempt: Attempt, now: datetime, detail: str = SILENT
+) -> None:
+    """Call an operator, once. Call inside a transaction, with the rows locked."""
+    if withdrawal.state is State.NEEDS_REVIEW:
+        return
+    move = Move(
+        withdrawal, Event.ASK_REVIEW, evidence=detail, attempt_number=attempt.number
+    )
+    transition.apply([move], actor=payout.actor_name(), now=now)
+    raise_alarm(
+        Alarm.Kind.NEEDS_REVIEW,
+        withdrawal,
+        attempt_number=attempt.number,
+        detail=detail,
+        now=now,
+    )
+
+
+def _record(
+    answers: Sequence[tuple[Check, Answer]], abilities: Abilities, told: Moment
+) -> None:
+    locked = outcome.lock(check.attempt for check, _ in answers)
+    conclusions = []
+    for check, answer in answers:
+        key = (check.attempt.transaction_id, check.attempt.number)
+        attempt = locked.attempts[key]
+        withdrawal = locked.transactions[attempt.transaction_id]
+        if attempt.open is None:
+            outcome.check_late_answer(withdrawal, attempt, answer)
+            continue
+        if attempt.checks != check.attempt.checks:
+            continue  # a later sweep has looked into it since
+        event = _event_of(answer, attempt, abilities, check.taken, told)
+        if event and rule_for(withdrawal.state, event):
+            conclusions.append(
+                Conclusion(
+                    withdrawal, attempt, event, answer.reason, answer.http_status
+                )
+            )
+            continue
+        counts = _counts(answer, attempt, abilities, check.taken, told)
+        _plan_next_check(answer, attempt, abilities, check.taken, told)
+        if answer.outcome is Outcome.NOT_FOUND and not belief.is_remembered(
+            attempt, abilities, told
+        ):
+            ask_review(withdrawal, attempt, told.now, FORGOTTEN)
+        elif not counts and too_long_unknown(attempt, withdrawal, told):
+            # After the question: a look-up may know what a standstill of ours left open.
+            ask_review(withdrawal, attempt, told.now)
+    outcome.conclude(
+        conclusions, locked.wallets, actor=payout.actor_name(), now=told.now
+    )
+
+
+def _event_of(
+    answer: Answer, attempt: Attempt, abilities: Abilities, asked: Moment, told: Moment
+) -> Event | None:
+    """What a look-up proves, if anything."""
+    if answer.outcome is Outcome.ACCEPTED:
+        return Event.FOUND_PAID
+    if answer.outcome is Outcome.REJECTED:
+        return Event.FOUND_REJECTED
+    if answer.outcome is Outcome.NOT_FOUND and belief.is_proof(
+        attempt, abilities, asked=asked, told=told
+    ):
+        return Event.FOUND_NOTHING
+    return None
+
+
+def _counts(
+    answer: Answer, attempt: Attempt, abilities: Abilities, asked: Moment, told: Moment
+) -> bool:
+    """Whether the answer is one of the two "not found" that it takes."""
+    return answer.outcome is Outcome.NOT_FOUND and belief.counts(
+        attempt, abilities, asked=asked, told=told
+    )
+
+
+def _plan_next_check(
+    answer: Answer, attempt: Attempt, abilities: Abilities, asked: Moment, told: Moment
+) -> None:
+    """Look again later; "not found" counts only when it can be believed, and in a row."""
+    known = told.observed(attempt)
+    not_found_count = 0
+    wait = check_delay(attempt.checks).total_seconds()
+    if _counts(answer, attempt, abilities, asked, told):
+        not_found_count = attempt.not_found_count + 1
+        known = waits.with_not_found(known, clock=told.clock, elapsed=told.elapsed)
+        attempt.waits = known
+        least = check_delay(0).total_seconds()
+        distant = belief.until_distant(attempt, abilities, told)
+        wait = max(least, min(distant, settings.WITHDRAWAL_CHECK_CAP))
+    else:
+        known = waits.without_not_found(known)
+        if belief.until_quiet(attempt, abilities, asked):
+            wait = min(wait, belief.until_quiet(attempt, abilities, told))
+    guarded_update(
+        Attempt,
+        {"pk": attempt.pk, "open": True, "checks": attempt.checks},
+        next_check_at=told.now + timedelta(seconds=wait),
+        not_found_count=not_found_count,
+        answer=answer.reason,
+        http_status=answer.http_status,
+        updated_at=told.now,
+        waits=known,
+    )

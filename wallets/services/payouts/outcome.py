@@ -1,0 +1,206 @@
+"""What became of an attempt: state, money and attempt change together or not at all.
+
+Every end of an attempt goes through `conclude`, whoever brought the evidence: the sender,
+a look-up, or an operator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+
+from wallets.models.alarm import Alarm
+from wallets.models.attempt import Attempt
+from wallets.models.ledger import Movement
+from wallets.models.states import Event, Rule, State
+from wallets.models.transaction import Transaction
+from wallets.models.wallet import Wallet
+from wallets.services.ledger import postings
+from wallets.services.ledger.postings import Entry
+from wallets.services.operations import alarm
+from wallets.services.payouts import transition
+from wallets.services.payouts.backoff import check_delay, retry_delay
+from wallets.services.payouts.transition import Move
+from wallets.utils.bank.interface import Answer, Outcome
+from wallets.utils.bank.words import documented
+from wallets.utils.database.batch import GuardedUpdate, guarded_updates
+from wallets.utils.database.transactions import lock_rows
+
+_ATTEMPT_OUTCOME = {
+    Event.ACCEPTED: Attempt.Outcome.ACCEPTED,
+    Event.FOUND_PAID: Attempt.Outcome.ACCEPTED,
+    Event.RESOLVE_PAID: Attempt.Outcome.ACCEPTED,
+    Event.REJECTED: Attempt.Outcome.REJECTED,
+    Event.FOUND_REJECTED: Attempt.Outcome.REJECTED,
+    Event.NOT_SENT: Attempt.Outcome.NOT_SENT,
+    Event.FOUND_NOTHING: Attempt.Outcome.NOT_FOUND,
+    Event.RESOLVE_NOT_PAID: Attempt.Outcome.NOT_FOUND,
+}
+_FAILURE = {
+    Event.REJECTED: Transaction.FailureCode.REJECTED,
+    Event.FOUND_REJECTED: Transaction.FailureCode.REJECTED,
+    Event.NOT_SENT: Transaction.FailureCode.NOT_SENT,
+    Event.FOUND_NOTHING: Transaction.FailureCode.NOT_FOUND,
+    Event.RESOLVE_NOT_PAID: Transaction.FailureCode.NOT_PAID,
+}
+# By whose word an attempt ends.
+_OPERATOR_SAYS = {Event.RESOLVE_PAID, Event.RESOLVE_NOT_PAID}
+_BANK_SAYS = {Event.ACCEPTED, Event.REJECTED, Event.FOUND_PAID, Event.FOUND_REJECTED}
+
+
+@dataclass(frozen=True)
+class Conclusion:
+    """An event of an attempt, with its evidence; `executed_at` if it is paid and known."""
+
+    transaction: Transaction
+    attempt: Attempt
+    event: Event
+    evidence: str
+    http_status: int | None = None
+    executed_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Locked:
+    """The rows of some attempts, locked: wallets by id, then transactions by id."""
+
+    wallets: dict[int, Wallet]
+    transactions: dict[int, Transaction]
+    attempts: dict[tuple[int, int], Attempt]
+
+
+def lock(attempts: Iterable[Attempt], *, wait: bool = True) -> Locked:
+    """Lock what belongs to the attempts and read it afresh. Call inside a transaction.
+
+    Unless it may `wait`, those whose wallet somebody else holds are left out.
+    """
+    known = list(attempts)
+    wallets = postings.lock_wallets(
+        (attempt.transaction.wallet_id for attempt in known), wait=wait
+    )
+    if not wait:
+        known = [each for each in known if each.transaction.wallet_id in wallets]
+    ids = {attempt.transaction_id for attempt in known}
+    rows = lock_rows(
+        Transaction.objects.filter(pk__in=ids).order_by("pk").select_related(None)
+    )
+    # By a column that is unique: no planner can take them for a third of the table.
+    fresh = Attempt.objects.filter(reference__in=[each.reference for each in known])
+    return Locked(
+        wallets=wallets,
+        transactions={row.pk: row for row in rows},
+        attempts={(row.transaction_id, row.number): row for row in fresh},
+    )
+
+
+def conclude(
+    conclusions: Sequence[Conclusion],
+    wallets: dict[int, Wallet],
+    *,
+    actor: str,
+    now: datetime,
+) -> None:
+    """Apply the events: states, movements and attempts, all or none.
+
+    Call inside a transaction, with the rows locked by `lock`.
+
+    :raises IllegalTransition: before anything is written.
+    :raises LostRace: somebody else concluded one of the attempts.
+    """
+    reviewed = [
+        done.transaction.pk
+        for done in conclusions
+        if done.transaction.state is State.NEEDS_REVIEW
+    ]
+    moves = [_move(conclusion, now) for conclusion in conclusions]
+    rules = [move.rule() for move in moves]
+    pairs = list(zip(conclusions, rules, strict=True))
+    entries = [
+        Entry(Movement.Kind(kind), done.transaction, done.attempt.number)
+        for done, rule in pairs
+        for kind in rule.movements
+    ]
+
+    # After this point the outcome must be written.
+    transition.apply(moves, actor=actor, now=now)
+    postings.post(entries, wallets, now=now)
+    guarded_updates(Attempt, [_attempt_update(done, rule, now) for done, rule in pairs])
+    if reviewed:
+        alarm.end_reviews(reviewed, actor=actor, now=now)
+
+
+def _move(done: Conclusion, now: datetime) -> Move:
+    withdrawal = done.transaction
+    last = withdrawal.retry_count >= settings.WITHDRAWAL_MAX_RETRIES
+    move = Move(
+        withdrawal,
+        done.event,
+        evidence=done.evidence,
+        attempt_number=done.attempt.number,
+        last_retry=last,
+    )
+    to = move.rule().to
+    # What clients may see. Evidence that is not the bank's word stays in the history.
+    says = documented(done.evidence) if done.event in _BANK_SAYS else ""
+    move.changes["third_party_response"] = says
+    if to is State.COMPLETED:
+        move.changes |= {
+            "executed_at": done.executed_at or done.attempt.started_at,
+            "failure_code": "",
+            "next_attempt_at": None,
+        }
+    elif to in (State.FAILED_RETRYABLE, State.FAILED_FINAL):
+        move.changes["failure_code"] = _FAILURE[done.event]
+        move.changes["next_attempt_at"] = (
+            now + retry_delay(withdrawal.retry_count)
+            if to is State.FAILED_RETRYABLE
+            else None
+        )
+    return move
+
+
+def _attempt_update(done: Conclusion, rule: Rule, now: datetime) -> GuardedUpdate:
+    return GuardedUpdate(
+        {"pk": done.attempt.pk, "open": True, "sends": done.attempt.sends},
+        {"updated_at": now, **_attempt_columns(done, rule, now)},
+    )
+
+
+def _attempt_columns(done: Conclusion, rule: Rule, now: datetime) -> dict[str, Any]:
+    columns: dict[str, Any] = {}
+    if done.event not in _OPERATOR_SAYS:
+        # The bank's answer stays with its attempt, whatever an operator finds out.
+        columns = {"answer": done.evidence, "http_status": done.http_status}
+    if rule.to is State.UNKNOWN:
+        return columns | {
+            "outcome": Attempt.Outcome.UNKNOWN,
+            "next_check_at": now + check_delay(done.attempt.checks),
+        }
+    if rule.to is State.NEEDS_REVIEW:
+        return columns
+    return columns | {
+        "outcome": _ATTEMPT_OUTCOME[done.event],
+        "open": None,
+        "closed_at": now,
+        "next_check_at": None,
+    }
+
+
+def check_late_answer(
+    withdrawal: Transaction, attempt: Attempt, answer: Answer
+) -> None:
+    """Raise an alarm when an answer contradicts how the attempt has ended."""
+    paid = attempt.outcome == Attempt.Outcome.ACCEPTED
+    if answer.outcome is Outcome.ACCEPTED and not paid:
+        kind = Alarm.Kind.PAID_AFTER_RELEASE
+    elif answer.outcome is Outcome.REJECTED and paid:
+        kind = Alarm.Kind.CONTRADICTION
+    else:
+        return
+    alarm.raise_alarm(
+        kind, withdrawal, attempt_number=attempt.number, detail=answer.reason
+    )

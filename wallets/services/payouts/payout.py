@@ -1,0 +1,298 @@
+"""Paying out: claim, call, record. The order is the safety.
+
+Claim commits attempt, hold and lease before the first byte leaves; the call happens in no
+transaction; record writes what the answer proves. A crash between any two leaves an open
+attempt whose lease ends, and `services.payouts.resolver` finds out.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError
+from django.db.models import QuerySet
+
+from wallets.models.attempt import Attempt
+from wallets.models.ledger import Movement
+from wallets.models.states import Event, rule_for
+from wallets.models.transaction import Transaction
+from wallets.services.ledger import postings
+from wallets.services.ledger.postings import Entry
+from wallets.services.operations import pause
+from wallets.services.payouts import attempt, moment, outcome, transition
+from wallets.services.payouts.moment import Moment
+from wallets.services.payouts.outcome import Conclusion
+from wallets.services.payouts.transition import Move
+from wallets.services.withdrawals.reference import next_number
+from wallets.utils import clock
+from wallets.utils.bank.interface import Answer, Outcome, Payment
+from wallets.utils.bank.words import INSUFFICIENT_BALANCE
+from wallets.utils.database import outage
+from wallets.utils.database.batch import insert_rows
+from wallets.utils.database.transactions import (
+    database_now,
+    lock_rows,
+    read_by_index,
+    run_in_transaction,
+)
+
+
+@dataclass(frozen=True)
+class Sending:
+    """An attempt that this process may send now, once, until `send_before`.
+
+    All by `clock.elapsed`. `leased_at` is the moment that the lease is counted from: just
+    before the database was asked for the time of the attempt.
+    """
+
+    attempt: Attempt
+    payment: Payment
+    send_number: int
+    send_before: float
+    leased_at: float
+
+    @property
+    def lease_ends(self) -> float:
+        """When the lease in the books ends, or a little earlier."""
+        return self.leased_at + settings.WITHDRAWAL_LEASE
+
+
+# What came of sending an attempt.
+Result = tuple[Sending, Answer]
+
+
+@dataclass
+class Claim:
+    """What a claim took: attempts to send, and withdrawals that had not the money.
+
+    `paused` says that it took nothing because payouts are paused. `busy` are the wallets
+    of due withdrawals that it left because somebody else holds them.
+    """
+
+    sendings: list[Sending] = field(default_factory=list)
+    refused: list[Transaction] = field(default_factory=list)
+    busy: set[int] = field(default_factory=set)
+    paused: bool = False
+
+    def __len__(self) -> int:
+        return len(self.sendings) + len(self.refused)
+
+
+def actor_name() -> str:
+    """Who acts, for the transition rows: this process."""
+    return f"worker {platform.node()}:{os.getpid()}"
+
+
+def claim(
+    candidates: QuerySet[Transaction],
+    *,
+    limit: int,
+    now: datetime | None = None,
+    wait: bool = True,
+) -> Claim:
+    """Take due withdrawals for sending: attempt, lease and hold are committed on return.
+
+    Opens its own transaction. `candidates` must select only what is due. The attempts
+    begin when the locks are taken, by the database's clock, or at `now`. Those without the
+    money fail, finally, without the bank. Each has one claimer: others skip it or lose the
+    guarded UPDATE. Nothing is taken while payouts are paused, nor, unless it may `wait`, of
+    wallets that somebody else holds. A database that goes away during COMMIT is waited for
+    until the lease ends: attempts that nobody knows to be unsent would be unknown.
+    """
+    # `written`: whether a run came as far as its COMMIT.
+    token, leased_at, written = uuid.uuid4(), 0.0, False
+
+    def read_clocks() -> Moment:
+        nonlocal leased_at
+        # In this order: the right to send must end before the lease in the books does.
+        leased_at = clock.elapsed()
+        return moment.read(now)
+
+    def committed() -> Claim:
+        return Claim([sending(one, leased_at) for one in _with_token(token)])
+
+    def work() -> Claim:
+        nonlocal written
+        if written and (mine := committed()):
+            return mine
+        # Asked in the claim's own transaction: a pause committed before it is seen.
+        if pause.is_paused():
+            return Claim(paused=True)
+        attempts, taken = _claim(candidates, limit, wait, token, read_clocks)
+        written = written or bool(attempts)
+        taken.sendings = [sending(one, leased_at) for one in attempts]
+        return taken
+
+    try:
+        return run_in_transaction(work)
+    except (DatabaseError, InterfaceError) as error:
+        if not written or not outage.is_away(error):
+            raise
+        ends = leased_at + settings.WITHDRAWAL_LEASE
+        mine = outage.outlast(lambda: run_in_transaction(committed), ends=ends)
+        if not mine:
+            raise
+        return mine
+
+
+def _with_token(token: uuid.UUID) -> QuerySet[Attempt]:
+    """What bears our token is ours, also where the reply to a COMMIT was lost."""
+    ours = Attempt.objects.filter(claim_token=token)
+    return ours.select_related("transaction__wallet")
+
+
+def _claim(
+    candidates: QuerySet[Transaction],
+    limit: int,
+    wait: bool,
+    token: uuid.UUID,
+    read_clocks: Callable[[], Moment],
+) -> tuple[list[Attempt], Claim]:
+    """What is to be sent, and the claim that it is a part of."""
+    with read_by_index():
+        rows = lock_rows(candidates[:limit], skip_locked=True)
+    if not rows:
+        return [], Claim()
+    wallets = postings.lock_wallets((row.wallet_id for row in rows), wait=wait)
+    taken = read_clocks()
+    now = taken.now
+    available = {pk: wallet.balance for pk, wallet in wallets.items()}
+    moves, entries, attempts, refused = [], [], [], []
+    busy: set[int] = set()
+    for row in rows:
+        if not wait and row.wallet_id not in wallets:
+            busy.add(row.wallet_id)
+            continue
+        if available[row.wallet_id] < row.amount:
+            moves.append(_insufficient(row))
+            refused.append(row)
+            continue
+        available[row.wallet_id] -= row.amount
+        number = next_number(row)
+        moves.append(_claimed(row, number))
+        entries.append(Entry(Movement.Kind.HOLD, row, number))
+        wallet = wallets[row.wallet_id]
+        attempts.append(attempt.begun(row, wallet, number, token, taken))
+
+    # After this point the claim must be written.
+    transition.apply(moves, actor=actor_name(), now=now)
+    postings.post(entries, wallets, now=now)
+    insert_rows(Attempt, attempts)
+    for made in attempts:
+        made.transaction.wallet = wallets[made.transaction.wallet_id]
+    return attempts, Claim(refused=refused, busy=busy)
+
+
+def _insufficient(row: Transaction) -> Move:
+    return Move(
+        row,
+        Event.INSUFFICIENT,
+        evidence=INSUFFICIENT_BALANCE,
+        changes={
+            "failure_code": Transaction.FailureCode.INSUFFICIENT_BALANCE,
+            "third_party_response": INSUFFICIENT_BALANCE,
+            "next_attempt_at": None,
+        },
+    )
+
+
+def _claimed(row: Transaction, number: int) -> Move:
+    changes = {
+        "retry_count": number - 1,
+        "next_attempt_at": None,
+        "failure_code": "",
+        # The bank's word on an earlier attempt is none on this one.
+        "third_party_response": "",
+    }
+    return Move(row, Event.CLAIM, attempt_number=number, changes=changes)
+
+
+def sending(attempt: Attempt, leased_at: float) -> Sending:
+    """The right to send an attempt, from a lease that began at `leased_at` or later."""
+    withdrawal = attempt.transaction
+    return Sending(
+        attempt=attempt,
+        payment=Payment(attempt.reference, withdrawal.wallet.uuid, withdrawal.amount),
+        send_number=attempt.sends,
+        leased_at=leased_at,
+        # The whole call must be over before the lease is.
+        send_before=leased_at
+        + settings.WITHDRAWAL_LEASE
+        - 2 * settings.THIRD_PARTY_DEADLINE,
+    )
+
+
+def record(
+    results: Sequence[Result], *, now: datetime | None = None, wait: bool = True
+) -> list[Result]:
+    """Write what the bank's answers prove. Opens its own transaction.
+
+    An answer that comes too late to change anything does not; if it says that money was
+    paid which has been released, it raises an alarm. Unless it may `wait`, those whose
+    wallet somebody else holds are returned, and not recorded.
+    """
+    if not results:
+        return []
+    return run_in_transaction(lambda: _record(results, now or database_now(), wait))
+
+
+def _record(results: Sequence[Result], now: datetime, wait: bool) -> list[Result]:
+    locked = outcome.lock((sent.attempt for sent, _ in results), wait=wait)
+    conclusions, busy = [], []
+    for sent, answer in results:
+        if not wait and sent.attempt.transaction.wallet_id not in locked.wallets:
+            busy.append((sent, answer))
+            continue
+        attempt = locked.attempts[(sent.attempt.transaction_id, sent.attempt.number)]
+        withdrawal = locked.transactions[attempt.transaction_id]
+        if attempt.open is None:
+            outcome.check_late_answer(withdrawal, attempt, answer)
+            continue
+        event = event_of(answer, attempt)
+        if event is Event.UNKNOWN and sent.send_number != attempt.sends:
+            continue  # the outcome is in another sender's hands by now
+        if rule_for(withdrawal.state, event) is not None:
+            conclusions.append(
+                Conclusion(
+                    withdrawal,
+                    attempt,
+                    event,
+                    answer.reason,
+                    answer.http_status,
+                    executed_at=_executed_at(sent, answer, attempt),
+                )
+            )
+    outcome.conclude(conclusions, locked.wallets, actor=actor_name(), now=now)
+    return busy
+
+
+def _executed_at(sent: Sending, answer: Answer, attempt: Attempt) -> datetime:
+    """When the payment left, by the database's clock: its claim, and what passed since.
+
+    Where several were sent, nobody knows which one the bank paid: the first, as when a
+    look-up finds it.
+    """
+    if answer.sent_at is None or sent.send_number > 1:
+        return attempt.started_at
+    return attempt.started_at + timedelta(seconds=answer.sent_at - sent.leased_at)
+
+
+def event_of(answer: Answer, attempt: Attempt) -> Event:
+    """What a sender's answer means for the attempt.
+
+    "Refused" and "not sent" are proof only for the only sender: what another one sent
+    under the same reference may still be paid, or may be why this one was refused.
+    """
+    if answer.outcome is Outcome.ACCEPTED:
+        return Event.ACCEPTED
+    if attempt.sends == 1 and answer.outcome is Outcome.REJECTED:
+        return Event.REJECTED
+    if attempt.sends == 1 and answer.outcome is Outcome.NOT_SENT:
+        return Event.NOT_SENT
+    return Event.UNKNOWN

@@ -1,0 +1,96 @@
+"""Answers in hand: recorded, however long the database is away, until their lease ends.
+
+What the bank said is nowhere but in this process. Lost, it is a look-up, or, with a bank
+that cannot be asked, one withdrawal more for a person to find out about.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from wallets.services.payouts import damage, payout
+from wallets.services.payouts.payout import Result, Sending
+from wallets.utils.bank.interface import Answer
+from wallets.utils.database import outage
+from wallets.utils.messaging import soft_limit
+
+logger = logging.getLogger(__name__)
+
+Results = Sequence[Result]
+PutAside = Callable[[Result, Exception], object]
+
+
+def record_until(
+    results: Results,
+    *,
+    now: datetime | None = None,
+    put_aside: PutAside | None = None,
+    wait: bool = True,
+) -> list[Result]:
+    """Record what the bank's answers prove, all of them; repeat it while the database is away.
+
+    Opens its own transactions, until the last of the attempts' leases ends; see
+    `outage.outlast`. Rows that cannot be written to keep no others from being recorded:
+    they are `put_aside` (unless given, with an alarm that says what the bank said).
+    What is given up is logged with what the bank said: it is the evidence for a person.
+    Unless it may `wait` for wallets that somebody else holds, their answers are returned.
+
+    :raises DatabaseError, InterfaceError: when it is given up.
+    """
+    if not results:
+        return []
+    ends = max(sent.lease_ends for sent, _ in results)
+    with soft_limit.deferred():
+        try:
+            return outage.outlast(
+                lambda: _record(results, now, put_aside or _put_aside, wait), ends=ends
+            )
+        except Exception:
+            for sent, answer in results:
+                _log_unrecorded(sent, answer)
+            raise
+
+
+def _record(
+    results: Results, now: datetime | None, put_aside: PutAside, wait: bool
+) -> list[Result]:
+    """Record all at once; if something is wrong with rows among them, each alone.
+
+    Return what was not waited for.
+    """
+    try:
+        return payout.record(results, now=now, wait=wait)
+    except Exception as error:
+        if outage.is_away(error):
+            raise
+        if len(results) > 1:
+            alone = [_record([one], now, put_aside, wait) for one in results]
+            return [one for busy in alone for one in busy]
+        logger.exception("damaged rows: left as they are, verify the ledger")
+        _log_unrecorded(*results[0])
+        put_aside(results[0], error)
+        return []
+
+
+def _put_aside(answered: Result, error: Exception) -> None:
+    sent, answer = answered
+    damage.report(
+        f"attempt {sent.attempt.pk}",
+        error,
+        withdrawal_id=sent.attempt.transaction_id,
+        note=f"the bank said {answer.outcome.name};",
+    )
+
+
+def _log_unrecorded(sent: Sending, answer: Answer) -> None:
+    logger.error(
+        "an answer of the bank was not recorded",
+        extra={
+            "withdrawal_id": sent.attempt.transaction_id,
+            "attempt": sent.attempt.number,
+            "reference": str(sent.payment.reference),
+            "outcome": answer.outcome.value,
+        },
+    )

@@ -1,0 +1,164 @@
+"""Chooses and marks the attempts to look into: what is about to be done is committed first."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db.models import Q, QuerySet
+
+from wallets.errors import DamagedRows
+from wallets.models.attempt import Attempt
+from wallets.models.states import Event, State
+from wallets.models.transaction import Transaction
+from wallets.services.payouts import look_up, outcome, payout, transition
+from wallets.services.payouts.moment import Moment
+from wallets.services.payouts.outcome import Locked
+from wallets.services.payouts.step import (
+    Check,
+    Step,
+    next_step,
+    too_long_unknown,
+    until_lease_ends,
+)
+from wallets.services.payouts.transition import Move
+from wallets.utils.bank.interface import Abilities, Payment
+from wallets.utils.database.transactions import guarded_update
+
+LEASE_EXPIRED = "the lease ended without an answer"
+
+# Where the money of an open attempt is held.
+_HELD = (State.SENDING, State.UNKNOWN, State.NEEDS_REVIEW)
+
+
+def due(now: datetime) -> QuerySet[Attempt]:
+    """Attempts whose check is due; and those whose plan no clock of today has made."""
+    planned_by_another_clock = Q(next_check_at__gt=now + look_up.longest_plan())
+    # "IN": Django leaves the value of a plain truth out, and SQLite then every index.
+    return Attempt.objects.filter(
+        Q(next_check_at__lte=now) | planned_by_another_clock, open__in=[True]
+    )
+
+
+def _is_due(attempt: Attempt, now: datetime) -> bool:
+    planned = attempt.next_check_at
+    if not attempt.open or planned is None:
+        return False
+    return planned <= now or planned > now + look_up.longest_plan()
+
+
+def take(
+    candidates: QuerySet[Attempt], abilities: Abilities, taken: Moment
+) -> list[Check]:
+    """Choose and mark the attempts to look into, so that no other sweep does so too.
+
+    Call inside a transaction. Locks wallets and withdrawals, each by id.
+
+    :raises DamagedRows: rows of one of them contradict each other; nothing is written.
+    """
+    locked = _lock(list(candidates))
+    chosen = [
+        (attempt, locked.transactions[attempt.transaction_id])
+        for attempt in locked.attempts.values()
+        if _is_due(attempt, taken.now)
+    ]
+    steps = [
+        next_step(abilities, attempt, withdrawal, taken)
+        for attempt, withdrawal in chosen
+    ]
+    _mark_expired(
+        [
+            pair
+            for pair, step in zip(chosen, steps, strict=True)
+            if step is not Step.LEAVE
+        ],
+        taken.now,
+    )
+    checks = []
+    for (attempt, withdrawal), step in zip(chosen, steps, strict=True):
+        _prepare(step, attempt, withdrawal, taken)
+        payment = Payment(attempt.reference, withdrawal.wallet.uuid, withdrawal.amount)
+        checks.append(Check(step, attempt, payment, taken))
+    return checks
+
+
+def _lock(candidates: list[Attempt]) -> Locked:
+    """Lock all that belongs to the attempts, and find it fit to go on with.
+
+    :raises DamagedRows: something is missing, or money of an open attempt is not held.
+    """
+    known = Transaction.objects.in_bulk({each.transaction_id for each in candidates})
+    for attempt in candidates:
+        if attempt.transaction_id not in known:
+            raise DamagedRows(f"no withdrawal {attempt.transaction_id}")
+        attempt.transaction = known[attempt.transaction_id]
+    locked = outcome.lock(candidates)
+    for attempt in locked.attempts.values():
+        withdrawal = locked.transactions[attempt.transaction_id]
+        if withdrawal.wallet_id not in locked.wallets:
+            raise DamagedRows(f"no wallet {withdrawal.wallet_id}")
+        if attempt.open and withdrawal.state not in _HELD:
+            raise DamagedRows(
+                f"an open attempt of a withdrawal that is {withdrawal.state.value}"
+            )
+        withdrawal.wallet = locked.wallets[withdrawal.wallet_id]
+        attempt.transaction = withdrawal
+    return locked
+
+
+def _mark_expired(chosen: list[tuple[Attempt, Transaction]], now: datetime) -> None:
+    """The sender is gone without a word: from now on the outcome is unknown."""
+    silent = [
+        Move(
+            withdrawal,
+            Event.UNKNOWN,
+            evidence=LEASE_EXPIRED,
+            attempt_number=attempt.number,
+        )
+        for attempt, withdrawal in chosen
+        if withdrawal.state is State.SENDING
+    ]
+    transition.apply(silent, actor=payout.actor_name(), now=now)
+
+
+def _prepare(
+    step: Step, attempt: Attempt, withdrawal: Transaction, taken: Moment
+) -> None:
+    """Commit what is about to be done: the next look, the new lease, or the alarm."""
+    now = taken.now
+    lease_end = now + timedelta(seconds=settings.WITHDRAWAL_LEASE)
+    changes: dict[str, Any] = {
+        "outcome": Attempt.Outcome.UNKNOWN,
+        "checks": attempt.checks + 1,
+        "next_check_at": lease_end,
+        "waits": taken.observed(attempt),
+    }
+    if step is Step.LEAVE:
+        left = until_lease_ends(attempt, withdrawal, taken)
+        changes["outcome"] = attempt.outcome
+        changes["next_check_at"] = now + timedelta(seconds=left)
+    elif step is Step.RESEND:
+        move = Move(
+            withdrawal,
+            Event.RESEND,
+            evidence="same reference again",
+            attempt_number=attempt.number,
+        )
+        transition.apply([move], actor=payout.actor_name(), now=now)
+        changes |= {
+            "sends": attempt.sends + 1,
+            "not_found_count": 0,
+            "last_sent_at": now,
+            "lease_expires_at": lease_end,
+            "waits": taken.begun_again(attempt),
+        }
+    elif step is Step.REVIEW or (
+        step is Step.WAIT and too_long_unknown(attempt, withdrawal, taken)
+    ):
+        look_up.ask_review(withdrawal, attempt, now)
+        changes["next_check_at"] = None
+    guard = {"pk": attempt.pk, "open": True, "checks": attempt.checks}
+    guarded_update(Attempt, guard, updated_at=now, **changes)
+    for name, value in changes.items():
+        setattr(attempt, name, value)

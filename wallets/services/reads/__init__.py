@@ -1,0 +1,1 @@
+"""Reads: what clients look at. Nothing here changes a row."""

@@ -1,0 +1,168 @@
+"""What clients look at, on PostgreSQL: one statement for all, planned once.
+
+It reads what `services.reads.current` reads elsewhere, by Django's queries.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Collection, Iterable, Sequence
+from operator import attrgetter
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from wallets.models.ledger import Movement
+from wallets.models.transaction import Transaction
+from wallets.models.wallet import Wallet
+from wallets.utils.database.prepared import array, execute_prepared
+from wallets.utils.database.stored import Columns
+from wallets.utils.database.transactions import run_in_transaction
+
+# All are found by an index, and then put together: a plan that joined the tables would read
+# the whole of one that was small when it was made.
+_WALLETS = (
+    "SELECT {wallet} FROM wallets_wallet AS w WHERE uuid = ANY (%(uuids)s::uuid[])"
+)
+
+_TRANSACTIONS = """
+SELECT {transaction}, {wallet}
+FROM (SELECT * FROM wallets_wallet WHERE uuid = ANY (%(uuids)s::uuid[]) OFFSET 0) AS w
+    JOIN (SELECT * FROM wallets_transaction WHERE id = ANY (%(ids)s::bigint[]) OFFSET 0)
+        AS t ON t.wallet_id = w.id
+"""
+
+# Each wallet's rows are a range of the index that begins with the wallet, read backwards
+# from the page's own end. "This wallet's, newest first" would be taken as leave to read
+# all wallets' rows backwards. Of the index by time all three conditions leave more, and
+# its rows would have to be sorted: so it is never taken, whatever the tables' statistics.
+_PAGES = """
+SELECT asked.place, {transaction}
+FROM unnest(%(wallets)s::bigint[], %(befores)s::bigint[], %(counts)s::bigint[])
+        WITH ORDINALITY AS asked (wallet, before, count, place),
+    LATERAL (
+        SELECT * FROM wallets_transaction AS one
+        WHERE one.wallet_id >= asked.wallet AND one.wallet_id <= asked.wallet
+            AND (one.wallet_id, one.id) < (asked.wallet, asked.before)
+        ORDER BY one.wallet_id DESC, one.id DESC LIMIT asked.count
+    ) AS t
+"""
+
+# Numbers have no gaps: a page is a range of them.
+_MOVEMENTS = """
+SELECT asked.place, coalesce(ends.opening, 0), coalesce(ends.closing, 0), {movement}
+FROM unnest(%(wallets)s::bigint[], %(openings)s::bigint[], %(closings)s::bigint[],
+        %(afters)s::bigint[], %(lasts)s::bigint[])
+        WITH ORDINALITY AS asked (wallet, opening, closing, after, last, place)
+    CROSS JOIN LATERAL (
+        SELECT (SELECT balance_after FROM wallets_movement
+                WHERE wallet_id = asked.wallet AND sequence = asked.opening) AS opening,
+            (SELECT balance_after FROM wallets_movement
+                WHERE wallet_id = asked.wallet AND sequence = asked.closing) AS closing
+        OFFSET 0
+    ) AS ends
+    LEFT JOIN LATERAL (
+        SELECT * FROM wallets_movement WHERE wallet_id = asked.wallet
+            AND sequence > asked.after AND sequence <= asked.last
+        ORDER BY sequence
+    ) AS m ON true
+WHERE (ends.opening IS NOT NULL OR asked.opening = 0)
+    AND (ends.closing IS NOT NULL OR asked.closing = 0)
+"""
+
+
+class Range(NamedTuple):
+    """Numbers of a wallet's movements: a statement's ends, and a page of it."""
+
+    wallet_id: int
+    opening: int
+    closing: int
+    after: int
+    last: int
+
+
+class Movements(NamedTuple):
+    """The balances at a statement's ends, and the movements of a page, in order."""
+
+    opening_balance: int
+    closing_balance: int
+    page: list[Movement]
+
+
+def wallets(uuids: Collection[UUID]) -> list[Wallet]:
+    """The wallets of these UUIDs, in no order."""
+    columns = _wallet()
+    sql = _WALLETS.format(wallet=columns.sql)
+    return [columns.instance(row) for row in _read(sql, {"uuids": array(uuids)})]
+
+
+def transactions(uuids: Iterable[UUID], ids: Iterable[int]) -> list[Transaction]:
+    """These transactions of these wallets, each with its wallet, in no order."""
+    mine, its = _transaction(), _wallet()
+    sql = _TRANSACTIONS.format(transaction=mine.sql, wallet=its.sql)
+    found = []
+    for row in _read(sql, {"uuids": array(uuids), "ids": array(ids)}):
+        wallet = its.instance(row[mine.count :])
+        found.append(mine.instance(row[: mine.count], wallet=wallet))
+    return found
+
+
+def newest(asked: Sequence[tuple[Wallet, int, int]]) -> list[list[Transaction]]:
+    """For each (wallet, before, count): so many of its newest below that id, in order."""
+    if not asked:
+        return []
+    columns = _transaction()
+    wallets, befores, counts = zip(*asked, strict=True)
+    values = {
+        "wallets": array(wallet.pk for wallet in wallets),
+        "befores": array(befores),
+        "counts": array(counts),
+    }
+    pages: list[list[Transaction]] = [[] for _ in asked]
+    for place, *row in _read(_PAGES.format(transaction=columns.sql), values):
+        one = columns.instance(row, wallet=wallets[place - 1])
+        pages[place - 1].append(one)
+    for page in pages:
+        page.sort(key=attrgetter("id"), reverse=True)
+    return pages
+
+
+def movements(asked: Sequence[Range]) -> list[Movements | None]:
+    """The pages; None where the wallet has no movement with an end's number."""
+    if not asked:
+        return []
+    columns = _movement()
+    names = ("wallets", "openings", "closings", "afters", "lasts")
+    arrays = map(array, zip(*asked, strict=True))
+    values = dict(zip(names, arrays, strict=True))
+    found: list[Movements | None] = [None] * len(asked)
+    for place, opening, closing, *row in _read(
+        _MOVEMENTS.format(movement=columns.sql), values
+    ):
+        page = found[place - 1]
+        if page is None:
+            page = found[place - 1] = Movements(opening, closing, [])
+        if row[0] is not None:
+            page.page.append(columns.instance(row))
+    for page in found:
+        if page is not None:
+            page.page.sort(key=attrgetter("sequence"))
+    return found
+
+
+def _read(sql: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
+    return run_in_transaction(lambda: execute_prepared(sql, values), one_statement=True)
+
+
+@functools.cache
+def _wallet() -> Columns[Wallet]:
+    return Columns(Wallet, "w")
+
+
+@functools.cache
+def _movement() -> Columns[Movement]:
+    return Columns(Movement, "m")
+
+
+@functools.cache
+def _transaction() -> Columns[Transaction]:
+    return Columns(Transaction, "t")

@@ -1,0 +1,1 @@
+"""What all services share: checked arguments, idempotency, batches of many requests."""

@@ -1,0 +1,184 @@
+"""Withdrawals are planned: many in one transaction, each with an answer of its own.
+
+A withdrawal that is asked for alone and those that come at the same moment are written
+here. A refused one never keeps the others from being planned.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from functools import partial
+
+from django.db import connection
+
+from wallets.models.transaction import Transaction
+from wallets.models.wallet import Wallet
+from wallets.services.payouts import transition
+from wallets.services.requests.checks import is_amount, is_instant
+from wallets.services.requests.group import KEY_WAIT_SECONDS, in_halves
+from wallets.services.withdrawals import reference, schedule_postgresql
+from wallets.services.withdrawals.schedule_batch import (
+    Answer,
+    Asked,
+    ScheduleRequest,
+    columns_of,
+    hand_over,
+    schedule_in_steps,
+)
+from wallets.services.withdrawals.schedule_postgresql import Scheduled
+from wallets.utils.database.batch import as_stored
+from wallets.utils.database.transactions import (
+    CLIENT_PATIENCE_SECONDS,
+    limit_lock_wait,
+    run_in_transaction,
+    run_unless_locked,
+)
+
+__all__ = ["Answer", "ScheduleRequest", "schedule_many"]
+
+Numbered = dict[int, Asked]
+Answers = dict[int, Answer]
+
+
+def schedule_many(
+    requests: Sequence[ScheduleRequest],
+    *,
+    actor: str = "client",
+    now: datetime | None = None,
+    wait: bool = True,
+) -> list[Answer]:
+    """Plan the withdrawals that can be planned; answer each, in order.
+
+    The answer is the transaction, which has its `wallet` and says whether it was
+    `replayed`; or the refusal that `WithdrawalService.schedule` would raise.
+
+    Opens its own transaction; locks what new rows of the wallets must, then takes the keys
+    in the order of their index. Unless it may `wait`, requests that another transaction
+    stands in the way of, and those with damaged rows, are answered with `Busy`, and the
+    others are planned: see `in_halves`.
+    """
+    asked = [Asked(request, request.key or uuid.uuid4()) for request in requests]
+    if not wait:
+        return in_halves(partial(_unless_locked, actor=actor, now=now), asked)
+    numbered = dict(enumerate(asked))
+    answers: Answers = {}
+    if connection.vendor == "postgresql":
+        at_once = partial(_schedule_at_once, numbered, actor=actor, now=now)
+        answers |= _run(at_once, one_statement=True)
+    if left := _without(numbered, answers):
+        answers |= _run(partial(_schedule_in_steps, left, actor=actor, now=now))
+    return [answers[n] for n in numbered]
+
+
+def _run(work: Callable[[], Answers], *, one_statement: bool = False) -> Answers:
+    return run_in_transaction(
+        work, patience=CLIENT_PATIENCE_SECONDS, one_statement=one_statement
+    )
+
+
+def _without(asked: Numbered, answers: Answers) -> Numbered:
+    """Those that have no answer yet."""
+    return {n: one for n, one in asked.items() if n not in answers}
+
+
+def _unless_locked(
+    asked: Numbered, *, actor: str, now: datetime | None
+) -> Answers | None:
+    """Plan them, and wait for nobody. None, and nothing done: a key is just being used."""
+    answers: Answers = {}
+    if connection.vendor == "postgresql":
+        at_once = partial(
+            _schedule_at_once, asked, actor=actor, now=now, lock_wait=KEY_WAIT_SECONDS
+        )
+        made = run_unless_locked(at_once, one_statement=True)
+        if made is None:
+            return None
+        answers |= made
+    # What is in the way of these must not have the others, which are made, tried again.
+    left = _without(asked, answers)
+    judge = partial(_judge_unless_locked, actor=actor, now=now)
+    return answers | dict(zip(left, in_halves(judge, [*left.values()]), strict=True))
+
+
+def _judge_unless_locked(
+    asked: Numbered, *, actor: str, now: datetime | None
+) -> Answers | None:
+    def work() -> Answers:
+        limit_lock_wait(KEY_WAIT_SECONDS)
+        return _schedule_in_steps(asked, actor=actor, now=now, wait=False)
+
+    return run_unless_locked(work)
+
+
+def _schedule_in_steps(
+    asked: Numbered, *, actor: str, now: datetime | None, wait: bool = True
+) -> Answers:
+    answers = schedule_in_steps([*asked.values()], actor=actor, now=now, wait=wait)
+    return dict(zip(asked, answers, strict=True))
+
+
+def _schedule_at_once(
+    asked: Numbered,
+    *,
+    actor: str,
+    now: datetime | None,
+    lock_wait: float | None = None,
+) -> Answers:
+    """Plan the withdrawals that nothing stands in the way of; answer them by number.
+
+    One statement of PostgreSQL's, to be run in a transaction of its own.
+    """
+    # Of a key's requests the first one counts; the others are repetitions.
+    first = {str(one.key): n for n, one in reversed([*asked.items()])}
+    fit = {
+        key: asked[n]
+        for key, n in first.items()
+        if is_amount(asked[n].request.amount)
+        and is_instant(asked[n].request.scheduled_for)
+    }
+    if not fit:
+        return {}
+    planned = schedule_postgresql.schedule(
+        [(*one.request[:3], key) for key, one in fit.items()],
+        references=[
+            each
+            for one in fit.values()
+            if one.may_be_recorded
+            for each in reference.references_of_key(one.key, one.request.wallet)
+        ],
+        actor=actor,
+        now=now,
+        lock_wait=lock_wait,
+    )
+    made = {
+        first[key]: _as_stored(fit[key], scheduled)
+        for key, scheduled in planned.items()
+    }
+    if made:
+        moment = next(iter(planned.values())).now
+        transition.log_scheduled([*made.values()], actor=actor, now=moment)
+        hand_over([*made.values()], now=moment)
+    return dict(made)
+
+
+def _as_stored(asked: Asked, scheduled: Scheduled) -> Transaction:
+    """The withdrawal as if it had been read."""
+    now, pk, wallet_id, balance, held, movement_count, created_at, updated_at = (
+        scheduled
+    )
+    withdrawal = as_stored(
+        Transaction, id=pk, wallet_id=wallet_id, **columns_of(asked, now)
+    )
+    withdrawal.wallet = as_stored(
+        Wallet,
+        id=wallet_id,
+        uuid=asked.request.wallet,
+        balance=balance,
+        held=held,
+        movement_count=movement_count,
+        created_at=created_at,
+        updated_at=updated_at,
+    )
+    return withdrawal

@@ -1,0 +1,100 @@
+"""Withdrawals are planned on PostgreSQL: one statement, which is its own transaction.
+
+It does what `services.withdrawals.schedule_batch` does step by step, for requests that nothing stands
+in the way of; what it leaves out is judged there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from django.conf import settings
+
+from wallets.utils.database.prepared import array, execute_prepared, patience
+
+# The clock is the database's, read once. Keys are taken in their order: two statements
+# with the same keys never wait for each other in a circle. A key that has made something
+# makes nothing. No wallet is locked: a new row refers to it, and its key never changes.
+_SCHEDULE = """
+WITH asked AS (
+    SELECT item.* FROM {patience}
+        unnest(%(wallets)s::uuid[], %(amounts)s::bigint[], %(times)s::timestamptz[],
+            %(keys)s::uuid[]) AS item (wallet, amount, scheduled_for, key)
+    WHERE NOT EXISTS (SELECT FROM wallets_attempt
+                      WHERE reference = ANY (%(references)s::uuid[]))
+), clock AS (
+    SELECT coalesce(%(now)s::timestamptz, clock_timestamp()) AS now
+), wallet AS MATERIALIZED (
+    SELECT * FROM wallets_wallet WHERE uuid = ANY (ARRAY(SELECT wallet FROM asked))
+), planned AS (
+    SELECT asked.*, wallet.id AS wallet_id, balance, held, movement_count,
+        wallet.created_at, wallet.updated_at
+    FROM clock, asked JOIN wallet ON wallet.uuid = asked.wallet
+    WHERE scheduled_for > now
+        AND scheduled_for <= now + make_interval(secs => %(horizon)s)
+), made AS (
+    INSERT INTO wallets_transaction (wallet_id, transaction_type, amount, status,
+        idempotency_key, scheduled_for, created_at, updated_at, retry_count, final,
+        needs_review, failure_code, third_party_response, version)
+    SELECT wallet_id, 'WITHDRAWAL', amount, 'PENDING', key, scheduled_for, now, now,
+        0, false, false, '', '', 0
+    FROM planned, clock ORDER BY key
+    ON CONFLICT (idempotency_key) DO NOTHING
+    RETURNING id, idempotency_key
+), moved AS (
+    INSERT INTO wallets_transition (transaction_id, sequence, event, from_state,
+        to_state, actor, evidence, created_at)
+    SELECT id, 0, 'schedule', '', 'pending', %(actor)s, '', now FROM made, clock
+)
+SELECT key::text, now, made.id, wallet_id, balance, held, movement_count,
+    planned.created_at, planned.updated_at
+FROM made JOIN planned ON planned.key = made.idempotency_key, clock
+"""
+
+
+class Scheduled(NamedTuple):
+    """A withdrawal that was planned at `now`, and its wallet's columns as it was."""
+
+    now: datetime
+    transaction_id: int
+    wallet_id: int
+    balance: int
+    held: int
+    movement_count: int
+    created_at: datetime
+    updated_at: datetime
+
+
+def schedule(
+    requests: Sequence[tuple[UUID, int, datetime, str]],
+    *,
+    references: Iterable[UUID],
+    actor: str,
+    now: datetime | None = None,
+    lock_wait: float | None = None,
+) -> dict[str, Scheduled]:
+    """Plan the withdrawals (wallet, amount, time, key) that can be; return them by key.
+
+    One statement. For a key that somebody else is just using it waits `lock_wait` seconds
+    (None: as long as every statement) and is a lock time-out then. Left out are unknown
+    wallets, keys that are not new, times that are not after `now` (unless given, the
+    database's clock) or beyond the horizon; and all if an attempt has one of the
+    `references`. Keys must differ, amounts be within limits, times have an offset; keys
+    are UUIDs as canonical text.
+    """
+    wallets, amounts, times, keys = zip(*requests, strict=True)
+    values: dict[str, Any] = {
+        "wallets": array(wallets),
+        "amounts": array(amounts),
+        "times": array(time.isoformat() for time in times),
+        "keys": array(keys),
+        "references": array(references),
+        "horizon": timedelta(days=settings.WITHDRAWAL_MAX_HORIZON_DAYS).total_seconds(),
+        "actor": actor,
+        "now": now,
+    }
+    rows = execute_prepared(_SCHEDULE.format(patience=patience(lock_wait)), values)
+    return {key: Scheduled(*made) for key, *made in rows}

@@ -1,0 +1,1 @@
+"""The bank: its interface, its HTTP, and what its answers prove."""

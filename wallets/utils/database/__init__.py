@@ -1,0 +1,1 @@
+"""The database: transactions, locks, batches, and what differs between engines."""

@@ -1,0 +1,300 @@
+"""Many rows at once: one statement where the engine can.
+
+On PostgreSQL the rows travel as one JSON document: the driver then has one value to
+encode, not one for each column of each row, and that was most of a drain's time. Nothing
+here knows what the rows mean.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+from uuid import UUID
+
+from django.db import DEFAULT_DB_ALIAS, IntegrityError, connection
+from django.db.models import DateTimeField, Field, Model
+from django.db.models.base import ModelState
+
+from wallets.errors import LostRace
+from wallets.utils.database import batch_mysql
+from wallets.utils.database.transactions import guarded_update
+
+M = TypeVar("M", bound=Model)
+
+
+@dataclass(frozen=True)
+class GuardedUpdate:
+    """Set `changes` on the one row that still is as `guard` says; both by column."""
+
+    guard: dict[str, Any]
+    changes: dict[str, Any]
+
+
+def guarded_updates(model: type[Model], updates: Iterable[GuardedUpdate]) -> None:
+    """Carry out the updates, all or none. Call inside a transaction.
+
+    Each guard must name one row. The rows should be locked already, or be given in the
+    order in which everybody locks them.
+
+    :raises LostRace: when a row is not as its guard says: somebody else won.
+    """
+    known = list(updates)
+    if connection.vendor != "postgresql" or len(known) == 1:
+        for update in known:
+            guarded_update(model, update.guard, **update.changes)
+        return
+    # One statement has one list of columns.
+    shapes: dict[tuple[Any, ...], list[GuardedUpdate]] = defaultdict(list)
+    for update in known:
+        shapes[tuple(update.guard), tuple(update.changes)].append(update)
+    for (guard, changes), same in shapes.items():
+        names = (*(f"guard_{name}" for name in guard), *changes)
+        rows = [
+            dict(zip(names, [*u.guard.values(), *u.changes.values()], strict=True))
+            for u in same
+        ]
+        changed = _execute(_update_sql(model, guard, changes), rows)
+        if changed != len(rows):
+            raise LostRace(f"{model.__name__}: {changed} of {len(rows)} rows")
+
+
+def insert_rows(model: type[Model], rows: Sequence[Model]) -> None:
+    """Insert new rows, all or none. Call inside a transaction.
+
+    The instances do not learn their ids.
+    """
+    if not rows:
+        return
+    if connection.vendor == "mysql":
+        batch_mysql.insert(model, rows)
+        return
+    if connection.vendor != "postgresql":
+        model._default_manager.bulk_create(rows)
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(_insert_sql(model), [_as_json(_columns(model, rows))])
+
+
+def insert_untaken(
+    model: type[Model], rows: Sequence[M], *, unique: str, same: Sequence[str]
+) -> list[M]:
+    """Insert the rows whose value in the column `unique` nobody has; return the others.
+
+    Call inside a transaction. Those inserted learn their ids. The values are taken in the
+    order of the column's index: two writers of the same ones never wait for each other
+    in a circle. One that is taken is no error: an error would undo the rows before it,
+    and whoever waits for those would be in the others' way, which is a deadlock on MySQL.
+
+    MySQL does not say which were inserted. Another's row must differ in one of the columns
+    `same`.
+
+    :raises IntegrityError: a row was refused for another reason.
+    """
+    if not rows:
+        return []
+    place = _place_in_index(model._meta.get_field(unique))
+    ordered = sorted(rows, key=lambda row: place(getattr(row, unique)))
+    ids = _INSERTS.get(connection.vendor, _insert_and_look)(
+        model, ordered, unique, same
+    )
+    for row in rows:
+        row.pk = ids.get(getattr(row, unique))
+        row._state.adding = row.pk is None
+    return [row for row in rows if row.pk is None]
+
+
+def _insert_and_return(
+    model: type[Model], rows: Sequence[Model], unique: str, same: Sequence[str]
+) -> dict[Any, Any]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _insert_sql(model, unless_taken=unique), [_as_json(_columns(model, rows))]
+        )
+        return dict(cursor.fetchall())
+
+
+def _insert_alone(
+    model: type[Model], rows: Sequence[Model], unique: str, same: Sequence[str]
+) -> dict[Any, Any]:
+    """SQLite has one writer: what nobody had a moment ago nobody has."""
+    model._default_manager.bulk_create(rows)
+    return {getattr(row, unique): row.pk for row in rows}
+
+
+def _insert_and_look(
+    model: type[Model], rows: Sequence[Model], unique: str, same: Sequence[str]
+) -> dict[Any, Any]:
+    # It leaves out whatever is wrong with a row, too: so each is looked for.
+    wanted = {getattr(row, unique): row for row in rows}
+    inserted = batch_mysql.insert(model, rows, unless_taken=unique)
+    if len(inserted) == len(rows):
+        return inserted
+    found = model._default_manager.filter(**{f"{unique}__in": wanted})
+    known = {value: more for value, *more in found.values_list(unique, "pk", *same)}
+    if missing := wanted.keys() - known.keys():
+        raise IntegrityError(f"{model.__name__}: {len(missing)} rows were not written")
+    if batch_mysql.tells_what_it_inserted():
+        return inserted
+    return {
+        value: pk
+        for value, (pk, *columns) in known.items()
+        if columns == [getattr(wanted[value], name) for name in same]
+    }
+
+
+_INSERTS = {"postgresql": _insert_and_return, "sqlite": _insert_alone}
+
+
+def _place_in_index(field: Any) -> Callable[[Any], Any]:
+    """By what an index of the column sorts its values."""
+    if connection.vendor == "mysql" and field.db_type(connection) == "uuid":
+        return batch_mysql.place_of_uuid
+    return lambda value: value
+
+
+def _columns(model: type[Model], rows: Sequence[Model]) -> list[dict[str, Any]]:
+    """The rows by the names of their columns, as they are inserted."""
+    plain, others = _insertable(model)
+    values = []
+    for row in rows:
+        known = row.__dict__
+        value = {column: known[name] for column, name in plain}
+        for field in others:
+            value[str(field.column)] = field.pre_save(row, add=True)
+        values.append(value)
+    return values
+
+
+def as_stored(model: type[M], **columns: Any) -> M:
+    """Return a stored row as an instance, other columns with their plain defaults.
+
+    As if it had been read.
+    """
+    row = as_new(model, **columns)
+    row._state.adding = False
+    row._state.db = DEFAULT_DB_ALIAS
+    return row
+
+
+def as_new(model: type[M], **columns: Any) -> M:
+    """Return a new row as an instance, by the names of its columns.
+
+    Defaults that must be computed are not: name those columns. It is a fraction of the
+    work that the model's own constructor does, and a drain makes five rows a payout:
+    the instance is made as `pickle` makes it, from its `__dict__`.
+    """
+    defaults = _plain_defaults(model)
+    row = model.__new__(model)
+    row.__dict__ = {"_state": ModelState(), **defaults, **columns}
+    if len(row.__dict__) > 1 + len(defaults):
+        raise TypeError(
+            f"no columns of {model.__name__}: {set(columns) - set(defaults)}"
+        )
+    return row
+
+
+@functools.cache
+def _plain_defaults(model: type[Model]) -> dict[str, Any]:
+    return {
+        field.attname: None if callable(field.default) else field.get_default()
+        for field in model._meta.concrete_fields
+    }
+
+
+def _execute(sql: str, rows: Sequence[dict[Any, Any]]) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [_as_json(rows)])
+        return int(cursor.rowcount)
+
+
+def _as_json(rows: Sequence[dict[Any, Any]]) -> str:
+    return json.dumps(rows, default=_plain)
+
+
+# Names of columns and types come from the model; the values are the one parameter.
+
+
+@functools.cache
+def _insertable(
+    model: type[Model],
+) -> tuple[list[tuple[str, str]], list[Field[Any, Any]]]:
+    """Columns that are as the instance has them, and fields that decide themselves."""
+    fields = [field for field in model._meta.concrete_fields if not field.primary_key]
+    plain = [field for field in fields if type(field).pre_save is Field.pre_save]
+    plain += [
+        field
+        for field in fields
+        if isinstance(field, DateTimeField)
+        and type(field).pre_save is DateTimeField.pre_save
+        and not (field.auto_now or field.auto_now_add)
+    ]
+    return [(str(field.column), field.attname) for field in plain], [
+        field for field in fields if field not in plain
+    ]
+
+
+@functools.cache
+def _insert_sql(model: type[Model], unless_taken: str = "") -> str:
+    fields = {
+        field.column: field
+        for field in model._meta.concrete_fields
+        if not field.primary_key
+    }
+    names = ", ".join(f'"{name}"' for name in fields)
+    return (
+        f'INSERT INTO "{model._meta.db_table}" ({names}) '  # noqa: S608
+        f"SELECT {names} FROM {_recordset(fields)}"
+        + (
+            f' ON CONFLICT ("{unless_taken}") DO NOTHING RETURNING "{unless_taken}", id'
+            if unless_taken
+            else ""
+        )
+    )
+
+
+@functools.lru_cache(maxsize=256)
+def _update_sql(
+    model: type[Model], guard: tuple[str, ...], changes: tuple[str, ...]
+) -> str:
+    guards = {f"guard_{name}": _field(model, name) for name in guard}
+    sets = {name: _field(model, name) for name in changes}
+    assignments = ", ".join(
+        f'"{field.column}" = d."{name}"' for name, field in sets.items()
+    )
+    where = " AND ".join(
+        f't."{field.column}" = d."{name}"' for name, field in guards.items()
+    )
+    return (
+        f'UPDATE "{model._meta.db_table}" AS t SET {assignments} '  # noqa: S608
+        f"FROM {_recordset({**guards, **sets})} WHERE {where}"
+    )
+
+
+def _recordset(columns: dict[Any, Field[Any, Any]]) -> str:
+    """The JSON parameter as a table with these columns."""
+    typed = ", ".join(f'"{name}" {_type(field)}' for name, field in columns.items())
+    return f"json_to_recordset(%s::json) AS d ({typed})"
+
+
+def _field(model: type[Model], name: str) -> Field[Any, Any]:
+    meta = model._meta
+    return meta.pk if name == "pk" else meta.get_field(name)  # type: ignore[return-value]
+
+
+def _type(field: Field[Any, Any]) -> str:
+    """The column's type without its length: a value too long must not be cut off."""
+    name = field.rel_db_type(connection) if field.primary_key else None
+    return (name or field.db_type(connection) or "text").partition("(")[0]
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, UUID):
+        return str(value)
+    raise TypeError(f"not a value of a column: {type(value).__name__}")

@@ -1,0 +1,242 @@
+"""Transactions: the one helper that retries them, and the database's clock.
+
+No database error is ever caught inside `atomic()`: on MariaDB a deadlock has already
+rolled back half of the work, and going on would commit the other half. What fails is run
+again whole, from outside.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import datetime
+from datetime import timezone as dt_timezone
+from typing import Any, TypeVar
+
+from django.db import (
+    DatabaseError,
+    IntegrityError,
+    InterfaceError,
+    connection,
+    transaction,
+)
+from django.db.models import Model, QuerySet
+from django.utils import timezone
+
+from wallets.errors import InsideTransaction, LostRace
+from wallets.utils import clock
+from wallets.utils.database.errors import (
+    is_connection_lost,
+    is_lock_timeout,
+    may_be_over_next_time,
+)
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+MAX_RUNS = 5
+# A client waits: one lock time-out is answered "come back", not waited for again.
+CLIENT_PATIENCE_SECONDS = 3.0
+
+
+def run_in_transaction(
+    work: Callable[[], T], *, patience: float = math.inf, one_statement: bool = False
+) -> T:
+    """Run `work` in a transaction of its own and return what it returns.
+
+    `work` that is `one_statement` is a transaction by itself, without BEGIN and COMMIT.
+
+    Run again, whole and a bounded number of times, after a deadlock, a lock time-out, a
+    serialization failure, a lost connection, a lost race, or a unique key that somebody
+    else took first. A COMMIT whose reply was lost may have happened: `work` must
+    recognise what an earlier run of itself has written. A lock time-out later than
+    `patience` (seconds) is not tried again, nor what took as long as a silent server does.
+
+    :raises RuntimeError: when called inside a transaction, where it could not retry.
+    """
+    began = clock.elapsed()
+    ends = began + patience
+    taken = 0  # how often a unique key was somebody else's
+    for run in range(1, MAX_RUNS + 1):
+        try:
+            with _transaction(one_statement):
+                return work()
+        except (DatabaseError, InterfaceError, LostRace) as error:
+            taken += isinstance(error, IntegrityError)
+            if run == MAX_RUNS or taken > 1 or not may_be_over_next_time(error):
+                raise
+            failed = clock.elapsed()
+            if is_lock_timeout(error) and failed >= ends:
+                raise
+            if failed - began >= _silence() and is_connection_lost(error):
+                raise  # a server that says nothing now says nothing when asked again
+            began = failed
+            logger.info("transaction run again after %s", type(error).__name__)
+            if connection.connection is not None and not connection.is_usable():
+                connection.close()
+        time.sleep(random.uniform(0, 0.02 * 2**run))  # noqa: S311 (no secret)
+    raise AssertionError("unreachable: the last run returns or raises")
+
+
+def run_unless_locked(
+    work: Callable[[], T], *, one_statement: bool = False
+) -> T | None:
+    """Run `work` as `run_in_transaction` does; None, and no other run, if a lock timed out."""
+    try:
+        return run_in_transaction(work, patience=0, one_statement=one_statement)
+    except DatabaseError as error:
+        if not is_lock_timeout(error):
+            raise
+        return None
+
+
+def _transaction(one_statement: bool) -> AbstractContextManager[None]:
+    if one_statement and not connection.in_atomic_block and _session_is_ours():
+        return nullcontext()
+    return _limited_transaction()
+
+
+def _session_is_ours() -> bool:
+    """Whether limits and isolation of the session hold, or each transaction needs its own."""
+    if connection.connection is None:
+        connection.ensure_connection()
+    return not getattr(connection, "pooled", False)
+
+
+@contextmanager
+def _limited_transaction() -> Iterator[None]:
+    with transaction.atomic(durable=True):
+        if getattr(connection, "pooled", False):
+            connection.limit_transaction()  # type: ignore[attr-defined]
+        yield
+
+
+def _silence() -> float:
+    """Seconds that a run takes at least if the server fell silent meanwhile."""
+    return getattr(connection, "silence_seconds", None) or math.inf
+
+
+def refuse_inside_transaction(what: str) -> None:
+    """Raise unless no transaction is open, the test runner's own excepted.
+
+    :raises InsideTransaction: when a transaction is open.
+    """
+    blocks = getattr(connection, "atomic_blocks", [])
+    if any(not block._from_testcase for block in blocks):
+        raise InsideTransaction(f"{what} inside a database transaction")
+
+
+def database_now() -> datetime:
+    """The database's clock (UTC): one clock for all machines.
+
+    Whether a withdrawal is due and a lease is over must not depend on which machine asks.
+    """
+    if connection.vendor == "sqlite":
+        return timezone.now()  # the database is this machine
+    sql = (
+        "SELECT clock_timestamp()"
+        if connection.vendor == "postgresql"
+        else "SELECT UTC_TIMESTAMP(6)"
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+        (now,) = cursor.fetchone()
+    return now if timezone.is_aware(now) else now.replace(tzinfo=dt_timezone.utc)
+
+
+@contextmanager
+def read_snapshot() -> Iterator[None]:
+    """A transaction that sees the database as of one moment and blocks no writer.
+
+    On PostgreSQL its statements may take as long as they need; on MySQL and MariaDB too
+    unless DATABASE_STATEMENT_TIMEOUT says otherwise.
+    """
+    mode = getattr(connection, "transaction_mode", None)
+    if connection.vendor == "sqlite":
+        connection.transaction_mode = "DEFERRED"  # type: ignore[attr-defined]
+    try:
+        with transaction.atomic(durable=True):
+            if connection.vendor in ("postgresql", "mysql"):
+                with connection.cursor() as cursor:
+                    cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            with getattr(connection, "unhurried", nullcontext)():
+                yield
+    finally:
+        if connection.vendor == "sqlite":
+            connection.transaction_mode = mode  # type: ignore[attr-defined]
+
+
+@contextmanager
+def read_by_index() -> Iterator[None]:
+    """Have PostgreSQL read rows in an index's order, not sort them. In a transaction.
+
+    When it last counted, a queue was mostly empty, so it would read and sort all that is
+    due: for each claim of a few, over the dead rows of all that was claimed before.
+    """
+    if connection.vendor != "postgresql":
+        yield
+        return
+    sql = (
+        "SELECT set_config('enable_sort', %s, true), "
+        "set_config('enable_incremental_sort', %s, true)"
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(sql, ["off", "off"])
+        yield
+        # After an error there is nothing to set back: it ends with the transaction.
+        cursor.execute(sql, ["on", "on"])
+
+
+@contextmanager
+def read_in_order() -> Iterator[None]:
+    """`read_by_index` for one statement that changes nothing, in its own transaction.
+
+    When PostgreSQL last counted, each wallet may have had one row; then it would read and
+    sort all that one has now, to show the last.
+    """
+    if connection.vendor != "postgresql":
+        yield
+        return
+    with transaction.atomic(), read_by_index():
+        yield
+
+
+def limit_lock_wait(seconds: float) -> None:
+    """Have the transaction that is open wait for no lock for longer. PostgreSQL only.
+
+    Elsewhere it does nothing: there a wait cannot be shorter than a second.
+    """
+    if connection.vendor != "postgresql":
+        return
+    with connection.cursor() as cursor:
+        sql = "SELECT set_config('lock_timeout', %s, true)"
+        cursor.execute(sql, [f"{seconds * 1000:.0f}"])
+
+
+def lock_rows(rows: QuerySet[Any], *, skip_locked: bool = False) -> Sequence[Any]:
+    """Lock the rows in the query's order and return them. Call inside a transaction.
+
+    On SQLite the transaction itself is the lock (it began IMMEDIATE).
+    """
+    can = connection.features
+    if can.has_select_for_update:
+        rows = rows.select_for_update(
+            skip_locked=skip_locked and can.has_select_for_update_skip_locked,
+            # The key is never changed, so a new row that refers to it need not wait.
+            no_key=can.has_select_for_no_key_update,
+        )
+    return list(rows)
+
+
+def guarded_update(model: type[Model], guard: dict[str, Any], **changes: Any) -> None:
+    """UPDATE the one row that still is as `guard` says. Call inside a transaction.
+
+    :raises LostRace: when no such row is left: somebody else won.
+    """
+    if model._default_manager.filter(**guard).update(**changes) != 1:
+        raise LostRace(f"{model.__name__} {guard}")

@@ -1,0 +1,1 @@
+"""The broker, Celery's worker and Beat: messages that wake workers."""

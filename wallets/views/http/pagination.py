@@ -1,0 +1,88 @@
+"""Pages of a list, by key, announced in the Link header (RFC 8288).
+
+A page begins after the last row of the one before, so rows that are written meanwhile are
+neither skipped nor repeated. The cursor is signed together with what it belongs to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlencode
+
+from django.core import signing
+
+from wallets.utils import instants
+from wallets.views.http.request import Request
+from wallets.views.problems.problem_response import FieldError, RequestRefused
+
+DEFAULT_LIMIT = 50
+# The largest id or number that a database column holds.
+MAX_NUMBER = 2**63 - 1
+
+
+def cursor_refused() -> RequestRefused:
+    """The refusal of a cursor that is none of this list with these filters."""
+    detail = "It is not one of this list with these filters."
+    error = FieldError("cursor", "cursor_invalid", detail)
+    return RequestRefused("cursor_invalid", errors=[error])
+
+
+class Pages:
+    """The pages of one list. `parameters` are the request's, parsed.
+
+    `limit` and `cursor` are the page's own; the others are filters, which every cursor
+    and link carries.
+    """
+
+    def __init__(self, request: Request, parameters: Mapping[str, Any]) -> None:
+        self.limit: int = parameters.get("limit", DEFAULT_LIMIT)
+        self._url = request.url_of(request.path)
+        self._cursor = parameters.get("cursor")
+        self._query = {
+            name: _text_of(value)
+            for name, value in sorted(parameters.items())
+            if name not in ("limit", "cursor")
+        }
+        self._signer = signing.Signer(
+            sep=".", salt=f"wallets.cursor {request.path} {urlencode(self._query)}"
+        )
+        if "limit" in parameters:
+            self._query["limit"] = str(self.limit)
+
+    def position(self, *, numbers: int) -> list[int] | None:
+        """Where this page begins: so many numbers, as `links` was told them.
+
+        None for the first page. The signature says who made a cursor; its content is
+        checked all the same, because a key can become known.
+
+        :raises RequestRefused: when the cursor is not one of this list and filters.
+        """
+        if self._cursor is None:
+            return None
+        try:
+            found = self._signer.unsign_object(self._cursor)
+        except (signing.BadSignature, ValueError):
+            raise cursor_refused() from None
+        if type(found) is not list or len(found) != numbers:
+            raise cursor_refused()
+        if not all(type(one) is int and 0 <= one <= MAX_NUMBER for one in found):
+            raise cursor_refused()
+        return found
+
+    def links(self, following: list[int] | None) -> dict[str, str]:
+        """The Link header, with a next page where one follows."""
+        links = [self._link("first")]
+        if following is not None:
+            cursor = self._signer.sign_object(following)
+            links.insert(0, self._link("next", cursor=cursor))
+        return {"Link": ", ".join(links)}
+
+    def _link(self, relation: str, **added: str) -> str:
+        query = urlencode(self._query | added)
+        return f'<{self._url}{"?" if query else ""}{query}>; rel="{relation}"'
+
+
+def _text_of(value: Any) -> str:
+    return instants.write(value) if isinstance(value, datetime) else str(value)

@@ -1,0 +1,107 @@
+"""Query parameters: known, sent once and well-formed, or the request is refused."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from django.http import QueryDict
+
+from wallets.utils import instants
+from wallets.views.problems.problem_response import FieldError, RequestRefused
+
+# Switches of other frameworks, which tools send out of habit. They switch nothing here.
+IGNORED = frozenset({"format", "_method"})
+MAX_ERRORS = 10
+
+_LIMIT = re.compile(r"[1-9][0-9]{0,2}")
+MAX_LIMIT = 100
+
+Parser = Callable[[str], Any]
+
+
+def read(query: QueryDict, known: Mapping[str, Parser]) -> dict[str, Any]:
+    """Return the parsed parameters that were sent.
+
+    :raises RequestRefused: for an unknown, repeated or malformed one.
+    """
+    values: dict[str, Any] = {}
+    errors: list[FieldError] = []
+    for name, sent in query.lists():
+        if name in IGNORED:
+            continue
+        if name not in known:
+            errors.append(_error(name, "parameter_unknown", "This is not known here."))
+        elif len(sent) != 1:
+            errors.append(_error(name, "parameter_repeated", "Send it once."))
+        else:
+            try:
+                values[name] = known[name](sent[0])
+            except ValueError as error:
+                errors.append(_error(name, "parameter_invalid", str(error)))
+    if errors:
+        code = errors[0].code if len(errors) == 1 else "invalid_request"
+        raise RequestRefused(code, errors=errors)
+    return values
+
+
+def one_of(*choices: str) -> Parser:
+    """A parser that takes exactly these values."""
+
+    def parse(text: str) -> str:
+        if text not in choices:
+            raise ValueError(f"The value must be one of {', '.join(choices)}.")
+        return text
+
+    return parse
+
+
+def instant(text: str) -> datetime:
+    """An instant with its offset.
+
+    :raises ValueError: for anything else.
+    """
+    try:
+        return instants.parse(text)
+    except ValueError:
+        raise ValueError(
+            "The value must be a time with an offset, such as 2026-02-17T12:00:00Z "
+            "(in a URL, a + is written %2B)."
+        ) from None
+
+
+def check_order(parameters: Mapping[str, Any], start: str, end: str) -> None:
+    """Refuse a range whose start is after its end.
+
+    :raises RequestRefused: when both were sent and the first is the later one.
+    """
+    both = start in parameters and end in parameters
+    if both and parameters[start] > parameters[end]:
+        refuse(parameters, (start,), f"It must not be after {end!r}.")
+
+
+def refuse(parameters: Mapping[str, Any], names: Iterable[str], why: str) -> None:
+    """Refuse the parameters of these names, where one was sent.
+
+    :raises RequestRefused: for the first of them.
+    """
+    for name in names:
+        if name in parameters:
+            error = _error(name, "parameter_invalid", why)
+            raise RequestRefused("parameter_invalid", why, errors=[error])
+
+
+def page_limit(text: str) -> int:
+    """A page's length, 1 to 100.
+
+    :raises ValueError: for anything else.
+    """
+    if not _LIMIT.fullmatch(text) or int(text) > MAX_LIMIT:
+        raise ValueError(f"The value must be an integer from 1 to {MAX_LIMIT}.")
+    return int(text)
+
+
+def _error(field: str, code: str, detail: str) -> FieldError:
+    return FieldError(field[:100], code, detail)

@@ -1,0 +1,70 @@
+"""How a problem is written (RFC 9457). Exceptions become problems in `views.problems.from_exceptions`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from django.http import HttpResponse
+
+from wallets.views.problems.catalogue import PROBLEMS
+
+CONTENT_TYPE = "application/problem+json"
+# Where `views.docs` says what it means; clients compare `code`.
+TYPE_PREFIX = "/problems/"
+
+
+@dataclass(frozen=True)
+class FieldError:
+    """What is wrong with one field, header or query parameter."""
+
+    field: str
+    code: str
+    detail: str
+
+
+class RequestRefused(Exception):
+    """A request refused for its form: raised by the views' own strict layer."""
+
+    def __init__(
+        self, code: str, detail: str = "", *, errors: Iterable[FieldError] = ()
+    ) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+        self.errors = list(errors)
+
+
+def answer(
+    code: str,
+    detail: str = "",
+    *,
+    errors: Iterable[FieldError] = (),
+    headers: Mapping[str, str] | None = None,
+    members: Mapping[str, Any] | None = None,
+) -> HttpResponse:
+    """Return the problem with this code as a response. `members` extend it."""
+    body = body_of(code, detail, errors) | dict(members or {})
+    return HttpResponse(
+        json.dumps(body, separators=(",", ":")),
+        status=PROBLEMS[code].status,
+        content_type=CONTENT_TYPE,
+        headers={"Cache-Control": "no-store", **(headers or {})},
+    )
+
+
+def body_of(
+    code: str, detail: str = "", errors: Iterable[FieldError] = ()
+) -> dict[str, Any]:
+    """What a problem says, in the order of its members."""
+    problem = PROBLEMS[code]
+    return {
+        "type": f"{TYPE_PREFIX}{problem.code}",
+        "title": problem.title,
+        "status": problem.status,
+        "code": problem.code,
+        "detail": detail or problem.explanation,
+        "errors": [asdict(error) for error in errors],
+    }
