@@ -11,9 +11,9 @@ from console.queries.listing import Cursor, Filters
 from wallets.models.transaction import Transaction
 from wallets.services.operations.pause import MAX_REASON
 from wallets.services.operations.review import MAX_EVIDENCE
+from wallets.utils.limits import MAX_BIGINT
 
 Status = Transaction.Status
-MAX_ID = 2**63 - 1
 LOCAL = "%Y-%m-%dT%H:%M"
 
 
@@ -28,7 +28,7 @@ class FilterForm(forms.Form):
             ("NEEDS_REVIEW", "Needs review"),
         ],
     )
-    id = forms.IntegerField(required=False, min_value=1, max_value=MAX_ID)
+    id = forms.IntegerField(required=False, min_value=1, max_value=MAX_BIGINT)
     wallet = forms.UUIDField(required=False)
     since = forms.DateTimeField(
         required=False,
@@ -86,4 +86,4 @@ def parse_cursor(text: str) -> Cursor | None:
         number = int(pk)
     except (ValueError, OverflowError, OSError):
         return None
-    return Cursor(when, number) if 0 < number <= MAX_ID else None
+    return Cursor(when, number) if 0 < number <= MAX_BIGINT else None

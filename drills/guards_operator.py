@@ -81,8 +81,8 @@ OPERATOR_GUARDS = (
     ),
     Guard(
         "an operator's evidence does not stand for the bank's answer",
-        "wallets/services/payouts/outcome.py",
-        "    if done.event not in _OPERATOR_SAYS:\n",
+        "wallets/services/payouts/attempt.py",
+        "    if event not in _OPERATOR_SAYS:\n",
         "    if True:\n",
         "test_bank_words.py::WhatClientsSeeTest",
     ),

@@ -246,8 +246,8 @@ TIME_GUARDS = (
     ),
     Guard(
         "damaged rows are looked at seldom",
-        _RESOLVER,
-        ".update(next_check_at=again)",
+        "wallets/services/payouts/attempt.py",
+        ".update(next_check_at=until)",
         ".update()",
         "test_damaged_rows.py",
     ),

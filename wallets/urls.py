@@ -11,6 +11,7 @@ from typing import NamedTuple
 from django.conf import settings
 from django.urls import URLPattern, path, register_converter
 
+from wallets.utils.limits import MAX_BIGINT
 from wallets.views.deposit import DepositListView, DepositView
 from wallets.views.docs import DocsView, ProblemListView, ProblemView, SchemaView
 from wallets.views.health import AliveView, ReadyView
@@ -29,7 +30,7 @@ class TransactionIdConverter:
 
     def to_python(self, value: str) -> int:
         number = int(value)
-        if number >= 2**63:
+        if number > MAX_BIGINT:
             raise ValueError
         return number
 

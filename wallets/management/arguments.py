@@ -5,8 +5,7 @@ from datetime import datetime
 from uuid import UUID
 
 from wallets.utils import instants
-
-MAX_ID = 2**63 - 1
+from wallets.utils.limits import MAX_BIGINT
 
 
 def row_id(text: str) -> int:
@@ -14,7 +13,7 @@ def row_id(text: str) -> int:
 
     :raises ArgumentTypeError: which argparse turns into one clear line.
     """
-    if not (text.isascii() and text.isdigit() and 0 < int(text[:30]) <= MAX_ID):
+    if not (text.isascii() and text.isdigit() and 0 < int(text[:30]) <= MAX_BIGINT):
         raise ArgumentTypeError(f"{text[:30]!r} is no id")
     return int(text)
 

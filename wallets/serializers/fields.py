@@ -16,14 +16,12 @@ from rest_framework import serializers
 from wallets.models.base import MAX_MONEY
 from wallets.serializers import strict
 from wallets.utils import instants
-
-MAX_NUMBER = 2**63 - 1
-
+from wallets.utils.limits import MAX_BIGINT
 
 # A transaction's id, a movement's number; how many; what a wallet holds; what a movement
 # does to that.
-IdField = partial(serializers.IntegerField, min_value=1, max_value=MAX_NUMBER)
-CountField = partial(serializers.IntegerField, min_value=0, max_value=MAX_NUMBER)
+IdField = partial(serializers.IntegerField, min_value=1, max_value=MAX_BIGINT)
+CountField = partial(serializers.IntegerField, min_value=0, max_value=MAX_BIGINT)
 BalanceField = partial(serializers.IntegerField, min_value=0, max_value=MAX_MONEY)
 ChangeField = partial(
     serializers.IntegerField, min_value=-MAX_MONEY, max_value=MAX_MONEY

@@ -15,14 +15,14 @@ from typing import Any
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
 from wallets.utils import instants
+from wallets.utils.limits import UUID_PATTERN
 
 # Returns the value, or raises `ValidationError`.
 Reader = Callable[[Any], Any]
 
-_UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 # Raises `TypeError` for what is no text.
-is_uuid = re.compile(_UUID).fullmatch
-_KEY = re.compile(_UUID, re.I)
+is_uuid = re.compile(UUID_PATTERN).fullmatch
+_KEY = re.compile(UUID_PATTERN, re.I)
 
 
 def read_fields(

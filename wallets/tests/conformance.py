@@ -18,15 +18,15 @@ from jsonschema.exceptions import FormatError
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
+from wallets.utils.limits import UUID_PATTERN
 from wallets.views.schema.document import CODES, document
 
 ROOT = "urn:openapi"
-_UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 # As answers have them, which is narrower than the formats' own definitions.
 PATTERNS = {
     "date-time": r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{6})?Z",
-    "uuid": _UUID,
-    "uri": rf"http://[^/]+/wallets/{_UUID}/(transactions/[1-9][0-9]*/)?",
+    "uuid": UUID_PATTERN,
+    "uri": rf"http://[^/]+/wallets/{UUID_PATTERN}/(transactions/[1-9][0-9]*/)?",
     "uri-reference": "/problems/[a-z_]+",
 }
 

@@ -43,7 +43,7 @@ class ProblemCatalogueTest(WalletTestCase):
         )
         found = set()
         for folder in ("services", "views", "serializers"):
-            for path in (PROJECT / folder).glob("*.py"):
+            for path in (PROJECT / folder).rglob("*.py"):
                 found |= set(named.findall(path.read_text()))
         self.assertGreater(len(found), 15)
         self.assertEqual(found - set(PROBLEMS), set())

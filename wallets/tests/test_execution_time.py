@@ -191,7 +191,7 @@ class MomentTest(WalletTestCase):
             honest = postings.lock_wallets
             rows = Transaction.objects.filter(pk=self.due_withdrawal(10).pk)
             with (
-                mock.patch.object(payout.ledger, "lock_wallets", lock),
+                mock.patch.object(payout.postings, "lock_wallets", lock),
                 mock.patch.object(moment, "database_now", slow_now),
             ):
                 (sending,) = payout.claim(rows, limit=1).sendings

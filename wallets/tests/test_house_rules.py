@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from unittest import mock
 
 from django.test import SimpleTestCase
 
@@ -76,10 +77,10 @@ def name_of(node: ast.AST) -> str:
 
 
 def owner_of(call: ast.Call) -> str:
-    """`Movement` of `Movement.objects.create(…)`; empty for a plain function."""
-    node = call.func
-    while isinstance(node, ast.Attribute):
-        node = node.value
+    """`Movement` of `Movement.objects.filter(…).update(…)`; empty for a function."""
+    node: ast.AST = call.func
+    while isinstance(node, (ast.Attribute, ast.Call)):
+        node = node.value if isinstance(node, ast.Attribute) else node.func
     return name_of(node) if node is not call.func else ""
 
 
@@ -159,24 +160,87 @@ class DocstringTest(HouseRule):
 
 
 class WriterTest(HouseRule):
-    """Money and status have one writer each."""
+    """The rows of each model have one writer, whatever they are written by."""
 
-    def test_of_movements_is_the_ledger(self):
-        found = [
+    OWNERS = {
+        "Attempt": {"wallets/services/payouts/attempt.py"},
+        "Movement": {"wallets/services/ledger/postings.py"},
+        "Transition": {"wallets/services/payouts/transition.py"},
+        "Wallet": {
+            "wallets/services/ledger/postings.py",
+            "wallets/services/wallet.py",  # new ones, with nothing in them
+        },
+    }
+    # Functions of utils/database that write; what they write is their first argument.
+    FUNCTIONS = {"as_new", "guarded_update", "guarded_updates", "insert_rows"}
+    METHODS = re.compile("create|update|delete|save")
+    # What may run SQL, and whose SQL it is.
+    MAY_EXECUTE = (
+        "wallets/checks.py",  # reads which tables there are
+        "wallets/management/",  # waits for a connection
+        "wallets/services/",
+        "wallets/utils/database/",
+    )
+
+    def written(self, call: ast.Call) -> str:
+        """The name of the model whose rows a call writes; empty for any other call."""
+        name = name_of(call.func)
+        if name in self.FUNCTIONS and call.args:
+            return name_of(call.args[0])
+        if name in self.OWNERS:
+            return name
+        return owner_of(call) if self.METHODS.search(name) else ""
+
+    def strangers(self) -> list[str]:
+        return [
+            f"{path}:{node.lineno} {model}"
+            for path, node in nodes(ast.Call)
+            if path not in self.OWNERS.get(model := self.written(node), {path})
+        ]
+
+    def guards(self) -> list[str]:
+        """Guarded updates that are put together where no owner of a model is."""
+        owners = set().union(*self.OWNERS.values())
+        return [
             f"{path}:{node.lineno}"
             for path, node in nodes(ast.Call)
-            if path != "wallets/services/ledger/postings.py"
-            and (
-                name_of(node.func) == "Movement"
-                or (
-                    owner_of(node) == "Movement"
-                    and re.search("create|update|delete|save", name_of(node.func))
-                )
-            )
+            if name_of(node.func) == "GuardedUpdate" and path not in owners
         ]
-        self.assert_none(found, "Only services/ledger/postings.py writes movements")
 
-    def test_of_balances_is_the_ledger(self):
+    def statements(self) -> list[str]:
+        """SQL that is run outside the services."""
+        return [
+            f"{path}:{node.lineno}"
+            for path, node in nodes(ast.Call)
+            if name_of(node.func) in ("cursor", "executemany", "raw", "RawSQL")
+            and not path.startswith(self.MAY_EXECUTE)
+        ]
+
+    def test_of_a_model_is_its_owner(self):
+        self.assert_none(
+            self.strangers(), "Rows are written by the owner of their model only"
+        )
+        self.assert_none(self.guards(), "The owner of a model makes guarded updates")
+
+    def test_by_sql_is_a_service(self):
+        self.assert_none(self.statements(), "Only services and utils/database run SQL")
+
+    def test_is_found_in_a_view_however_it_writes(self):
+        """The rule itself: each way in which a view has once written a balance."""
+        for line, find in (
+            ("Wallet.objects.filter(pk=1).update(balance=1)", self.strangers),
+            ("insert_rows(Movement, rows)", self.strangers),
+            ("guarded_update(Wallet, {'pk': 1}, balance=1)", self.strangers),
+            ("batch.guarded_updates(Wallet, updates)", self.strangers),
+            ("Movement(amount=1)", self.strangers),
+            ("GuardedUpdate({'pk': 1}, {'balance': 1})", self.guards),
+            ("connection.cursor().execute('UPDATE wallets_wallet')", self.statements),
+        ):
+            view = {"wallets/views/wallet.py": ast.parse(line)}
+            with self.subTest(line=line), mock.patch.dict(trees(), view):
+                self.assertEqual(len(find()), 1)
+
+    def test_of_a_balance_is_the_ledger(self):
         found = [
             f"{path}:{node.lineno}"
             for path, node in nodes(ast.Call)

@@ -18,7 +18,6 @@ from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
 from wallets.services.reads import reads_postgresql
 from wallets.services.reads.current import (
-    MAX_NUMBER,
     PageRequest,
     pages,
     transactions_by_id,
@@ -39,6 +38,7 @@ from wallets.services.wallet import WalletService
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests import builders
 from wallets.tests.base import WalletTestCase
+from wallets.utils.limits import MAX_BIGINT
 
 # Who is asked for and is not there, or cannot be.
 NOBODY = uuid.UUID(int=7)
@@ -107,7 +107,7 @@ class TransactionsTest(ReadTestCase):
                 (str(alice), made.pk),
                 (self.bob.uuid, planned.pk),
                 (alice, planned.pk),
-                (alice, MAX_NUMBER),
+                (alice, MAX_BIGINT),
                 (alice, 2**70),
                 (alice, 0),
                 (NOBODY, made.pk),
@@ -332,8 +332,8 @@ class StatementPagesTest(ReadTestCase):
             (2, 3, 1),
             (0, 0, 8),
             (8, 8, 9),
-            (0, 0, MAX_NUMBER),
-            (MAX_NUMBER,) * 3,
+            (0, 0, MAX_BIGINT),
+            (MAX_BIGINT,) * 3,
         ]
         found = statement_pages(
             [StatementRequest(self.alice.uuid, 3, position=one) for one in bad]

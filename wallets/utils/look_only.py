@@ -10,8 +10,9 @@ from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
+from wallets.utils.limits import MAX_BIGINT
+
 # What a column of ids can hold; SQLite's driver raises on more.
-MAX_ID = 2**63 - 1
 
 
 class LookOnly(admin.ModelAdmin):
@@ -47,7 +48,7 @@ class LookOnly(admin.ModelAdmin):
         value: int | uuid.UUID = 0
         if term.isascii() and term.isdigit():
             value = int(term[:30])
-            fields = self.id_fields if value <= MAX_ID else []
+            fields = self.id_fields if value <= MAX_BIGINT else []
         else:
             with suppress(ValueError):
                 fields, value = self.uuid_fields, uuid.UUID(term)

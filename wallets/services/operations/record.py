@@ -29,7 +29,7 @@ from wallets.services.ledger import postings
 from wallets.services.ledger.postings import Entry
 from wallets.services.operations import alarm
 from wallets.services.operations.review import check_words
-from wallets.services.payouts import transition
+from wallets.services.payouts import attempt, transition
 from wallets.services.payouts.transition import Move
 from wallets.services.requests import idempotency
 from wallets.services.requests.checks import checked_amount, checked_uuid
@@ -230,19 +230,8 @@ def _complete(
     kinds = [Movement.Kind(kind) for kind in move.rule().movements]
     transition.apply([move], actor=proof.actor, now=now)
     postings.post([Entry(kind, withdrawal, number) for kind in kinds], wallets, now=now)
-    Attempt.objects.create(
-        transaction=withdrawal,
-        number=number,
-        reference=reference,
-        open=None,
-        outcome=Attempt.Outcome.ACCEPTED,
-        claim_token=proof.token,
-        sends=0,  # as far as these books know
-        started_at=paid_at,
-        last_sent_at=paid_at,
-        lease_expires_at=paid_at,
-        closed_at=now,
-        created_at=now,
+    attempt.insert_paid(
+        withdrawal, number, reference, token=proof.token, paid_at=paid_at, now=now
     )
     alarm.end_unknown_payment(reference, actor=proof.actor, now=now)
     return withdrawal

@@ -12,6 +12,7 @@ from wallets.models.attempt import Attempt
 from wallets.models.states import Event, State, rule_for
 from wallets.models.transaction import Transaction
 from wallets.services.operations.alarm import raise_alarm
+from wallets.services.payouts import attempt as attempt_service
 from wallets.services.payouts import belief, moment, outcome, payout, transition, waits
 from wallets.services.payouts.backoff import check_delay
 from wallets.services.payouts.moment import Moment
@@ -19,7 +20,7 @@ from wallets.services.payouts.outcome import Conclusion
 from wallets.services.payouts.step import Check, too_long_unknown
 from wallets.services.payouts.transition import Move
 from wallets.utils.bank.interface import Abilities, Answer, Outcome
-from wallets.utils.database.transactions import guarded_update, run_in_transaction
+from wallets.utils.database.transactions import run_in_transaction
 
 SILENT = "the bank cannot tell whether it paid"
 FORGOTTEN = "the bank's look-up may have forgotten: its 'not found' proves nothing"
@@ -142,13 +143,12 @@ def _plan_next_check(
         known = waits.without_not_found(known)
         if belief.until_quiet(attempt, abilities, asked):
             wait = min(wait, belief.until_quiet(attempt, abilities, told))
-    guarded_update(
-        Attempt,
-        {"pk": attempt.pk, "open": True, "checks": attempt.checks},
+    attempt_service.change(
+        attempt,
+        now=told.now,
         next_check_at=told.now + timedelta(seconds=wait),
         not_found_count=not_found_count,
         answer=answer.reason,
         http_status=answer.http_status,
-        updated_at=told.now,
         waits=known,
     )

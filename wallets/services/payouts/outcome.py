@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from django.conf import settings
 
@@ -22,24 +21,15 @@ from wallets.models.wallet import Wallet
 from wallets.services.ledger import postings
 from wallets.services.ledger.postings import Entry
 from wallets.services.operations import alarm
+from wallets.services.payouts import attempt as attempt_service
 from wallets.services.payouts import transition
-from wallets.services.payouts.backoff import check_delay, retry_delay
+from wallets.services.payouts.backoff import retry_delay
 from wallets.services.payouts.transition import Move
 from wallets.utils.bank.interface import Answer, Outcome
 from wallets.utils.bank.words import documented
-from wallets.utils.database.batch import GuardedUpdate, guarded_updates
+from wallets.utils.database.batch import GuardedUpdate
 from wallets.utils.database.transactions import lock_rows
 
-_ATTEMPT_OUTCOME = {
-    Event.ACCEPTED: Attempt.Outcome.ACCEPTED,
-    Event.FOUND_PAID: Attempt.Outcome.ACCEPTED,
-    Event.RESOLVE_PAID: Attempt.Outcome.ACCEPTED,
-    Event.REJECTED: Attempt.Outcome.REJECTED,
-    Event.FOUND_REJECTED: Attempt.Outcome.REJECTED,
-    Event.NOT_SENT: Attempt.Outcome.NOT_SENT,
-    Event.FOUND_NOTHING: Attempt.Outcome.NOT_FOUND,
-    Event.RESOLVE_NOT_PAID: Attempt.Outcome.NOT_FOUND,
-}
 _FAILURE = {
     Event.REJECTED: Transaction.FailureCode.REJECTED,
     Event.FOUND_REJECTED: Transaction.FailureCode.REJECTED,
@@ -47,8 +37,6 @@ _FAILURE = {
     Event.FOUND_NOTHING: Transaction.FailureCode.NOT_FOUND,
     Event.RESOLVE_NOT_PAID: Transaction.FailureCode.NOT_PAID,
 }
-# By whose word an attempt ends.
-_OPERATOR_SAYS = {Event.RESOLVE_PAID, Event.RESOLVE_NOT_PAID}
 _BANK_SAYS = {Event.ACCEPTED, Event.REJECTED, Event.FOUND_PAID, Event.FOUND_REJECTED}
 
 
@@ -128,7 +116,7 @@ def conclude(
     # After this point the outcome must be written.
     transition.apply(moves, actor=actor, now=now)
     postings.post(entries, wallets, now=now)
-    guarded_updates(Attempt, [_attempt_update(done, rule, now) for done, rule in pairs])
+    attempt_service.apply([_after(done, rule, now) for done, rule in pairs])
     if reviewed:
         alarm.end_reviews(reviewed, actor=actor, now=now)
 
@@ -163,31 +151,15 @@ def _move(done: Conclusion, now: datetime) -> Move:
     return move
 
 
-def _attempt_update(done: Conclusion, rule: Rule, now: datetime) -> GuardedUpdate:
-    return GuardedUpdate(
-        {"pk": done.attempt.pk, "open": True, "sends": done.attempt.sends},
-        {"updated_at": now, **_attempt_columns(done, rule, now)},
+def _after(done: Conclusion, rule: Rule, now: datetime) -> GuardedUpdate:
+    return attempt_service.after(
+        done.attempt,
+        done.event,
+        rule.to,
+        evidence=done.evidence,
+        http_status=done.http_status,
+        now=now,
     )
-
-
-def _attempt_columns(done: Conclusion, rule: Rule, now: datetime) -> dict[str, Any]:
-    columns: dict[str, Any] = {}
-    if done.event not in _OPERATOR_SAYS:
-        # The bank's answer stays with its attempt, whatever an operator finds out.
-        columns = {"answer": done.evidence, "http_status": done.http_status}
-    if rule.to is State.UNKNOWN:
-        return columns | {
-            "outcome": Attempt.Outcome.UNKNOWN,
-            "next_check_at": now + check_delay(done.attempt.checks),
-        }
-    if rule.to is State.NEEDS_REVIEW:
-        return columns
-    return columns | {
-        "outcome": _ATTEMPT_OUTCOME[done.event],
-        "open": None,
-        "closed_at": now,
-        "next_check_at": None,
-    }
 
 
 def check_late_answer(

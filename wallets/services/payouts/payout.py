@@ -34,7 +34,6 @@ from wallets.utils import clock
 from wallets.utils.bank.interface import Answer, Outcome, Payment
 from wallets.utils.bank.words import INSUFFICIENT_BALANCE
 from wallets.utils.database import outage
-from wallets.utils.database.batch import insert_rows
 from wallets.utils.database.transactions import (
     database_now,
     lock_rows,
@@ -183,7 +182,7 @@ def _claim(
     # After this point the claim must be written.
     transition.apply(moves, actor=actor_name(), now=now)
     postings.post(entries, wallets, now=now)
-    insert_rows(Attempt, attempts)
+    attempt.insert(attempts)
     for made in attempts:
         made.transaction.wallet = wallets[made.transaction.wallet_id]
     return attempts, Claim(refused=refused, busy=busy)

@@ -17,7 +17,7 @@ from django.conf import settings
 from django.db.models import Q, QuerySet
 
 from wallets.models.attempt import Attempt
-from wallets.services.payouts import damage, look_up, moment, payout, take
+from wallets.services.payouts import attempt, damage, look_up, moment, payout, take
 from wallets.services.payouts.moment import Moment
 from wallets.services.payouts.payout import Sending
 from wallets.services.payouts.recording import record_until
@@ -144,6 +144,4 @@ class Round:
         )
         # A row that breaks a rule itself refuses even this: it is met in each sweep.
         with contextlib.suppress(*DAMAGED):
-            run_in_transaction(
-                lambda: row.filter(open=True).update(next_check_at=again)
-            )
+            run_in_transaction(lambda: attempt.put_off(pk, again))

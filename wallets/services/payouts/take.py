@@ -12,6 +12,7 @@ from wallets.errors import DamagedRows
 from wallets.models.attempt import Attempt
 from wallets.models.states import Event, State
 from wallets.models.transaction import Transaction
+from wallets.services.payouts import attempt as attempt_service
 from wallets.services.payouts import look_up, outcome, payout, transition
 from wallets.services.payouts.moment import Moment
 from wallets.services.payouts.outcome import Locked
@@ -24,7 +25,6 @@ from wallets.services.payouts.step import (
 )
 from wallets.services.payouts.transition import Move
 from wallets.utils.bank.interface import Abilities, Payment
-from wallets.utils.database.transactions import guarded_update
 
 LEASE_EXPIRED = "the lease ended without an answer"
 
@@ -158,7 +158,6 @@ def _prepare(
     ):
         look_up.ask_review(withdrawal, attempt, now)
         changes["next_check_at"] = None
-    guard = {"pk": attempt.pk, "open": True, "checks": attempt.checks}
-    guarded_update(Attempt, guard, updated_at=now, **changes)
+    attempt_service.change(attempt, now=now, **changes)
     for name, value in changes.items():
         setattr(attempt, name, value)

@@ -20,9 +20,9 @@ from wallets.models.wallet import Wallet
 from wallets.services.reads import reads_postgresql
 from wallets.services.requests.checks import checked_uuid
 from wallets.utils.database.transactions import read_in_order
+from wallets.utils.limits import MAX_BIGINT
 
 # The largest id that a column holds.
-MAX_NUMBER = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class PageRequest:
     @property
     def end(self) -> int:
         """The id before which the page begins."""
-        return MAX_NUMBER if self.before is None else self.before
+        return MAX_BIGINT if self.before is None else self.before
 
     @property
     def is_plain(self) -> bool:
@@ -82,7 +82,7 @@ def transactions_by_id(
     possible = {
         (wallet, pk)
         for wallet, pk in wanted
-        if wallet is not None and 0 < pk <= MAX_NUMBER
+        if wallet is not None and 0 < pk <= MAX_BIGINT
     }
     rows: Iterable[Transaction] = ()
     if connection.vendor == "postgresql" and possible:

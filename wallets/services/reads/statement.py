@@ -19,8 +19,9 @@ from django.db.models import QuerySet
 from wallets.models.ledger import Movement
 from wallets.models.wallet import Wallet
 from wallets.services.reads import reads_postgresql
-from wallets.services.reads.current import MAX_NUMBER, wallets_by_uuid
+from wallets.services.reads.current import wallets_by_uuid
 from wallets.utils.database.transactions import read_in_order
+from wallets.utils.limits import MAX_BIGINT
 
 # Rows of one query while a whole statement is written out.
 BATCH = 1000
@@ -155,7 +156,7 @@ def _range_of(wallet: Wallet, asked: StatementRequest) -> reads_postgresql.Range
         after, opening, closing = 0, 0, wallet.movement_count
     else:
         return None
-    if not 0 <= opening <= after <= closing <= MAX_NUMBER:
+    if not 0 <= opening <= after <= closing <= MAX_BIGINT:
         return None
     last = min(after + asked.limit, closing)
     return reads_postgresql.Range(wallet.pk, opening, closing, after, last)

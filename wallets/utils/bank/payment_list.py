@@ -17,6 +17,7 @@ from wallets.errors import StatementUnavailable
 from wallets.utils import instants
 from wallets.utils.bank.connections import NotSent
 from wallets.utils.bank.http_calls import DeadlineOver, Result
+from wallets.utils.limits import UUID_PATTERN
 
 # For all of it, from connecting to the last byte.
 DEADLINE_SECONDS = 60.0
@@ -24,7 +25,7 @@ DEADLINE_SECONDS = 60.0
 MAX_BYTES = 32 * 1024 * 1024
 MAX_TEXT = 100
 _MAX_DIGITS = 40
-_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_UUID = re.compile(UUID_PATTERN, re.I)
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from wallets.errors import InvalidIdempotencyKey
+from wallets.utils.limits import UUID_PATTERN
 from wallets.views.http.request import NO_HEADERS, Request
 
 HEADER = "Idempotency-Key"
 _NAME = HEADER.lower()
 _REPLAYED = {"Idempotent-Replayed": "true"}
-_UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
-_KEY = re.compile(rf'("?)({_UUID})\1', re.I)
+_KEY = re.compile(rf'("?)({UUID_PATTERN})\1', re.I)
 
 
 class Repeatable(Protocol):

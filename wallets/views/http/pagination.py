@@ -14,12 +14,12 @@ from urllib.parse import urlencode
 from django.core import signing
 
 from wallets.utils import instants
+from wallets.utils.limits import MAX_BIGINT
 from wallets.views.http.request import Request
 from wallets.views.problems.problem_response import FieldError, RequestRefused
 
 DEFAULT_LIMIT = 50
 # The largest id or number that a database column holds.
-MAX_NUMBER = 2**63 - 1
 
 
 def cursor_refused() -> RequestRefused:
@@ -67,7 +67,7 @@ class Pages:
             raise cursor_refused() from None
         if type(found) is not list or len(found) != numbers:
             raise cursor_refused()
-        if not all(type(one) is int and 0 <= one <= MAX_NUMBER for one in found):
+        if not all(type(one) is int and 0 <= one <= MAX_BIGINT for one in found):
             raise cursor_refused()
         return found
 

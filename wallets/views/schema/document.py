@@ -19,8 +19,8 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
 
 from wallets.models.transaction import Transaction
-from wallets.serializers.fields import MAX_NUMBER
 from wallets.serializers.problem import ProblemSerializer
+from wallets.utils.limits import MAX_BIGINT
 from wallets.views.problems.catalogue import PROBLEMS
 from wallets.views.problems.problem_response import CONTENT_TYPE, body_of
 from wallets.views.schema.operation import Operation, Schema
@@ -38,7 +38,7 @@ CODES = "x-problem-codes"
 _PATH: dict[str, tuple[Any, str]] = {
     "wallet_uuid": (OpenApiTypes.UUID, "The wallet."),
     "transaction_id": (
-        {"type": "integer", "format": "int64", "minimum": 1, "maximum": MAX_NUMBER},
+        {"type": "integer", "format": "int64", "minimum": 1, "maximum": MAX_BIGINT},
         "The transaction.",
     ),
 }
