@@ -32,7 +32,7 @@ from wallets.utils.batching import Batcher, TooManyWaiting, Work
 from wallets.views import metrics
 from wallets.views.http import negotiation, request_log
 from wallets.views.http.operation import Operation, prepare
-from wallets.views.http.request import Answer, Request
+from wallets.views.http.request import ApiResponse, Request
 from wallets.views.http.wsgi import Handler
 from wallets.views.problems import problem_response
 from wallets.views.problems.from_exceptions import handle
@@ -154,7 +154,7 @@ class Application:
         _tell(scope, match, answer.status, began, request_id)
         await _send(answer, match, origin, request_id, send)
 
-    async def _answer(self, match: Match, request: Request) -> Answer:
+    async def _answer(self, match: Match, request: Request) -> ApiResponse:
         operation = match.route.operation
         try:
             call = prepare(operation, request)
@@ -176,7 +176,9 @@ class Application:
         headers = dict(response.headers)
         content_type = headers.pop("Content-Type")
         headers.pop("Cache-Control")
-        return Answer(response.content, response.status_code, headers, content_type)
+        return ApiResponse(
+            response.content, response.status_code, headers, content_type
+        )
 
 
 @contextmanager
@@ -218,7 +220,7 @@ def _tell(
 
 
 async def _send(
-    answer: Answer, match: Match, origin: Origin, request_id: str, send: Send
+    answer: ApiResponse, match: Match, origin: Origin, request_id: str, send: Send
 ) -> None:
     operation = match.route.operation
     fields = [

@@ -15,7 +15,7 @@ from wallets.models.transaction import Transaction
 from wallets.services.payouts import dispatch, outcome, payout, transition
 from wallets.services.payouts.outcome import Conclusion
 from wallets.services.payouts.recording import record_until
-from wallets.services.payouts.transition import Move
+from wallets.services.payouts.transition import StateChange
 from wallets.services.reads.current import transactions_by_id
 from wallets.services.requests import idempotency
 from wallets.services.requests.checks import check_actor, checked_amount, checked_uuid
@@ -93,7 +93,7 @@ class WithdrawalService:
             # After this point the cancellation must succeed.
             # What is cancelled is not failed; its transitions keep why it had failed.
             changes = {"failure_code": "", "next_attempt_at": None}
-            move = Move(withdrawal, Event.CANCEL, changes=changes)
+            move = StateChange(withdrawal, Event.CANCEL, changes=changes)
             transition.apply([move], actor=actor, now=now or database_now())
             return withdrawal
 
@@ -131,7 +131,9 @@ class WithdrawalService:
         def work() -> Transaction:
             withdrawal = _locked(transaction_id)
             now = database_now()
-            move = Move(withdrawal, Event.RETRY_NOW, changes={"next_attempt_at": now})
+            move = StateChange(
+                withdrawal, Event.RETRY_NOW, changes={"next_attempt_at": now}
+            )
             transition.apply([move], actor=actor, now=now)
             db_transaction.on_commit(dispatch.hand_over_retry, robust=True)
             return withdrawal

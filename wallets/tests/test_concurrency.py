@@ -23,7 +23,7 @@ from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
 from wallets.services.deposits.deposit import DepositRequest, deposit_many
 from wallets.services.ledger import ledger_postgresql, postings
-from wallets.services.ledger.postings import Entry
+from wallets.services.ledger.postings import Posting
 from wallets.services.operations import review
 from wallets.services.payouts import payout, resolver, sweeps
 from wallets.services.payouts.drain import Drain, find_due
@@ -363,7 +363,7 @@ class DeadlockTest(CommittingTestCase):
                     executed_at=self.now,
                 )
                 postings.post(
-                    [Entry(Movement.Kind.DEPOSIT, deposit)], locked, now=self.now
+                    [Posting(Movement.Kind.DEPOSIT, deposit)], locked, now=self.now
                 )
 
         run_in_transaction(work)

@@ -12,7 +12,7 @@ from wallets.models.ledger import Account, Movement
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
 from wallets.services.ledger import postings
-from wallets.services.ledger.postings import Entry
+from wallets.services.ledger.postings import Posting
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests.base import WalletTestCase
 from wallets.tests.fakes import Does
@@ -41,7 +41,7 @@ class LedgerTestCase(WalletTestCase):
             scheduled_for=self.now,
         )
 
-    def post(self, *entries: Entry) -> list[Movement]:
+    def post(self, *entries: Posting) -> list[Movement]:
         with transaction.atomic():
             ids = [entry.transaction.wallet_id for entry in entries]
             return postings.post(entries, postings.lock_wallets(ids), now=self.now)
@@ -75,9 +75,11 @@ class EffectTest(LedgerTestCase):
 class PostTest(LedgerTestCase):
     def test_writes_movements_and_balances_together(self):
         held = self.a_withdrawal(30)
-        self.post(Entry(Kind.DEPOSIT, self.a_deposit(100)), Entry(Kind.HOLD, held, 1))
+        self.post(
+            Posting(Kind.DEPOSIT, self.a_deposit(100)), Posting(Kind.HOLD, held, 1)
+        )
         self.assert_money(self.alice, balance=70, held=30)
-        self.post(Entry(Kind.RELEASE, held, 1))
+        self.post(Posting(Kind.RELEASE, held, 1))
         self.assert_money(self.alice, balance=100)
         rows = Movement.objects.order_by("sequence").values_list(
             "sequence", "kind", "leg", "balance_after"
@@ -93,51 +95,53 @@ class PostTest(LedgerTestCase):
 
     def test_leaves_the_balance_when_a_hold_is_settled(self):
         paid = self.a_withdrawal(30)
-        self.post(Entry(Kind.DEPOSIT, self.a_deposit(100)), Entry(Kind.HOLD, paid, 1))
-        self.post(Entry(Kind.SETTLE, paid, 1))
+        self.post(
+            Posting(Kind.DEPOSIT, self.a_deposit(100)), Posting(Kind.HOLD, paid, 1)
+        )
+        self.post(Posting(Kind.SETTLE, paid, 1))
         self.assert_money(self.alice, balance=70)
 
     def test_writes_nothing_when_one_entry_is_refused(self):
         with self.assertRaises(InsufficientBalance):
             self.post(
-                Entry(Kind.DEPOSIT, self.a_deposit(10)),
-                Entry(Kind.HOLD, self.a_withdrawal(11), 1),
+                Posting(Kind.DEPOSIT, self.a_deposit(10)),
+                Posting(Kind.HOLD, self.a_withdrawal(11), 1),
             )
         self.assert_money(self.alice, balance=0)
         self.assertEqual(Movement.objects.count(), 0)
 
     def test_refuses_more_than_a_wallet_holds_counting_what_is_in_flight(self):
         flying = self.a_withdrawal(MAX_MONEY)
-        self.post(Entry(Kind.DEPOSIT, self.a_deposit(MAX_MONEY)))
-        self.post(Entry(Kind.HOLD, flying, 1))
+        self.post(Posting(Kind.DEPOSIT, self.a_deposit(MAX_MONEY)))
+        self.post(Posting(Kind.HOLD, flying, 1))
         with self.assertRaises(BalanceLimit):
-            self.post(Entry(Kind.DEPOSIT, self.a_deposit(1)))
-        self.post(Entry(Kind.RELEASE, flying, 1))
+            self.post(Posting(Kind.DEPOSIT, self.a_deposit(1)))
+        self.post(Posting(Kind.RELEASE, flying, 1))
         self.assert_money(self.alice, balance=MAX_MONEY)
 
     def test_loses_against_a_writer_without_the_lock(self):
         locked = postings.lock_wallets([self.alice.pk])
-        self.post(Entry(Kind.DEPOSIT, self.a_deposit(5)))
+        self.post(Posting(Kind.DEPOSIT, self.a_deposit(5)))
         with self.assertRaises(LostRace), transaction.atomic():
             postings.post(
-                [Entry(Kind.DEPOSIT, self.a_deposit(7))], locked, now=self.now
+                [Posting(Kind.DEPOSIT, self.a_deposit(7))], locked, now=self.now
             )
         self.assert_money(self.alice, balance=5)
 
     def test_takes_several_wallets_at_once(self):
         self.post(
-            Entry(Kind.DEPOSIT, self.a_deposit(1, self.bob)),
-            Entry(Kind.DEPOSIT, self.a_deposit(2)),
-            Entry(Kind.DEPOSIT, self.a_deposit(3, self.bob)),
+            Posting(Kind.DEPOSIT, self.a_deposit(1, self.bob)),
+            Posting(Kind.DEPOSIT, self.a_deposit(2)),
+            Posting(Kind.DEPOSIT, self.a_deposit(3, self.bob)),
         )
         self.assert_money(self.alice, balance=2)
         self.assert_money(self.bob, balance=4)
 
     def test_does_not_go_back_in_time(self):
-        self.post(Entry(Kind.DEPOSIT, self.a_deposit(1)))
+        self.post(Posting(Kind.DEPOSIT, self.a_deposit(1)))
         with transaction.atomic():
             (late,) = postings.post(
-                [Entry(Kind.DEPOSIT, self.a_deposit(1))],
+                [Posting(Kind.DEPOSIT, self.a_deposit(1))],
                 postings.lock_wallets([self.alice.pk]),
                 now=self.now - timedelta(hours=1),
             )

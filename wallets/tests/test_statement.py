@@ -16,7 +16,7 @@ from wallets.models.ledger import Movement
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
 from wallets.services.ledger import postings
-from wallets.services.ledger.postings import Entry
+from wallets.services.ledger.postings import Posting
 from wallets.services.reads import statement
 from wallets.services.reads.statement import Point, Statement, balance_at, statement_of
 from wallets.tests.base import WalletTestCase
@@ -43,7 +43,7 @@ def deposit_at(wallet: Wallet, amount: int, second: int) -> None:
             executed_at=now,
             created_at=now,
         )
-        postings.post([Entry(KINDS.DEPOSIT, made)], wallets, now=now)
+        postings.post([Posting(KINDS.DEPOSIT, made)], wallets, now=now)
 
 
 def all_of(found: Statement) -> list[Movement]:

@@ -16,7 +16,7 @@ from wallets.models.transaction import Transaction
 from wallets.models.transition import Transition
 from wallets.services.operations import record, review
 from wallets.services.payouts import payout, resolver, transition
-from wallets.services.payouts.transition import Move
+from wallets.services.payouts.transition import StateChange
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests import diagram
 from wallets.tests.base import OSCAR, WalletTestCase
@@ -256,7 +256,9 @@ class IllegalTransitionTest(LivedStates):
                     self.subTest(state=state.value, event=event.value),
                     self.assertRaises(IllegalTransition) as got,
                 ):
-                    transition.apply([Move(withdrawal, event)], actor="x", now=self.now)
+                    transition.apply(
+                        [StateChange(withdrawal, event)], actor="x", now=self.now
+                    )
                 self.assertEqual(got.exception.state, state.value)
                 self.assertEqual(got.exception.event, event.value)
             after = [list(table.objects.order_by("pk").values()) for table in tables]
@@ -265,7 +267,7 @@ class IllegalTransitionTest(LivedStates):
     def test_stops_the_whole_batch_before_anything_is_written(self):
         good, bad = self.pending(), self.completed()
         bad.refresh_from_db()
-        moves = [Move(good, Event.CANCEL), Move(bad, Event.CANCEL)]
+        moves = [StateChange(good, Event.CANCEL), StateChange(bad, Event.CANCEL)]
         with self.assertRaises(IllegalTransition):
             transition.apply(moves, actor="x", now=self.now)
         good.refresh_from_db()
@@ -382,7 +384,7 @@ class LegalTransitionTest(LivedStates):
                 continue
             withdrawal = self.in_state(state)
             withdrawal.retry_count = settings.WITHDRAWAL_MAX_RETRIES
-            move = Move(withdrawal, event, last_retry=True)
+            move = StateChange(withdrawal, event, last_retry=True)
             with self.subTest(state=state.value, event=event.value):
                 self.assertIs(move.rule().to, State.FAILED_FINAL)
 

@@ -34,7 +34,7 @@ from wallets.services.requests.checks import checked_amount
 from wallets.views.http import idempotency_key
 from wallets.views.http.body import parse_array, read_array_body, read_object
 from wallets.views.http.operation import Operation
-from wallets.views.http.request import Answer, Request
+from wallets.views.http.request import ApiResponse, Request
 from wallets.views.http.rest_framework import OperationView
 from wallets.views.problems.from_exceptions import problem_of
 from wallets.views.problems.problem_response import RequestRefused
@@ -70,9 +70,9 @@ class Deposit(Operation[Asked, Transaction | Made]):
 
     def write(
         self, request: Request, call: Asked, result: Transaction | Made
-    ) -> Answer:
+    ) -> ApiResponse:
         headers = idempotency_key.headers_of(result, call.key)
-        return Answer(write_answer(result).encode(), headers=headers)
+        return ApiResponse(write_answer(result).encode(), headers=headers)
 
 
 class DepositMany(Operation[list[DepositRequest | Exception], bytes]):
@@ -114,8 +114,8 @@ class DepositMany(Operation[list[DepositRequest | Exception], bytes]):
         request: Request,
         call: list[DepositRequest | Exception],
         result: bytes,
-    ) -> Answer:
-        return Answer(result)
+    ) -> ApiResponse:
+        return ApiResponse(result)
 
 
 class DepositView(OperationView):

@@ -10,7 +10,7 @@ from rest_framework.request import Request
 
 from wallets.services.operations import readiness
 from wallets.views.http.operation import Operation
-from wallets.views.http.request import Answer, json_answer
+from wallets.views.http.request import ApiResponse, json_response
 from wallets.views.http.request import Request as Asked
 from wallets.views.http.rest_framework import Endpoint, OperationView, response_of
 from wallets.views.problems import problem_response
@@ -28,8 +28,8 @@ class GetAlive(Operation[None, None]):
     def many(self, calls: Sequence[None], *, wait: bool) -> Sequence[None]:
         return calls
 
-    def write(self, request: Asked, call: None, result: None) -> Answer:
-        return json_answer({"status": "ok"})
+    def write(self, request: Asked, call: None, result: None) -> ApiResponse:
+        return json_response({"status": "ok"})
 
 
 class AliveView(OperationView):
@@ -50,7 +50,7 @@ class ReadyView(Endpoint):
         found = readiness.look()
         report = {"checks": found.checks, "sweep_age_seconds": found.sweeps}
         if found.ready:
-            return response_of(json_answer({"status": found.status, **report}))
+            return response_of(json_response({"status": found.status, **report}))
         ill = [
             name for name in ("database", "migrations") if found.checks[name] != "ok"
         ]

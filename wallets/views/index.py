@@ -8,7 +8,7 @@ from django.http import HttpResponse
 from django.urls import NoReverseMatch, reverse
 from rest_framework.request import Request
 
-from wallets.views.http.request import json_answer
+from wallets.views.http.request import json_response
 from wallets.views.http.rest_framework import Endpoint, response_of
 
 # By the names of their URLs. What is switched off has none.
@@ -33,4 +33,4 @@ class IndexView(Endpoint):
         for name, url in _LINKS.items():
             with suppress(NoReverseMatch):
                 links[name] = reverse(url)
-        return response_of(json_answer({"service": "Wallet Service", "links": links}))
+        return response_of(json_response({"service": "Wallet Service", "links": links}))

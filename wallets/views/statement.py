@@ -38,7 +38,7 @@ from wallets.views.http.negotiation import CSVRenderer
 from wallets.views.http.operation import Operation
 from wallets.views.http.pagination import Pages, cursor_refused
 from wallets.views.http.query import check_order, instant, page_limit, refuse
-from wallets.views.http.request import Answer, Request, json_answer
+from wallets.views.http.request import ApiResponse, Request, json_response
 from wallets.views.http.rest_framework import OperationView
 
 
@@ -83,9 +83,9 @@ class GetStatement(Operation[StatementCall, StatementPage]):
 
     def write(
         self, request: Request, call: StatementCall, result: StatementPage
-    ) -> Answer:
+    ) -> ApiResponse:
         statement = result.statement
-        return json_answer(
+        return json_response(
             {
                 "wallet": str(call.page.wallet),
                 "from": text_of(call.page.start),
@@ -123,8 +123,10 @@ class GetBalance(Operation[BalanceRequest, Balance]):
             for call, one in zip(calls, found, strict=True)
         ]
 
-    def write(self, request: Request, call: BalanceRequest, result: Balance) -> Answer:
-        return json_answer(
+    def write(
+        self, request: Request, call: BalanceRequest, result: Balance
+    ) -> ApiResponse:
+        return json_response(
             {
                 "wallet": str(call.wallet),
                 "at": instants.write(result.at),

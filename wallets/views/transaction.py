@@ -17,7 +17,7 @@ from wallets.views.http.body import read_nothing
 from wallets.views.http.operation import Operation
 from wallets.views.http.pagination import Pages
 from wallets.views.http.query import check_order, instant, one_of, page_limit
-from wallets.views.http.request import Answer, Request, json_answer
+from wallets.views.http.request import ApiResponse, Request, json_response
 from wallets.views.http.rest_framework import OperationView
 
 # A transaction exists only under its own wallet.
@@ -66,10 +66,10 @@ class ListTransactions(Operation[PageCall, list[Transaction]]):
 
     def write(
         self, request: Request, call: PageCall, result: list[Transaction]
-    ) -> Answer:
+    ) -> ApiResponse:
         page = result[: call.pages.limit]
         following = [page[-1].pk] if len(result) > len(page) else None
-        return json_answer(
+        return json_response(
             [transaction_line(row) for row in page],
             headers=call.pages.links(following),
         )
@@ -86,8 +86,8 @@ class GetTransaction(Operation[Place, Transaction]):
     ) -> Sequence[Transaction | Exception]:
         return transactions_by_id(calls)
 
-    def write(self, request: Request, call: Place, result: Transaction) -> Answer:
-        return json_answer(transaction_line(result))
+    def write(self, request: Request, call: Place, result: Transaction) -> ApiResponse:
+        return json_response(transaction_line(result))
 
 
 class Cancel(Operation[Place, Transaction]):
@@ -111,8 +111,8 @@ class Cancel(Operation[Place, Transaction]):
     ) -> Sequence[Transaction | Exception]:
         return [WithdrawalService.cancel_of(*place) for place in calls]
 
-    def write(self, request: Request, call: Place, result: Transaction) -> Answer:
-        return json_answer(transaction_line(result))
+    def write(self, request: Request, call: Place, result: Transaction) -> ApiResponse:
+        return json_response(transaction_line(result))
 
 
 def _place_of(request: Request) -> Place:

@@ -16,7 +16,7 @@ from wallets.services.reads.current import wallets_by_uuid
 from wallets.services.wallet import WalletService
 from wallets.views.http.body import read_nothing
 from wallets.views.http.operation import Operation
-from wallets.views.http.request import Answer, Request, json_answer
+from wallets.views.http.request import ApiResponse, Request, json_response
 from wallets.views.http.rest_framework import OperationView
 
 
@@ -33,9 +33,9 @@ class CreateWallet(Operation[None, Wallet]):
     def many(self, calls: Sequence[None], *, wait: bool) -> Sequence[Wallet]:
         return WalletService.create_many(len(calls))
 
-    def write(self, request: Request, call: None, result: Wallet) -> Answer:
+    def write(self, request: Request, call: None, result: Wallet) -> ApiResponse:
         location = request.url_of(reverse("wallet", args=[result.uuid]))
-        return json_answer(
+        return json_response(
             wallet_line(result), status=201, headers={"Location": location}
         )
 
@@ -51,8 +51,8 @@ class GetWallet(Operation[UUID, Wallet]):
     ) -> Sequence[Wallet | Exception]:
         return wallets_by_uuid(calls)
 
-    def write(self, request: Request, call: UUID, result: Wallet) -> Answer:
-        return json_answer(wallet_line(result))
+    def write(self, request: Request, call: UUID, result: Wallet) -> ApiResponse:
+        return json_response(wallet_line(result))
 
 
 class WalletListView(OperationView):

@@ -15,7 +15,7 @@ from wallets.services.withdrawals.schedule import ScheduleRequest, schedule_many
 from wallets.views.http import idempotency_key
 from wallets.views.http.body import read_object
 from wallets.views.http.operation import Operation
-from wallets.views.http.request import Answer, Request, json_answer
+from wallets.views.http.request import ApiResponse, Request, json_response
 from wallets.views.http.rest_framework import OperationView
 
 
@@ -43,9 +43,9 @@ class Withdraw(Operation[ScheduleRequest, Transaction]):
 
     def write(
         self, request: Request, call: ScheduleRequest, result: Transaction
-    ) -> Answer:
+    ) -> ApiResponse:
         path = reverse("transaction", args=[call.wallet, result.pk])
-        return json_answer(
+        return json_response(
             transaction_line(result),
             status=201,
             headers={

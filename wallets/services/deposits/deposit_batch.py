@@ -17,7 +17,7 @@ from wallets.models.ledger import Movement
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
 from wallets.services.ledger import postings
-from wallets.services.ledger.postings import Entry
+from wallets.services.ledger.postings import Posting
 from wallets.services.requests import idempotency
 from wallets.services.requests.busy import Busy
 from wallets.services.requests.checks import checked_amount
@@ -127,7 +127,7 @@ class _Batch:
         self._made |= idempotency.insert_new(planned)
         deposits = [deposit for deposit in planned if deposit.pk is not None]
         movements = postings.post(
-            [Entry(Movement.Kind.DEPOSIT, deposit) for deposit in deposits],
+            [Posting(Movement.Kind.DEPOSIT, deposit) for deposit in deposits],
             {wallet.pk: wallet for wallet in self._wallets.values()},
             now=self._now,
         )

@@ -36,7 +36,7 @@ _OPENING = {Movement.Kind.DEPOSIT, Movement.Kind.HOLD}
 
 
 @dataclass(frozen=True)
-class Entry:
+class Posting:
     """A movement to post: its kind, for which transaction and which of its attempts."""
 
     kind: Movement.Kind
@@ -118,7 +118,7 @@ def check_hold(wallet: Wallet, amount: int) -> None:
 
 
 def post(
-    entries: Sequence[Entry], wallets: dict[int, Wallet], *, now: datetime
+    entries: Sequence[Posting], wallets: dict[int, Wallet], *, now: datetime
 ) -> list[Movement]:
     """Write the movements and the balances they lead to, all or none.
 
@@ -154,7 +154,9 @@ def _update(wallet: Wallet, count_before: int) -> GuardedUpdate:
     )
 
 
-def _next_movement(entry: Entry, wallets: dict[int, Wallet], now: datetime) -> Movement:
+def _next_movement(
+    entry: Posting, wallets: dict[int, Wallet], now: datetime
+) -> Movement:
     """Build the wallet's next movement and advance the wallet in memory."""
     transaction = entry.transaction
     wallet = wallets[transaction.wallet_id]

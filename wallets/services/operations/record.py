@@ -26,11 +26,11 @@ from wallets.models.states import Event, rule_for
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
 from wallets.services.ledger import postings
-from wallets.services.ledger.postings import Entry
+from wallets.services.ledger.postings import Posting
 from wallets.services.operations import alarm
 from wallets.services.operations.review import check_words
 from wallets.services.payouts import attempt, transition
-from wallets.services.payouts.transition import Move
+from wallets.services.payouts.transition import StateChange
 from wallets.services.requests import idempotency
 from wallets.services.requests.checks import checked_amount, checked_uuid
 from wallets.services.withdrawals.reference import (
@@ -214,7 +214,7 @@ def _complete(
     _check_balance(withdrawal.wallet, withdrawal.amount)
 
     # After this point the payment must be recorded.
-    move = Move(
+    move = StateChange(
         withdrawal,
         Event.RECORD_PAID,
         evidence=proof.evidence,
@@ -229,7 +229,9 @@ def _complete(
     )
     kinds = [Movement.Kind(kind) for kind in move.rule().movements]
     transition.apply([move], actor=proof.actor, now=now)
-    postings.post([Entry(kind, withdrawal, number) for kind in kinds], wallets, now=now)
+    postings.post(
+        [Posting(kind, withdrawal, number) for kind in kinds], wallets, now=now
+    )
     attempt.insert_paid(
         withdrawal, number, reference, token=proof.token, paid_at=paid_at, now=now
     )

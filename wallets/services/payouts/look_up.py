@@ -18,7 +18,7 @@ from wallets.services.payouts.backoff import check_delay
 from wallets.services.payouts.moment import Moment
 from wallets.services.payouts.outcome import Conclusion
 from wallets.services.payouts.step import Check, too_long_unknown
-from wallets.services.payouts.transition import Move
+from wallets.services.payouts.transition import StateChange
 from wallets.utils.bank.interface import Abilities, Answer, Outcome
 from wallets.utils.database.transactions import run_in_transaction
 
@@ -52,7 +52,7 @@ def ask_review(
     """Call an operator, once. Call inside a transaction, with the rows locked."""
     if withdrawal.state is State.NEEDS_REVIEW:
         return
-    move = Move(
+    move = StateChange(
         withdrawal, Event.ASK_REVIEW, evidence=detail, attempt_number=attempt.number
     )
     transition.apply([move], actor=payout.actor_name(), now=now)

@@ -19,12 +19,12 @@ from wallets.models.states import Event, Rule, State
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
 from wallets.services.ledger import postings
-from wallets.services.ledger.postings import Entry
+from wallets.services.ledger.postings import Posting
 from wallets.services.operations import alarm
 from wallets.services.payouts import attempt as attempt_service
 from wallets.services.payouts import transition
 from wallets.services.payouts.backoff import retry_delay
-from wallets.services.payouts.transition import Move
+from wallets.services.payouts.transition import StateChange
 from wallets.utils.bank.interface import Answer, Outcome
 from wallets.utils.bank.words import documented
 from wallets.utils.database.batch import GuardedUpdate
@@ -108,7 +108,7 @@ def conclude(
     rules = [move.rule() for move in moves]
     pairs = list(zip(conclusions, rules, strict=True))
     entries = [
-        Entry(Movement.Kind(kind), done.transaction, done.attempt.number)
+        Posting(Movement.Kind(kind), done.transaction, done.attempt.number)
         for done, rule in pairs
         for kind in rule.movements
     ]
@@ -121,10 +121,10 @@ def conclude(
         alarm.end_reviews(reviewed, actor=actor, now=now)
 
 
-def _move(done: Conclusion, now: datetime) -> Move:
+def _move(done: Conclusion, now: datetime) -> StateChange:
     withdrawal = done.transaction
     last = withdrawal.retry_count >= settings.WITHDRAWAL_MAX_RETRIES
-    move = Move(
+    move = StateChange(
         withdrawal,
         done.event,
         evidence=done.evidence,

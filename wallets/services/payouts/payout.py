@@ -23,12 +23,12 @@ from wallets.models.ledger import Movement
 from wallets.models.states import Event, rule_for
 from wallets.models.transaction import Transaction
 from wallets.services.ledger import postings
-from wallets.services.ledger.postings import Entry
+from wallets.services.ledger.postings import Posting
 from wallets.services.operations import pause
 from wallets.services.payouts import attempt, moment, outcome, transition
 from wallets.services.payouts.moment import Moment
 from wallets.services.payouts.outcome import Conclusion
-from wallets.services.payouts.transition import Move
+from wallets.services.payouts.transition import StateChange
 from wallets.services.withdrawals.reference import next_number
 from wallets.utils import clock
 from wallets.utils.bank.interface import Answer, Outcome, Payment
@@ -175,7 +175,7 @@ def _claim(
         available[row.wallet_id] -= row.amount
         number = next_number(row)
         moves.append(_claimed(row, number))
-        entries.append(Entry(Movement.Kind.HOLD, row, number))
+        entries.append(Posting(Movement.Kind.HOLD, row, number))
         wallet = wallets[row.wallet_id]
         attempts.append(attempt.begun(row, wallet, number, token, taken))
 
@@ -188,8 +188,8 @@ def _claim(
     return attempts, Claim(refused=refused, busy=busy)
 
 
-def _insufficient(row: Transaction) -> Move:
-    return Move(
+def _insufficient(row: Transaction) -> StateChange:
+    return StateChange(
         row,
         Event.INSUFFICIENT,
         evidence=INSUFFICIENT_BALANCE,
@@ -201,7 +201,7 @@ def _insufficient(row: Transaction) -> Move:
     )
 
 
-def _claimed(row: Transaction, number: int) -> Move:
+def _claimed(row: Transaction, number: int) -> StateChange:
     changes = {
         "retry_count": number - 1,
         "next_attempt_at": None,
@@ -209,7 +209,7 @@ def _claimed(row: Transaction, number: int) -> Move:
         # The bank's word on an earlier attempt is none on this one.
         "third_party_response": "",
     }
-    return Move(row, Event.CLAIM, attempt_number=number, changes=changes)
+    return StateChange(row, Event.CLAIM, attempt_number=number, changes=changes)
 
 
 def sending(attempt: Attempt, leased_at: float) -> Sending:

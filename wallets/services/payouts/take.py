@@ -23,7 +23,7 @@ from wallets.services.payouts.step import (
     too_long_unknown,
     until_lease_ends,
 )
-from wallets.services.payouts.transition import Move
+from wallets.services.payouts.transition import StateChange
 from wallets.utils.bank.interface import Abilities, Payment
 
 LEASE_EXPIRED = "the lease ended without an answer"
@@ -110,7 +110,7 @@ def _lock(candidates: list[Attempt]) -> Locked:
 def _mark_expired(chosen: list[tuple[Attempt, Transaction]], now: datetime) -> None:
     """The sender is gone without a word: from now on the outcome is unknown."""
     silent = [
-        Move(
+        StateChange(
             withdrawal,
             Event.UNKNOWN,
             evidence=LEASE_EXPIRED,
@@ -139,7 +139,7 @@ def _prepare(
         changes["outcome"] = attempt.outcome
         changes["next_check_at"] = now + timedelta(seconds=left)
     elif step is Step.RESEND:
-        move = Move(
+        move = StateChange(
             withdrawal,
             Event.RESEND,
             evidence="same reference again",

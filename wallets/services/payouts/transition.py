@@ -32,7 +32,7 @@ _ROUTINE = {_SCHEDULE, Event.CLAIM.value, Event.ACCEPTED.value}
 
 
 @dataclass
-class Move:
+class StateChange:
     """One event to apply. `changes` are further columns of the withdrawal."""
 
     transaction: Transaction
@@ -91,7 +91,7 @@ def _first_rows(
     ]
 
 
-def apply(moves: Sequence[Move], *, actor: str, now: datetime) -> None:
+def apply(moves: Sequence[StateChange], *, actor: str, now: datetime) -> None:
     """Apply the events and write their rows, all or none.
 
     :raises IllegalTransition: before anything is written.
@@ -126,7 +126,7 @@ def _log(rows: Sequence[Transition]) -> None:
         )
 
 
-def _update(move: Move, rule: Rule, now: datetime) -> GuardedUpdate:
+def _update(move: StateChange, rule: Rule, now: datetime) -> GuardedUpdate:
     withdrawal = move.transaction
     return GuardedUpdate(
         {
@@ -144,7 +144,7 @@ def _update(move: Move, rule: Rule, now: datetime) -> GuardedUpdate:
 
 
 def _advance(
-    move: Move, rule: Rule, changes: dict[str, Any], *, actor: str, now: datetime
+    move: StateChange, rule: Rule, changes: dict[str, Any], *, actor: str, now: datetime
 ) -> Transition:
     """Bring the withdrawal in memory to its new state; return the row that tells it."""
     withdrawal = move.transaction

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from django.http import QueryDict
 
 from wallets.views.http import negotiation, query
-from wallets.views.http.request import Answer, Request
+from wallets.views.http.request import ApiResponse, Request
 
 C = TypeVar("C")  # what is asked of the service
 R = TypeVar("R")  # what the service answers
@@ -55,7 +55,7 @@ class Operation(ABC, Generic[C, R]):
         """
 
     @abstractmethod
-    def write(self, request: Request, call: C, result: R) -> Answer:
+    def write(self, request: Request, call: C, result: R) -> ApiResponse:
         """Return the answer to a call that the service has not refused."""
 
 
@@ -72,7 +72,7 @@ def prepare(operation: Operation[C, R], request: Request) -> C:
     return operation.read(request, parameters)
 
 
-def run(operation: Operation[C, R], request: Request, call: C) -> Answer:
+def run(operation: Operation[C, R], request: Request, call: C) -> ApiResponse:
     """Call the service for this request alone, and wait; return the answer.
 
     :raises Exception: what the service refuses, and what fails.

@@ -36,7 +36,7 @@ class Request:
         return self.origin + path
 
 
-class Answer(NamedTuple):
+class ApiResponse(NamedTuple):
     """What an endpoint answers; the transport adds what all answers have."""
 
     content: bytes
@@ -45,11 +45,11 @@ class Answer(NamedTuple):
     content_type: str = "application/json"
 
 
-def json_answer(
+def json_response(
     data: Any, *, status: int = 200, headers: Mapping[str, str] = NO_HEADERS
-) -> Answer:
+) -> ApiResponse:
     """The data as JSON."""
-    return Answer(orjson.dumps(data), status, headers)
+    return ApiResponse(orjson.dumps(data), status, headers)
 
 
 def request_of(request: HttpRequest, arguments: Mapping[str, Any]) -> Request:

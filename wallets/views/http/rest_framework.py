@@ -16,7 +16,7 @@ from rest_framework.views import APIView
 from wallets.views.http import query
 from wallets.views.http.negotiation import Negotiation
 from wallets.views.http.operation import Operation, prepare, run
-from wallets.views.http.request import Answer, request_of
+from wallets.views.http.request import ApiResponse, request_of
 
 
 class JSONResponse(HttpResponse):
@@ -28,7 +28,7 @@ class JSONResponse(HttpResponse):
         return orjson.loads(self.content)
 
 
-def response_of(answer: Answer) -> HttpResponse:
+def response_of(answer: ApiResponse) -> HttpResponse:
     """The answer as Django sends it."""
     return JSONResponse(
         answer.content,
