@@ -7,6 +7,7 @@ sent us, so it stays out unless that is asked for.
 
 from __future__ import annotations
 
+import functools
 import logging
 import sys
 import traceback
@@ -71,6 +72,8 @@ def logging_config(
         _Service(service),
         _Exceptions(with_messages),
     ]
+    # No line of ours tells thread or process: each record would look them up.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -141,9 +144,14 @@ class RequestLine(logging.Formatter):
         return self._hide(None, "", orjson.dumps(line))
 
 
-def _instant(seconds: float) -> str:
-    moment = datetime.fromtimestamp(seconds, timezone.utc)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond:06}Z"
+def _instant(moment: float) -> str:
+    seconds = int(moment)
+    return f"{_whole(seconds)}.{int((moment - seconds) * 1_000_000):06}Z"
+
+
+@functools.lru_cache(maxsize=4)
+def _whole(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(seconds, timezone.utc):%Y-%m-%dT%H:%M:%S}"
 
 
 class _Service:

@@ -117,8 +117,8 @@ def read_plain_items(body: bytes) -> list[tuple[str, int, str]] | None:
 
 
 def deposit_answer(deposit: Transaction) -> dict[str, Any]:
-    """What `DepositSerializer` makes of a deposit, at a fraction of the work."""
+    """What `DepositSerializer` makes of a deposit, for `strict_json.dumps`."""
     return {
-        "wallet": {"uuid": str(deposit.wallet.uuid), "balance": deposit.balance_after},
+        "wallet": {"uuid": deposit.wallet.uuid, "balance": deposit.balance_after},
         "transaction": transaction_line(deposit),
     }

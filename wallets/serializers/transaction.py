@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 from rest_framework import serializers
@@ -17,7 +16,6 @@ from wallets.serializers.fields import (
     WalletField,
     WordField,
 )
-from wallets.utils import instants
 from wallets.utils.bank.words import documented
 
 
@@ -82,23 +80,26 @@ class TransactionSerializer(serializers.Serializer):
 
 
 def transaction_line(transaction: Transaction) -> dict[str, Any]:
-    """What `TransactionSerializer` makes of a transaction, at a fraction of the work."""
+    """What `TransactionSerializer` makes of a transaction, for `strict_json.dumps`.
+
+    A fraction of the work.
+    """
     return {
         "id": transaction.pk,
-        "wallet": str(transaction.wallet.uuid),
+        "wallet": transaction.wallet.uuid,
         "amount": transaction.amount,
         "transaction_type": transaction.transaction_type,
         "status": transaction.status,
-        "scheduled_for": _instant(transaction.scheduled_for),
-        "executed_at": _instant(transaction.executed_at),
-        "created_at": _instant(transaction.created_at),
+        "scheduled_for": transaction.scheduled_for,
+        "executed_at": transaction.executed_at,
+        "created_at": transaction.created_at,
         "retry_count": transaction.retry_count,
-        "next_attempt_at": _instant(transaction.next_attempt_at),
+        "next_attempt_at": transaction.next_attempt_at,
         "failure_code": transaction.failure_code or None,
         "needs_review": transaction.needs_review,
         "cancelable": transaction.cancelable,
         "third_party_response": _bank_says(transaction),
-        "idempotency_key": str(transaction.idempotency_key),
+        "idempotency_key": transaction.idempotency_key,
     }
 
 
@@ -110,7 +111,3 @@ def _bank_says(transaction: Transaction) -> str | None:
     if transaction.status == Transaction.Status.PROCESSING:
         return None
     return documented(transaction.third_party_response) or None
-
-
-def _instant(instant: datetime | None) -> str | None:
-    return None if instant is None else instants.write(instant)

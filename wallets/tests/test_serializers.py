@@ -6,7 +6,6 @@ import json
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-import orjson
 from django.test import SimpleTestCase
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -41,6 +40,7 @@ from wallets.services.ledger.ledger_postgresql import Deposited
 from wallets.tests.api import Api
 from wallets.tests.base import WalletTestCase
 from wallets.tests.conformance import as_published
+from wallets.utils import strict_json
 from wallets.views.deposit import write_answer, write_answers
 from wallets.views.problems.catalogue import PROBLEMS
 from wallets.views.problems.problem_response import FieldError, body_of
@@ -196,7 +196,7 @@ class WritersTest(SimpleTestCase):
     """What is written is what is declared, byte for byte, in the same order."""
 
     def assert_same(self, written: Any, serializer: Any) -> None:
-        self.assertEqual(orjson.dumps(written), orjson.dumps(serializer.data))
+        self.assertEqual(strict_json.dumps(written), strict_json.dumps(serializer.data))
 
     @quickly
     @given(wallet=WALLETS)
@@ -219,11 +219,12 @@ class WritersTest(SimpleTestCase):
     def test_write_a_deposit_just_made_as_declared(self, made: Made) -> None:
         deposit = made.transaction()
         self.assertEqual(
-            write_answer(made).encode(), orjson.dumps(DepositSerializer(deposit).data)
+            write_answer(made).encode(),
+            strict_json.dumps(DepositSerializer(deposit).data),
         )
         result = "replayed" if made.replayed else "done"
         shown = {"result": result, "wallet": deposit, "transaction": deposit}
-        declared = orjson.dumps([DepositResultSerializer(shown).data])
+        declared = strict_json.dumps([DepositResultSerializer(shown).data])
         self.assertEqual(write_answers([made]), declared)
 
     def test_write_a_refused_item_as_declared(self) -> None:
@@ -232,7 +233,7 @@ class WritersTest(SimpleTestCase):
         shown = {"result": "refused", "problem": problem}
         self.assertEqual(
             write_answers([error]),
-            orjson.dumps([DepositResultSerializer(shown).data]),
+            strict_json.dumps([DepositResultSerializer(shown).data]),
         )
 
     @quickly
@@ -273,7 +274,7 @@ class PagesTest(Api, WalletTestCase):
             "movements": movements,
         }
         declared = StatementSerializer(statement).data
-        self.assertEqual(answer.content, orjson.dumps(declared))
+        self.assertEqual(answer.content, strict_json.dumps(declared))
 
     def test_of_a_balance_are_as_declared(self) -> None:
         self.deposit(30)
@@ -281,4 +282,6 @@ class PagesTest(Api, WalletTestCase):
         answer = self.get(self.path("balance", f"?at={at:%Y-%m-%dT%H:%M:%SZ}"))
         at = at.replace(microsecond=0)
         shown = {"wallet": self.alice.uuid, "at": at, "balance": 30, "sequence": 1}
-        self.assertEqual(answer.content, orjson.dumps(BalanceSerializer(shown).data))
+        self.assertEqual(
+            answer.content, strict_json.dumps(BalanceSerializer(shown).data)
+        )

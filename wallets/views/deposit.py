@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-import orjson
 from django.conf import settings
 from rest_framework.exceptions import ValidationError
 
@@ -31,6 +30,7 @@ from wallets.services.deposits.deposit_group import DepositGroup
 from wallets.services.ledger.ledger_postgresql import Deposited
 from wallets.services.requests import idempotency
 from wallets.services.requests.checks import checked_amount
+from wallets.utils import strict_json
 from wallets.views.http import idempotency_key
 from wallets.views.http.body import parse_array, read_array_body, read_object
 from wallets.views.http.operation import Operation
@@ -152,7 +152,7 @@ def write_answers(answers: Iterable[Done | Made | Exception]) -> bytes:
 def _write(answer: Done | Made | Exception) -> str:
     if isinstance(answer, Exception):
         refused = {"result": "refused", "problem": problem_of(answer)}
-        return orjson.dumps(refused).decode()
+        return strict_json.dumps(refused).decode()
     result = "replayed" if answer.replayed else "done"
     return f'{{"result":"{result}",{write_answer(answer)[1:]}'
 
@@ -160,7 +160,7 @@ def _write(answer: Done | Made | Exception) -> str:
 def write_answer(made: Transaction | Made) -> str:
     """`deposit_answer` as JSON. For what was just made, at a fraction of the work."""
     if isinstance(made, Transaction):
-        return orjson.dumps(deposit_answer(made)).decode()
+        return strict_json.dumps(deposit_answer(made)).decode()
     request, now, row, _ = made
     wallet = request.wallet_text
     return (
@@ -182,4 +182,4 @@ def _write_what_is_shared(now: datetime) -> str:
     line = transaction_line(Made(nobody, now, Deposited(0, 0, 0, 0)).transaction())
     for own in ("id", "wallet", "amount", "idempotency_key"):
         del line[own]
-    return orjson.dumps(line).decode()[1:-1]
+    return strict_json.dumps(line).decode()[1:-1]

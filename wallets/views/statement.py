@@ -18,7 +18,6 @@ from wallets.serializers.statement import (
     balance_line,
     csv_parts,
     movement_line,
-    text_of,
 )
 from wallets.services.reads.statement import (
     BATCH,
@@ -31,7 +30,6 @@ from wallets.services.reads.statement import (
     statement_of,
     statement_pages,
 )
-from wallets.utils import instants
 from wallets.utils.database.transactions import database_now
 from wallets.views.http.exports import EXPORTS
 from wallets.views.http.negotiation import CSVRenderer
@@ -87,9 +85,9 @@ class GetStatement(Operation[StatementCall, StatementPage]):
         statement = result.statement
         return json_response(
             {
-                "wallet": str(call.page.wallet),
-                "from": text_of(call.page.start),
-                "to": text_of(call.page.end),
+                "wallet": call.page.wallet,
+                "from": call.page.start,
+                "to": call.page.end,
                 "opening_balance": statement.opening.balance,
                 "closing_balance": statement.closing.balance,
                 "movements": [movement_line(one) for one in result.movements],
@@ -128,8 +126,8 @@ class GetBalance(Operation[BalanceRequest, Balance]):
     ) -> ApiResponse:
         return json_response(
             {
-                "wallet": str(call.wallet),
-                "at": instants.write(result.at),
+                "wallet": call.wallet,
+                "at": result.at,
                 "balance": result.point.balance,
                 "sequence": result.point.sequence,
             }

@@ -7,7 +7,6 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.urls import reverse
 
 from wallets.models.wallet import Wallet
 from wallets.serializers.strict import read_no_fields
@@ -34,7 +33,7 @@ class CreateWallet(Operation[None, Wallet]):
         return WalletService.create_many(len(calls))
 
     def write(self, request: Request, call: None, result: Wallet) -> ApiResponse:
-        location = request.url_of(reverse("wallet", args=[result.uuid]))
+        location = request.url_of_wallet(result.uuid)
         return json_response(
             wallet_line(result), status=201, headers={"Location": location}
         )

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.conf import settings
-from django.urls import reverse
 
 from wallets.models.transaction import Transaction
 from wallets.serializers.transaction import transaction_line
@@ -44,12 +43,11 @@ class Withdraw(Operation[ScheduleRequest, Transaction]):
     def write(
         self, request: Request, call: ScheduleRequest, result: Transaction
     ) -> ApiResponse:
-        path = reverse("transaction", args=[call.wallet, result.pk])
         return json_response(
             transaction_line(result),
             status=201,
             headers={
-                "Location": request.url_of(path),
+                "Location": request.url_of_transaction(call.wallet, result.pk),
                 **idempotency_key.headers_of(result, call.key),
             },
         )

@@ -19,7 +19,6 @@ from wallets.views.http.request import Request
 from wallets.views.problems.problem_response import FieldError, RequestRefused
 
 DEFAULT_LIMIT = 50
-# The largest id or number that a database column holds.
 
 
 def cursor_refused() -> RequestRefused:

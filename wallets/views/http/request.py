@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
+from uuid import UUID
 
-import orjson
 from django.http import HttpRequest
+from django.urls import get_script_prefix, reverse
 
+from wallets.utils import strict_json
 from wallets.views.http import body
 
 NO_HEADERS: Mapping[str, str] = {}
+_ANY_WALLET, _ANY_ID = UUID(int=0), 2**40
 
 
 @dataclass(slots=True)
@@ -35,6 +39,23 @@ class Request:
         """The absolute URL of a path of this service."""
         return self.origin + path
 
+    def url_of_wallet(self, wallet: UUID) -> str:
+        """The absolute URL of a wallet."""
+        return self.origin + _form_of("wallet", get_script_prefix()) % wallet
+
+    def url_of_transaction(self, wallet: UUID, transaction_id: int) -> str:
+        """The absolute URL of a transaction."""
+        form = _form_of("transaction", get_script_prefix())
+        return self.origin + form % (wallet, transaction_id)
+
+
+@functools.cache
+def _form_of(name: str, prefix: str) -> str:
+    """A route's path with places for its arguments. Django is asked once: it searches."""
+    arguments = [_ANY_WALLET, _ANY_ID][: 1 + (name == "transaction")]
+    path = reverse(name, args=arguments).replace("%", "%%")
+    return path.replace(str(_ANY_WALLET), "%s").replace(str(_ANY_ID), "%d")
+
 
 class ApiResponse(NamedTuple):
     """What an endpoint answers; the transport adds what all answers have."""
@@ -49,7 +70,7 @@ def json_response(
     data: Any, *, status: int = 200, headers: Mapping[str, str] = NO_HEADERS
 ) -> ApiResponse:
     """The data as JSON."""
-    return ApiResponse(orjson.dumps(data), status, headers)
+    return ApiResponse(strict_json.dumps(data), status, headers)
 
 
 def request_of(request: HttpRequest, arguments: Mapping[str, Any]) -> Request:

@@ -57,18 +57,23 @@ def id_of(given: str) -> str:
 
 
 def write(method: str, path: str, status: int, began: float, **more: str) -> None:
-    """Write the line about a request that began at `began` (`clock.elapsed()`)."""
-    logger.log(
-        _level(path, status),
-        "request",
-        extra={
+    """Write the line about a request that began at `began` (`clock.elapsed()`).
+
+    The record is made here: `logger.log` would search the stack for the caller of each.
+    """
+    level = _level(path, status)
+    if logger.isEnabledFor(level):
+        about = {
+            "name": logger.name,
+            "levelno": level,
+            "levelname": logging.getLevelName(level),
+            "msg": "request",
             "method": method,
             "path": path,
             "status": status,
             "ms": round((clock.elapsed() - began) * 1000, 1),
-            **more,
-        },
-    )
+        }
+        logger.handle(logging.makeLogRecord(about | more))
 
 
 def _level(path: str, status: int) -> int:
