@@ -1,8 +1,8 @@
-"""How `gunicorn wallet.wsgi` serves the API: each request alone, in a thread of its own.
+"""Settings of `gunicorn wallet.wsgi`: one thread for each request, without batches.
 
-What serves it in production (docs/decisions/0020-the-server.md) gathers requests instead.
-Behind this one belongs a proxy that waits for slow clients. WEB_CONCURRENCY (processes) is
-gunicorn's own variable; WEB_THREADS is ours.
+The server of production (docs/decisions/0020-the-server.md) batches requests instead.
+This one needs a buffering proxy in front. WEB_CONCURRENCY (processes) is gunicorn's own
+variable; WEB_THREADS is ours.
 """
 
 import gc
@@ -22,42 +22,42 @@ workers = int(os.environ.get("WEB_CONCURRENCY") or min(_cores or 2, 8))
 threads = int(os.environ.get("WEB_THREADS") or 8)
 keepalive = 75
 
-# A request that began may end; what takes longer than this is cut off.
+# Seconds for requests in progress when a process is told to stop.
 graceful_timeout = 6
 timeout = 30
-# Memory that leaks anywhere is given back, not by all processes at once.
+# Processes are replaced after so many requests, not all at the same time.
 max_requests = 100_000
 max_requests_jitter = 10_000
 
-# A client behind a proxy on this machine must not choose another path by a header.
+# A client behind a proxy must not choose another path by a header.
 forwarder_headers = ""
 
-# No socket in somebody's home directory; heartbeat files in memory, not on a disk.
+# No socket in a home directory; heartbeat files in memory, not on a disk.
 control_socket_disable = True
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108
 
 worker_class = "gthread"
-# A file is sent as other answers are.
+# Files are sent like other answers.
 sendfile = False
 
 
 class NoAccessLog(Logger):
-    """Writes no line for a request: the service does (`wallets.views.http.request_log`)."""
+    """Logs no requests: the service does (`wallets.views.http.request_log`)."""
 
     def access(self, *args, **kwargs):
-        """gunicorn would gather all that such a line may say, to throw it away."""
+        """Skip gunicorn's work for a line that would be dropped."""
 
 
 logger_class = NoAccessLog
 
 
 def post_worker_init(worker):
-    """What is loaded by now stays: the garbage collector need not look at it again."""
+    """Exclude loaded modules from garbage collection."""
     gc.collect()
     gc.freeze()
 
 
-# The master's lines look like everybody else's; each request is logged by the service.
+# The master's lines have the same form; the service logs requests.
 logconfig_dict = logging_config(
     level=os.environ.get("LOG_LEVEL") or "INFO",
     as_json=os.environ.get("LOG_FORMAT") != "console",
@@ -66,7 +66,7 @@ logconfig_dict = logging_config(
 
 
 def on_starting(server: Any) -> None:
-    """Give the processes a folder to count requests in together, an empty one each time."""
+    """Create an empty folder for the processes' shared counters, if enabled."""
     if os.environ.get("METRICS_ENABLED", "").lower() in ("true", "1", "yes", "on"):
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(
             prefix="wallet-metrics-"
@@ -74,7 +74,7 @@ def on_starting(server: Any) -> None:
 
 
 def child_exit(server: Any, worker: Any) -> None:
-    """What a process that has ended was doing at the moment is no longer counted."""
+    """Remove the gauges of a process that has ended."""
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         from prometheus_client import multiprocess
 
@@ -82,7 +82,7 @@ def child_exit(server: Any, worker: Any) -> None:
 
 
 def on_exit(server: Any) -> None:
-    """Leave nothing behind."""
+    """Remove the folder of the counters."""
     folder = os.environ.pop("PROMETHEUS_MULTIPROC_DIR", "")
     if folder:
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,11 +1,11 @@
 #!/usr/bin/env python
-"""Django's command-line door to the wallet service."""
+"""Django's command line for the wallet service."""
 
 import os
 import sys
 
-# These serve, as the API and the workers do. Any other command may take as long as it
-# needs for a statement: it migrates, verifies, compares.
+# These commands serve or run sweeps, like the API and the workers. Other commands have
+# no limit on statements: they migrate, verify, compare.
 SERVING = ("runserver", "run_sweeps", "test")
 
 
@@ -24,7 +24,7 @@ def main() -> None:
     try:
         execute_from_command_line(sys.argv)
     except ImproperlyConfigured as error:
-        # A driver or a setting is missing: a stack helps nobody, the cause does.
+        # A driver or a setting is missing: print the cause without a stack.
         cause: BaseException = error
         while isinstance(cause.__cause__, (ImportError, ImproperlyConfigured)):
             cause = cause.__cause__

@@ -1,5 +1,5 @@
-"""The operators' pages: what goes on, why, and the few things a person may do about it.
+"""The operators' console: the state of payouts, and the actions of operators.
 
-Removable: nothing imports it. Reads go through `console.queries`; every button is one
-call of a service of `wallets`, with the operator recorded as its actor.
+Removable: nothing imports it. Reads go through `console.queries`. Every button is one
+call of a service of `wallets`, with the operator as actor.
 """

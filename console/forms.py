@@ -1,4 +1,4 @@
-"""What operators type: filters, the evidence of a review, why payouts are paused."""
+"""Forms: filters, the evidence of a review, the reason of a pause."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class FilterForm(forms.Form):
     )
 
     def filters(self) -> Filters:
-        """The valid ones among them."""
+        """Return the valid filters."""
         found = self.cleaned_data
         review = found.get("status") == "NEEDS_REVIEW"
         return Filters(
@@ -56,13 +56,13 @@ class FilterForm(forms.Form):
 
 
 class EvidenceForm(forms.Form):
-    """On what evidence a withdrawal in review is resolved."""
+    """The evidence for resolving a withdrawal in review."""
 
     evidence = forms.CharField(max_length=MAX_EVIDENCE, widget=forms.Textarea)
 
 
 class RecordForm(EvidenceForm):
-    """What an operator knows of a payment that the books do not have."""
+    """What an operator knows about a payment that the ledger does not have."""
 
     reference = forms.UUIDField(required=False)
     paid_at = forms.DateTimeField(
@@ -73,13 +73,13 @@ class RecordForm(EvidenceForm):
 
 
 class PauseForm(forms.Form):
-    """Why payouts are paused."""
+    """The reason of a pause."""
 
     reason = forms.CharField(max_length=MAX_REASON, widget=forms.Textarea)
 
 
 def parse_cursor(text: str) -> Cursor | None:
-    """Return where a page begins; None for what no page has linked to."""
+    """Return the position of a page; None for an invalid text."""
     try:
         moment, pk = text.split("_")
         when = datetime.fromtimestamp(float(moment), dt_timezone.utc)

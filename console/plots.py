@@ -1,7 +1,7 @@
-"""Plots as inline SVG: drawn here, coloured by the style sheet, no script needed.
+"""Plots as inline SVG, coloured by the style sheet, without scripts.
 
-The SVG holds only geometry and stretches to any width; all words stand beside it as HTML,
-so they stay readable on a phone. Nothing here reads the database.
+The SVG has only geometry and stretches to any width. All text is HTML beside it, so it
+stays readable on a phone. No database access here.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from django.utils.text import slugify
 
 WIDTH, HEIGHT = 1000, 200
 X_LABELS = 5
-# A little air between two bars, as a share of one.
+# The gap between two bars, as a share of a bar.
 GAP = 0.22
 
 
 @dataclass(frozen=True)
 class Series:
-    """One kind of thing counted. `tone` names its colour in the style sheet."""
+    """Counts of one kind. `tone` names its colour in the style sheet."""
 
     name: str
     tone: str
@@ -32,7 +32,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Plot:
-    """A picture and the words around it, for `console/plot.html`."""
+    """A picture and its text, for `console/plot.html`."""
 
     title: str
     description: str
@@ -50,7 +50,7 @@ def bars(
     step: timedelta,
     series: Sequence[Series],
 ) -> Plot:
-    """Stacked bars, one for each step of time from `start`; times are UTC."""
+    """Return stacked bars, one for each step of time from `start`; times are UTC."""
     columns = list(zip(*(one.values for one in series), strict=True))
     top = _round_up(max((sum(column) for column in columns), default=0))
     slot = WIDTH / max(1, len(columns))
@@ -80,7 +80,7 @@ def steps(
     start: datetime,
     end: datetime,
 ) -> Plot:
-    """A line that keeps its height until the next point; times are UTC."""
+    """Return a line that keeps its height until the next point; times are UTC."""
     top = _round_up(max((value for _, value in points), default=0))
     seconds = max((end - start).total_seconds(), 1)
 
@@ -121,7 +121,7 @@ def _column(
     moment: datetime,
     step: timedelta,
 ) -> SafeString:
-    """One bar with its parts stacked, and a word on each for who points at it."""
+    """Return one stacked bar, with a tooltip."""
     words = ", ".join(
         f"{value:,} {one.name}"
         for value, one in zip(column, series, strict=True)
@@ -169,7 +169,7 @@ def _svg(title: str, description: str, shapes: SafeString) -> SafeString:
 
 
 def _round_up(value: int) -> int:
-    """The top of the scale: 2, 4, 6, 8, 10, 20, 40 …, so that half of it is whole."""
+    """Return the top of the scale: 2, 4, 6, 8, 10, 20, 40 …, so that half is whole."""
     power = 1
     while power * 10 < value:
         power *= 10
@@ -184,7 +184,7 @@ def _value_labels(top: int) -> list[str]:
 
 
 def short(value: int) -> str:
-    """A number for an axis: 950, 12k, 3.5M."""
+    """Return a number for an axis: 950, 12k, 3.5M."""
     for size, suffix in ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k")):
         if value >= size:
             return f"{value / size:.3g}{suffix}"
@@ -192,7 +192,7 @@ def short(value: int) -> str:
 
 
 def _time_labels(start: datetime, end: datetime) -> list[str]:
-    """Evenly spread moments; with the day where the same hour could be on two."""
+    """Return evenly spread times; with the day if the span is long."""
     form = "%H:%M" if end - start < timedelta(hours=12) else "%d %b %H:%M"
     span = end - start
     moments = (start + span * part / (X_LABELS - 1) for part in range(X_LABELS))

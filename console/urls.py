@@ -14,7 +14,7 @@ app_name = "console"
 
 
 class IdConverter:
-    """An id that a column can hold."""
+    """An id that fits into a column."""
 
     regex = "[1-9][0-9]{0,17}"
 
@@ -26,7 +26,7 @@ class IdConverter:
 
 
 class VerdictConverter:
-    """What an operator found out about a payment."""
+    """The operator's conclusion about a payment."""
 
     regex = "paid|not-paid"
 

@@ -1,4 +1,4 @@
-"""Drills: real processes, real faults, and a verdict on what is left.
+"""Drills: real processes, real faults, and a check of the result.
 
-Nothing here is imported by the product. Every process that a drill starts dies with it.
+The product does not import them. Every process that a drill starts ends with the drill.
 """

@@ -1,9 +1,9 @@
-"""`make attack`: hostile clients of each kind, and what a stranger gets meanwhile.
+"""`make attack`: hostile clients of each kind, and the service for an honest client.
 
-The API is served as everywhere, on loopback and a database of its own. Each attack is
-bounded in connections and seconds. The table has a line for each: how long a stranger's
-deposits took, how long his /healthz at most, what he was refused, and what came of the
-attackers. Exit code 1: a stranger was answered wrongly or waited too long.
+The API runs as in production, on loopback and with a database of its own. Each attack
+is bounded in connections and seconds. The table has a line for each: how long the
+honest client's deposits took, its longest /healthz, its errors, and what happened to
+the attackers. Exit code 1: the honest client got a wrong answer or waited too long.
 
     make attack ARGS="--only silent,idle --count 500 --seconds 5 --database sqlite"
 """
@@ -70,7 +70,7 @@ def options_of(arguments: list[str]) -> argparse.Namespace:
 
 
 def main(arguments: list[str]) -> int:
-    """Attack, print the table, and say whether the stranger was served."""
+    """Attack, print the table, and check the honest client's figures."""
     options = options_of(arguments)
     with tempfile.TemporaryDirectory(prefix="attack-") as path:
         folder = Path(path)
@@ -136,14 +136,15 @@ def _attack(options: argparse.Namespace, folder: Path) -> int:
 def _under(
     name: str | None, target: Target, wallet: str
 ) -> tuple[Figures, Outcome | None]:
-    """What the stranger gets during this attack, and what comes of the attackers."""
+    """Return the honest client's figures during this attack, and its outcome."""
     outcome = None
     with Stranger(target.port, wallet) as stranger:
         time.sleep(0.5)
         if name is None:
             time.sleep(min(target.seconds, 5))
         else:
-            # Spawned: nothing of the stranger's threads and sockets is in it.
+            # Spawned, so that the attackers share no threads and sockets with this
+            # process.
             with multiprocessing.get_context("spawn").Pool(1) as pool:
                 result = pool.apply_async(run, (name, target))
                 outcome = result.get(target.seconds + 60)
@@ -191,7 +192,7 @@ def _fill(port: int, wallet: str, rows: int) -> None:
 
 
 def _wait_until_it_answers(api: services.Api) -> None:
-    """So that no attack is measured with the last one's rest: half a minute at most."""
+    """Let the last attack's connections end: half a minute at most."""
     ends = time.monotonic() + 30
     while not api.answers() and time.monotonic() < ends:
         time.sleep(0.2)

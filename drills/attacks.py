@@ -1,4 +1,4 @@
-"""What hostile clients do, each kind bounded in count and seconds."""
+"""The attacks of hostile clients, each bounded in connections and seconds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 
 from drills.hostile import Connections, Outcome, Script, allow_many_files
 
-# An attacker's own patience with one answer.
+# How long an attacker waits for an answer, in seconds.
 ANSWER_SECONDS = 10.0
 
 
@@ -68,7 +68,7 @@ def dripping_bodies(target: Target) -> Script:
 
 
 def endless_heads(target: Target) -> Script:
-    """Field after field, as fast as they are taken; a tenth as many connections."""
+    """Header fields without an end, as fast as possible; a tenth of the connections."""
     head = _head("GET /healthz HTTP/1.1")
     drip = b"".join(b"X-%04d: %s\r\n" % (n, b"a" * 500) for n in range(16))
     return Script(head, drip, 0.05, share=0.1)
@@ -112,7 +112,7 @@ def uploads(target: Target) -> Script:
 def _requests(
     target: Target, threads: int, requests: Callable[[int], Iterator[_Request]]
 ) -> Outcome:
-    """So many clients that ask one request after the other until the time is over."""
+    """Run some clients that send one request after the other until the end."""
     outcome = Outcome(opened=threads)
     ends = time.monotonic() + target.seconds
     began = time.monotonic()
@@ -162,7 +162,7 @@ def _post(path: str, body: object, pause: float = 0.0) -> _Request:
 
 
 def poisonous_batches(target: Target) -> Outcome:
-    """Bulk deposits with items that are refused, repeated, or of no wallet: 4 clients."""
+    """Bulk deposits with refused, repeated and invalid items: 4 clients."""
 
     def requests(number: int) -> Iterator[_Request]:
         keys = [str(uuid.uuid4()) for _ in range(40)]
@@ -193,7 +193,7 @@ def near_withdrawals(target: Target) -> Outcome:
 
 
 def logins(target: Target) -> Outcome:
-    """Twelve guess passwords at once, each as another user."""
+    """Twelve clients that guess passwords, each for another user."""
 
     def requests(number: int) -> Iterator[_Request]:
         headers = {"Content-Type": "application/x-www-form-urlencoded"}

@@ -1,7 +1,7 @@
 """Back up and restore a database by the recipes of docs/production.md, word for word.
 
-Each kind of backup knows how to make a database of its own, the variables that the recipe
-names, and nothing of what the recipe says.
+A kind of backup knows how to make its database and the variables of the recipes, and
+nothing of their commands.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ RECIPE_SECONDS = 120
 
 
 def recipe(name: str) -> str:
-    """Return the commands that the document gives under `<!-- recipe: name -->`."""
+    """Return the commands of the document under `<!-- recipe: name -->`."""
     text = PRODUCTION.read_text(encoding="utf-8")
     found = re.search(
         rf"<!-- recipe: {re.escape(name)} -->\n\n((?:    .*\n|\n)+)", text
@@ -33,7 +33,7 @@ def recipe(name: str) -> str:
 
 
 class Backup:
-    """One kind of backup: a database of its own, and how it is saved and brought back."""
+    """One kind of backup: its own database, and how to save and restore it."""
 
     name = ""
     programs: tuple[str, ...] = ()
@@ -43,7 +43,7 @@ class Backup:
 
     @classmethod
     def missing(cls) -> str:
-        """Why it cannot be tried here; empty where it can."""
+        """Why it cannot be tried here; empty if it can."""
         absent = [program for program in cls.programs if not shutil.which(program)]
         return f"no {', '.join(absent)} here" if absent else ""
 
@@ -53,7 +53,7 @@ class Backup:
         raise AssertionError("each kind has one")
 
     def variables(self) -> dict[str, str]:
-        """What the recipes name."""
+        """The variables of the recipes."""
         raise AssertionError("each kind has some")
 
     def create(self) -> None:
@@ -64,16 +64,16 @@ class Backup:
         self.run(recipe(f"{self.name} backup"))
 
     def restore(self) -> None:
-        """Bring the backup back in the database's place. Nobody may use it."""
+        """Restore the backup in place of the database. No process may use it."""
         self.run(recipe(f"{self.name} restore"))
 
     def drop(self) -> None:
-        """Leave nothing behind."""
+        """Remove everything."""
 
     def run(self, script: str, **options: str) -> None:
-        """Run a script as the recipe's reader would.
+        """Run a script as a reader of the recipe would.
 
-        :raises SystemExit: with what it said, if it fails.
+        :raises SystemExit: with its output, if it fails.
         """
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", script],
@@ -107,7 +107,7 @@ class SqliteFile(Backup):
 
 
 class PostgresDump(Backup):
-    """`pg_dump` and `pg_restore` of one database on a server that runs."""
+    """`pg_dump` and `pg_restore` of one database on a running server."""
 
     name = "pg_dump"
     programs = ("pg_dump", "pg_restore", "createdb", "dropdb")
@@ -143,7 +143,7 @@ class PostgresDump(Backup):
 
 
 class MariaDump(Backup):
-    """`mariadb-dump` of one database, restored by a user who may not name a DEFINER."""
+    """`mariadb-dump` of one database, restored by a user without DEFINER rights."""
 
     name = "mariadb-dump"
     programs = ("mariadb", "mariadb-dump")

@@ -1,4 +1,4 @@
-"""The bank simulator as a process of its own: its faults, and what it really paid."""
+"""The bank simulator as a process: its faults, and what it really paid."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from drills.process import ROOT, Process, free_port, wait_until
 
 START_SECONDS = 20
 
-# Every fault as the simulator's settings; None is a port where nobody listens.
+# Every fault as the simulator's settings; None: a port without a listener.
 FAULTS: dict[str, dict[str, Any] | None] = {
     "normal": {},
     "refuse": {"mode": "refuse"},
@@ -39,8 +39,8 @@ FAULTS: dict[str, dict[str, Any] | None] = {
     "dead_lookup": {"mode": "accept_close", "lookup_mode": "error"},
     "refusing_lookup": {"mode": "accept_close", "lookup_mode": "refuses_503"},
 }
-# What the service is told is the same as with the other fault, and so is what was paid: all
-# that comes after the HTTP client is the same. (A sweep compares the stories' events.)
+# Twins: the service gets the same as with the other fault, and the same is paid, so
+# everything after the HTTP client is equal. (A sweep compares their events.)
 TWINS = {
     "slow": "normal",
     "accept_reset": "accept_close",
@@ -54,9 +54,10 @@ TWINS = {
     "redirect": "reset",
     "refusing_lookup": "dead_lookup",
 }
-# Nobody sees these of a bank that is never asked.
+# Faults that have no effect without look-ups.
 LOOK_UP_FAULTS = ("stale_lookup", "dead_lookup", "refusing_lookup")
-# Of these a payment shows later, by this much: longer than a sweep takes to ask.
+# Faults that show a payment later by this time, which is longer than a sweep takes to
+# look up.
 LATE_FAULTS = ("late_booking", "stale_lookup")
 BOOKING_DELAY = 1.2
 CALM: dict[str, Any] = {
@@ -70,7 +71,7 @@ CALM: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Kind:
-    """What a bank can do, told to the simulator; it is declared to the service too."""
+    """The abilities of a bank, for the simulator and for the service's settings."""
 
     dedupes: bool
     looks_up: bool
@@ -88,7 +89,7 @@ KINDS = {
 
 
 class Simulator:
-    """One simulator with a data file of its own. `stop` it, or die: it dies too."""
+    """A simulator with its own data file. It ends with `stop`, or with the drill."""
 
     def __init__(self, folder: Path) -> None:
         self.port = free_port()
@@ -119,13 +120,13 @@ class Simulator:
         return True
 
     def become(self, fault: str, kind: Kind) -> None:
-        """Switch a fault on, for every request from now on."""
+        """Switch a fault on, for every later request."""
         self.call(
             "PUT", "/faults", {**CALM, **kind.settings(), **(FAULTS[fault] or {})}
         )
 
     def payments(self, wallet_uuids: Iterable[UUID]) -> list[dict[str, Any]]:
-        """What it really paid for these wallets: the truth."""
+        """Return what it really paid for these wallets."""
         ours = {str(wallet_uuid) for wallet_uuid in wallet_uuids}
         return [
             payment

@@ -1,4 +1,4 @@
-"""Reads the books for the checker, and waits until they come to rest."""
+"""Reads the ledger for the checker, and waits until it is settled."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from wallets.services.ledger import ledger_audit
 from wallets.services.operations import review
 from wallets.utils.database.transactions import read_snapshot
 
-# What a stepped clock has dated ahead is right in all else.
+# A date in the future comes from a stepped clock; everything else is right.
 END_OF_TIME = datetime.max.replace(tzinfo=dt_timezone.utc)
 
 Status = Transaction.Status
 
 
 def unsettled(*, review_is_rest: bool) -> int:
-    """How many withdrawals may still move."""
+    """Return how many withdrawals may still change."""
     moving = Q(status__in=[Status.PENDING, Status.PROCESSING]) | Q(
         status=Status.FAILED, final=False
     )
@@ -35,7 +35,7 @@ def unsettled(*, review_is_rest: bool) -> int:
 
 
 def rows() -> list[Row]:
-    """Every transaction of the books."""
+    """Return every transaction of the ledger."""
     attempts = Prefetch("attempts", Attempt.objects.order_by("number"))
     found = Transaction.objects.select_related("wallet").prefetch_related(attempts)
     return [
@@ -56,7 +56,7 @@ def rows() -> list[Row]:
 
 
 def balances() -> dict[str, int]:
-    """What each wallet may spend."""
+    """Return the balance of each wallet."""
     return {
         str(uuid): balance
         for uuid, balance in Wallet.objects.values_list("uuid", "balance")
@@ -64,7 +64,7 @@ def balances() -> dict[str, int]:
 
 
 def own_wrongs() -> list[str]:
-    """What the books say against themselves: `verify_ledger`, and alarms."""
+    """Return the ledger's own errors: `verify_ledger`, and alarms."""
     with read_snapshot():
         found = [
             f"books: {finding}" for finding in ledger_audit.verify(now=END_OF_TIME)
@@ -74,9 +74,9 @@ def own_wrongs() -> list[str]:
 
 
 def review_all(paid: set[str], **only: Any) -> int:
-    """An operator concludes what waits for one, by the bank's list; returns how many.
+    """Conclude the withdrawals in review, by the bank's list; return how many.
 
-    `only` narrows it down, as a filter of withdrawals.
+    `only` is a filter of withdrawals.
     """
     ids = list(review.waiting().filter(**only).values_list("pk", flat=True))
     for pk in ids:
@@ -93,7 +93,7 @@ def review_all(paid: set[str], **only: Any) -> int:
 
 
 def lateness() -> list[float]:
-    """By how many seconds each payment of a first attempt began after its time."""
+    """Return by how many seconds each payment of a first attempt was late."""
     paid = Transaction.objects.filter(
         transaction_type="WITHDRAWAL", status=Status.COMPLETED, retry_count=0
     ).values_list("scheduled_for", "executed_at")

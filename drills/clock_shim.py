@@ -1,8 +1,8 @@
 """Wall clocks that a drill can step, one for each program that it starts.
 
 `clock_shim.c` is compiled once, into `var/`, and preloaded by the programs that get the
-variables of a `SteppedClock`. Their children inherit the clock. Monotonic clocks stay true:
-what changes is what an operator or a time server changes.
+variables of a `SteppedClock`. Their children inherit the clock. Monotonic clocks are
+not changed, as when an operator or a time server sets a clock.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ SEEN_AFTER = 0.05
 
 
 def missing() -> str:
-    """Why no clock can be stepped on this machine; "" if one can."""
+    """Return why no clock can be stepped on this machine; "" if one can."""
     if sys.platform != "linux":
         return "clocks are stepped by LD_PRELOAD, which needs Linux"
     return "" if _compiler() else "clocks are stepped by a C library: install gcc"
 
 
 def library() -> Path:
-    """The compiled library; made when there is none of this source yet.
+    """Return the compiled library; compile it if there is none of this source.
 
-    :raises RuntimeError: if it cannot be made here; `missing` says why beforehand.
+    :raises RuntimeError: it cannot be compiled here; `missing` says why.
     """
     if reason := missing():
         raise RuntimeError(reason)
@@ -44,7 +44,8 @@ def library() -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     made = folder / f"clock_shim-{name}.so"
     if not made.exists():
-        # Several processes may make it at once: each its own, and the last one stays.
+        # Several processes may compile it at the same time: each its own file, the last
+        # one stays.
         own = folder / f"{made.name}.{os.getpid()}"
         flags = ["-shared", "-fPIC", "-O2"]
         command = [_compiler(), *flags, "-o", str(own), str(SOURCE), "-ldl", "-pthread"]
@@ -74,9 +75,9 @@ class SteppedClock:
 
     @property
     def variables(self) -> dict[str, str]:
-        """What a program's environment needs so that this is its clock.
+        """Return the variables of a program that uses this clock.
 
-        :raises RuntimeError: if no clock can be stepped on this machine.
+        :raises RuntimeError: no clock can be stepped on this machine.
         """
         libraries = [str(library()), *os.environ.get("LD_PRELOAD", "").split()]
         return {
@@ -85,14 +86,14 @@ class SteppedClock:
         }
 
     def adopt(self) -> None:
-        """Let it be the clock of this process, and of those that it forks from now on.
+        """Make it the clock of this process, and of its later forks.
 
-        Only where this process was started with the variables of another one.
+        Only if this process was started with the variables of another one.
         """
         os.environ[VARIABLE] = str(self._file)
 
     def step_to(self, offset: float) -> None:
-        """Let it be so many seconds ahead of true time, or behind if negative."""
+        """Set it so many seconds ahead of true time (negative: behind)."""
         beside = self._file.with_name(f"{self._file.name}.new")
         beside.write_text(f"{offset:.9f}\n")
         beside.replace(self._file)  # a reader sees the old one or the new one, whole
@@ -104,9 +105,9 @@ class SteppedClock:
 
 
 def step_my_own(seconds: float) -> None:
-    """Step the clock of this process and of all who share it; return when all see it.
+    """Step the clock of this process and of all that share it; wait until all see it.
 
-    :raises RuntimeError: if this process has no clock that can be stepped.
+    :raises RuntimeError: this process has no clock that can be stepped.
     """
     path = os.environ.get(VARIABLE)
     if not path:

@@ -1,9 +1,9 @@
-"""Sweeps one database: many crash points at the same time, each in a slot of its own.
+"""Sweeps one database: many crash points at the same time, each in its own slot.
 
-A slot is a database, a bank simulator and a process that goes on after each crash. This
-process imports Django once and forks those, and they fork whom the crash happens to, so
-that a point costs some hundredths of a second of work; what takes time is waiting for
-leases to end, which many slots do together.
+A slot is a database, a bank simulator, and a process that goes on after each crash.
+This process imports Django once and forks those, and they fork the process that
+crashes. So a point costs some hundredths of a second of work. Most of the time is
+waiting for leases to end, which many slots do at the same time.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ from drills.forking import die_with_parent, fork  # noqa: E402
 from drills.point import Point, Verdict  # noqa: E402
 from drills.totals import Totals  # noqa: E402
 
-# A story may have a few events more than the one that was counted: threads and clocks.
+# A scenario may have a few more events than the counted one: threads and clocks.
 MORE_EVENTS = 60
-# A database is emptied after so many points: a small one is verified faster.
+# A database is emptied after this many points: a small one is verified faster.
 POINTS_BEFORE_EMPTYING = 25
-# Longer than any run takes; one that takes longer is wrong.
+# Longer than any run; a longer one is an error.
 RUN_SECONDS = 120
 PROGRESS_SECONDS = 5.0
 SWEPT = ("kill", "kill-in-call", "freeze", "error", "soft-limit")
-# Of all that a bank does, what leaves the outcome to be found out over time.
+# The faults that leave the outcome to be found out over time.
 STEPPED_FAULTS = ("normal", "accept_close", "late_booking", "stale_lookup")
 
 
@@ -62,7 +62,7 @@ class Slot:
         self._pipe: Connection | None = None
 
     def start(self, at: Point) -> Connection:
-        """Have a crash point run; when something comes out of the pipe, it is over."""
+        """Start a crash point; output on the pipe means that it has ended."""
         if self._pipe is None:
             self._pipe, theirs = Pipe()
             fork(lambda: self._serve(theirs))
@@ -88,7 +88,7 @@ class Slot:
             signal.alarm(0)
 
     def verdict(self, at: Point, pipe: Connection) -> Verdict:
-        """What the process says; that it died is something wrong."""
+        """Return the verdict of the process; its death is an error."""
         try:
             verdict: Verdict = pipe.recv()
         except EOFError:
@@ -101,7 +101,7 @@ class Slot:
 
 
 class Sweep:
-    """All crash points of the stories, as many at a time as there are slots."""
+    """All crash points of the scenarios, as many at a time as there are slots."""
 
     def __init__(self, stories: list[Point], sample: int | None, seed: int) -> None:
         self._waiting = deque(stories)
@@ -115,7 +115,7 @@ class Sweep:
         return len(self._waiting)
 
     def run(self, slots: list[Slot], limit: int | None) -> Iterator[Verdict]:
-        """Yield a verdict for each point, as they come."""
+        """Yield a verdict for each point, in the order of completion."""
         free, started = list(slots), 0
         running: dict[Connection, tuple[Slot, Point]] = {}
         while running or (self._waiting and (limit is None or started < limit)):
@@ -143,7 +143,7 @@ class Sweep:
             if self._sample:
                 step = max(1, (count - start) // self._sample)
             numbers = range(start + self._seed % step, count + 1, step)
-            # In front, so that one story is finished before the next begins.
+            # In front, so that one scenario is finished before the next one begins.
             self._waiting.extendleft(replace(story, at=n) for n in reversed(numbers))
         elif (
             verdict.struck
@@ -155,7 +155,7 @@ class Sweep:
             self._waiting.appendleft(replace(story, at=at.at + 1))
 
     def _check_twin(self, story: Point) -> None:
-        """Sweep all of a story that has other events than it should have in common."""
+        """Sweep a scenario completely if its events differ from its twin's."""
         if story.action != "kill-in-call" or story.fault not in TWINS:
             return
         twin = replace(story, fault=TWINS[story.fault], action="kill")
@@ -164,10 +164,10 @@ class Sweep:
 
 
 def _first_of(verdict: Verdict) -> int:
-    """The first event that needs a run of its own.
+    """Return the first event that needs its own run.
 
-    Who is killed before the first call knows nothing of what is wrong with the bank, and
-    who goes on finds a bank that is well again: the same under every fault.
+    Before the first call a fault of the bank has no effect on the killed process, and
+    the process that goes on finds a healthy bank: the same under every fault.
     """
     at = verdict.point
     if at.action != "kill" or at.fault == "normal":
@@ -176,7 +176,7 @@ def _first_of(verdict: Verdict) -> int:
 
 
 def stories_of(options: argparse.Namespace) -> list[Point]:
-    """Every combination that is asked for."""
+    """Return every requested combination."""
     return [
         Point(fault, kind, action, options.at or 0)
         for action in options.action or _swept()
@@ -186,7 +186,7 @@ def stories_of(options: argparse.Namespace) -> list[Point]:
 
 
 def _swept() -> list[str]:
-    """The actions of a whole sweep; without a compiler no clock is stepped."""
+    """Return the actions of a whole sweep; without a compiler no clock is stepped."""
     if reason := clock_shim.missing():
         print(f"no clock is stepped: {reason}", flush=True)
         return list(SWEPT)
@@ -194,11 +194,10 @@ def _swept() -> list[str]:
 
 
 def _faults_of(kind: str, action: str) -> list[str]:
-    """The faults that make a difference.
+    """Return the faults that make a difference.
 
-    A fault with a twin does so while the bank is being called; nothing else happens then
-    but kills. Where the soft limit strikes, the bank has no part in it: one fault of each
-    end of a payment will do.
+    Faults with a twin differ only during calls, where only kills happen. For the soft
+    limit the bank does not matter: one fault for each outcome of a payment is enough.
     """
     if action == "soft-limit":
         return ["normal", "refuse", "accept_close", "late_booking"]
@@ -212,7 +211,7 @@ def _faults_of(kind: str, action: str) -> list[str]:
 
 def main() -> int:
     options = options_of(sys.argv[1:])
-    # The databases are dropped in every case.
+    # The databases are always dropped.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     die_with_parent(os.getppid(), signal.SIGTERM)
     problems = [check for check in checks.run_checks() if check.id == "wallets.E001"]
@@ -224,7 +223,8 @@ def main() -> int:
     prefix = str(connection.settings_dict["NAME"])
     made = databases.Databases(prefix, options.slots)
     slots: list[Slot] = []
-    # What is here now is never garbage: looking at it would copy every page in each fork.
+    # Exclude present objects from garbage collection, which would copy every page in
+    # each fork.
     gc.collect()
     gc.freeze()
     try:

@@ -1,9 +1,9 @@
-"""`make crash-sweep`: a story is killed at every event, and must always end well.
+"""`make crash-sweep`: kill a scenario at every event; it must always end well.
 
-For each database, kind of bank and fault of the bank, the story is lived once to count
-its events, then once for each event, with something happening at it (`--action`); what
-provably cannot differ is left out. What goes wrong is printed with all that is needed to
-see it again; exit code 1 says so.
+For each database, kind of bank and fault of the bank, the scenario runs once to count
+its events, then once for each event with an action at it (`--action`). Runs that
+provably cannot differ are left out. An error is printed with all that is needed to
+repeat it; then the exit code is 1.
 
     make crash-sweep ARGS="--database sqlite --fault accept_hang --bank able --at 57"
 """
@@ -25,7 +25,7 @@ from drills.totals import Totals
 
 
 def options_of(arguments: list[str]) -> argparse.Namespace:
-    """Read the command line; each list is everything there is unless it is named."""
+    """Read the command line; each list has everything by default."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -61,7 +61,8 @@ def main(arguments: list[str]) -> int:
             command = [sys.executable, "-m", "drills.crash_points", *arguments]
             environment = settings.environment(name, Path(folder))
             if not clock_shim.missing():
-                # Those that step theirs adopt another; the bank's stays true.
+                # Processes that step the clock adopt another one; the bank's stays
+                # true.
                 environment |= SteppedClock(Path(folder), "true").variables
             subprocess.call(
                 [*command, "--database", name],
@@ -76,12 +77,12 @@ def main(arguments: list[str]) -> int:
 
 
 def _memory() -> str | None:
-    """A folder in memory if there is one: no drill takes the machine's power away."""
+    """Return a folder in memory if there is one: no drill cuts the power."""
     return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
 
 
 if __name__ == "__main__":
-    # Ended like Ctrl-C, so that what was made for it goes, too.
+    # Ended like Ctrl-C, so that its databases are dropped.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         sys.exit(main(sys.argv[1:]))

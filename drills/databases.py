@@ -1,6 +1,6 @@
-"""A database for each process that works at the same time, all made from one.
+"""A database for each concurrent process, all made from one.
 
-Names begin with a prefix that the caller owns; nothing else is touched on a server.
+Their names begin with a prefix of the caller; nothing else on a server is touched.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from wallets.utils.database import append_only
 
 
 def use(name: str) -> None:
-    """Let this process's connection be one to the database of this name."""
+    """Connect this process to the database of this name."""
     connection.close()
     connections.settings["default"]["NAME"] = name
     connection.settings_dict["NAME"] = name
@@ -67,7 +67,7 @@ class Databases:
 
     @staticmethod
     def _mysql_schema(cursor: object) -> list[str]:
-        """The statements that make the tables again, where no server can copy them."""
+        """Return the statements that create the tables, if no server can copy them."""
         if connection.vendor != "mysql":
             return []
         statements = []
@@ -88,7 +88,7 @@ class Databases:
 
     @staticmethod
     def _execute_outside(sql: str) -> None:
-        """Run a statement that is about databases, in one that always exists."""
+        """Run a statement about databases in one that always exists."""
         if connection.vendor == "sqlite":
             return
         use("postgres" if connection.vendor == "postgresql" else "mysql")

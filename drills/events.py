@@ -1,12 +1,13 @@
-"""Counts what a process does, and lets something happen to it at the N-th event.
+"""Counts the events of a process, and runs an action at the N-th event.
 
 An event is a moment between two effects on the world: before and after each SQL
-statement, each COMMIT, and each call to the bank. What the product does is not changed:
-an execute wrapper, the connection's own `_commit` and the HTTP client's steps report.
+statement, each COMMIT, and each call to the bank. The product is not changed: an
+execute wrapper, the connection's own `_commit` and the HTTP client's steps report
+events.
 
-Note [One moment]: between the end of an effect and the beginning of the next one a process
-changes only itself. Killed there, it leaves the same world wherever it was; so a kill is
-tried after each statement and COMMIT, and not once more before the next.
+Note [One moment]: between the end of an effect and the beginning of the next one a
+process changes only itself. Killed at any point in between, it leaves the same state.
+So a kill is tried after each statement and COMMIT, and not again before the next one.
 """
 
 from __future__ import annotations
@@ -33,12 +34,12 @@ from wallets.utils.third_party import HttpBank
 Action = Callable[[], None]
 
 LABEL_BYTES = 200
-# Actions after which the clock must be set right.
+# Actions after which the clock must be corrected.
 STEPS = ("step-forward", "step-back")
 
 
 class Trail:
-    """What a process has come to, in memory that its killer can still read."""
+    """The progress of a process, in memory that its killer can still read."""
 
     def __init__(self) -> None:
         self._memory = mmap.mmap(-1, 4096)
@@ -48,7 +49,7 @@ class Trail:
         self._memory[: LABEL_BYTES + 1] = line.ljust(LABEL_BYTES + 1)
 
     def read(self) -> tuple[int, int, int, str]:
-        """How many events counted, which was the first call, all names' sum, the last."""
+        """Return the number of events, the first call's number, a sum, the last."""
         line = self._memory[:LABEL_BYTES].decode("utf-8", "replace").strip(" \x00")
         if not line:
             return 0, 0, 0, ""
@@ -57,7 +58,7 @@ class Trail:
 
 
 class Tripwire:
-    """Counts the events whose name starts as one of `kinds`; acts at number `at`, once."""
+    """Counts events whose name begins with one of `kinds`; acts once, at `at`."""
 
     def __init__(
         self, trail: Trail, *, at: int, act: Action, kinds: tuple[str, ...]
@@ -68,9 +69,9 @@ class Tripwire:
         self._kinds = kinds
         self._count = 0
         self._first_call = 0
-        # The same for the same events: threads may take turns otherwise each time.
+        # The same sum for the same events, because threads may alternate differently.
         self._trace = 0
-        # Calls to the bank are made by other threads than the statements.
+        # Calls to the bank run in other threads than statements.
         self._lock = threading.Lock()
 
     def __call__(self, label: str) -> None:
@@ -108,10 +109,10 @@ def watch_database(trip: Tripwire) -> None:
 
 
 class WatchedBank(HttpBank):
-    """The real HTTP client; reports before the bytes leave, when they have, and after.
+    """The real HTTP client; reports before, during and after a call.
 
-    "bank before" comes before the client looks at its lease for the last time, "gap" in
-    the instant between that look and the first byte, which no client can close.
+    "bank before" comes before the last check of the lease. "gap" is between that check
+    and the first byte, which no client can close.
     """
 
     def __init__(self, trip: Tripwire, base_url: str, abilities: Abilities) -> None:
@@ -139,7 +140,7 @@ class WatchedBank(HttpBank):
 
 
 def limits() -> dict[str, Any]:
-    """The client's bounds, as the settings have them."""
+    """Return the client's limits from the settings."""
     return {
         "deadline": settings.THIRD_PARTY_DEADLINE,
         "connect_timeout": settings.THIRD_PARTY_CONNECT_TIMEOUT,
@@ -148,7 +149,7 @@ def limits() -> dict[str, Any]:
 
 
 def _connection_class(trip: Tripwire) -> type[Connection]:
-    """The HTTP client's connection, with its requests reported."""
+    """Return the HTTP client's connection class, with reports."""
 
     class Watched(Connection):
         def send(self, message: bytes) -> None:
@@ -161,31 +162,31 @@ def _connection_class(trip: Tripwire) -> type[Connection]:
 
 
 def kill() -> None:
-    """The process is gone, and nothing of it runs any more."""
+    """Kill the process."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def freeze() -> None:
-    """The process stands still until somebody sends SIGCONT."""
+    """Stop the process until it gets SIGCONT."""
     os.kill(os.getpid(), signal.SIGSTOP)
 
 
 def step_clock(seconds: float) -> None:
-    """The process is gone, and the clock of all who go on has stepped by so much.
+    """Kill the process, and step the clock of all that go on.
 
-    On SQLite that is the database's clock too. On a server it is the host's alone.
+    On SQLite it is the database's clock, too; with a server only the host's.
     """
     step_my_own(seconds)
     kill()
 
 
 def exceed_soft_limit() -> None:
-    """Celery's soft limit: an exception at wherever the main thread is."""
+    """Raise Celery's soft limit, wherever the main thread is."""
     os.kill(os.getpid(), signal.SIGUSR1)
 
 
 def expect_soft_limit() -> None:
-    """Do with SIGUSR1 what Celery's pool does. Call in the main thread."""
+    """Handle SIGUSR1 as Celery's pool does. Call in the main thread."""
 
     def over(*_: object) -> None:
         raise SoftTimeLimitExceeded
@@ -194,7 +195,7 @@ def expect_soft_limit() -> None:
 
 
 def lose_connection() -> None:
-    """The driver says that the server has gone; whether COMMIT happened it cannot know."""
+    """Raise the driver's error of a lost server; a COMMIT may have happened."""
     with connection.wrap_database_errors:
         raise _driver_error()
 
@@ -205,7 +206,7 @@ def _driver_error() -> Exception:
 
         return psycopg.OperationalError("server closed the connection unexpectedly")
     if connection.vendor == "mysql":
-        # Not `pymysql.err`: Django imports the driver's modules a second time, by another name.
+        # Not `pymysql.err`: Django imports the driver's modules under another name.
         database: Any = connection
         return database.Database.OperationalError(2013, "Lost connection to server")
     import sqlite3
@@ -214,15 +215,15 @@ def _driver_error() -> Exception:
 
 
 ACTIONS: dict[str, tuple[Action, tuple[str, ...]]] = {
-    # What happens, and the kinds of events at which it does.
+    # The actions, and the kinds of events at which they happen.
     "kill": (kill, ("sql after", "commit after", "bank", "gap")),  # Note [One moment]
     "kill-in-call": (kill, ("bank", "gap")),
     "soft-limit": (exceed_soft_limit, ("",)),
     "error": (lose_connection, ("commit",)),
     "freeze": (freeze, ("bank",)),
-    # More than every wait; back by less than a drill's patience.
+    # Forward by more than every wait; back by less than a drill waits.
     "step-forward": (partial(step_clock, 1800), ("commit after", "bank", "gap")),
     "step-back": (partial(step_clock, -5), ("commit after", "bank", "gap")),
-    # Not safe with every bank, and not part of a sweep unless asked for; docs/faults.md.
+    # Not safe with every bank, and not part of a sweep by default; see docs/faults.md.
     "freeze-gap": (freeze, ("gap",)),
 }

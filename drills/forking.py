@@ -1,4 +1,4 @@
-"""Forked children: a crash point costs milliseconds where starting Django costs a second."""
+"""Forked children: starting Django costs a second, a fork costs milliseconds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 def die_with_parent(parent: int, signum: int = signal.SIGKILL) -> None:
-    """Have the kernel signal this process when `parent` is gone; end if it is already."""
+    """Have the kernel signal this process when `parent` ends; end if it has."""
     if _libc is not None:
         _libc.prctl(_PR_SET_PDEATHSIG, signum)
     if os.getppid() != parent:
@@ -22,10 +22,11 @@ def die_with_parent(parent: int, signum: int = signal.SIGKILL) -> None:
 
 
 def fork(work: Callable[[], None]) -> int:
-    """Run `work` in a forked child and return its pid; the child ends with it, or with us.
+    """Run `work` in a forked child and return its pid.
 
-    Call it from the main thread of a process without open connections, whose other
-    threads, if any, wait for work: the child has none of them.
+    The child ends with its work, or with this process. Call it from the main thread of
+    a process without open connections whose other threads, if any, are idle: the child
+    does not have them.
     """
     parent = os.getpid()
     pid = os.fork()

@@ -1,8 +1,8 @@
-"""What keeps the money safe, and how it is switched off in a scratch copy.
+"""A guard: product code that keeps money safe, and how a scratch copy switches it off.
 
-A guard is exact text of the product and what it is replaced by, with the quickest tests
-that must then go red. A text that is not found any more is a failure of the table: the
-guard has moved, and nobody knows any more whether a test minds its absence.
+A guard is an exact text of the product, its replacement, and the quickest tests that
+must then fail. A text that is not found is an error: the code has changed, so it is not
+known whether a test would notice its absence.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ SQLITE, POSTGRESQL, MARIADB = "sqlite", "postgresql", "mariadb"
 
 @dataclass(frozen=True)
 class Guard:
-    """One guard. `tests` are below wallets/tests, in pytest's words."""
+    """One guard. `tests` are arguments of pytest, relative to wallets/tests."""
 
     name: str
     file: str

@@ -1,4 +1,4 @@
-"""What clients of the API saw: each request, each answer, nothing interpreted away."""
+"""The history of the API's clients: each request and each answer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DEPOSIT, WITHDRAWAL, CANCEL = "DEPOSIT", "WITHDRAWAL", "CANCEL"
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back. Unknown: no answer, or one that does not say what was done."""
+    """An answer. Unknown: none, or one that does not say what was done."""
 
     verdict: str
     status: int = 0
@@ -24,7 +24,7 @@ class Answer:
 
 @dataclass
 class Intent:
-    """One thing that a client wanted done once, however often it asked for it."""
+    """One effect that a client wants once, however often it sends the request."""
 
     kind: str
     key: str  # of a cancellation: the withdrawal's
@@ -39,7 +39,7 @@ class Intent:
 
     @property
     def transaction_id(self) -> int | None:
-        """The id that the API has given it, if the client got to know."""
+        """The id from the API's answers, if the client got one."""
         for answer in self.answers:
             if answer.verdict == OK:
                 body = answer.body.get("transaction", answer.body)
@@ -48,20 +48,20 @@ class Intent:
 
 
 class History:
-    """All that was wanted and answered. Safe between threads."""
+    """All requests and answers. Thread-safe."""
 
     def __init__(self) -> None:
         self.intents: list[Intent] = []
         self._lock = threading.Lock()
 
     def begin(self, intent: Intent) -> Intent:
-        """Note what a client is about to ask, before it asks."""
+        """Record a request before it is sent."""
         with self._lock:
             self.intents.append(intent)
         return intent
 
     def count(self, verdict: str | None = None) -> int:
-        """How many answers there were, of this kind or in all."""
+        """Return the number of answers, of this kind or in all."""
         with self._lock:
             intents = list(self.intents)
         return sum(

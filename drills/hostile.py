@@ -1,6 +1,6 @@
-"""Many hostile connections at a time, in one thread: what they send, and what came of it.
+"""Many hostile connections in one thread: what they send, and what they get.
 
-Runs in a process of its own, so that its work is none of the stranger's.
+It runs in its own process, apart from the honest client.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 
-# New connections a second: who opens as many as he can measures the machine.
+# New connections a second; without a limit the machine would be measured.
 A_SECOND = 1000
 
 
 @dataclass(frozen=True)
 class Script:
-    """What one connection does: send `first`, then `drip` every `pause` seconds.
+    """The behaviour of a connection: send `first`, then `drip` every `pause` seconds.
 
-    `share`: how many connections do it, of those that there would be.
+    `share`: the part of the connections that do it.
     """
 
     first: bytes = b""
@@ -33,7 +33,7 @@ class Script:
 
 @dataclass
 class Outcome:
-    """What came of an attack: how many were cut, refused or served, and when."""
+    """The result of an attack: how many were closed, refused or served, and when."""
 
     opened: int = 0
     unopened: int = 0
@@ -42,7 +42,7 @@ class Outcome:
     received: int = 0
 
     def text(self) -> str:
-        """For one cell of a table."""
+        """Return the result for a cell of a table."""
         answers = ", ".join(
             f"{count} of {status}" for status, count in sorted(self.answers.items())
         )
@@ -72,7 +72,7 @@ class _One:
 
 
 class Connections:
-    """So many connections that each follow the script until `seconds` are over."""
+    """Connections that follow the script until `seconds` are over."""
 
     def __init__(self, port: int, script: Script, count: int, seconds: float) -> None:
         self._port, self._script, self._count = port, script, count
@@ -165,7 +165,7 @@ class Connections:
 
 
 def allow_many_files(count: int) -> None:
-    """Let this process open so many, as far as the system lets it."""
+    """Raise this process's limit of open files, as far as allowed."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = count + 100
     if soft < wanted:

@@ -1,4 +1,4 @@
-"""Compares the books with what the bank really paid. Knows no excuse."""
+"""Compares the ledger with what the bank really paid."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Payments = list[dict[str, Any]]
 
 
 def wrongs(plan: Plan, payments: Payments, *, may_need_review: bool) -> list[str]:
-    """Everything that must not be, as sentences; nothing when all is right."""
+    """Return every error as a sentence; nothing if all is right."""
     with read_snapshot():
         found = [
             f"books: {finding}"
@@ -49,7 +49,7 @@ def _wrongs(plan: Plan, payments: Payments, may_need_review: bool) -> Iterator[s
     for reference in set(paid) - references:
         yield f"the bank paid {reference}, of which the books know nothing"
     wallet = Wallet.objects.get(uuid=plan.wallet_uuid)
-    # What is in review is paid or not: the bank's list says it, the books must wait.
+    # A withdrawal in review may be paid or not: the bank's list decides.
     in_review = sum(t.amount for t in withdrawals if t.needs_review)
     settled = sum(t.amount for t in withdrawals if t.status == Status.COMPLETED)
     if wallet.held != in_review or wallet.balance != DEPOSIT - in_review - settled:
@@ -80,6 +80,6 @@ def _wrong_withdrawal(
 
 
 def review_all(plan: Plan, payments: Payments) -> int:
-    """An operator concludes what waits for one, by the bank's list; returns how many."""
+    """Conclude the withdrawals in review, by the bank's list; return how many."""
     paid = {payment["reference"] for payment in payments}
     return books.review_all(paid, wallet__uuid=plan.wallet_uuid)

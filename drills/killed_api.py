@@ -1,10 +1,10 @@
-"""The API for a drill: its process is killed with a full batch in hand, once.
+"""The API for a drill: its process is killed once, with a full batch.
 
-Requests wait at the entrance until all that were announced are there, and enter together:
-what then waits for a batch is more than one batch takes. The process that follows the
-killed one serves as always. KILL_OPERATION and KILL_PHASE say in which batch it happens and
-when, KILL_CLIENTS how many requests there are; in the file KILL_MARK the process leaves
-the keys of the batch, a line for each.
+Requests wait at the application until all announced ones have come, and enter together;
+they are more than one batch takes. The process that replaces the killed one serves
+normally. KILL_OPERATION and KILL_PHASE select the batch and the moment; KILL_CLIENTS is
+the number of requests. The process writes the keys of the batch into the file
+KILL_MARK, one on each line.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ OPERATIONS: dict[str, Operation[Any, Any]] = {
 
 
 class Together:
-    """The application, entered by none until so many requests are there, once."""
+    """The application; requests enter when so many have come, once."""
 
     def __init__(self, application: Application, clients: int, mark: Path) -> None:
         self._application = application
@@ -42,7 +42,7 @@ class Together:
             self._all_here.set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request; those that change nothing need not wait."""
+        """Serve one request; requests that change nothing need not wait."""
         if scope["type"] == "http" and scope["method"] == "POST":
             body = await _body_of(receive)
             parts = [{"type": "http.request", "body": body, "more_body": False}]
@@ -60,11 +60,11 @@ class Together:
 
 
 class Killed:
-    """An operation's `many`; a full batch is the last thing that its process does.
+    """The `many` of an operation; kills its process in the first full batch.
 
-    `phase`: "before" the first statement, before "commit", or "after" it, when nobody has
-    been answered. A batch that is a single statement has no COMMIT of its own: there
-    "commit" is "after".
+    `phase`: "before" the first statement, before "commit", or "after" it, when no
+    request has been answered. A batch of one statement has no COMMIT of its own: there
+    "commit" is the same as "after".
     """
 
     def __init__(self, operation: Operation[Any, Any], phase: str, mark: Path) -> None:
@@ -99,9 +99,9 @@ async def _body_of(receive: Receive) -> bytes:
 def _prepared() -> Application:
     mark = Path(os.environ["KILL_MARK"])
     operation = OPERATIONS[os.environ["KILL_OPERATION"]]
-    # However slow the machine is, no second batch begins beside the first.
+    # No second batch starts beside the first, however slow the machine is.
     batching.SLOW_SECONDS = 60
-    # On this instance: every transport calls it here.
+    # Set on the instance, which every transport calls.
     vars(operation)["many"] = Killed(operation, os.environ["KILL_PHASE"], mark)
     return Together(served, int(os.environ["KILL_CLIENTS"]), mark)
 

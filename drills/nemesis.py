@@ -1,7 +1,7 @@
-"""What goes wrong: a schedule of faults, repeatable by its seed, carried out in time.
+"""A schedule of faults, repeatable by its seed, executed in time.
 
-Each fault has an end: what it killed is started again, what it froze thaws, what it made
-the bank do wears off. After `relent` nothing of it is left.
+Each fault ends: killed processes are started again, frozen ones resume, the bank's
+faults are switched off. After `relent` there is no fault.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from drills.process import Process
 from drills.system import System
 
 Act = Callable[[], object]
-# A fault, drawn: its name, and what to do when its time has come. An act that finds
-# nothing to hurt returns False.
+# A drawn fault: its name and its action, which returns False if there is nothing to
+# hurt.
 Fault = tuple[str, Act]
 Kind = Callable[[], Fault]
 
 
 @dataclass(order=True)
 class _Due:
-    """Something to do at a moment of the run."""
+    """An action at a moment of the run."""
 
     at: float
     order: int
@@ -36,7 +36,7 @@ class _Due:
 
 
 class Nemesis(ABC):
-    """Carries out faults from the main thread: `step` does what is due by now."""
+    """Executes faults from the main thread: `step` does what is due."""
 
     def __init__(self, system: System, *, seed: int, seconds: float) -> None:
         self._system = system
@@ -46,12 +46,12 @@ class Nemesis(ABC):
         self._began = time.monotonic()
         self.done: Counter[str] = Counter()
         self.last = "nothing yet"
-        # Processes that are down or frozen on purpose, until the fault's end.
+        # Processes that are stopped or frozen on purpose, until the fault's end.
         self._hurt: set[str] = set()
         self._plan(seconds)
 
     def _plan(self, seconds: float) -> None:
-        """Draw the whole schedule before it begins: so the seed repeats it."""
+        """Draw the whole schedule before it begins, so that the seed repeats it."""
         kinds = self.kinds()
         weights = [weight for _, weight in kinds]
         at = 2.0
@@ -63,12 +63,12 @@ class Nemesis(ABC):
 
     @abstractmethod
     def kinds(self) -> list[tuple[Kind, int]]:
-        """The kinds of faults and how often each is drawn, relative to the others."""
+        """The kinds of faults with their relative frequencies."""
 
     # --- carrying out ---------------------------------------------------------------
 
     def step(self) -> None:
-        """Do what is due by now."""
+        """Do what is due."""
         while self._due and self._due[0].at <= time.monotonic() - self._began:
             due = heapq.heappop(self._due)
             if due.act() is not False and due.name:
@@ -76,7 +76,7 @@ class Nemesis(ABC):
                 self.last = due.name
 
     def relent(self) -> None:
-        """Begin nothing more; end everything that has begun."""
+        """Begin no more faults; end all that have begun."""
         ends = [due for due in self._due if not due.name]
         self._due.clear()
         for due in sorted(ends):
@@ -84,18 +84,18 @@ class Nemesis(ABC):
 
     @property
     def spared(self) -> list[Process]:
-        """Processes that have no reason not to live."""
+        """Return the processes that must be running."""
         return [p for p in self._system.processes if p.name not in self._hurt]
 
     def _at(self, at: float, name: str, act: Act) -> None:
         heapq.heappush(self._due, _Due(at, next(self._order), name, act))
 
     def _later(self, seconds: float, act: Act) -> None:
-        """The end of a fault: it has no name."""
+        """Schedule the end of a fault; it has no name."""
         self._at(time.monotonic() - self._began + seconds, "", act)
 
     def _hurt_for(self, process: Process, seconds: float, hurt: Act, heal: Act) -> bool:
-        """Hurt a process that is well, and heal it later."""
+        """Hurt a healthy process, and heal it later."""
         if process.name in self._hurt:
             return False
         self._hurt.add(process.name)

@@ -1,4 +1,4 @@
-"""One crash point: a process lives the story, something happens to it, others go on."""
+"""One crash point: a process runs the scenario, is interrupted; others go on."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from wallets.utils.database.transactions import database_now
 from wallets.utils.third_party import HttpBank
 
 DEDUPE_WINDOW = 86400.0
-# What the bank's operator declares; the simulator is always quicker than that.
+# The declared booking time; the simulator is always faster.
 BOOKING_TIME = 1.25 * BOOKING_DELAY
 
 
 @dataclass(frozen=True)
 class Point:
-    """Where the story is interrupted, how, and with which bank. `at` 0: nowhere."""
+    """Where and how the scenario is interrupted, with which bank. `at` 0: nowhere."""
 
     fault: str
     kind: str
@@ -40,10 +40,11 @@ class Point:
 
     @property
     def may_need_review(self) -> bool:
-        """Whether only a person can find out.
+        """Whether only an operator can find the outcome.
 
-        A bank without look-up only repeats a refusal that was lost, and repeated it proves
-        nothing: the first request may be paid, and be why the second is refused.
+        A bank without look-up only repeats a lost refusal, and a repeated refusal
+        proves nothing: the first request may be paid, and be the reason of the second
+        refusal.
         """
         lost_refusal = self.kind == "dedupes" and self.fault == "refuse"
         return self.kind == "bare" or lost_refusal
@@ -54,7 +55,7 @@ class Point:
 
 @dataclass
 class Verdict:
-    """What came of a crash point."""
+    """The result of a crash point."""
 
     point: Point
     events: int = 0
@@ -68,7 +69,7 @@ class Verdict:
 
 
 def run(point: Point, bank: Simulator) -> Verdict:
-    """Live it in one process, go on in this one, and judge."""
+    """Run the scenario in one process, go on in this one, and check."""
     began = time.monotonic()
     kind = KINDS[point.kind]
     bank.become(point.fault, kind)
@@ -103,10 +104,11 @@ def run(point: Point, bank: Simulator) -> Verdict:
 
 
 def _lock_is_held() -> bool:
-    """Whether who stands still does so inside SQLite's one write transaction.
+    """Whether the frozen process holds SQLite's only write transaction.
 
-    The bank's answer comes in another thread than the statements. Nobody can go on then
-    before it does, whatever the guards: no crash point, but the engine's limit.
+    The bank's answer arrives in another thread than the statements. No other process
+    can go on then, whatever the guards are: it is the engine's limit, not a crash
+    point.
     """
     if connection.vendor != "sqlite":
         return False
@@ -122,7 +124,7 @@ def _lock_is_held() -> bool:
 
 
 def _go_on(point: Point, plan: Plan, bank: HttpBank) -> list[str]:
-    """Go on, without an hour's patience where nothing but a person will help."""
+    """Go on, with little patience if only an operator can help."""
     patience = settings.WITHDRAWAL_REVIEW_AFTER
     if point.may_need_review:
         patience = settings.WITHDRAWAL_LEASE
@@ -154,7 +156,7 @@ def _live(point: Point, plan: Plan, trail: events.Trail, url: str) -> None:
 
 @functools.cache
 def _client(url: str, abilities: Abilities) -> HttpBank:
-    """This process's client of a bank. Its threads are idle between two points."""
+    """Return this process's client of a bank; its threads are idle between points."""
     return HttpBank(url, abilities=abilities, **events.limits())
 
 

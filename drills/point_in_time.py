@@ -1,4 +1,4 @@
-"""A PostgreSQL server of a drill's own that can be brought back to a moment."""
+"""A PostgreSQL server of the drill's own, with point-in-time recovery."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class PointInTime(Backup):
         }
 
     def run(self, script: str, **options: str) -> None:
-        """As the user who owns the server: it does not run as root."""
+        """Run as the user that owns the server, which does not run as root."""
         if os.getuid() == 0:
             shutil.chown(self.folder, "postgres")
             kept = "PATH,PGHOST,PGPORT,PGUSER,DATA,ARCHIVE,BACKUP,UNTIL,OPTIONS,SCRIPT"
@@ -72,7 +72,7 @@ class PointInTime(Backup):
         self._start()
 
     def _start(self) -> None:
-        # Ended with this process's folder; `drop` stops it in any case.
+        # It ends with this process's folder; `drop` stops it in any case.
         self.run('pg_ctl -w -D "$DATA" -l "$DATA.log" -o "$OPTIONS" start >/dev/null')
         wait_until(lambda: listens(self.port), seconds=30, what="PostgreSQL to listen")
 
@@ -90,7 +90,7 @@ class PointInTime(Backup):
         time.sleep(0.2)
 
     def restore(self) -> None:
-        # The archive has what was written until now, also of the segment in use.
+        # Archive everything until now, also the current segment.
         self.run('psql -Xqc "SELECT pg_switch_wal()" -d postgres >/dev/null')
         time.sleep(1)
         self._stop()

@@ -1,7 +1,7 @@
 """Processes that a drill starts, hurts and ends.
 
-Must never leave a process behind: each is a session of its own, swept up as a group, and
-the kernel kills its leader when the drill dies, however that happens.
+No process may be left behind. Each is a session of its own and is killed as a group,
+and the kernel kills its leader when the drill ends, however that happens.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 def free_port() -> int:
-    """Return a loopback port that nobody uses now."""
+    """Return a free loopback port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def listens(port: int) -> bool:
-    """Whether somebody accepts connections on this loopback port."""
+    """Whether a process accepts connections on this loopback port."""
     try:
         socket.create_connection(("127.0.0.1", port), timeout=1).close()
     except OSError:
@@ -41,9 +41,9 @@ def listens(port: int) -> bool:
 def wait_until(
     done: Callable[[], bool], *, seconds: float, what: str, poll: float = 0.05
 ) -> float:
-    """Wait for something to come true; return how long it took.
+    """Wait for a condition; return how long it took (seconds).
 
-    :raises TimeoutError: if it does not.
+    :raises TimeoutError: it did not become true.
     """
     began = time.monotonic()
     while not done():
@@ -54,7 +54,7 @@ def wait_until(
 
 
 def children_of(pid: int) -> list[int]:
-    """The processes that this one has forked and that live."""
+    """Return the living children of a process."""
     try:
         text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
     except OSError:
@@ -63,7 +63,7 @@ def children_of(pid: int) -> list[int]:
 
 
 def send(pid: int, signum: int) -> bool:
-    """Send a signal; return whether there was anybody to send it to."""
+    """Send a signal; return whether the process existed."""
     try:
         os.kill(pid, signum)
     except ProcessLookupError:
@@ -72,7 +72,7 @@ def send(pid: int, signum: int) -> bool:
 
 
 class Process:
-    """One program: started as often as wanted, one life at a time.
+    """A program that can be started several times, one process at a time.
 
     Start it from the main thread: the kernel binds its life to the thread that forked.
     """
@@ -98,9 +98,9 @@ class Process:
 
     @property
     def pid(self) -> int:
-        """The process id of this life.
+        """The process id.
 
-        :raises RuntimeError: when it was never started.
+        :raises RuntimeError: it was never started.
         """
         if self._popen is None:
             raise RuntimeError(f"{self.name} was never started")
@@ -111,7 +111,7 @@ class Process:
         return self._popen is not None and self._popen.poll() is None
 
     def start(self) -> None:
-        """Begin a new life; what the last one left behind is gone before."""
+        """Start it; first kill what the last process left behind."""
         self.kill()
         parent = os.getpid()
 
@@ -136,7 +136,7 @@ class Process:
             )
 
     def wait(self, patience: float) -> bool:
-        """Wait for its end by itself; return whether it came."""
+        """Wait until it ends by itself; return whether it did."""
         if self._popen is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._popen.wait(timeout=patience)
@@ -148,11 +148,11 @@ class Process:
             send(self.pid, signum)
 
     def freeze(self) -> None:
-        """Stop the whole group from running, as a machine that hangs."""
+        """Stop the whole group, like a machine that hangs."""
         self._signal_group(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let the group run on."""
+        """Resume the group."""
         self._signal_group(signal.SIGCONT)
 
     def kill(self) -> None:
@@ -162,7 +162,7 @@ class Process:
             self._popen.wait(timeout=10)
 
     def end(self, patience: float = 10) -> bool:
-        """Ask it to end; kill what does not. Return whether it ended by itself."""
+        """Ask it to end, then kill it; return whether it ended by itself."""
         if self._popen is None:
             return True
         self.thaw()
@@ -177,7 +177,7 @@ class Process:
                 os.killpg(self._popen.pid, signum)
 
     def said(self, text: str) -> bool:
-        """Whether it has logged this text in its present life."""
+        """Whether it has logged this text since its last start."""
         with self.log.open("rb") as log:
             log.seek(self._log_began)
             return text.encode() in log.read()

@@ -13,8 +13,8 @@ _CHUNK = 65536
 class Proxy:
     """Passes bytes between its own port and a target, until told otherwise.
 
-    `black_hole()`: from now on connections stand and no byte passes, as when a machine
-    vanished from the network. Those stay dead after `heal()`: only new ones pass again.
+    After `black_hole()` connections stay open and no byte passes, as when a machine has
+    vanished. After `heal()` only new connections pass.
     """
 
     def __init__(self, target_port: int) -> None:
@@ -39,12 +39,12 @@ class Proxy:
             self._hold()
 
     def black_hole_after(self, answers: int) -> None:
-        """Do so once the target has answered so many times more."""
+        """Do so after so many more answers of the target."""
         with self._lock:
             self._answers_left = answers
 
     def heal(self) -> None:
-        """Let new connections pass; those that were black-holed stay so."""
+        """Let new connections pass; black-holed ones stay so."""
         with self._lock:
             self._holding = False
             self._answers_left = None
@@ -57,7 +57,7 @@ class Proxy:
 
     @property
     def connections(self) -> int:
-        """How many connections pass now."""
+        """The number of connections that pass now."""
         with self._lock:
             return len(self._peers) // 2
 
@@ -113,7 +113,7 @@ class Proxy:
             self._bury(sock)
 
     def _bury(self, sock: socket.socket) -> None:
-        """Keep the connection open and never read or write it again."""
+        """Keep the connection open and never use it again."""
         self._peers.pop(sock)
         self._dead.add(sock)
         self._selector.unregister(sock)

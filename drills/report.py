@@ -1,4 +1,4 @@
-"""What a chaos run came to, in figures."""
+"""The figures of a chaos run."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Report:
     wrongs: list[str] = field(default_factory=list)
 
     def died(self, name: str, *, gave_up: bool = False) -> None:
-        """A process ended although nothing was done to it.
+        """Note that a process ended without a fault.
 
-        A worker that `gave_up` did so inside Celery, and said so: the supervisor that
-        every worker needs starts it again. It is counted, and nothing else is forgiven.
+        A worker that `gave_up` ended inside Celery and logged so; its supervisor starts
+        it again. It is counted, and is no error.
         """
         if gave_up:
             self.gave_up += 1

@@ -1,9 +1,9 @@
-"""`make drill-restore`: restore a backup, follow the runbook, and compare with the bank.
+"""`make drill-restore`: restore a backup, follow the runbook, compare with the bank.
 
-For each kind of backup and each kind of bank: money moves, a backup is taken, more money
-moves, the backup is restored by the recipe of docs/production.md, and docs/runbook.md is
-followed with the service's own commands. In the end the bank must have paid every
-withdrawal exactly once, and the books must say so.
+For each kind of backup and each kind of bank: money moves, a backup is taken, more
+money moves, the backup is restored by the recipe of docs/production.md, and the drill
+follows docs/runbook.md with the service's own commands. In the end the bank must have
+paid every withdrawal exactly once, and the ledger must say so.
 
     make drill-restore ARGS="--backup sqlite --bank bare"
 """
@@ -31,7 +31,7 @@ KINDS: Mapping[str, type[Backup]] = {
 
 
 def options_of(arguments: list[str]) -> argparse.Namespace:
-    """Read the command line; each list is everything there is unless it is named."""
+    """Read the command line; each list has everything by default."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -44,7 +44,7 @@ def options_of(arguments: list[str]) -> argparse.Namespace:
 
 
 def main(arguments: list[str]) -> int:
-    """Restore everything that can be restored here; 1 if anything was wrong."""
+    """Restore all that can be restored here; return 1 if anything was wrong."""
     options = options_of(arguments)
     wrong = done = 0
     for name in options.backup or KINDS:
@@ -61,7 +61,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _restore(kind: type[Backup], bank: str, broken: str) -> int:
-    """One restore, in a process of its own that has its own settings."""
+    """Run one restore in a process with its own settings."""
     with tempfile.TemporaryDirectory(prefix="restore-") as name:
         folder = Path(name)
         folder.chmod(0o755)  # a database server runs as another user
@@ -89,7 +89,7 @@ def _restore(kind: type[Backup], bank: str, broken: str) -> int:
 
 
 class _Story:
-    """The process that lives the story; between its two lives the backup is restored."""
+    """The process that runs the story; the backup is restored between its two runs."""
 
     def __init__(
         self, backup: Backup, bank: str, environment: dict[str, str], broken: str

@@ -1,7 +1,7 @@
-"""What happens before a backup, after it, and after its restore; see `drills.restore`.
+"""The story before a backup, after it, and after its restore; see `drills.restore`.
 
-Each withdrawal has an amount of its own, by which it is known on the bank's list. Clients
-remember what they asked for and what they were answered; the books do not.
+Each withdrawal has a different amount, which identifies it on the bank's list. Clients
+remember their requests and answers; the restored ledger does not.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ ALL = (PAID_BEFORE, PENDING, REFUSED, UNKNOWN, WITH_KEY, WITHOUT_KEY, AFTERWARDS
 
 
 class Clients:
-    """What clients remember, in a file that no backup touches."""
+    """What clients remember, in a file outside of the backup."""
 
     def __init__(self) -> None:
         self._file = Path(os.environ["DRILL_FOLDER"]) / "clients.json"
@@ -62,10 +62,10 @@ class Clients:
         return uuid.UUID(self.known["wallet"])
 
     def withdraw(self, amount: int, *, key: uuid.UUID | None = None) -> Transaction:
-        """Ask for a withdrawal at once, and remember under which key it stands.
+        """Request a withdrawal, and remember its key.
 
-        Asked for again, it is the same request; if the books do not know it any more and
-        its time is over, the same with a new time.
+        A repeated call sends the same request. If the ledger does not have it any more
+        and its time has passed, the request gets a new time.
         """
         known = self.known.get(f"when {amount}")
         for first in (known, None):
@@ -88,7 +88,7 @@ class Clients:
 
 
 def settle(*, bank: Simulator | None = None) -> None:
-    """Sweep until nothing is due, waits for a retry, or is of unknown outcome."""
+    """Sweep until nothing is due, waits for a retry, or is unknown."""
     ends = time.monotonic() + SETTLE_SECONDS
     while time.monotonic() < ends:
         sweeper.run_once()
@@ -104,7 +104,7 @@ def settle(*, bank: Simulator | None = None) -> None:
 
 
 def sweep_for(seconds: float) -> None:
-    """Sweep for so long, whatever is left."""
+    """Sweep for so many seconds, whatever is left."""
     ends = time.monotonic() + seconds
     while time.monotonic() < ends:
         sweeper.run_once()
@@ -112,7 +112,7 @@ def sweep_for(seconds: float) -> None:
 
 
 def before(clients: Clients, bank: Simulator, kind: Kind) -> None:
-    """Until the backup: paid, pending, refused with a retry to come, of unknown outcome."""
+    """Before the backup: paid, pending, refused with a retry to come, unknown."""
     call_command("migrate", verbosity=0)
     bank.become("normal", kind)
     clients.note("wallet", WalletService.create().uuid)
@@ -125,7 +125,7 @@ def before(clients: Clients, bank: Simulator, kind: Kind) -> None:
         _execute_when_due(asked)
     bank.become("normal", kind)
     Transaction.objects.filter(amount=REFUSED).update(
-        # Its retry comes after the backup, however slow the machine is.
+        # Its retry is due after the backup, however slow the machine is.
         next_attempt_at=database_now()
         + timedelta(seconds=3)
     )
@@ -139,7 +139,7 @@ def _execute_when_due(withdrawal: Transaction) -> None:
 
 
 def forgotten(clients: Clients, bank: Simulator, kind: Kind) -> None:
-    """What the books will have forgotten: all is paid, more is asked for and paid."""
+    """After the backup: all is paid, more is requested and paid."""
     key = uuid.uuid4()
     clients.note("deposit key", uuid.uuid4())
     WalletService.deposit(clients.wallet(), 50, uuid.UUID(clients.known["deposit key"]))
@@ -150,7 +150,7 @@ def forgotten(clients: Clients, bank: Simulator, kind: Kind) -> None:
 
 
 def resolve_reviews(bank: Simulator) -> None:
-    """An operator concludes what only a person can, by the bank's list."""
+    """Conclude the withdrawals in review, by the bank's list."""
     paid = references(bank)
     for withdrawal in review.waiting():
         (last,) = withdrawal.attempts.order_by("-number")[:1]
@@ -159,19 +159,19 @@ def resolve_reviews(bank: Simulator) -> None:
 
 
 def references(bank: Simulator) -> dict[str, int]:
-    """The bank's list: amounts by reference."""
+    """Return the bank's list: amounts by reference."""
     return {line["reference"]: line["amount"] for line in bank.call("GET", "/payments")}
 
 
 def after(clients: Clients, bank: Simulator, kind: Kind) -> None:
-    """The runbook, then what clients do, then the verdict."""
+    """Follow the runbook, repeat the clients' requests, and check."""
     settings.WITHDRAWALS_PAUSED = (
         True  # as the environment says, before anything starts
     )
     call_command("migrate", verbosity=0)
     call_command("check", database=["default"])
     call_command("verify_ledger")
-    # An impatient client asks again before anybody has looked.
+    # An impatient client repeats its request before the operator acts.
     clients.withdraw(WITH_KEY, key=clients.key(WITH_KEY))
     sweep_for(3)
     if not kind.dedupes:
@@ -181,7 +181,7 @@ def after(clients: Clients, bank: Simulator, kind: Kind) -> None:
     settings.WITHDRAWALS_PAUSED = False
     WalletService.deposit(clients.wallet(), 50, uuid.UUID(clients.known["deposit key"]))
     for amount in (WITH_KEY, WITHOUT_KEY):
-        # The key is the client's own, or the one that the first answer told it.
+        # The key is the client's own, or the one of the first answer.
         clients.withdraw(amount, key=clients.key(amount))
     clients.withdraw(AFTERWARDS)
     settle()
@@ -190,7 +190,7 @@ def after(clients: Clients, bank: Simulator, kind: Kind) -> None:
 
 
 def record_what_the_bank_paid(clients: Clients, bank: Simulator) -> None:
-    """The operator enters what `reconcile_bank` names, with the service's commands."""
+    """Record what `reconcile_bank` names, with the service's commands."""
     said = io.StringIO()
     with contextlib.suppress(CommandError):  # there are differences
         call_command("reconcile_bank", stdout=said)
@@ -214,9 +214,9 @@ def record_what_the_bank_paid(clients: Clients, bank: Simulator) -> None:
 
 
 def judge(clients: Clients, bank: Simulator) -> None:
-    """Paid once each, and the books say so.
+    """Check that each withdrawal is paid once, and that the ledger says so.
 
-    :raises SystemExit: with all that is wrong.
+    :raises SystemExit: with all errors.
     """
     wrong = []
     paid = Counter(line["amount"] for line in bank.call("GET", "/payments"))
@@ -252,7 +252,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--broken", choices=["references"])
     options = parser.parse_args(arguments)
     if options.broken == "references":
-        # As they were made once: of what a restored backup does not have.
+        # Created once, for payments that the restored ledger does not have.
         attempt.reference_of = reference.reference_of = lambda *_: uuid.uuid4()
     lives = {"before": before, "forgotten": forgotten, "after": after}
     bank = _Running(settings.THIRD_PARTY_BASE_URL)

@@ -1,10 +1,10 @@
-"""`make sabotage`: switch each guard off in a scratch copy; the tests must go red.
+"""`make sabotage`: disable each guard in a scratch copy; the tests must fail.
 
     make sabotage ARGS="--only 'quiet period' --only movement_one_per_leg"
 
-Every guard of `drills/guards.py` and every constraint of the models, one after the other.
-Prints guard → first failing test; exit code 1 if the tests stay green without a guard, if
-its text is not found any more, or if they are not green with all guards.
+It does so with every guard of `drills/guards.py` and every constraint of the models,
+one after the other. Prints guard → first failing test. Exit code 1: the tests pass
+without a guard, its text is not found, or they fail with all guards.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ REFUSALS = (
     "::test_refuses_the_insert_of_a_row_that_breaks_it"
 )
 
-# In the scratch copy the models forget a constraint, and a last migration drops it.
+# In the scratch copy the models lose a constraint, and a last migration drops it.
 READY = """    def ready(self) -> None:
         for model in self.get_models():
             model._meta.constraints = [
@@ -54,7 +54,7 @@ class Migration(migrations.Migration):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the tests said."""
+    """The result of the tests."""
 
     code: int
     first: str
@@ -63,7 +63,7 @@ class Outcome:
 
 
 class Scratch:
-    """A copy of the repository that may be damaged."""
+    """A copy of the repository that may be changed."""
 
     def __init__(self, folder: Path) -> None:
         self.root = folder / "copy"
@@ -71,7 +71,7 @@ class Scratch:
         shutil.copytree(ROOT, self.root, ignore=shutil.ignore_patterns(*LEFT_OUT))
 
     def test(self, tests: str, database: str) -> Outcome:
-        """Run these tests in the copy, on a database of their own."""
+        """Run these tests in the copy, on their own database."""
         began = time.monotonic()
         paths = [f"wallets/tests/{each}" for each in tests.split()]
         options = ["-q", "-x", "-p", "no:cacheprovider", "--no-header", "--create-db"]
@@ -97,7 +97,7 @@ class Scratch:
 
 
 def existing(tests: str) -> str:
-    """Those of the test files that are there."""
+    """Return the test files that exist."""
     folder = ROOT / "wallets" / "tests"
     return " ".join(
         each for each in tests.split() if (folder / each.partition("::")[0]).exists()
@@ -105,7 +105,7 @@ def existing(tests: str) -> str:
 
 
 def constraints() -> dict[str, tuple[Path, str]]:
-    """Every constraint by name: the file of its model, and the model."""
+    """Return every constraint by name: the file of its model, and the model."""
     found = {}
     for file in sorted((ROOT / "wallets" / "models").glob("*.py")):
         model = ""
@@ -126,7 +126,7 @@ def _is_constraint(file: Path, name: str) -> bool:
 
 
 def sabotage_guard(scratch: Scratch, guard: Guard) -> Outcome | None:
-    """Test without the guard; None when its text is not there, once."""
+    """Test without the guard; None if its text does not occur exactly once."""
     file = scratch.root / guard.file
     whole = file.read_text()
     if whole.count(guard.text) != 1:
@@ -183,7 +183,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _with_all_guards(scratch: Scratch, guards: list[Guard], databases: set[str]) -> int:
-    """The tests must be green before anything is switched off."""
+    """The tests must pass before anything is disabled."""
     bad = 0
     for database in (SQLITE, POSTGRESQL, MARIADB):
         theirs = [guard for guard in guards if guard.database == database]

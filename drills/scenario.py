@@ -1,8 +1,8 @@
-"""The fixed story that is interrupted at every event, and how it goes on afterwards.
+"""The fixed scenario that is interrupted at every event, and how it goes on.
 
 A client deposits, schedules and cancels; workers pay, retry and look up. After the
-interruption nothing repairs anything: the client repeats what it got no answer to, with
-the same keys, and the normal sweeps run.
+interruption nothing is repaired: the client repeats unanswered requests with the same
+keys, and the normal sweeps run.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ SETTLE_SECONDS = 40.0
 
 @dataclass(frozen=True)
 class Plan:
-    """What the client wants: the keys and times that make its repetitions the same."""
+    """What the client wants: the keys and times of its requests."""
 
     wallet_uuid: uuid.UUID
     now: datetime
@@ -48,7 +48,7 @@ class Plan:
         WalletService.deposit(self.wallet_uuid, DEPOSIT, self.deposit_key)
 
     def schedule(self, name: str) -> Transaction:
-        """Schedule one for a moment ago, as if an hour ago; cancel one in time."""
+        """Schedule some for a moment ago, as if an hour ago; one to be cancelled."""
         when = self.now + timedelta(hours=name == "cancelled")
         return WithdrawalService.schedule(
             self.wallet_uuid,
@@ -62,13 +62,13 @@ class Plan:
         WithdrawalService.cancel(self.schedule("cancelled").pk)
 
     def transactions(self) -> list[Transaction]:
-        """All that exists of it, deposits and withdrawals."""
+        """Return all its deposits and withdrawals that exist."""
         rows = Transaction.objects.filter(wallet__uuid=self.wallet_uuid)
         return list(rows.select_related("wallet").order_by("pk"))
 
 
 def live(plan: Plan, bank: Bank) -> None:
-    """The story. A step that fails is a request or a task that fails; the next follows."""
+    """Run the scenario. A failing step is a failed request or task; others follow."""
     steps: list[Callable[[], object]] = [
         plan.deposit,
         lambda: plan.schedule("first"),
@@ -91,14 +91,14 @@ def _run(step: Callable[[], object]) -> None:
         step()
     except Exception:
         logger.exception("a step failed")
-    # What Django does between requests and Celery between tasks.
+    # As Django between requests and Celery between tasks.
     close_old_connections()
 
 
 def go_on(plan: Plan, bank: Bank) -> list[str]:
-    """The client repeats itself, then sweeps run until all is settled.
+    """Repeat the client's requests, then sweep until all is settled.
 
-    Return what never was, as sentences.
+    Returns what was never done, as sentences.
     """
     plan.deposit()
     for name in ("first", "too_much", "second"):
@@ -107,8 +107,8 @@ def go_on(plan: Plan, bank: Bank) -> list[str]:
     began, lease = time.monotonic(), settings.WITHDRAWAL_LEASE
     try:
         while (passed := time.monotonic() - began) < SETTLE_SECONDS:
-            # Who comes too late for its lease sends nothing: on a machine slower than
-            # the short times a bank without look-up would never be asked.
+            # A sender that is too late for its lease sends nothing. On a slow machine a
+            # bank without look-up would never be called with short times.
             settings.WITHDRAWAL_LEASE = max(lease, passed / 4)
             sweeps.pay_pending(bank=bank)
             sweeps.pay_retries(bank=bank)
@@ -127,8 +127,9 @@ def go_on(plan: Plan, bank: Bank) -> list[str]:
 
 
 def _until_next() -> float | None:
-    """Seconds until there is something to do, or None when everything is settled."""
-    # All but the one that is cancelled, an hour ahead: a clock that was set back waits.
+    """Seconds until there is something to do; None when all is settled."""
+    # All except the cancelled one, which is due in an hour, because a clock may be set
+    # back.
     soon = database_now() + timedelta(minutes=10)
     pending = Transaction.objects.filter(
         status=Transaction.Status.PENDING, scheduled_for__lte=soon

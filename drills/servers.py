@@ -1,7 +1,7 @@
-"""Database servers of our own: to stop, to restart and to step the clock of.
+"""Database servers of the drill's own: to stop, restart and step their clocks.
 
-A server that others use is never touched. Each has a folder and a port of its own, and its
-data are gone with it.
+A shared server is never touched. Each server has its own folder and port, and its data
+are deleted with it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ START_SECONDS = 60
 
 
 def missing(kind: str) -> str:
-    """Why no server of this kind can be started here; "" if one can."""
+    """Return why no server of this kind can be started here; "" if one can."""
     if kind not in KINDS:
         return f"{kind} has no server"
     program = {"postgresql": "initdb", "mariadb": "mariadbd"}[kind]
@@ -36,9 +36,9 @@ def missing(kind: str) -> str:
 
 
 def start(kind: str) -> OwnServer:
-    """A new server that answers. `end` it: its data are deleted then.
+    """Start a new server and return it when it answers; `end` deletes its data.
 
-    :raises RuntimeError: if its data cannot be made here.
+    :raises RuntimeError: its data cannot be made here.
     """
     server = {"postgresql": OwnPostgreSQL, "mariadb": OwnMariaDB}[kind]()
     try:
@@ -53,7 +53,7 @@ class OwnServer(Process):
     """A server on a free loopback port. Its data survive `kill` and `start`."""
 
     kind = ""
-    # What ends it at once, without a word to its clients.
+    # The signal that ends it at once, without informing its clients.
     _sudden_end = signal.SIGKILL
 
     def __init__(self) -> None:
@@ -73,16 +73,17 @@ class OwnServer(Process):
         self._make(self.folder / "data")
 
     def url(self, name: str, *, port: int = 0) -> str:
-        """The address of a database of this name here, or by way of a proxy's port."""
+        """Return the address of a database, directly or through a proxy's port."""
         raise NotImplementedError
 
     def start(self) -> None:
         super().start()
-        # A crashed one's memory may still be in use for a moment: then it ends at once.
+        # A crashed server's memory may still be in use for a moment: then it ends at
+        # once.
         wait_until(self._is_up, seconds=START_SECONDS, what=f"{self.kind} to listen")
 
     def kill(self) -> None:
-        """End it at once, as a crash does."""
+        """End it at once, like a crash."""
         if self.alive and self._sudden_end != signal.SIGKILL:
             self.thaw()
             self.signal(self._sudden_end)
@@ -101,21 +102,21 @@ class OwnServer(Process):
         return listens(self.port) and self._accepts()
 
     def _accepts(self) -> bool:
-        """Whether it takes clients: one that listens may still be recovering."""
+        """Whether it accepts clients; a listening server may still be recovering."""
         return True
 
     def _variables(self) -> dict[str, str]:
-        """Its environment: a clock of its own where clocks can be stepped."""
+        """Return its environment, with its own clock if clocks can be stepped."""
         inherited = {"PATH": os.environ["PATH"], "LC_ALL": "C"}
         if clock_shim.missing():
             return inherited
         self.clock = SteppedClock(self.folder, "database")
-        # Whom it runs as may not be allowed to read where we live.
+        # Its user may not be allowed to read this folder.
         library = shutil.copy(clock_shim.library(), self.folder / "clock_shim.so")
         return inherited | self.clock.variables | {"LD_PRELOAD": str(library)}
 
     def _make(self, data: Path) -> None:
-        """Make the data of a server that knows nothing yet."""
+        """Create the data of a new server."""
         raise NotImplementedError
 
     def _command_line(self, data: Path) -> list[str]:
@@ -176,7 +177,7 @@ class OwnMariaDB(OwnServer):
     kind = "mariadb"
 
     def url(self, name: str, *, port: int = 0) -> str:
-        # Reading certificates costs PyMySQL more than all else.
+        # Reading certificates takes PyMySQL longer than everything else.
         address = f"127.0.0.1:{port or self.port}"
         return f"mysql://root@{address}/{name}?ssl_disabled=true"
 
@@ -204,7 +205,7 @@ _USERS = {"postgresql": "postgres", "mariadb": "mysql"}
 
 
 def _user(kind: str) -> str | None:
-    """Whom to run it as: PostgreSQL refuses to be root. None: ourselves."""
+    """Return the user to run it as (PostgreSQL refuses root); None: this user."""
     if os.getuid() != 0:
         return None
     try:
@@ -214,7 +215,7 @@ def _user(kind: str) -> str | None:
 
 
 def _binary(program: str) -> str:
-    """Where this program is, or "": Debian keeps PostgreSQL's out of the PATH."""
+    """Return the path of this program, or ""; Debian's PostgreSQL is not in PATH."""
     installed = Path("/usr/lib/postgresql").glob(f"*/bin/{program}")
     newest = sorted(installed, key=lambda path: int(path.parts[4].split(".")[0]))
     if newest:

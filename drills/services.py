@@ -1,4 +1,4 @@
-"""The programs of the wallet service as a drill starts them: same commands, short times."""
+"""The programs of the service as a drill starts them: same commands, short times."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from drills.process import ROOT, Process, free_port, listens, wait_until
 
-# In the order that money safety asks for (see `wallets.checks`), as short as can be.
+# In the required order (see `wallets.checks`), as short as possible.
 SHORT_TIMES = {
     "WITHDRAWAL_DUE_INTERVAL": "2",
     "WITHDRAWAL_RETRY_INTERVAL": "2",
@@ -31,7 +31,7 @@ SHORT_TIMES = {
     "WITHDRAWAL_QUIET_PERIOD": "12",
     "THIRD_PARTY_BOOKING_TIME": "4",
 }
-# Where nobody waits for the end of a call or a lease: for a machine that is busy.
+# If no end of a call or a lease is waited for: for a busy machine.
 PATIENT_TIMES = {
     "THIRD_PARTY_CONNECT_TIMEOUT": "30",
     "THIRD_PARTY_DEADLINE": "30",
@@ -40,16 +40,16 @@ PATIENT_TIMES = {
     "WITHDRAWAL_LEASE": "120",
     "WITHDRAWAL_QUIET_PERIOD": "180",
 }
-# What the bank declares, and a little less: how long a payment may not show yet.
+# The declared booking time, and a little less: how long a payment may not show.
 BOOKING_DELAY = "3"
-# What `wallet.serve` serves unless it is told otherwise.
+# The default application of `wallet.serve`.
 APPLICATION = "wallet.asgi:application"
-# Settings of whoever starts a drill must not decide its outcome.
+# The caller's settings must not decide the result.
 _FOREIGN = ("DB_", "CELERY_", "THIRD_PARTY_", "WITHDRAWAL_", "BANK_", "DATABASE_URL")
 
 
 def environment(changes: Mapping[str, str]) -> dict[str, str]:
-    """The environment of every program: short times, and what is changed."""
+    """Return the environment of every program: short times, and changes."""
     inherited = {
         name: value
         for name, value in os.environ.items()
@@ -90,7 +90,7 @@ def _celery(
 
 
 class Api(Process):
-    """The API, as it is served everywhere; or another `module:application`, as it is."""
+    """The API as in production, or another `module:application`."""
 
     def __init__(
         self, env: Mapping[str, str], folder: Path, application: str = APPLICATION
@@ -119,7 +119,7 @@ class Api(Process):
 
 
 class Bank(Process):
-    """The bank simulator, whose list outlives it."""
+    """The bank simulator; its list survives it."""
 
     def __init__(self, env: Mapping[str, str], folder: Path) -> None:
         self.port = free_port()
@@ -144,13 +144,13 @@ class Bank(Process):
         )
 
     def payments(self) -> list[dict[str, Any]]:
-        """What it really paid."""
+        """Return what it really paid."""
         with urllib.request.urlopen(f"{self.url}/payments", timeout=30) as answer:
             payments: list[dict[str, Any]] = json.load(answer)
         return payments
 
     def set_faults(self, **faults: Any) -> None:
-        """Have it fail in this way from now on."""
+        """Make it fail in this way from now on."""
         request = urllib.request.Request(
             f"{self.url}/faults", json.dumps(faults).encode(), method="PUT"
         )

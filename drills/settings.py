@@ -1,7 +1,7 @@
-"""The environment of a drill: which database, and times short enough to wait for.
+"""The environment of a drill: the database, and times short enough to wait for.
 
-The times keep their order (the system check `wallets.E001` is asked), so that what is
-proved with them is proved of the long ones.
+The times keep their order (the system check `wallets.E001` verifies it), so that
+results hold for the long ones.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SERVERS = {
     "mariadb": os.environ.get("TEST_MARIADB_URL", "mysql://root@127.0.0.1:3306"),
 }
 
-# In seconds. A loaded machine needs longer ones: DRILL_PACE multiplies them all.
+# In seconds. DRILL_PACE multiplies all of them, for a loaded machine.
 PACE = float(os.environ.get("DRILL_PACE", "2"))
 SHORT_TIMES = {
     "THIRD_PARTY_CONNECT_TIMEOUT": 0.1,
@@ -41,7 +41,7 @@ SHORT_TIMES = {
 
 
 def answering() -> list[str]:
-    """The databases that can be used here: SQLite always, servers that answer."""
+    """Return the databases that can be used here: SQLite, and answering servers."""
     return [name for name, url in SERVERS.items() if not url or _answers(url)]
 
 
@@ -55,14 +55,14 @@ def _answers(url: str) -> bool:
 
 
 def environment(database: str, folder: Path) -> dict[str, str]:
-    """The variables of a process that drills on this database."""
+    """Return the variables of a process that drills on this database."""
     return {
         **{name: f"{PACE * seconds:g}" for name, seconds in SHORT_TIMES.items()},
-        # One withdrawal after the other, so that the N-th event is the same each time.
+        # One withdrawal after the other, so that the N-th event is always the same.
         "WITHDRAWAL_CONCURRENCY": "2",
         "DJANGO_SETTINGS_MODULE": "wallet.settings",
         "DATABASE_URL": address(database, folder),
-        # Nobody takes messages here: the sweeps do all the work.
+        # No worker consumes messages here: the sweeps do all the work.
         "CELERY_BROKER_URL": "memory://",
         "LOG_LEVEL": "WARNING",
         "PYTHONWARNINGS": "ignore::DeprecationWarning",
@@ -70,7 +70,7 @@ def environment(database: str, folder: Path) -> dict[str, str]:
 
 
 def address(database: str, folder: Path) -> str:
-    """The address of a database of our own."""
+    """Return the address of a database of the drill's own."""
     if "://" in database:
         return database
     if database not in SERVERS:
@@ -79,6 +79,6 @@ def address(database: str, folder: Path) -> str:
         return f"sqlite:///{folder}/drill.sqlite3"
     parts = urlsplit(SERVERS[database])._replace(path=f"/wallet_drill_{os.getpid()}")
     if database == "mariadb":
-        # Reading the certificates costs PyMySQL more than a whole crash point.
+        # Reading the certificates takes PyMySQL longer than a whole crash point.
         parts = parts._replace(query="ssl_disabled=true")
     return urlunsplit(parts)

@@ -1,6 +1,6 @@
-"""Somebody who has nothing to do with an attack, and what he gets meanwhile.
+"""An honest client during an attack, and its figures.
 
-He deposits on one connection that stays, and opens a new one for each /healthz.
+It deposits on one kept connection, and opens a new one for each /healthz.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ import time
 import uuid
 from dataclasses import dataclass, field
 
-# Who gets no answer for so long is told that there is none.
+# After this time without an answer the request counts as unanswered.
 ANSWER_SECONDS = 10.0
 DEPOSIT_PAUSE, HEALTH_PAUSE = 0.02, 0.1
 
 
 @dataclass
 class Figures:
-    """What he got: milliseconds of each answer, and what was none or a failure."""
+    """Milliseconds of each answer, and what was no answer or a failure."""
 
     deposits: list[float] = field(default_factory=list)
     health: list[float] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
 
     def share(self, part: float) -> float:
-        """The deposit's time that this part of all did not take longer than."""
+        """Return the quantile of the deposits' times."""
         ordered = sorted(self.deposits) or [float("nan")]
         return ordered[min(int(part * len(ordered)), len(ordered) - 1)]
 
@@ -36,7 +36,7 @@ class Figures:
 
 
 class Stranger:
-    """Two threads that ask from `with` on until its end."""
+    """Two threads that send requests within the `with` block."""
 
     def __init__(self, port: int, wallet: str) -> None:
         self.figures = Figures()

@@ -1,6 +1,6 @@
-"""The whole service on free loopback ports: API, workers, Beats, broker, bank, database.
+"""The whole service on free loopback ports: from API and workers to the database.
 
-Two workers and two Beats, because one of each proves nothing about two.
+It has two workers and two Beats, to test them side by side.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from drills.process import Process, wait_until
 from drills.proxy import Proxy
 from drills.servers import OwnServer
 
-# What the bank is declared to be able to do, and what the simulator is made to do.
+# The declared abilities of the bank, and the simulator's settings.
 BANKS = {
     "able": {"THIRD_PARTY_DEDUPES": "true", "THIRD_PARTY_LOOKUP": "true"},
     "dedupes": {"THIRD_PARTY_DEDUPES": "true"},
@@ -27,7 +27,7 @@ WORKERS, BEATS = ("worker-1", "worker-2"), ("beat-1", "beat-2")
 
 
 def variables(database_url: str, bank: str) -> dict[str, str]:
-    """What all of it is told about, except the addresses that are not known yet."""
+    """Return the settings of all programs, without addresses that are not known yet."""
     return services.environment(
         {
             "DATABASE_URL": database_url,
@@ -41,10 +41,10 @@ def variables(database_url: str, bank: str) -> dict[str, str]:
 
 
 class System:
-    """All processes, what each is called, and a clock for each that has one.
+    """All processes with their names, and a clock for each that has one.
 
-    `broker_url`: an outside broker, if any. `database`: a server of our own, if any; it
-    is reached by `proxy`, which can fall silent.
+    `broker_url`: an outside broker, if any. `database`: a server of the drill's own, if
+    any; it is reached through `proxy`, which can fall silent.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class System:
         ]
 
     def _with_clock(self, name: str) -> dict[str, str]:
-        """The environment of this program, with a clock of its own where there are any."""
+        """Return the environment of a program, with its own clock if possible."""
         if clock_shim.missing():
             return self.env
         clock = self.clocks[name] = SteppedClock(self.folder, name)
@@ -87,7 +87,7 @@ class System:
 
     @property
     def processes(self) -> list[Process]:
-        """In the order in which they are needed."""
+        """The processes, in the order in which they are needed."""
         servers = [server for server in (self.database, self.redis) if server]
         return [*servers, self.bank, self.api, *self.workers, *self.beats]
 
@@ -105,7 +105,7 @@ class System:
             )
 
     def heal_bank(self) -> None:
-        """The bank works, as well as it ever does."""
+        """Switch the bank's faults off."""
         self.bank.set_faults(
             failure_rate=0,
             latency=0.02,
@@ -115,7 +115,7 @@ class System:
         )
 
     def end(self) -> None:
-        """End everything, whatever state it is in."""
+        """End everything, whatever its state is."""
         for process in reversed(self.processes):
             process.kill()
 

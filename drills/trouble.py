@@ -1,6 +1,6 @@
-"""The faults that there are: of the bank, of each process and clock, broker and database.
+"""All faults: of the bank, of each process and clock, broker and database.
 
-Each draws what it needs from the seed when the schedule is made, not when it happens.
+Each draws its values from the seed when the schedule is made, not when it happens.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ BANK_MODES = (
     "redirect",
     "html_404",
 )
-# Stale for as long as the bank declares, not longer: a bank that denies at any time what it
-# paid long ago has itself paid twice.
+# Stale for at most the declared time: a bank that denies older payments pays twice by
+# its own fault.
 LOOKUP_MODES = ("stale", "error", "hang", "reset", "garbage")
 LOSING_MODES = ("accept_close", "accept_reset", "accept_500", "accept_hang")
-# An overloaded look-up, in words that could be taken for the payment's.
+# An overloaded look-up, with the body of a refused payment.
 REFUSING_LOOKUPS = ("refuses_503", "refuses_200", "another_payment", "busy_429")
 
 
@@ -90,7 +90,7 @@ class Trouble(ClockTrouble, DatabaseTrouble):
         )
 
     def _lost_and_refused(self) -> Fault:
-        """It pays, its answers are lost, and its look-ups say "failed" of themselves."""
+        """The bank pays, loses its answers, and answers look-ups with "failed"."""
         mode, seconds = self._random.choice(LOSING_MODES), self._random.uniform(2, 8)
         refusing = self._random.choice(REFUSING_LOOKUPS)
         return "bank overloaded", self._bank_for(
@@ -119,7 +119,7 @@ class Trouble(ClockTrouble, DatabaseTrouble):
         return act
 
     def _to_bank(self, act: Act) -> Act:
-        """Tell the bank something, unless it is down."""
+        """Send the bank settings, unless it is down."""
 
         def tell() -> object:
             if self._system.bank.name in self._hurt:

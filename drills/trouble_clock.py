@@ -1,7 +1,7 @@
-"""Faults of clocks: one host's, or the database's, steps away and later back.
+"""Faults of clocks: a host's or the database's clock steps away and later back.
 
-A step is longer than every wait of the drill's short times and shorter than its patience
-at the end: rows that were dated ahead come due before that.
+A step is longer than every wait of the drill's short times and shorter than its
+patience at the end, so that rows with future times become due before that.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ class ClockTrouble(Nemesis):
     """Steps the clock of one program alone."""
 
     def step_clock(self) -> Fault:
-        """One of all programs, at random; both ways."""
+        """Step a random program's clock, forward or back."""
         name = self._random.choice(sorted(self._system.clocks))
         clock = self._system.clocks[name]
         return f"{_kind(name)} clock stepped", self._step(clock)
 
     def step_database_clock(self) -> Fault:
-        """The one that decides what is due. SQLite has none of its own."""
+        """Step the database's clock. SQLite has none of its own."""
         return "database clock stepped", self._step(self._system.clocks["database"])
 
     def _step(self, clock: SteppedClock) -> Act:
@@ -40,5 +40,5 @@ class ClockTrouble(Nemesis):
 
 
 def _kind(name: str) -> str:
-    """What a program is, without its number."""
+    """Return the kind of a program: its name without its number."""
     return {"api": "API", "beat": "Beat"}.get(name := name.partition("-")[0], name)

@@ -1,4 +1,4 @@
-"""Faults of the database: locked, its sessions ended, silent, killed and started again."""
+"""Faults of the database: locked, sessions ended, silent, killed and restarted."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from drills.nemesis import Fault, Nemesis
 
 
 class DatabaseTrouble(Nemesis):
-    """What can be done to the database that everything runs on."""
+    """The faults of the database that everything uses."""
 
     def database_trouble(self) -> Fault:
-        """What every database bears, also one that is not ours alone."""
+        """Return the faults that also a shared database tolerates."""
         if connection.vendor == "sqlite":
             seconds = self._random.uniform(0.5, 3)
             return "database locked", lambda: self._lock_sqlite(seconds)
         return "database sessions killed", kill_sessions
 
     def restart_database(self) -> Fault:
-        """It is killed, and recovers when it is started again."""
+        """Kill the database; it recovers when it is started again."""
         seconds = self._random.uniform(0, 5)
 
         def act() -> object:
@@ -31,7 +31,7 @@ class DatabaseTrouble(Nemesis):
         return "database killed", act
 
     def silence_database(self) -> Fault:
-        """No byte passes and nobody is told, until all connections end at once."""
+        """Let no byte pass, then end all connections at once."""
         seconds = self._random.uniform(1, 12)
 
         def act() -> object:
@@ -64,7 +64,7 @@ class DatabaseTrouble(Nemesis):
 
 
 def kill_sessions() -> int:
-    """End every session of this database but our own; return how many there were."""
+    """End every other session of this database; return how many there were."""
     connection.close()  # the server may have been another one's, a moment ago
     with contextlib.suppress(Error):
         return _kill_sessions()
@@ -85,7 +85,7 @@ def _kill_sessions() -> int:
         )
         ids = [row[0] for row in cursor.fetchall()]
         for session in ids:
-            # It may have ended by itself since.
+            # It may have ended meanwhile.
             with contextlib.suppress(Exception):
                 cursor.execute(f"KILL {int(session)}")
         return len(ids)

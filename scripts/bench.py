@@ -1,4 +1,4 @@
-"""`make bench`: how fast and how punctual the service is, on this machine."""
+"""`make bench`: measures speed and punctuality of the service on this machine."""
 
 from __future__ import annotations
 

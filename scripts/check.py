@@ -1,4 +1,4 @@
-"""`make check`: all that can be said about the code without running a test."""
+"""`make check`: all checks of the code that are no tests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from ops import ROOT, Trouble, environment, npm
 from ops.steps import dies_with_parent, main
 
-# As in production; nothing here is connected to.
+# As in production; nothing connects to these addresses.
 PRODUCTION = {
     "DEBUG": "false",
     "ALLOWED_HOSTS": "wallet.example.com",
@@ -30,7 +30,7 @@ PRODUCTION = {
 
 @dataclass(frozen=True)
 class Check:
-    """One tool, and the variables it needs."""
+    """One tool with its variables."""
 
     name: str
     command: list[str]
@@ -38,7 +38,7 @@ class Check:
 
 
 def checks() -> list[Check]:
-    """Return every check, the quick ones first."""
+    """Return every check, the fast ones first."""
     python, tools = str(environment.PYTHON), environment.VENV / "bin"
     manage = [python, "manage.py"]
     production = PRODUCTION | {"SECRET_KEY": secrets.token_urlsafe(64)}
@@ -78,7 +78,7 @@ def checks() -> list[Check]:
 def linters() -> list[Check]:
     """Return the checks by tools from npm.
 
-    :raises Trouble: where they cannot be had.
+    :raises Trouble: the tools are not available.
     """
     npm.install()
     document, folder = "docs/openapi.yaml", npm.FOLDER

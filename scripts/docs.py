@@ -1,4 +1,4 @@
-"""`make docs`: writes the documents that are made from the code. A test compares them."""
+"""`make docs`: writes the documents that are made from the code. A test compares."""
 
 from __future__ import annotations
 

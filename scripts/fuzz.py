@@ -1,8 +1,9 @@
-"""Lets Schemathesis test the API as it is served, with a database of its own.
+"""Tests the running API with Schemathesis, on its own database.
 
-Every answer must be one that the OpenAPI document announces, and none a failure of ours.
-On SQLite, and in short where PostgreSQL and MariaDB answer on loopback, which refuse other
-values than it does. DATABASE_URL chooses another empty database instead; it is migrated.
+Every answer must be documented in the OpenAPI document, and none may be a failure of
+the service. It runs on SQLite, and shorter on PostgreSQL and MariaDB if they answer on
+loopback, because they refuse other values. DATABASE_URL chooses another empty database
+instead; it is migrated.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from ops import ROOT, Trouble, servers, services
 from ops.steps import dies_with_parent, main
 
 SECONDS_TO_START = 30
-# A minute on a machine of its own; on a busy one it may take longer.
+# A minute on an idle machine; on a busy one it may take longer.
 SECONDS_TO_TEST = 600
 SHORT = ["--max-examples", "4"]
 
@@ -42,7 +43,7 @@ def script() -> int:
 
 def _fuzz(database: dict[str, str], *options: str) -> int:
     with tempfile.TemporaryDirectory() as folder:
-        # Wake-ups are courtesies: without a broker the API answers all the same.
+        # The API needs no broker.
         own = {
             "CELERY_BROKER_URL": "memory://",
             "LOG_LEVEL": "ERROR",
@@ -90,7 +91,7 @@ def _test(port: int, folder: str, *options: str) -> int:
     config = str(ROOT / "scripts" / "schemathesis.toml")
     address = f"http://127.0.0.1:{port}/api/schema/"
     command = [tool, "--config-file", config, "run", address, *options]
-    # In the folder, for whatever the tool leaves behind.
+    # In the folder, because the tool leaves files behind.
     done = subprocess.run(
         command, cwd=folder, stdin=subprocess.DEVNULL, timeout=SECONDS_TO_TEST
     )

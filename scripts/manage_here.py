@@ -1,6 +1,7 @@
-"""`scripts/manage …`: `manage.py` with the settings of the `make run` of this folder.
+"""`scripts/manage …`: `manage.py` with the settings of this folder's `make run`.
 
-What is set in the shell wins. Without a run it is what `make run` would take.
+Variables of the shell take precedence. Without a run it uses the settings that `make
+run` would use.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ def script() -> int:
     env.setdefault("LOG_FORMAT", "console")
     env.setdefault("LOG_LEVEL", "WARNING")
     os.chdir(ROOT)
-    # In the place of this process: signals, exit code and terminal are its own.
+    # It replaces this process, so signals, exit code and terminal are its own.
     os.execve(PYTHON, [str(PYTHON), "manage.py", *sys.argv[1:]], env)  # noqa: S606
 
 

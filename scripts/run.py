@@ -1,6 +1,6 @@
 """`make run`: the whole service on this machine, in the foreground, until Ctrl-C.
 
-`make demo` is the same on data of its own, with a believable day in it.
+`make demo` does the same with its own data: a day of demo data.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from ops.environment import PYTHON
 from ops.processes import Supervisor
 from ops.steps import dies_with_parent, last_line, main, run_logged
 
-# From the signal to the last process: a bank call of at most 6 s may finish.
+# From the signal to the end of the last process: a bank call of at most 6 s may finish.
 SECONDS_TO_STOP = 9.0
 SECONDS_TO_START = 60.0
 SECONDS_TO_FILL = 1800.0
 DEMO = VAR / "demo"
-# Lines of the starting services should not drown the walk: it waits for a lull.
+# Wait until the starting services stop printing, before the commands are shown.
 LULL = 1.0
 
 WALK = """
@@ -54,7 +54,7 @@ A walk to copy into another terminal:
 def claim_folder() -> IO[str]:
     """Refuse a second `make run` on the same data.
 
-    :raises Trouble: if one is running.
+    :raises Trouble: one is running.
     """
     VAR.mkdir(parents=True, exist_ok=True)
     lock = (VAR / "run.lock").open("a+")
@@ -73,9 +73,9 @@ def claim_folder() -> IO[str]:
 
 
 def migrate(env: dict[str, str]) -> None:
-    """Bring the database up to date.
+    """Migrate the database.
 
-    :raises Trouble: if it cannot be reached or migrated.
+    :raises Trouble: it cannot be reached or migrated.
     """
     log = VAR / "migrate.log"
     if run_logged([str(PYTHON), "manage.py", "migrate", "--noinput"], log, env):
@@ -86,7 +86,7 @@ def migrate(env: dict[str, str]) -> None:
 
 
 def demo_data() -> None:
-    """Use data of their own for the demo, made anew if its day was never finished.
+    """Use separate data for the demo; create them again if their day was not finished.
 
     A database that the user names is used as it is.
     """
@@ -100,9 +100,9 @@ def demo_data() -> None:
 
 
 def fill(supervisor: Supervisor, env: dict[str, str], bank_port: int) -> None:
-    """Live through the demo's day, unless that was done: the simulator hears of it.
+    """Create the demo's day unless it exists, and tell the simulator.
 
-    :raises Trouble: if that cannot be done here.
+    :raises Trouble: it cannot be done here.
     """
     supervisor.run_until(lambda: services.answers(bank_port), SECONDS_TO_START)
     child = subprocess.Popen(
@@ -122,7 +122,7 @@ def fill(supervisor: Supervisor, env: dict[str, str], bank_port: int) -> None:
 
 
 def demo_login(env: dict[str, str]) -> str:
-    """Make the demo operator where the service allows one; return how to log in."""
+    """Create the demo operator if the service allows one; return how to log in."""
     command = [str(PYTHON), "manage.py", "demo_login", "--folder", str(VAR)]
     done = subprocess.run(
         command,
@@ -140,7 +140,7 @@ def demo_login(env: dict[str, str]) -> str:
 
 
 def pages(plan: services.Plan, api: str, login: str) -> str:
-    """Return the lines about the pages that are served."""
+    """Return the lines about the served pages."""
     shown = [
         ("API_DOCS_ENABLED", f"  Documentation   {api}/api/docs/"),
         ("CONSOLE_ENABLED", f"  Console         {api}/console/ - {login}"),
@@ -150,7 +150,7 @@ def pages(plan: services.Plan, api: str, login: str) -> str:
 
 
 def api_answers(port: int) -> bool:
-    """Whether the API answers; even a refusal is an answer."""
+    """Whether the API answers; a refusal is an answer."""
     request = urllib.request.Request(
         f"http://127.0.0.1:{port}/healthz", headers={"Host": "localhost"}
     )
@@ -164,10 +164,10 @@ def api_answers(port: int) -> bool:
 
 
 def make_was_interrupted() -> bool:
-    """Whether a SIGINT or SIGHUP went to `make` alone, not to the terminal's group.
+    """Whether only `make` got a SIGINT or SIGHUP, not the terminal's group.
 
-    make passes on SIGTERM only. It waits for us inside its signal handler then, and
-    shows it: the signal is blocked.
+    make passes on only SIGTERM. It then waits for this process inside its signal
+    handler, with the signal blocked, which is visible.
     """
     try:
         status = Path(f"/proc/{os.getppid()}/status").read_text()
@@ -182,9 +182,9 @@ def make_was_interrupted() -> bool:
 def start(
     supervisor: Supervisor, plan: services.Plan, ports: services.Ports, demo: bool
 ) -> None:
-    """Start all services, wait until the API answers and its first lines are out.
+    """Start all services; wait until the API answers and its first lines are printed.
 
-    :raises Trouble: if that takes too long.
+    :raises Trouble: it takes too long.
     """
     if plan.warning:
         supervisor.say(f"WARNING: {plan.warning}")
@@ -207,7 +207,7 @@ def start(
 
 
 def show_walk(plan: services.Plan, ports: services.Ports, login: str) -> None:
-    """Print the addresses, and what to try first."""
+    """Print the addresses, and commands to try."""
     api = f"http://127.0.0.1:{ports.api}"
     bank = plan.env["THIRD_PARTY_BASE_URL"].rstrip("/")
     text = WALK.format(api=api, bank=bank, pages=pages(plan, api, login))
@@ -225,7 +225,7 @@ def script() -> int:
     environment.install("run", "local", *drivers)
     migrate(plan.env)
     login = demo_login(plan.env)
-    # Static files are found where they are; the empty folder spares a warning.
+    # Static files are served from their sources; an empty folder avoids a warning.
     (ROOT / "staticfiles").mkdir(exist_ok=True)
     services.add_broker(plan)
     settings_of_run.write(plan.env)

@@ -1,7 +1,7 @@
-"""`make serve`: the API as in production, on the database and broker of the environment.
+"""`make serve`: the API as in production, with the environment's database and broker.
 
-Nothing is migrated and nothing else is started: see docs/production.md. HOST and PORT say
-where it listens, WEB_CONCURRENCY and WEB_THREADS how many work.
+It migrates nothing and starts nothing else: see docs/production.md. HOST and PORT are
+its address, WEB_CONCURRENCY and WEB_THREADS its numbers of processes and threads.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""How each broker is spoken to: nothing waits for ever, everything comes back by itself.
+"""Celery's settings for each kind of broker: no endless waits, automatic reconnects.
 
-What these settings are about is Beat and the workers; requests publish with time-outs of
-their own (`wallets.utils.messaging.broker`).
+They are for Beat and the workers; requests publish with time-outs of their own
+(`wallets.utils.messaging.broker`).
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 
 from kombu import Exchange, Queue
 
-# A step at a broker that takes longer has failed.
+# The time-out of a step at the broker, in seconds.
 TIMEOUT_SECONDS = 5
-# How often a quiet connection is asked whether it still lives: a worker notices one that
-# is half open after twice this time, and consumes again on a new one.
+# How often an idle connection is tested. A worker notices a half-open one after twice
+# this time, and reconnects.
 HEALTH_SECONDS = 10
 
 _REDIS: dict[str, Any] = {
@@ -23,8 +23,9 @@ _REDIS: dict[str, Any] = {
         "socket_connect_timeout": TIMEOUT_SECONDS,
         "socket_keepalive": True,
         "health_check_interval": HEALTH_SECONDS,
-        # Messages are a courtesy. Kombu's copies of those in hand would come back an hour
-        # after a worker died, and putting them back over a broken connection kills it.
+        # Messages may be lost. Kombu's copies of unacknowledged messages would come
+        # again an hour after a worker died, and putting them back over a broken
+        # connection ends the worker.
         "ack_emulation": False,
     },
     # A server that became a replica refuses what it is told, and may take it again soon.
@@ -34,8 +35,8 @@ _RABBITMQ: dict[str, Any] = {
     "BROKER_TRANSPORT_OPTIONS": {"socket_timeout": TIMEOUT_SECONDS},
     "BROKER_HEARTBEAT": HEALTH_SECONDS,
     "BROKER_CHANNEL_ERROR_RETRY": True,
-    # Quorum queues survive the loss of a node. Celery prepares timers for them, which it
-    # can with topic exchanges only. We set none: nobody's clock decides when we pay.
+    # Quorum queues survive the loss of a node. Celery prepares timers for them, which
+    # it can only with topic exchanges. We use no timers.
     "TASK_DEFAULT_QUEUE_TYPE": "quorum",
     "TASK_DEFAULT_EXCHANGE_TYPE": "topic",
 }
@@ -44,8 +45,8 @@ _RABBITMQ: dict[str, Any] = {
 def broker_settings(url: str, queue: str) -> dict[str, Any]:
     """Return Celery's settings for the kind of broker, without their prefix.
 
-    A worker takes turns with its queues. What the resolver does has one of its own, so
-    that it cannot stand behind any number of payouts.
+    A worker consumes its queues in turn. The resolver has a queue of its own, so that
+    it does not wait behind payouts.
     """
     scheme = urlsplit(url).scheme
     kind = _REDIS
@@ -56,7 +57,7 @@ def broker_settings(url: str, queue: str) -> dict[str, Any]:
         }
     return {
         "BROKER_CONNECTION_TIMEOUT": TIMEOUT_SECONDS,
-        # A worker that gave up would need somebody to restart it.
+        # A worker must not give up, because it would need a restart.
         "BROKER_CONNECTION_MAX_RETRIES": None,
         "BROKER_CONNECTION_RETRY_ON_STARTUP": True,
         "TASK_PUBLISH_RETRY_POLICY": {"max_retries": 1, "interval_start": 0},

@@ -1,4 +1,4 @@
-"""The Celery app. It carries wake-ups, never truth: a message may be lost or doubled."""
+"""The Celery app. Messages are only wake-ups: they may be lost or doubled."""
 
 import logging
 import os
@@ -33,7 +33,7 @@ def _lines_are_for_machines() -> bool:
 
 
 class QuietBeat(Beat):
-    """Prints no banner between lines of JSON, as with Celery's own option `--quiet`."""
+    """Prints no banner between lines of JSON, as with Celery's option `--quiet`."""
 
     quiet: bool
 
@@ -43,11 +43,11 @@ class QuietBeat(Beat):
 
 
 class WalletCelery(Celery):
-    """Celery's own app with a Beat of ours."""
+    """Celery's app with our Beat."""
 
     @property
     def Beat(self, **_kwargs: Any) -> type[Beat]:
-        """What `celery beat` starts."""
+        """The class that `celery beat` starts."""
         found: type[Beat] = self.subclass_with_self(QuietBeat)
         return found
 
@@ -55,7 +55,7 @@ class WalletCelery(Celery):
 app = WalletCelery("wallet")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
-# Each line of a task carries its id, and the id of the request that woke it.
+# Each log line of a task has its id, and the id of the request that woke it.
 app.steps["worker"].add(DjangoStructLogInitStep)
 
 
@@ -66,13 +66,13 @@ def _name_the_task(task: Task, **_kwargs: object) -> None:
 
 @setup_logging.connect
 def _leave_logging_to_django(**_kwargs: object) -> None:
-    """Celery sets nothing up when somebody listens to this signal."""
+    """With a receiver of this signal Celery does not configure logging."""
     logging.captureWarnings(True)
 
 
 @celeryd_init.connect
 def _print_no_banner(instance: Worker, **_kwargs: object) -> None:
-    """Every line is JSON, from the first: as with Celery's own option `--quiet`."""
+    """Every line is JSON from the first one on, as with Celery's option `--quiet`."""
     if _lines_are_for_machines():
         instance.quiet = True
         logging.captureWarnings(True)
@@ -80,7 +80,7 @@ def _print_no_banner(instance: Worker, **_kwargs: object) -> None:
 
 @worker_init.connect
 def _refuse_unsafe_settings(**_kwargs: object) -> None:
-    """Celery runs Django's checks and starts whatever they say; with money it must not."""
+    """Celery starts even if Django's checks fail; a worker here must not."""
     from django.core.checks import run_checks
 
     serious = [message for message in run_checks() if message.is_serious()]
@@ -91,7 +91,7 @@ def _refuse_unsafe_settings(**_kwargs: object) -> None:
 @worker_init.connect
 @beat_init.connect
 def _compare_clocks(**_kwargs: object) -> None:
-    """Say it at the start if this host's clock is off; keep no connection for children."""
+    """Log a wrong clock of this host at the start; leave no connection to children."""
     from django.db import connections
 
     from wallets.services.operations import host_clock
@@ -102,7 +102,7 @@ def _compare_clocks(**_kwargs: object) -> None:
 
 @worker_shutting_down.connect
 def _stop_draining(**_kwargs: object) -> None:
-    """A drain waits for due withdrawals; a worker that is told to stop must not wait."""
+    """A drain waits for due withdrawals; a worker that is being stopped must not."""
     from wallets.utils.messaging import stopping
 
     stopping.announce()
@@ -119,7 +119,7 @@ def _in_pool_process(**_kwargs: object) -> None:
 def _refuse_greenlets(
     conf: Settings, options: dict[str, Any], **_kwargs: object
 ) -> None:
-    """They swap the sockets and the sleep of the whole process for their own."""
+    """Greenlets replace the sockets and the sleep of the whole process."""
     pool = options.get("pool_cls") or conf.worker_pool
     name = pool if isinstance(pool, str) else pool.__module__
     if "gevent" in name or "eventlet" in name:
@@ -131,10 +131,11 @@ def _refuse_greenlets(
 
 @celeryd_after_setup.connect
 def _divide_the_pool(instance: Worker, **_kwargs: object) -> None:
-    """Leave room in the pool for what is not a drain: the resolver and the ticks.
+    """Keep processes of the pool free for the resolver and the ticks.
 
-    Of four: two drains of what is due, one of retries, one for the rest. In a pool of one
-    or two, one drain after the other; they end by themselves, so the rest gets its turn.
+    Of four processes two run drains of due withdrawals, one a drain of retries, and one
+    is free. In a pool of one or two, drains run one after the other; they end, so the
+    other tasks get their turn.
     """
     from wallets.services.operations import heartbeat
     from wallets.utils.messaging import slots
@@ -148,9 +149,10 @@ def _divide_the_pool(instance: Worker, **_kwargs: object) -> None:
 def _leave_no_connection_in_the_middle(
     exception: BaseException, **_kwargs: object
 ) -> None:
-    """The soft time limit strikes anywhere, also between two packets of a server's answer.
+    """Close the connections after the soft time limit.
 
-    What is left of that answer would be taken for the next question's.
+    It may interrupt the reading of a server's answer; its rest would be taken for the
+    next answer.
     """
     if isinstance(exception, SoftTimeLimitExceeded):
         from django.db import connections

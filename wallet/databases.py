@@ -1,6 +1,6 @@
-"""How each database engine is opened: durable, READ COMMITTED, strict, limited in time.
+"""Settings of each database: durable, READ COMMITTED, strict, with time limits.
 
-`DATABASE_URL` wins over the specification's `DB_*` parts.
+`DATABASE_URL` takes precedence over the specification's `DB_*`.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from django.core.exceptions import ImproperlyConfigured
 LOCK_TIMEOUT_SECONDS = 5
 CONNECT_TIMEOUT_SECONDS = 5
 
-# Django's backends with limits that hold by statements.
+# Django's backends with time limits that statements set.
 _BACKENDS = "wallets.utils.database.backends"
 
 
 def database_from_env(env: environ.Env, base_dir: Path) -> dict[str, Any]:
-    """Return Django's settings of the one database."""
+    """Return Django's settings of the database."""
     if env.str("DATABASE_URL", default=""):
         with warnings.catch_warnings():
-            # It would quote the URL, which may hold a password.
+            # The warning would quote the URL, which may contain a password.
             warnings.simplefilter("ignore")
             config = dict(env.db_url("DATABASE_URL"))
         if not config.get("ENGINE"):
@@ -60,16 +60,16 @@ def _postgresql(config: dict[str, Any], seconds: float) -> dict[str, Any]:
     defaults = {
         "connect_timeout": CONNECT_TIMEOUT_SECONDS,
         "application_name": "wallet",
-        # What `execute_prepared` runs is planned at its second time.
+        # A statement of `execute_prepared` is prepared when it is run the second time.
         "prepare_threshold": 1,
-        # A peer whose packets vanish: unanswered for ten seconds, asked or not.
+        # A peer whose packets are lost is given up after ten seconds.
         "tcp_user_timeout": 10_000,
         "keepalives_idle": 5,
         "keepalives_interval": 2,
         "keepalives_count": 3,
     }
     ours = {
-        # psycopg's READ COMMITTED, which it says in each BEGIN.
+        # psycopg's constant for READ COMMITTED, which becomes part of each BEGIN.
         "isolation_level": 2,
         "lock_timeout": LOCK_TIMEOUT_SECONDS,
         "statement_timeout": seconds,
@@ -86,17 +86,18 @@ def _sqlite(config: dict[str, Any], base_dir: Path) -> dict[str, Any]:
         "ENGINE": config["ENGINE"],
         "NAME": str(path),
         "OPTIONS": {
-            # A transaction that begins by reading and then writes would fail at once
-            # with "database is locked" whatever the time-out: take the lock first.
+            # Take the lock at BEGIN: a transaction that reads first and then writes
+            # would fail at once with "database is locked", whatever the time-out.
             "transaction_mode": "IMMEDIATE",
             "timeout": 20,
-            # Without recursive triggers, REPLACE passes by the append-only triggers.
+            # Without recursive triggers REPLACE would bypass the append-only triggers.
             "init_command": (
                 "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
                 " PRAGMA recursive_triggers=ON;"
             ),
         },
-        # Tests with threads need a file: an in-memory database is one connection's.
+        # Tests with threads need a file: an in-memory database belongs to one
+        # connection.
         "TEST": {"NAME": str(path.with_name(f"test_{path.name}"))},
     }
 
@@ -113,7 +114,7 @@ def _mysql(config: dict[str, Any], seconds: float) -> dict[str, Any]:
         "connect_timeout": CONNECT_TIMEOUT_SECONDS,
     }
     if seconds:
-        # Longer than the server works at a statement: its word comes first.
+        # Longer than the server's limit, so that the server's error comes first.
         patience = math.ceil(max(seconds, LOCK_TIMEOUT_SECONDS)) + 2
         defaults |= {"read_timeout": patience, "write_timeout": patience}
     ours = {

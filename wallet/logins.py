@@ -1,13 +1,13 @@
-"""How people log in, and how many wrong passwords they have; the same on every machine."""
+"""Settings of logins and of the limit on wrong passwords."""
 
 from datetime import timedelta
 
-# The first one only judges whether a name has to wait; see `wallets.utils.login_limit`.
+# The first one only checks whether a name must wait; see `wallets.utils.login_limit`.
 AUTHENTICATION_BACKENDS = [
     "axes.backends.AxesStandaloneBackend",
     "django.contrib.auth.backends.ModelBackend",
 ]
-# So long a login waits for its turn to have its password hashed.
+# How long a login waits for its turn to hash the password, in seconds.
 LOGIN_TURN_SECONDS = 2
 AXES_LOCKOUT_PARAMETERS = ["username"]
 AXES_FAILURE_LIMIT = 5
@@ -17,7 +17,7 @@ AXES_RESET_ON_SUCCESS = True
 AXES_WHITELIST_CALLABLE = "wallets.utils.login_limit.is_known_device"
 AXES_CLIENT_IP_CALLABLE = "wallets.utils.login_limit.address_of"
 AXES_VERBOSE = False
-# `wallets.admin` shows what it records, and lets nobody delete it.
+# `wallets.admin` shows these records without a way to delete them.
 AXES_ENABLE_ADMIN = False
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}

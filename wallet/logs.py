@@ -1,8 +1,8 @@
-"""How a log line looks: one JSON object, or a readable line, and never a secret.
+"""The form of log lines: JSON objects or readable lines, without secrets.
 
-Lines of every origin (ours, Django's, Celery's, gunicorn's) pass the same processors. An
-exception is told by its type and where it happened; its message may quote what somebody
-sent us, so it stays out unless that is asked for.
+Lines of every origin (ours, Django's, Celery's, gunicorn's) pass the same processors.
+An exception is logged with its type and stack. Its message may quote a client's input,
+so it is left out by default.
 """
 
 from __future__ import annotations
@@ -20,32 +20,32 @@ import orjson
 import structlog
 from structlog.typing import EventDict, Processor
 
-# What `extra={…}` of a standard logger may carry.
+# The allowed names in `extra={…}` of a standard logger.
 EXTRA = (
     *("withdrawal_id", "attempt", "state", "actor"),
     *("method", "path", "status", "ms", "request_id"),
     *("subject", "user_id", "address"),
 )
 REQUEST_LOGGER = "wallets.views.http.request_log"
-# What the line of a request has besides; other lines may have all of `EXTRA`.
+# The members of a request's line; other lines may have all of `EXTRA`.
 _OF_REQUESTS = ("method", "path", "status", "ms", "request_id")
-# Texts of exceptions, as some libraries hand them in.
+# Texts of exceptions that some libraries pass.
 _TEXTS = ("error", "exception", "reason")
 MAX_FRAMES = 30
-# Shorter ones would be found inside ordinary words.
+# Shorter secrets could occur inside of ordinary words.
 MIN_SECRET = 6
 
 LOGGERS: dict[str, dict[str, Any]] = {
-    # They write arguments and exceptions into their messages; the lines about tasks come
-    # from django-structlog.
+    # These loggers write arguments and exceptions into their messages; django-structlog
+    # logs tasks instead.
     "celery.app.trace": {"level": "CRITICAL"},
     "celery.worker.strategy": {"level": "WARNING"},
-    # Each request has a line of its own, with its id and without what it asked for.
+    # Each request has its own line, with its id and without its content.
     "django.request": {"level": "ERROR"},
     "django.server": {"level": "CRITICAL"},
-    # It quotes the names that are tried; a login has a line of ours.
+    # It quotes user names; we log logins ourselves.
     "axes": {"level": "ERROR"},
-    # It quotes what it refuses, as an error of ours; the request's line has the status.
+    # It quotes the request at level ERROR; the request's line has the status.
     "django.security": {"level": "CRITICAL"},
     **{
         name: {"handlers": [], "propagate": True}
@@ -62,7 +62,7 @@ def logging_config(
     secrets: Iterable[str] = (),
     with_messages: bool = False,
 ) -> dict[str, Any]:
-    """Return the settings for `logging.config.dictConfig`, and set up structlog alike."""
+    """Return the settings for `logging.config.dictConfig`; configure structlog, too."""
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -118,10 +118,10 @@ def _renderers(as_json: bool) -> list[Processor]:
 
 
 class RequestLine(logging.Formatter):
-    """The line of a request as JSON, at a tenth of the processors' work.
+    """Formats the line of a request as JSON, ten times as fast as the processors.
 
-    These are most of all lines, and nearly half of what a request cost. The members are
-    those that the processors would write; a test compares them.
+    Most lines are those of requests. The members are the same as those of the
+    processors; a test compares them.
     """
 
     def __init__(self, service: str, secrets: Iterable[str]) -> None:
@@ -130,7 +130,7 @@ class RequestLine(logging.Formatter):
         self._hide = _Hide(secrets)
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line. It has no exception: a request's is logged where it is caught."""
+        """Return the line, without an exception: it is logged where it is caught."""
         told = record.__dict__
         line = {
             "event": record.getMessage(),
@@ -155,7 +155,7 @@ def _whole(seconds: int) -> str:
 
 
 class _Service:
-    """Says which process a line comes from: api, worker, beat."""
+    """Adds the name of the process: api, worker, beat."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -166,7 +166,7 @@ class _Service:
 
 
 class _Exceptions:
-    """Turns an exception into its type and its frames, without values of variables."""
+    """Replaces an exception by its type and its frames, without values of variables."""
 
     def __init__(self, with_messages: bool) -> None:
         self._with_messages = with_messages
@@ -199,14 +199,14 @@ def _frames(trace: TracebackType | None) -> list[str]:
 
 
 def _stack_as_text(_logger: Any, _method: str, event: EventDict) -> EventDict:
-    """A line for each frame, where a person reads."""
+    """Write the frames as lines, for people."""
     if "stack" in event:
         event["stack"] = "\n".join(f"  {frame}" for frame in event["stack"])
     return event
 
 
 class _Hide:
-    """The last resort: a secret of the configuration never leaves in a line."""
+    """Replaces secrets of the configuration in each line."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
         self._secrets = [one for one in secrets if len(one) >= MIN_SECRET]

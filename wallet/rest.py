@@ -1,4 +1,4 @@
-"""What the REST framework and its document are told: the same on every machine."""
+"""Settings of the REST framework and of the OpenAPI document."""
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [],
@@ -15,19 +15,22 @@ REST_FRAMEWORK = {
 SPECTACULAR_SETTINGS = {
     "TITLE": "Wallet Service",
     "DESCRIPTION": (
-        "Deposits at once; withdrawals at a future time, each paid out by a bank exactly "
-        "once. Amounts are integers in the smallest currency unit. Every refusal is "
-        "`application/problem+json` (RFC 9457) with a stable `code`; its `type` is a "
-        "page. Unknown fields and parameters are refused, not ignored."
+        "Deposits are made at once. Withdrawals are scheduled for a future time and "
+        "paid by a bank exactly once. Amounts are integers in the smallest currency "
+        "unit. Every refusal is `application/problem+json` (RFC 9457) with a stable "
+        "`code`; its `type` is a page. Unknown fields and parameters are refused."
     ),
     "VERSION": "1.0.0",
     "OAS_VERSION": "3.1.0",
     "SERVERS": [{"url": "/", "description": "This server"}],
     "TAGS": [
-        {"name": "Wallets", "description": "Open a wallet, and look at one."},
-        {"name": "Money", "description": "Put money in, and have it paid out."},
+        {"name": "Wallets", "description": "Create a wallet, and show one."},
+        {"name": "Money", "description": "Deposit, withdraw, cancel."},
         {"name": "Transactions", "description": "Every deposit and every withdrawal."},
-        {"name": "Statement", "description": "What a wallet's ledger says."},
+        {
+            "name": "Statement",
+            "description": "A wallet's ledger: movements and balances.",
+        },
         {"name": "Health", "description": "For supervisors and load balancers."},
     ],
     "SORT_OPERATION_PARAMETERS": False,
@@ -38,7 +41,7 @@ SPECTACULAR_SETTINGS = {
         "deepLinking": True,
         "defaultModelsExpandDepth": 0,
         "displayRequestDuration": True,
-        # The default shows a badge that another server makes.
+        # The default shows a badge of another server.
         "validatorUrl": None,
     },
 }

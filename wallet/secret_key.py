@@ -1,6 +1,6 @@
-"""The key that signs cursors and sessions, where none was set: made once, kept in a file.
+"""The generated key that signs cursors and sessions, when SECRET_KEY is not set.
 
-A key that stands in the code is known to everybody, and what it signs proves nothing.
+It is generated once and kept in a file. A key in the code would be public.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from django.core.exceptions import ImproperlyConfigured
 
 
 def beside(database: dict[str, Any], base_dir: Path) -> str:
-    """Return where the key is kept unless said otherwise: beside SQLite's file."""
+    """Return the default file of the key: beside SQLite's file, or in `var`."""
     if database["ENGINE"].endswith("sqlite3"):
         return str(Path(database["NAME"]).with_name("secret-key"))
     return str(base_dir / "var" / "secret-key")
 
 
 def made_key(file: str | Path) -> str:
-    """Return the key in the file; make both at the first start.
+    """Return the key in the file; create both at the first start.
 
-    Processes that start at the same moment get the same key. Only the user who made the
-    file may read it.
+    Processes that start at the same moment get the same key. Only the user who created
+    the file may read it.
 
-    :raises ImproperlyConfigured: when the file can be neither read nor made.
+    :raises ImproperlyConfigured: the file can be neither read nor created.
     """
     path = Path(file)
     try:
@@ -49,7 +49,7 @@ def made_key(file: str | Path) -> str:
 
 
 def _make(path: Path) -> None:
-    """Make the file whole or not at all; who comes second keeps the first one's."""
+    """Create the file completely or not at all; an existing file is kept."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     try:

@@ -1,8 +1,9 @@
-"""Serves the API: `python -m wallet.serve`, by `make run`, in the container, and anywhere.
+"""Serves the API: `python -m wallet.serve`.
 
-WEB_CONCURRENCY says how many processes work (one for each core, at most eight, for the
-sake of the database's connections), WEB_KEEPALIVE for how long a connection may be quiet.
-Why this server, and what each setting is for: docs/decisions/0020-the-server.md.
+`make run` and the container use it, too. WEB_CONCURRENCY is the number of processes
+(default: one for each core, at most eight, because of database connections).
+WEB_KEEPALIVE is how long a connection may be silent (seconds).
+docs/decisions/0020-the-server.md explains the server and its settings.
 """
 
 from __future__ import annotations
@@ -29,19 +30,19 @@ from wallets.utils import uptime  # noqa: F401 (the service is up from now on)
 APPLICATION = "wallet.asgi:application"
 
 MAX_PROCESSES = 8
-# Connections of one process. More wait until one of them ends.
+# The most connections of one process; more wait until one ends.
 CONNECTIONS = 4096
-# Besides the connections: the database's, logs, libraries.
+# Open files besides the connections: databases, logs, libraries.
 OTHER_FILES = 256
-# A head that is larger is refused: 431. An application refuses a single long field.
+# A larger head is refused: 431. The application refuses single long fields.
 HEAD_BYTES = 65_536
-# Seconds for a head to come whole, from the connection's beginning or the last answer on.
+# Seconds for a complete head, from the beginning of the connection or the last answer.
 QUIET_SECONDS = 10
-# What a process has in hand when it is told to stop may take so many seconds.
+# Seconds for the requests in progress when a process is told to stop.
 STOP_SECONDS = 7
-# Its successor must listen before a process is told to stop.
+# Seconds for a new process to listen before the old one is told to stop.
 START_SECONDS = 10
-# Memory that leaks anywhere is given back, by one process after the other.
+# A process that uses more memory is replaced, one at a time.
 MAX_MEBIBYTES = 1024
 _PR_SET_PDEATHSIG = 1  # of Linux' prctl
 
@@ -66,7 +67,7 @@ def main(arguments: list[str]) -> None:
 
 
 def settings() -> dict[str, Any]:
-    """Return how the server is set up, whatever it serves and wherever it listens."""
+    """Return the settings of the server, without application and address."""
     level = (os.environ.get("LOG_LEVEL") or "INFO").lower()
     quiet = int(os.environ.get("WEB_KEEPALIVE") or QUIET_SECONDS)
     return {
@@ -114,7 +115,7 @@ def _processes() -> int:
 
 
 def _allow_many_files() -> None:
-    """A connection is a file: allow as many as we may."""
+    """Raise the limit of open files: each connection needs one."""
     wanted = CONNECTIONS + OTHER_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < wanted:
@@ -123,9 +124,9 @@ def _allow_many_files() -> None:
 
 
 def _end_with_the_server() -> None:
-    """Have Linux tell the processes to stop when the server is killed with -9.
+    """Have Linux stop the processes when the server is killed with -9.
 
-    They would go on for ever else, beside those of the server that is started next.
+    Otherwise they would go on beside those of the next server.
     """
     if sys.platform == "linux":
         libc = ctypes.CDLL(None)
@@ -135,7 +136,7 @@ def _end_with_the_server() -> None:
 
 
 def _folder_for_metrics() -> str:
-    """Give the processes an empty folder to count requests in together, if they count."""
+    """Create an empty folder for the processes' shared counters, if enabled."""
     if os.environ.get("METRICS_ENABLED", "").lower() not in ("true", "1", "yes", "on"):
         return ""
     folder = tempfile.mkdtemp(prefix="wallet-metrics-")

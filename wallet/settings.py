@@ -1,7 +1,7 @@
-"""Configuration: every value comes from the environment, every default is safe.
+"""Settings: every value comes from the environment, every default is safe.
 
-No logic lives here beyond reading. The order of the time limits is money safety and is
-asserted by a system check (`wallets.checks`) and a test.
+They contain no logic beyond reading. Money safety depends on the order of the time
+limits; a system check (`wallets.checks`) and a test verify it.
 """
 
 import logging
@@ -58,7 +58,7 @@ INSTALLED_APPS = [
     "wallets",
 ]
 
-# Both may be switched off: nothing else depends on them.
+# Both can be disabled; nothing else depends on them.
 ADMIN_ENABLED = env.bool("ADMIN_ENABLED", default=True)
 CONSOLE_ENABLED = env.bool("CONSOLE_ENABLED", default=True)
 if CONSOLE_ENABLED:
@@ -80,7 +80,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 
-# GET /metrics for Prometheus; with a token only for who sends it as a bearer.
+# GET /metrics for Prometheus; METRICS_TOKEN is its bearer token.
 METRICS_ENABLED = env.bool("METRICS_ENABLED", default=False)
 METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
 if METRICS_ENABLED:
@@ -105,15 +105,15 @@ TEMPLATES = [
     },
 ]
 
-# MySQL and MariaDB have no partial indexes; the models carry full ones beside them.
-# `axes` refuses by its backend, and counts by name, wherever a guesser comes from: it warns
-# of having no middleware and no addresses.
+# W037: MySQL and MariaDB have no partial indexes; the models have full ones, too. W002,
+# W006: `axes` refuses by its backend and counts by name, so it needs neither its
+# middleware nor addresses.
 SILENCED_SYSTEM_CHECKS = ["models.W037", "axes.W002", "axes.W006"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-# `manage.py test` leaves out what is slow; a name, because nothing else needs the tests.
+# Leaves out slow tests. A name, because nothing else imports the tests.
 TEST_RUNNER = "wallets.tests.runner.Runner"
 
-# Our own proxies in front of the service that add to X-Forwarded-For.
+# The number of our proxies that add to X-Forwarded-For.
 PROXY_COUNT = env.int("PROXY_COUNT", default=0)
 
 LANGUAGE_CODE = "en-us"
@@ -124,11 +124,12 @@ FORMAT_MODULE_PATH = ["wallet.formats"]
 
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
-# Served from where they are, too: a fresh clone needs no step before its first page.
+# Static files are also served from their sources, so a fresh clone needs no
+# collectstatic.
 WHITENOISE_USE_FINDERS = True
 warnings.filterwarnings("ignore", message="No directory at", category=UserWarning)
 
-# True behind TLS: over plain HTTP nobody could log in.
+# True only behind TLS: over plain HTTP logins would fail.
 SECURE_COOKIES = env.bool("SECURE_COOKIES", default=False)
 SESSION_COOKIE_SECURE = SECURE_COOKIES
 CSRF_COOKIE_SECURE = SECURE_COOKIES
@@ -145,7 +146,7 @@ SECURE_SSL_REDIRECT = env.bool("SECURE_SSL_REDIRECT", default=False)
 SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", default=0)
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_SECONDS > 0
 SECURE_HSTS_PRELOAD = SECURE_HSTS_SECONDS > 0
-# Probes and scrapers ask the process itself, over plain HTTP.
+# Health checks and scrapers reach the process directly, over plain HTTP.
 SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|metrics)$"]
 X_FRAME_OPTIONS = "DENY"
 
@@ -153,14 +154,14 @@ X_FRAME_OPTIONS = "DENY"
 
 # The OpenAPI document and its page.
 API_DOCS_ENABLED = env.bool("API_DOCS_ENABLED", default=True)
-# A money request is a few dozen bytes; the server refuses more before parsing.
+# A request for one movement has a few dozen bytes.
 API_MAX_BODY_BYTES = 16 * 1024
-# A thousand deposits, written with spaces.
+# Enough for a thousand deposits, written with spaces.
 API_MAX_BULK_BODY_BYTES = 256 * 1024
-# An operator's evidence, as a form sends it, is the longest that a page takes.
+# The longest input of a page is an operator's evidence.
 PAGE_MAX_BODY_BYTES = 64 * 1024
 DATA_UPLOAD_MAX_MEMORY_SIZE = PAGE_MAX_BODY_BYTES
-# No form of ours takes a file; none is ever written to a disk.
+# No form accepts a file; none is written to a disk.
 FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.MemoryFileUploadHandler"]
 
 # --- Celery: wake-ups, not truth ----------------------------------------------------
@@ -177,8 +178,8 @@ CELERY_TIMEZONE = "UTC"
 CELERY_WORKER_CONCURRENCY = env.int("CELERY_WORKER_CONCURRENCY", default=4)
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
-# A name of our own: another Celery project on this broker must not take our messages.
-# The resolver's queue is called the same with "-resolve" behind it.
+# Our own queue name: another Celery project on the broker must not take our messages.
+# The resolver's queue has the suffix "-resolve".
 CELERY_TASK_DEFAULT_QUEUE = env.str("CELERY_TASK_DEFAULT_QUEUE", default="wallet")
 globals().update(
     {
@@ -192,17 +193,18 @@ CELERY_BEAT_SCHEDULER = "wallets.utils.messaging.beat:PublishingScheduler"
 
 # --- Withdrawals: all times in seconds ----------------------------------------------
 
-# Nothing is sent to the bank while this is set: for the time after restoring a backup,
-# until `manage.py reconcile_bank` has compared the books with the bank's. Look-ups go on.
+# While this is set, no payment is sent to the bank: after restoring a backup, until
+# `manage.py reconcile_bank` has compared the ledger with the bank's list. Look-ups go
+# on.
 WITHDRAWALS_PAUSED = env.bool("WITHDRAWALS_PAUSED", default=False)
 
-# How often Beat looks for work.
+# The intervals of Beat's ticks.
 WITHDRAWAL_DUE_INTERVAL = env.float("WITHDRAWAL_DUE_INTERVAL", default=10)
 WITHDRAWAL_RETRY_INTERVAL = env.float("WITHDRAWAL_RETRY_INTERVAL", default=60)
 WITHDRAWAL_RESOLVE_INTERVAL = env.float("WITHDRAWAL_RESOLVE_INTERVAL", default=10)
 
-# Retries after the first attempt, and the wait before each: base * 2**n, up to the cap,
-# give or take the jitter (a fraction).
+# Retries after the first attempt, and the wait before each: base * 2**n, at most the
+# cap, plus or minus the jitter (a fraction).
 WITHDRAWAL_MAX_RETRIES = env.int("WITHDRAWAL_MAX_RETRIES", default=3)
 WITHDRAWAL_RETRY_BASE = env.float("WITHDRAWAL_RETRY_BASE", default=30)
 WITHDRAWAL_RETRY_CAP = env.float("WITHDRAWAL_RETRY_CAP", default=3600)
@@ -211,21 +213,21 @@ WITHDRAWAL_RETRY_JITTER = env.float("WITHDRAWAL_RETRY_JITTER", default=0.2)
 # How far ahead a withdrawal may be scheduled.
 WITHDRAWAL_MAX_HORIZON_DAYS = env.int("WITHDRAWAL_MAX_HORIZON_DAYS", default=3660)
 
-# Calls in flight at once in one worker process, and rows claimed in one transaction.
+# The most calls in flight in one worker process, and rows claimed in one transaction.
 WITHDRAWAL_CONCURRENCY = env.int("WITHDRAWAL_CONCURRENCY", default=64)
 WITHDRAWAL_BATCH_SIZE = env.int("WITHDRAWAL_BATCH_SIZE", default=64)
-# How many workers one tick may wake for a backlog.
+# The most wake-ups that one tick sends for a backlog.
 WITHDRAWAL_MAX_WAKEUPS = env.int("WITHDRAWAL_MAX_WAKEUPS", default=4)
-# A waiting drain looks again this often for what was scheduled meanwhile.
+# How often a waiting drain looks for new due withdrawals.
 WITHDRAWAL_POLL = env.float("WITHDRAWAL_POLL", default=1)
 
-# How long a worker can keep the bank's answers while the database is away, at least:
-# there is time for it before its soft limit. Longer than a restart or a failover.
+# How long, at least, a worker keeps the bank's answers while the database is away.
+# Longer than a restart or a failover; its soft limit leaves time for it.
 WITHDRAWAL_RECORDING_TIME = env.float("WITHDRAWAL_RECORDING_TIME", default=35)
 
 # The bank's longest call < a task's soft limit < its hard limit < the lease of an
-# attempt < the quiet period after which "not found" is believed. A worker that is killed
-# at its hard limit is dead before its lease ends; see Note [Quiet period] in
+# attempt < the quiet period after which "not found" counts. A worker that is killed at
+# its hard limit is dead before its lease ends; see Note [Quiet period] in
 # wallets/services/payouts/belief.py.
 THIRD_PARTY_CONNECT_TIMEOUT = env.float("THIRD_PARTY_CONNECT_TIMEOUT", default=2)
 THIRD_PARTY_DEADLINE = env.float("THIRD_PARTY_DEADLINE", default=5)
@@ -234,34 +236,34 @@ WITHDRAWAL_HARD_TIME_LIMIT = env.float("WITHDRAWAL_HARD_TIME_LIMIT", default=70)
 WITHDRAWAL_LEASE = env.float("WITHDRAWAL_LEASE", default=80)
 WITHDRAWAL_QUIET_PERIOD = env.float("WITHDRAWAL_QUIET_PERIOD", default=120)
 
-# Look-ups of an unknown outcome: the first wait, doubled each time up to the cap; after
-# so long without an answer an operator is called (look-ups go on).
+# Look-ups of an unknown outcome: the first wait, doubled each time up to the cap; the
+# time without an outcome after which an operator must review it (look-ups go on).
 WITHDRAWAL_CHECK_BASE = env.float("WITHDRAWAL_CHECK_BASE", default=2)
 WITHDRAWAL_CHECK_CAP = env.float("WITHDRAWAL_CHECK_CAP", default=900)
 WITHDRAWAL_REVIEW_AFTER = env.float("WITHDRAWAL_REVIEW_AFTER", default=3600)
-# "Not paid" gives money back: one operator proposes it, another one confirms.
+# One operator proposes "not paid", which gives money back, and another one confirms it.
 REVIEW_TWO_PERSONS = env.bool("REVIEW_TWO_PERSONS", default=False)
 
-# --- The bank: what it can do is declared, never guessed ----------------------------
+# --- The bank's abilities: declared, never guessed -----------------------------------
 
 THIRD_PARTY_BASE_URL = env.str("THIRD_PARTY_BASE_URL", default="http://localhost:8010")
-# It pays one reference at most once, and remembers it this long.
+# The bank pays one reference at most once, and remembers it this long.
 THIRD_PARTY_DEDUPES = env.bool("THIRD_PARTY_DEDUPES", default=False)
 THIRD_PARTY_DEDUPE_WINDOW = env.float("THIRD_PARTY_DEDUPE_WINDOW", default=86400)
-# It answers GET /payments/<reference>; a payment may take this long to show there.
+# The bank answers GET /payments/<reference>; the longest time until it shows a payment.
 THIRD_PARTY_LOOKUP = env.bool("THIRD_PARTY_LOOKUP", default=False)
 THIRD_PARTY_BOOKING_TIME = env.float("THIRD_PARTY_BOOKING_TIME", default=30)
-# And shows there for so long after its last request; "inf": for ever. Afterwards "not
+# How long it shows a payment after its last request; "inf": for ever. After that "not
 # found" proves nothing.
 THIRD_PARTY_LOOKUP_WINDOW = env.float("THIRD_PARTY_LOOKUP_WINDOW", default=86400)
-# It answers GET /payments with what it has paid: compared with the books once a day. Beat
-# asks more often whether that is due, for it forgets the time when it is restarted.
+# The bank answers GET /payments with its payments: compared with the ledger once a day.
+# Beat ticks more often, because a restart resets its schedule.
 THIRD_PARTY_STATEMENT = env.bool("THIRD_PARTY_STATEMENT", default=False)
 STATEMENT_CHECK_INTERVAL = 600
 
 CELERY_TASK_SOFT_TIME_LIMIT = WITHDRAWAL_SOFT_TIME_LIMIT
 CELERY_TASK_TIME_LIMIT = WITHDRAWAL_HARD_TIME_LIMIT
-# No message expires: who would judge that has another clock. A late tick is harmless.
+# No message expires: a worker would use its own clock. A late tick is harmless.
 CELERY_BEAT_SCHEDULE = {
     name: {"task": f"wallets.tasks.{name}", "schedule": every(interval)}
     for name, interval in (
@@ -277,9 +279,9 @@ CELERY_BEAT_SCHEDULE = {
 # "json" for machines, "console" for people.
 LOG_FORMAT = env.str("LOG_FORMAT", default="json")
 LOG_LEVEL = env.str("LOG_LEVEL", default="INFO")
-# Messages of exceptions may quote what somebody sent: only for looking into a trouble.
+# Messages of exceptions may quote a client's input: only for debugging.
 LOG_EXCEPTION_MESSAGES = env.bool("LOG_EXCEPTION_MESSAGES", default=False)
-# Which process this is, in each line: api, worker, beat.
+# The name of the process in each line: api, worker, beat.
 SERVICE_NAME = env.str("SERVICE_NAME", default="wallet")
 LOGGING = logging_config(
     level=LOG_LEVEL,

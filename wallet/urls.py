@@ -12,7 +12,7 @@ if settings.ADMIN_ENABLED:
     admin.site.site_title = admin.site.site_header = "Wallet Service"
     admin.site.index_title = "Look at anything"
     admin.site.login_form = BoundedAdminLogin
-    # Where "View site" leads.
+    # The target of "View site".
     admin.site.site_url = "/console/" if settings.CONSOLE_ENABLED else None
     urlpatterns += [path("admin/", admin.site.urls)]
 if settings.METRICS_ENABLED:
@@ -20,7 +20,7 @@ if settings.METRICS_ENABLED:
 if settings.CONSOLE_ENABLED:
     urlpatterns += [path("console/", include("console.urls"))]
 
-# What Django refuses itself is answered like every other problem.
+# Requests that Django refuses get problems, too.
 handler400 = "wallets.views.problems.from_exceptions.bad_request"
 handler403 = "wallets.views.problems.from_exceptions.permission_denied"
 handler404 = "wallets.views.problems.from_exceptions.page_not_found"

@@ -1,8 +1,7 @@
-"""The admin: find anything, change nothing that the ledger owns.
+"""The admin: shows and finds rows; changes none that the ledger owns.
 
-Two things can be done here, each one service call with the user as actor: resolve a
-withdrawal that waits for a review, and acknowledge an alarm. Nothing is edited, added or
-deleted; the database would refuse most of it anyway.
+Two actions are possible, each one service call with the user as actor: resolve a
+withdrawal in review, and acknowledge an alarm. Nothing is edited, added or deleted.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ from wallets.utils.look_only import LookOnly
 
 
 def actor_of(request: HttpRequest) -> str:
-    """Who acts, for the transition rows."""
+    """Return the name of the user for transition rows."""
     return operator(request.user)
 
 
@@ -50,7 +49,7 @@ class WalletAdmin(LookOnly):
 
 
 class ResolveForm(forms.Form):
-    """What an operator knows about a withdrawal in review."""
+    """The outcome and the evidence of a withdrawal in review."""
 
     outcome = forms.ChoiceField(
         choices=[
@@ -237,7 +236,7 @@ class AlarmAdmin(OfTransaction):
         description="Acknowledge the selected alarms", permissions=["acknowledge"]
     )
     def acknowledge(self, request: HttpRequest, queryset: QuerySet[Alarm]) -> None:
-        """Note that the user has seen them."""
+        """Acknowledge the alarms as this user."""
         for alarm in queryset:
             alarm_service.acknowledge(alarm.pk, actor=actor_of(request))
             deeds.record(request, f"acknowledge alarm {alarm.pk}", done=True)
@@ -245,7 +244,7 @@ class AlarmAdmin(OfTransaction):
 
 
 class OfService(LookOnly):
-    """Rows of the service's own, few of them."""
+    """Rows of the service itself; there are few."""
 
     search_fields: ClassVar[list[str]] = []
 
@@ -258,7 +257,7 @@ admin.site.register(Pause, OfService, list_display=_PAUSE)
 _PROPOSAL = ("pk", "transaction", "proposed_by", "evidence", "created_at")
 admin.site.register(ReviewProposal, OfTransaction, list_display=_PROPOSAL)
 
-# Who logged in and who failed: `axes` would let it be deleted.
+# Logins and failures, which `axes` itself would allow to delete.
 _ACCESS = ("attempt_time", "username", "ip_address", "path_info")
 admin.site.register(
     (AccessAttempt, AccessLog, AccessFailureLog), OfService, list_display=_ACCESS

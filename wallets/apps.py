@@ -8,7 +8,7 @@ class WalletsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        # Importing registers what is in them.
+        # Importing these modules registers their checks and tasks.
         from wallets import checks, deployment, tasks  # noqa: F401
         from wallets.utils.database import timestamps
 

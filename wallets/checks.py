@@ -1,4 +1,4 @@
-"""System checks: what must be true of the configuration before money moves."""
+"""System checks: conditions of the configuration that money depends on."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def limits_are_in_order(**_kwargs: Any) -> list[CheckMessage]:
         (
             "WITHDRAWAL_DUE_INTERVAL + 2 * THIRD_PARTY_DEADLINE"
             " + WITHDRAWAL_RECORDING_TIME",
-            # What a sweep claims last waits for one call before its own begins, and its
+            # The last claim of a sweep waits for one call before its own, and its
             # answer is kept while the database is away.
             settings.WITHDRAWAL_DUE_INTERVAL
             + 2 * settings.THIRD_PARTY_DEADLINE
@@ -48,7 +48,7 @@ def limits_are_in_order(**_kwargs: Any) -> list[CheckMessage]:
 
 @register()
 def not_found_can_be_believed(**_kwargs: Any) -> list[CheckMessage]:
-    """The look-up's memory is longer than it takes to believe its "not found"."""
+    """The look-up window must be longer than the time until "not found" counts."""
     if not settings.THIRD_PARTY_LOOKUP:
         return []
     declared = Abilities(booking_time=settings.THIRD_PARTY_BOOKING_TIME)
@@ -67,7 +67,7 @@ def not_found_can_be_believed(**_kwargs: Any) -> list[CheckMessage]:
 
 @register(Tags.security, deploy=True)
 def secret_key_is_own(**_kwargs: Any) -> list[CheckMessage]:
-    """Machines that serve together sign with one key, and it outlives each of them."""
+    """Machines of one service must share one key, which outlives each machine."""
     if not settings.SECRET_KEY_IS_MADE:
         return []
     return [
@@ -79,7 +79,7 @@ def secret_key_is_own(**_kwargs: Any) -> list[CheckMessage]:
     ]
 
 
-# What each engine must say of the session that we opened, and why.
+# The required settings of our sessions on each engine, with the id of the error.
 _SESSION_RULES = {
     "postgresql": [
         ("SHOW transaction_isolation", "read committed", "E003"),
@@ -100,7 +100,7 @@ _SESSION_RULES = {
 def sessions_are_safe(
     databases: Sequence[str] | None = None, **_kwargs: Any
 ) -> list[CheckMessage]:
-    """Isolation is READ COMMITTED, input is not bent to fit, a commit is on the disk."""
+    """READ COMMITTED, strict input, and durable commits."""
     messages: list[CheckMessage] = []
     for alias in databases or []:
         connection = connections[alias]
@@ -117,7 +117,7 @@ def sessions_are_safe(
 
 def _ask(connection: Any, query: str) -> str:
     if "{isolation}" in query:
-        # MariaDB learned MySQL's new name for it only in 11.1.
+        # MariaDB has MySQL's new name only since 11.1.
         old = connection.mysql_is_mariadb and connection.mysql_version < (11, 1)
         name = "tx_isolation" if old else "transaction_isolation"
         query = query.format(isolation=name)
@@ -128,7 +128,7 @@ def _ask(connection: Any, query: str) -> str:
             (found,) = cursor.fetchone()
         return str(found)
 
-    # Behind a pooler what a transaction says of itself holds, and nothing else.
+    # Behind a pooler only the settings of a transaction count.
     return run_in_transaction(ask) if getattr(connection, "pooled", False) else ask()
 
 
@@ -144,14 +144,14 @@ def _unsafe(alias: str, expected: str, found: str, code: str) -> Error:
 def schema_is_whole(
     databases: Sequence[str] | None = None, **_kwargs: Any
 ) -> list[CheckMessage]:
-    """No trigger, constraint or type of a column was lost, by a restore for example.
+    """No trigger, constraint or column type is missing, as after an incomplete restore.
 
-    Says nothing while migrations wait: they are what makes it whole.
+    Before all migrations are applied it reports nothing.
     """
     return [
         Error(
             f"The database {alias!r}: {lost}.",
-            hint="docs/production.md, 'A schema that is not whole', says what to do.",
+            hint="docs/production.md, 'Missing triggers and constraints', says what to do.",
             id="wallets.E006",
         )
         for alias in databases or []

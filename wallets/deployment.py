@@ -1,7 +1,7 @@
-"""What `check --deploy` says of a configuration: one line for each thing.
+"""The checks of `check --deploy`: one line for each problem.
 
-An error is what lets others read or change payments; a warning is what is right somewhere,
-and mostly forgotten.
+An error lets others read or change payments. A warning is right in some systems, and
+forgotten in most.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ _ABILITIES = ("THIRD_PARTY_DEDUPES", "THIRD_PARTY_LOOKUP", "THIRD_PARTY_STATEMEN
 
 @register(Tags.security, deploy=True)
 def bank_is_asked_in_secret(**_kwargs: Any) -> list[CheckMessage]:
-    """Plain HTTP is for a bank on this machine: anybody on the way could change an amount."""
+    """Plain HTTP is only for a bank on this machine."""
     bank = urlsplit(settings.THIRD_PARTY_BASE_URL)
     if bank.scheme == "https" or _is_loopback(bank.hostname or ""):
         return []
     return [
         Error(
-            "THIRD_PARTY_BASE_URL is http:// and not on this machine: whoever is on the "
-            "way can read and change payments.",
+            "THIRD_PARTY_BASE_URL is http:// and not on this machine: others on the "
+            "network can read and change payments.",
             hint="Use the bank's https:// address.",
             id="wallets.E020",
         )
@@ -35,13 +35,13 @@ def bank_is_asked_in_secret(**_kwargs: Any) -> list[CheckMessage]:
 
 @register(Tags.security, deploy=True)
 def metrics_ask_for_a_token(**_kwargs: Any) -> list[CheckMessage]:
-    """`/metrics` tells totals of money to whoever reaches it."""
+    """`/metrics` shows totals of money."""
     if not settings.METRICS_ENABLED or settings.METRICS_TOKEN:
         return []
     return [
         Warning(
             "METRICS_ENABLED is set without METRICS_TOKEN: /metrics is open to anybody.",
-            hint="Set METRICS_TOKEN, unless the proxy keeps the path inside.",
+            hint="Set METRICS_TOKEN, unless the proxy blocks the path.",
             id="wallets.W021",
         )
     ]
@@ -49,7 +49,7 @@ def metrics_ask_for_a_token(**_kwargs: Any) -> list[CheckMessage]:
 
 @register(deploy=True)
 def database_is_a_server(**_kwargs: Any) -> list[CheckMessage]:
-    """SQLite serves one machine."""
+    """SQLite is for one machine."""
     if not settings.DATABASES["default"]["ENGINE"].endswith("sqlite3"):
         return []
     return [
@@ -63,12 +63,12 @@ def database_is_a_server(**_kwargs: Any) -> list[CheckMessage]:
 
 @register(deploy=True)
 def broker_is_named(**_kwargs: Any) -> list[CheckMessage]:
-    """Without a broker nothing is lost, and due payments wait for the next sweep."""
+    """Without a broker payments wait for the next sweep."""
     if os.environ.get("CELERY_BROKER_URL"):
         return []
     return [
         Warning(
-            "CELERY_BROKER_URL is not set: a Redis on this machine is taken for granted.",
+            "CELERY_BROKER_URL is not set: the service uses a Redis on this machine.",
             hint="Set it; or run `manage.py run_sweeps`, which needs no broker.",
             id="wallets.W023",
         )
@@ -77,15 +77,15 @@ def broker_is_named(**_kwargs: Any) -> list[CheckMessage]:
 
 @register(deploy=True)
 def abilities_are_declared(**_kwargs: Any) -> list[CheckMessage]:
-    """What the bank can do is said, even if it can do nothing."""
+    """Each ability of the bank must be declared, true or false."""
     missing = [name for name in _ABILITIES if not os.environ.get(name)]
     if not missing:
         return []
     return [
         Warning(
-            f"Not declared: {', '.join(missing)}. Each is taken as false, and then lost "
-            "answers wait for a person.",
-            hint="Say true or false of each: docs/production.md says of what.",
+            f"Not declared: {', '.join(missing)}. They count as false; then lost answers "
+            "need a review by an operator.",
+            hint="Set each to true or false; docs/production.md says when.",
             id="wallets.W024",
         )
     ]

@@ -1,20 +1,20 @@
-"""Every refusal of the service: its code, its sentence. HTTP lives in `views.problems.from_exceptions`.
+"""The refusals of the service, with their codes. `views.problems.from_exceptions` maps them to HTTP.
 
-A refusal changes nothing: whoever raises one has written nothing yet, or its
-transaction is rolled back whole.
+A refusal changes nothing: it is raised before anything is written, or its transaction
+is rolled back.
 """
 
 from __future__ import annotations
 
 
 class Refusal(Exception):
-    """A request that is understood and not done. `code` is stable, the text is for people."""
+    """A request that is refused. `code` is stable; the text is for people."""
 
     code = "refused"
 
 
 class InvalidInput(Refusal, ValueError):
-    """A value that can never be right. `field` names it as the client sent it."""
+    """A value that is never valid. `field` is its name in the request."""
 
     code = "invalid"
 
@@ -43,23 +43,23 @@ class InvalidIdempotencyKey(InvalidInput):
 
 
 class IdempotencyKeyReused(Refusal, ValueError):
-    """The key already stands for another request.
+    """The key stands for another request.
 
-    Another wallet, operation, amount or time was sent with it before. Send a new key
-    for a new request; repeat a request with exactly what it said the first time.
+    It was sent before with another wallet, operation, amount or time. Use a new key for
+    a new request, and repeat a request unchanged.
     """
 
     code = "idempotency_key_reused"
 
 
 class BalanceLimit(Refusal, ValueError):
-    """The deposit would lift the wallet's balance over its cap of 10**15."""
+    """The deposit would lift balance and held money over the cap of 10**15."""
 
     code = "balance_limit"
 
 
 class InsufficientBalance(Refusal, ValueError):
-    """The wallet holds less than the amount to hold."""
+    """The wallet's balance is smaller than the amount."""
 
     code = "insufficient_balance"
 
@@ -76,38 +76,38 @@ class IllegalTransition(Refusal):
 
 
 class NotCancelable(IllegalTransition):
-    """An attempt of the withdrawal is under way, or it has ended."""
+    """An attempt of the withdrawal is open, or the withdrawal has ended."""
 
     code = "not_cancelable"
 
 
 class UnknownIsNotFailed(Refusal, ValueError):
-    """Held money goes back only on evidence that the bank did not pay.
+    """Held money is released only on evidence that the bank did not pay.
 
-    A time-out, a crash or an unreadable answer is no such evidence; the resolver or an
-    operator finds it out.
+    A time-out, a crash or an unreadable answer is no such evidence.
     """
 
     code = "unknown_is_not_failed"
 
 
 class StatementUnavailable(Exception):
-    """The bank's list of payments could not be had; the message says why."""
+    """The bank's list of payments could not be fetched; the message says why."""
 
 
 class DamagedRows(Exception):
-    """Rows contradict each other, or one is missing: no event of ours leads there.
+    """Rows contradict each other, or a row is missing.
 
-    Nothing is done with them until a person has looked; `verify_ledger` names more.
+    The service does not change them until a person has looked; `verify_ledger` names
+    more.
     """
 
 
 class LostRace(Exception):
-    """Another process moved the row first. The whole transaction is rolled back."""
+    """Another process changed the row first. The whole transaction is rolled back."""
 
 
 class InsideTransaction(RuntimeError):
     """The bank was called inside a database transaction.
 
-    Commit the intent first, call, then record the answer in a transaction of its own.
+    Commit the attempt first, then call, then record the answer in a new transaction.
     """

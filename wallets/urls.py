@@ -1,6 +1,6 @@
-"""Paths of the wallet API: exactly those of the specification, and the health checks.
+"""Paths of the API: those of the specification, and others such as health checks.
 
-Nothing redirects: a redirect drops the body of a POST.
+No path redirects, because a redirect drops the body of a POST.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from wallets.views.withdraw import WithdrawView
 
 
 class TransactionIdConverter:
-    """A positive integer in its one canonical form, which a column can hold."""
+    """A positive integer in canonical form that fits into a column."""
 
     regex = "[1-9][0-9]{0,18}"
 
@@ -40,18 +40,18 @@ class TransactionIdConverter:
 
 register_converter(TransactionIdConverter, "transaction_id")
 
-# Django's UUID converter takes the canonical lower-case form only.
+# Django's UUID converter accepts the canonical lower-case form only.
 WALLET = "wallets/<uuid:wallet_uuid>/"
 TRANSACTION = f"{WALLET}transactions/<transaction_id:transaction_id>/"
 
 
 class Route(NamedTuple):
-    """A path of the API: how it is written, who answers, what `reverse` calls it."""
+    """A path of the API, its view, and its name for `reverse`."""
 
     path: str
     view: type[Endpoint]
     name: str
-    # An action is taken with and without the trailing slash, and documented once.
+    # An action is served with and without the trailing slash, and documented once.
     is_action: bool = False
 
 
@@ -72,7 +72,7 @@ ROUTES = (
     Route("problems/", ProblemListView, "problems"),
     Route("problems/<slug:code>", ProblemView, "problem"),
 )
-# What API_DOCS_ENABLED switches.
+# The routes that API_DOCS_ENABLED switches.
 DOCS = ("schema", "docs")
 
 

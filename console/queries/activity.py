@@ -1,4 +1,4 @@
-"""What happened lately, minute by minute, from the append-only transitions. Reads only."""
+"""The events of the last hour by minute, from the transitions. Reads only."""
 
 from __future__ import annotations
 
@@ -18,18 +18,17 @@ from wallets.models.transition import Transition
 from wallets.utils import clock
 
 MINUTE = timedelta(minutes=1)
-# Rows of a minute that ended so long ago are all committed: it is counted once.
+# After this time all rows of a minute are committed, and its count is cached.
 SETTLED = timedelta(minutes=2)
 KEEP_SECONDS = 2 * 3600
-# So many minutes are counted in one query, the newest first; a busy hour takes several
-# page views.
+# The minutes of one query, the newest first; a busy hour needs several page views.
 CHUNK = 10
 BUDGET_SECONDS = 0.5
 SAMPLE = 2000
 
 _FAILED = {State.FAILED_RETRYABLE.value, State.FAILED_FINAL.value}
 
-# Keys of a minute's counter.
+# The keys of a minute's counter.
 PAID, FAILED, RETRIED = "paid", "failed", "retried"
 BANK_ANSWERS = {
     Event.ACCEPTED.value: "accepted",
@@ -41,23 +40,23 @@ BANK_ANSWERS = {
 
 @dataclass(frozen=True)
 class Activity:
-    """Counters of consecutive minutes from `start`; `complete` unless some are missing."""
+    """Counters of consecutive minutes from `start`; `complete`: none is missing."""
 
     start: datetime
     minutes: list[Counter[str]]
     complete: bool = True
 
     def series(self, key: str) -> list[int]:
-        """One number for each minute."""
+        """Return one number for each minute."""
         return [minute[key] for minute in self.minutes]
 
     def total(self, key: str, *, last: int) -> int:
-        """The sum over the last so many minutes."""
+        """Return the sum of the last minutes."""
         return sum(self.series(key)[-last:])
 
 
 def of_last_hour(now: datetime, minutes: int = 60) -> Activity:
-    """Count what happened in the last hour, the current minute included."""
+    """Count the events of the last hour, including the current minute."""
     last = now.replace(second=0, microsecond=0)
     starts = [last - back * MINUTE for back in range(minutes)]  # newest first
     known = cache.get_many([_key(start) for start in starts])
@@ -75,12 +74,12 @@ def of_last_hour(now: datetime, minutes: int = 60) -> Activity:
 
 
 def lateness_of_last_hour(now: datetime) -> list[float]:
-    """Seconds from the planned time to the payout, sorted, of the newest SAMPLE paid."""
+    """Return the lateness (seconds) of the newest SAMPLE payouts, sorted."""
     since = now - timedelta(hours=1)
     paid = Transition.objects.filter(
         to_state=State.COMPLETED.value, created_at__gte=since
     )
-    # What an operator has recorded says nothing about how late we are.
+    # Recorded payments say nothing about lateness.
     paid = paid.exclude(event=Event.RECORD_PAID.value).order_by("-created_at")
     times = paid.values_list("transaction__scheduled_for", "transaction__executed_at")
     return sorted(
@@ -89,7 +88,7 @@ def lateness_of_last_hour(now: datetime) -> list[float]:
 
 
 def percentile(ordered: list[float], share: float) -> float | None:
-    """The nearest-rank percentile of sorted numbers; None of none."""
+    """Return the nearest-rank percentile of sorted numbers; None of none."""
     if not ordered:
         return None
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
@@ -100,7 +99,7 @@ def _key(start: datetime) -> str:
 
 
 def _count(missing: list[datetime], now: datetime) -> dict[datetime, Counter[str]]:
-    """Count the minutes, in one query; keep those that are settled."""
+    """Count the minutes in one query; cache those that are complete."""
     rows = Transition.objects.filter(
         created_at__gte=min(missing), created_at__lt=max(missing) + MINUTE
     )
@@ -125,7 +124,7 @@ def _count(missing: list[datetime], now: datetime) -> dict[datetime, Counter[str
 
 
 def _keys(event: str, before: str, after: str) -> Iterator[str]:
-    """What one transition counts as."""
+    """Yield the keys that a transition counts for."""
     if after == State.COMPLETED.value:
         yield PAID
     elif after in _FAILED and before not in _FAILED:

@@ -9,56 +9,56 @@ from wallets.services.operations import alarm
 
 PAGE = 50
 
-# What each kind means and what to do, in a sentence; docs/runbook.md says it in full.
+# The meaning of each kind, and what to do; docs/runbook.md has the details.
 MEANING = {
     Alarm.Kind.NEEDS_REVIEW: (
         "Nobody knows whether the bank paid. Ask the bank about the reference, then "
-        "resolve it."
+        "resolve the withdrawal."
     ),
     Alarm.Kind.PAID_AFTER_RELEASE: (
-        "The bank says it paid, but the money went back to the wallet. Settle it with "
-        "the customer or the bank; nothing is moved by itself."
+        "The bank says that it paid, but the money went back to the wallet. Recover it "
+        "from the customer or the bank; the service moves nothing automatically."
     ),
     Alarm.Kind.CONTRADICTION: (
-        "The bank said it refused what it had said it paid. Ask the bank which is true."
+        "The bank answered “refused” after it had answered “paid”. Ask the bank which "
+        "is true."
     ),
     Alarm.Kind.PAID_TWICE: (
-        "The bank's statement lists one reference more than once. Claim it back from "
-        "the bank."
+        "The bank's list has one reference more than once. Claim the second payment "
+        "back from the bank."
     ),
     Alarm.Kind.UNKNOWN_PAYMENT: (
-        "The bank's statement has a payment that the books do not have. After a restored "
-        "backup it may be one that the books forgot."
+        "The bank's list has a payment that the books do not have. After a restored "
+        "backup it may be one that the backup does not have."
     ),
     Alarm.Kind.NOT_ON_STATEMENT: (
-        "The books have a payment that the bank's statement does not have. Ask the bank."
+        "The books have a payment that the bank's list does not have. Ask the bank."
     ),
     Alarm.Kind.PAID_OTHERWISE: (
-        "The bank paid another amount, or for another wallet, than it was asked to."
+        "The bank's list has another amount or wallet than was sent."
     ),
     Alarm.Kind.NO_STATEMENT: (
-        "The bank's statement could not be read, so books and bank were not compared."
+        "The bank's list could not be fetched, so books and bank were not compared."
     ),
     Alarm.Kind.DAMAGED_ROWS: (
-        "Rows break the rules of the books. They were left as they are; run "
-        "verify_ledger."
+        "Rows are damaged. They were not changed; run verify_ledger."
     ),
     Alarm.Kind.PAYOUTS_PAUSED: (
-        "An operator has stopped all payouts. Nothing is sent to the bank."
+        "An operator has paused all payouts. No payment is sent to the bank."
     ),
 }
 
 
 @dataclass(frozen=True)
 class Notice:
-    """An alarm, and what its kind means."""
+    """An alarm with the meaning of its kind."""
 
     alarm: Alarm
     meaning: str
 
 
 def alarms(*, everything: bool, before: int | None) -> tuple[list[Notice], int | None]:
-    """Return one page of alarms, and the id that the next page ends before."""
+    """Return a page of alarms, and the id before which the next page begins."""
     rows = alarm.unacknowledged()
     if everything:
         rows = Alarm.objects.select_related("transaction__wallet")

@@ -1,4 +1,4 @@
-"""One withdrawal with its whole life; one wallet with its statement. Reads only."""
+"""One withdrawal with its history; one wallet with its statement. Reads only."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from wallets.models.transition import Transition
 from wallets.models.wallet import Wallet
 from wallets.services.operations import review_proposal
 
-# A withdrawal has a handful of each; look-ups may go on for years, so there is a bound.
+# Usually there are a few of each; look-ups may go on for years, so there is a limit.
 LIMIT = 200
 STATEMENT_PAGE = 50
 PLOT_POINTS = 500
@@ -22,7 +22,7 @@ PLOT_POINTS = 500
 
 @dataclass(frozen=True)
 class Life:
-    """A withdrawal and everything that belongs to it."""
+    """A withdrawal with all its rows."""
 
     withdrawal: Transaction
     attempts: list[Attempt]
@@ -33,20 +33,20 @@ class Life:
 
     @property
     def fingerprint(self) -> str:
-        """Changes whenever anything on the page does."""
+        """A text that changes when anything on the page changes."""
         whole = _fingerprint(self.withdrawal, self.attempts, self.alarms)
         return f"{whole}.{int(self.proposal is not None)}"
 
     @property
     def over(self) -> bool:
-        """Nothing more happens to it by itself."""
+        """Whether nothing more happens to it automatically."""
         status = Transaction.Status
         ended = self.withdrawal.status in (status.COMPLETED, status.CANCELLED)
         return ended or self.withdrawal.final
 
 
 def life(transaction_id: int) -> Life | None:
-    """Return a withdrawal's life; None for an unknown id or a deposit."""
+    """Return a withdrawal with all its rows; None for an unknown id or a deposit."""
     withdrawal = (
         Transaction.objects.select_related("wallet")
         .filter(
@@ -85,9 +85,9 @@ class Statement:
 
 
 def statement(wallet_uuid: str, before: int | None = None) -> Statement | None:
-    """Return a wallet with one page of its statement; None for an unknown wallet.
+    """Return a wallet with a page of its statement; None for an unknown wallet.
 
-    `before` is the number of the movement that the page ends before.
+    The page has only movements with numbers below `before`.
     """
     wallet = Wallet.objects.filter(uuid=wallet_uuid).first()
     if wallet is None:

@@ -1,8 +1,8 @@
-"""Pages of withdrawals: filtered, by cursor, each page read from an index.
+"""Pages of withdrawals: filtered, by cursor, each read from an index. Reads only.
 
-Two orders, so that no filter makes the database read what it does not show: a wallet's
-withdrawals and all of them go by id, newest first; a status or a span of time goes by the
-planned time. Reads only.
+There are two orders, so that no filter reads rows that it does not show. All
+withdrawals, and those of a wallet, are ordered by id, newest first. With a status or a
+span of time they are ordered by the scheduled time.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ Status = Transaction.Status
 
 @dataclass(frozen=True)
 class Filters:
-    """What to show. All are combined.
+    """The combined filters.
 
-    `needs_review` goes with the status PROCESSING, which is what the index is on.
+    `needs_review` needs the status PROCESSING, which the index is on.
     """
 
     status: str = ""
@@ -40,7 +40,7 @@ class Filters:
 
 @dataclass(frozen=True)
 class Cursor:
-    """The last row shown: the next page begins after it."""
+    """The last row of a page: the next page begins after it."""
 
     scheduled_for: datetime
     pk: int
@@ -51,7 +51,7 @@ class Cursor:
 
 @dataclass(frozen=True)
 class Page:
-    """Some withdrawals, and where the next page begins; None at the end."""
+    """Withdrawals, and the cursor of the next page; None at the end."""
 
     rows: list[Transaction]
     next: Cursor | None
@@ -73,7 +73,7 @@ def page(filters: Filters, after: Cursor | None = None, *, size: int = PAGE) -> 
 
 
 def _time_of(row: Transaction) -> datetime:
-    # A constraint of the table: every withdrawal has it.
+    # A constraint requires it for every withdrawal.
     return cast(datetime, row.scheduled_for)
 
 
@@ -111,7 +111,7 @@ def _by_id(
 def _by_time(
     rows: QuerySet[Transaction], filters: Filters, after: Cursor | None, size: int
 ) -> list[Transaction]:
-    """The latest planned first; what is scheduled, the next one first."""
+    """By scheduled time, the latest first; pending ones the earliest first."""
     if filters.status == Status.PENDING:
         if after:
             rows = rows.filter(
@@ -124,7 +124,7 @@ def _by_time(
         rows = rows.filter(
             Q(scheduled_for__lt=after.scheduled_for)
             | Q(scheduled_for=after.scheduled_for, pk__lt=after.pk),
-            # Says the same once more, so that the index is used for it.
+            # Redundant, so that the index is used.
             scheduled_for__lte=after.scheduled_for,
         )
     # One ordered index range for each status, merged here.
@@ -139,7 +139,7 @@ def _by_time(
 
 @dataclass(frozen=True)
 class Waiting:
-    """A withdrawal in review, and the reference to ask the bank about."""
+    """A withdrawal in review, with the reference to ask the bank about."""
 
     withdrawal: Transaction
     reference: str
@@ -148,7 +148,7 @@ class Waiting:
 
 
 def waiting_for_review(limit: int = PAGE) -> list[Waiting]:
-    """The review queue, the longest waiting first."""
+    """Return the review queue, the longest waiting first."""
     rows = list(
         review.waiting().prefetch_related("attempts", "review_proposals")[:limit]
     )

@@ -1,7 +1,7 @@
-"""The figures of the overview: each from an index. Reads only.
+"""The figures of the overview, each from an index. Reads only.
 
-They are kept for a few seconds, and longer when they took longer to compute, so that any
-number of open pages costs the database a bounded part of its time.
+They are cached for a few seconds, and for longer if they took longer to compute. So any
+number of open pages costs the database a bounded share of its time.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ BANK_MINUTES = 15
 
 @dataclass(frozen=True)
 class Money:
-    """Minor units, and how many rows they are in."""
+    """An amount in minor units, and the number of its rows."""
 
     amount: int
     count: int
@@ -71,7 +71,7 @@ class Lateness:
 
 @dataclass(frozen=True)
 class Share:
-    """One kind of answer of the bank: a count, its part of all, and where that begins."""
+    """One kind of answer of the bank: count, percentage, and where its bar begins."""
 
     name: str
     tone: str
@@ -82,7 +82,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Overview:
-    """Everything on the first page, as of `now`."""
+    """All figures of the first page, as of `now`."""
 
     now: datetime
     in_wallets: Money
@@ -102,27 +102,27 @@ class Overview:
 
     @property
     def silent(self) -> list[str]:
-        """Sweeps that should have run by now."""
+        """The sweeps that should have run by now."""
         return [sweep.name for sweep in self.sweeps if sweep.silent]
 
     @property
     def awaited(self) -> list[str]:
-        """Sweeps whose first turn since the start is still to come."""
+        """The sweeps whose first run since the start is still to come."""
         return [s.name for s in self.sweeps if not (s.lately or s.silent)]
 
 
 def overview() -> Overview:
-    """Return the figures, a few seconds old at most on a small system."""
+    """Return the figures, at most a few seconds old on a small system."""
     return _kept("console:overview", _overview)
 
 
 def forget() -> None:
-    """Compute the figures anew: what an operator has just done shows at once."""
+    """Drop the cached figures, so that an operator's action shows at once."""
     cache.delete("console:overview")
 
 
 def _kept(key: str, compute: Callable[[], T]) -> T:
-    """Compute it again only after COST times as long as it took: it stays a side show."""
+    """Return the cached value; it is kept for COST times as long as it took."""
     value: T | None = cache.get(key)
     if value is None:
         began = clock.elapsed()
@@ -202,7 +202,7 @@ def _due(now: datetime) -> Due:
 
 
 def _bank(happened: Activity) -> list[Share]:
-    """What the bank answered lately: a sick bank shows here first."""
+    """Return the bank's latest answers by kind."""
     tones = {
         "accepted": "good",
         "rejected": "bad",

@@ -8,5 +8,5 @@ SHOWN = 20
 
 
 def earlier_pauses() -> list[Pause]:
-    """Return the pauses that are over, the latest first."""
+    """Return the pauses that have ended, the latest first."""
     return list(Pause.objects.filter(open=None).order_by("-pk")[:SHOWN])

@@ -1,4 +1,4 @@
-"""How the console writes money, times and states."""
+"""Template tags for money, times and states."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ register = template.Library()
 
 NOTHING = "\u2013"
 
-# What a state is called, and its tone in the style sheet.
+# The name of a state, and its tone in the style sheet.
 STATES = {
     State.PENDING: ("Scheduled", "muted"),
     State.SENDING: ("Sending", "busy"),
@@ -55,7 +55,7 @@ def seconds(value: float | None) -> str:
 
 @register.filter
 def utc(moment: datetime | None) -> SafeString | str:
-    """A moment to the second, never broken over two lines."""
+    """A time to the second, never broken over two lines."""
     if moment is None:
         return NOTHING
     text = to_the_second(moment)
@@ -69,7 +69,7 @@ def to_the_second(moment: datetime) -> str:
 
 @register.simple_tag
 def when(moment: datetime | None) -> SafeString | str:
-    """A moment relative to now; the exact one in its title. `console.js` keeps it true."""
+    """A time relative to now; the exact one is its title. `console.js` updates it."""
     if moment is None:
         return NOTHING
     return format_html(
@@ -106,7 +106,7 @@ def badge(withdrawal: Transaction) -> SafeString:
 
 @register.simple_tag
 def state_badge(value: str) -> SafeString:
-    """A state by its value, as transitions name it."""
+    """A state by its value, as in transitions."""
     if not value:
         return SafeString(NOTHING)
     name, tone = STATES[State(value)]
@@ -115,13 +115,13 @@ def state_badge(value: str) -> SafeString:
 
 @register.simple_tag
 def payouts_standing() -> Standing:
-    """Whether payouts are paused, for the banner on every page."""
+    """Whether payouts are paused, for the banner of every page."""
     return pause.standing()
 
 
 @register.filter
 def may_see(user: object, model: str) -> bool:
-    """Whether the user may see rows of this model: for links and parts of pages."""
+    """Whether the user may see rows of this model, for links and parts of pages."""
     return access.may_see(user, model)
 
 
@@ -133,5 +133,5 @@ def words(code: str) -> str:
 
 @register.filter
 def short_id(value: object) -> str:
-    """The first part of a UUID, where the whole one stands in the link's title."""
+    """The first part of a UUID; the link's title has the whole one."""
     return str(value).split("-")[0]

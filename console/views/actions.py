@@ -1,6 +1,6 @@
-"""The buttons: a page that asks, then one POST, which is one call of a service.
+"""The actions: a page that asks, then one POST, which is one call of a service.
 
-A refusal of the service becomes a sentence on the withdrawal's page, never an error page.
+A refusal of the service is shown as a message on the withdrawal's page.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ GET_OR_POST = require_http_methods(["GET", "HEAD", "POST"])
 @GET_OR_POST
 @operator_page
 def cancel(request: HttpRequest, pk: int) -> HttpResponse:
-    """Take back a withdrawal with no attempt under way."""
+    """Cancel a withdrawal that has no open attempt."""
     if request.method == "POST":
         return _do(
             request,
@@ -56,7 +56,7 @@ def cancel(request: HttpRequest, pk: int) -> HttpResponse:
 @GET_OR_POST
 @operator_page
 def retry(request: HttpRequest, pk: int) -> HttpResponse:
-    """End the waiting of a failed withdrawal."""
+    """Make the next attempt of a failed withdrawal due now."""
     if request.method == "POST":
         return _do(
             request,
@@ -126,7 +126,7 @@ def _resolved(withdrawal: Transaction) -> str:
 @GET_OR_POST
 @operator_page
 def record(request: HttpRequest, pk: int) -> HttpResponse:
-    """Record that the bank has paid what the books have not begun."""
+    """Record a payment of the bank that the ledger does not have."""
     form = RecordForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         return _do(
@@ -142,9 +142,9 @@ def record(request: HttpRequest, pk: int) -> HttpResponse:
         pk,
         title="The bank has paid it already?",
         consequence=(
-            "For a payment that the books have forgotten, as after a restored backup. The "
+            "For a payment that the books do not have, as after a restored backup. The "
             "money leaves the wallet for good, and nothing is sent to the bank. If the bank "
-            "has not paid after all, nobody will."
+            "has not paid, the customer gets no payment."
         ),
         button="Record as paid",
         tone="danger",
@@ -156,7 +156,7 @@ def record(request: HttpRequest, pk: int) -> HttpResponse:
 @GET_OR_POST
 @operator_page
 def acknowledge(request: HttpRequest, pk: int) -> HttpResponse:
-    """Take note of an alarm: one press, for nothing is lost by it."""
+    """Acknowledge an alarm, without a question: it changes nothing else."""
     if request.method == "POST":
         try:
             alarm_service.acknowledge(pk, actor=actor(request))
@@ -182,7 +182,7 @@ def _do(
     work: Callable[[], Any],
     done: str | Callable[[Any], str],
 ) -> HttpResponse:
-    """Call the service once and say what came of it: `done`, or what `done` makes of it."""
+    """Call the service once and show the result: `done`, or what `done` returns."""
     was_done = False
     try:
         result = work()
@@ -197,7 +197,7 @@ def _do(
         messages.error(request, f"Nothing was changed: {refusal}")
     except LostRace:
         messages.warning(
-            request, "Nothing was changed: somebody else was at it. Look and try again."
+            request, "Nothing was changed: another process was faster. Try again."
         )
     else:
         messages.success(request, done if isinstance(done, str) else done(result))
@@ -206,7 +206,7 @@ def _do(
 
 
 def _deed(request: HttpRequest) -> str:
-    """The button's name, as the URL has it: `cancel`, `resolve not_paid`."""
+    """Return the action's name from the URL: `cancel`, `resolve not-paid`."""
     match = request.resolver_match
     names = (match.url_name, match.kwargs.get("verdict")) if match else ()
     return " ".join(filter(None, names))

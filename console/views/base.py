@@ -1,4 +1,4 @@
-"""What every page shares: who may see it, never cached, errors as pages, not as problems."""
+"""The base of all pages: access, no caching, errors as pages."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ View = Callable[..., HttpResponse]
 
 
 def page(*models: str) -> Callable[[View], View]:
-    """Let staff in who may see rows of these models; send strangers to the login page.
+    """Admit staff who may see rows of these models; send others to the login.
 
-    Errors are shown as pages. Without a model the page is every member of staff's.
+    Errors are shown as pages. Without a model all staff may see the page.
     """
 
     def decorate(view: View) -> View:
@@ -79,39 +79,39 @@ def nowhere(request: HttpRequest, rest: str) -> HttpResponse:
 
 
 def form_refused(request: HttpRequest, reason: str = "") -> HttpResponse:
-    """Django's CSRF_FAILURE_VIEW: mostly a page that was open while one logged in anew."""
+    """Django's CSRF_FAILURE_VIEW; usually the page is older than the login."""
     if not request.path.startswith(reverse("console:overview")):
         return csrf_failure(request, reason)
-    detail = "This page was too old, or not ours. Nothing was done: open it again."
+    detail = "This page is too old, or not from here. Nothing was done: open it again."
     return problem(request, "Not done", detail, status=403)
 
 
 def actor(request: HttpRequest) -> str:
-    """Who acts, as the services record it."""
+    """Return the actor's name for the services."""
     return operator(request.user)
 
 
 def is_htmx(request: HttpRequest) -> bool:
-    """Whether a part of a page is asked for, to be put into the page that asks."""
+    """Whether a part of a page is requested."""
     return request.headers.get("HX-Request") == "true"
 
 
 def problem(
     request: HttpRequest, title: str, detail: str, *, status: int
 ) -> HttpResponse:
-    """Say in the page's own look what went wrong."""
+    """Return an error page of the console."""
     context = {"title": title, "detail": detail}
     return render(request, "console/problem.html", context, status=status)
 
 
 def _outage() -> HttpResponse:
-    """A page that asks the database for nothing, not even who is looking."""
+    """Return a page that needs no database, not even for the user."""
     return HttpResponse(render_to_string("console/outage.html"), status=503)
 
 
 def _to_login(request: HttpRequest) -> HttpResponse:
     login = reverse("console:login")
     if is_htmx(request):
-        # The whole page goes to the login, not a part of it.
+        # Redirect the whole page, not a part of it.
         return HttpResponseClientRedirect(login)
     return redirect(f"{login}?{urlencode({'next': request.get_full_path()})}")

@@ -1,4 +1,4 @@
-"""The first page: is all well, and what comes next."""
+"""The first page: the state of payouts, and what becomes due."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from console.views.base import is_htmx, page
 
 @page("transaction")
 def overview(request: HttpRequest) -> HttpResponse:
-    """GET /console/: the whole page, or only its figures for the page that refreshes."""
+    """GET /console/: the whole page, or only its figures for a refresh."""
     found = queries.overview()
     context = {
         "overview": found,

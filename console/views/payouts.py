@@ -1,4 +1,4 @@
-"""Stopping all payouts, and letting them go on."""
+"""Pausing and resuming all payouts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from wallets.utils import deeds
 
 @page("pause")
 def payouts(request: HttpRequest) -> HttpResponse:
-    """GET /console/payouts: how it stands, the button, and the pauses before."""
+    """GET /console/payouts: the state, the button, and earlier pauses."""
     return _show(request, PauseForm(), status=200)
 
 

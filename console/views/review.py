@@ -1,4 +1,4 @@
-"""What waits for a person: withdrawals in review, and alarms."""
+"""Pages of what waits for an operator: withdrawals in review, and alarms."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def review(request: HttpRequest) -> HttpResponse:
 
 @page("alarm")
 def alarms(request: HttpRequest) -> HttpResponse:
-    """GET /console/alarms: the open ones, or with ?all=1 also the acknowledged."""
+    """GET /console/alarms: the open ones; with ?all=1 also acknowledged ones."""
     everything = request.GET.get("all") == "1"
     before = request.GET.get("before", "")
     found, following = alarm_page(

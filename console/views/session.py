@@ -1,4 +1,4 @@
-"""Logging in and out."""
+"""Login and logout."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class StaffForm(BoundedLogin):
     def confirm_login_allowed(self, user: User) -> None:
         super().confirm_login_allowed(user)
         if not user.is_staff:
-            # As for a wrong password: who has an account is nobody's business.
+            # The same message as for a wrong password, so that it tells no account.
             raise self.get_invalid_login_error()
 
 
@@ -29,7 +29,7 @@ class ConsoleLoginView(LoginView):
     next_page = "console:overview"
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        # Who is logged in without being staff must be able to log in as somebody else.
+        # A user who is logged in and is not staff must be able to log in as another.
         self.redirect_authenticated_user = bool(getattr(request.user, "is_staff", 0))
         return super().dispatch(request, *args, **kwargs)
 

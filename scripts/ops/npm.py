@@ -1,6 +1,6 @@
-"""Tools from npm, as pinned: they lint the OpenAPI document and generate clients from it.
+"""Pinned tools from npm: they lint the OpenAPI document and generate clients.
 
-Node is no part of the product; who has none goes without these tools.
+Node is no part of the product; without it these tools are left out.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from ops import ROOT, VAR, Trouble
 from ops.steps import last_line, run_logged
 
 FOLDER = ROOT / "scripts" / "openapi"
-# The tools tell nobody that they were used, and look for no newer ones.
+# No telemetry, and no search for newer versions.
 QUIET = {"REDOCLY_TELEMETRY": "off", "REDOCLY_SUPPRESS_UPDATE_NOTICE": "true"}
 _LOG = VAR / "npm.log"
 _STAMP = FOLDER / "node_modules" / ".installed"
 
 
 def required() -> bool:
-    """Whether it is an error that these tools cannot be had."""
+    """Whether missing tools are an error."""
     return os.environ.get("WALLET_REQUIRE_SERVERS") == "1"
 
 
 def install() -> None:
-    """Make sure that `node_modules` holds what the lock file pins.
+    """Make sure that `node_modules` has what the lock file pins.
 
     :raises Trouble: without npm, or if a package cannot be installed.
     """

@@ -1,9 +1,9 @@
-"""A small supervisor: starts services, prefixes their lines, revives the dead, stops all.
+"""A small supervisor: starts services, prefixes their lines, restarts and stops them.
 
 One thread and one loop, so that a child can be bound to the life of this process (the
 kernel watches the thread that forked). Each service is a process group of its own:
-Ctrl-C in the terminal reaches only us, and what a dead service leaves behind is swept
-up with its group. Nothing here knows what the services do.
+Ctrl-C in the terminal reaches only this process, and leftovers of an ended service are
+killed with its group. The module does not know what the services do.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from dataclasses import dataclass
 from ops import Trouble
 from ops.child import Child, Service
 
-# A service that lived this long was well: its next restart is prompt again.
+# A service that ran this long was healthy: its next restart is fast again.
 WELL_AFTER = 30.0
 RESTART_DELAYS = (0.2, 1.0, 2.0, 5.0, 10.0)
-# Before everything is up, a service may die this often; then the start has failed.
+# The most ends of a service before everything is up; then the start has failed.
 DEATHS_WHILE_STARTING = 3
 
 
 @dataclass
 class _Watched:
-    """A service, its present life if it has one, and its record."""
+    """A service with its present process, if any, and its record."""
 
     service: Service
     child: Child | None = None
@@ -51,7 +51,7 @@ class Supervisor:
         for descriptor in (self._wake, wake_writer):
             os.set_blocking(descriptor, False)
         self._selector.register(self._wake, selectors.EVENT_READ)
-        # Any signal, SIGCHLD too, ends the wait in `_step` at once.
+        # Any signal, also SIGCHLD, ends the wait in `_step` at once.
         signal.set_wakeup_fd(wake_writer, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -61,13 +61,13 @@ class Supervisor:
         self.stop_signal = self.stop_signal or signum
 
     def start(self, service: Service) -> None:
-        """Start a service and keep it running from now on."""
+        """Start a service and keep it running."""
         watched = _Watched(service)
         self._watched.append(watched)
         self._spawn(watched)
 
     def run_until(self, done: Callable[[], bool], seconds: float) -> bool:
-        """Serve until `done()` or the time is over or we must stop; tell if done."""
+        """Run until `done()`, the time is over or it must stop; return whether done."""
         end = time.monotonic() + seconds
         while not self.stop_signal and time.monotonic() < end:
             if done():
@@ -76,20 +76,20 @@ class Supervisor:
         return False
 
     def run(self, must_stop: Callable[[], bool]) -> None:
-        """Serve until a signal, or `must_stop()`, ends it; the dead are now revived."""
+        """Run until a signal or `must_stop()`; ended services are now restarted."""
         self._is_up = True
         while not self.stop_signal and not must_stop():
             self._step(1.0)
 
     def say(self, line: str) -> None:
-        """Print a line of our own."""
+        """Print a line of the supervisor."""
         self._print("make run", [line.encode()])
 
     def stop(self, seconds: float) -> None:
         """End everything in order and leave no process, within `seconds`.
 
-        A service gets SIGTERM and may finish what it is doing; at the deadline, and for
-        whatever a service leaves behind in its group, SIGKILL.
+        A service gets SIGTERM and may finish its work. At the deadline, and for
+        leftovers in its group, SIGKILL.
         """
         deadline = time.monotonic() + seconds
         orders = sorted({watched.service.stop_order for watched in self._watched})
@@ -98,7 +98,7 @@ class Supervisor:
             for watched in group:
                 if watched.child:
                     watched.child.ask_to_end()
-            # Whoever comes later needs a second of its own.
+            # Later services need a second of their own.
             patience = deadline - (len(orders) - position)
             while any(w.child for w in group) and time.monotonic() < patience:
                 self._step(0.1, revive=False)
@@ -114,7 +114,7 @@ class Supervisor:
         self._selector.register(watched.child.output, selectors.EVENT_READ, watched)
 
     def _step(self, seconds: float, revive: bool = True) -> None:
-        """Wait for output or signals, print, then look after the dead."""
+        """Wait for output or signals, print, then handle ended services."""
         for key, _ in self._selector.select(seconds):
             if key.data is None:
                 with contextlib.suppress(BlockingIOError):
@@ -129,9 +129,9 @@ class Supervisor:
                 self._spawn(watched)
 
     def _bury(self, watched: _Watched, child: Child, revive: bool) -> None:
-        """Take leave of the dead and decide when to start again.
+        """Handle an ended service and decide when to restart it.
 
-        :raises Trouble: if the service died too often before everything was up.
+        :raises Trouble: it ended too often before everything was up.
         """
         name = watched.service.name
         self._selector.unregister(child.output)
@@ -155,7 +155,7 @@ class Supervisor:
             label = f"\x1b[{number}m".encode() + label + b"\x1b[0m"
         for line in lines:
             self.last_output_at = time.monotonic()
-            # The terminal or the reader may be gone; the services must not notice.
+            # The terminal or the reader may be gone; the services must not be affected.
             with contextlib.suppress(OSError):
                 sys.stdout.buffer.write(label + line.rstrip(b"\r") + b"\n")
                 sys.stdout.buffer.flush()

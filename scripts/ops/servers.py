@@ -1,7 +1,7 @@
-"""The servers that tests use where they answer: databases and brokers on loopback.
+"""The servers that tests use if they answer: databases and brokers on loopback.
 
-The one module here that needs drivers, so it is for code that runs inside `.venv`.
-Must never touch a database that a test run did not make.
+The only module here that needs drivers, so it is for code inside of `.venv`. It never
+touches a database that a test run did not make.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ CONNECT_TIMEOUT = 3
 
 @dataclass(frozen=True)
 class Server:
-    """A kind of server, where it is looked for, and how it is asked who it is."""
+    """A kind of server, its address, and how to ask for its version."""
 
     name: str
     variable: str
@@ -35,7 +35,7 @@ class Server:
         return f"{parts.hostname}:{parts.port or '?'}"
 
     def probe(self) -> tuple[str, str]:
-        """Return its version and "", or "" and the reason why it cannot be used."""
+        """Return its version and "", or "" and why it cannot be used."""
         try:
             return self.ask_version(self.url), ""
         except Exception as error:  # noqa: BLE001 - any driver's any error: not usable
@@ -119,7 +119,7 @@ POSTGRESQL = Server(
 MARIADB = Server(
     "MariaDB", "TEST_MARIADB_URL", "mysql://root@127.0.0.1:3306", _mariadb_version
 )
-# Database 15, because 0 may hold somebody's queue.
+# Database 15, because 0 may have another project's queue.
 REDIS = Server("Redis", "TEST_REDIS_URL", "redis://127.0.0.1:6379/15", _redis_version)
 RABBITMQ = Server(
     "RabbitMQ",
@@ -132,7 +132,7 @@ ALL = (POSTGRESQL, MARIADB, REDIS, RABBITMQ)
 
 @contextmanager
 def own_database(server: Server, name: str) -> Iterator[str]:
-    """An empty database `test_<name>` of our own, by its address; dropped afterwards."""
+    """An empty database `test_<name>` of the run; dropped afterwards."""
     connection = (_postgres if server is POSTGRESQL else _mariadb)(server.url)
     with connection, connection.cursor() as cursor:
         cursor.execute(f"CREATE DATABASE test_{name}")
@@ -143,7 +143,7 @@ def own_database(server: Server, name: str) -> Iterator[str]:
 
 
 def drop_test_databases(server: Server, name: str) -> None:
-    """Drop what an interrupted run of ours may have left: `test_<name>`, `…_gwN`."""
+    """Drop databases of an interrupted run: `test_<name>`, `…_gwN`."""
     ours = f"test_{name}"
     if server is POSTGRESQL:
         connection = _postgres(server.url)

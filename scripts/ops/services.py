@@ -1,4 +1,4 @@
-"""What `make run` starts: which command, which variables, in which order it ends."""
+"""The services of `make run`: commands, variables, and the order of their end."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ops.environment import PYTHON
 LOOPBACK_HOSTS = {"localhost", "127.0.0.1", "[::1]"}
 TRUE = {"true", "on", "ok", "y", "yes", "1"}  # as the settings read them
 
-# Stopped first: what takes work. Then: what that work still needs.
+# Stopped first: services that accept work. Then: what that work still needs.
 TAKES_WORK, IS_NEEDED = 0, 1
 
 
@@ -44,12 +44,12 @@ def _port(env: Mapping[str, str], name: str, default: int) -> int:
 
 
 def require_free(port: int, cure: str) -> None:
-    """Make sure that we may listen on this loopback port.
+    """Make sure that this loopback port is free.
 
-    :raises Trouble: if we may not; the cure is to set another port.
+    :raises Trouble: it is not; the solution is to set another port.
     """
     with socket.socket() as probe:
-        # As servers do: a connection that is just closing does not occupy the port.
+        # As servers do: a closing connection does not occupy the port.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
@@ -60,7 +60,7 @@ def require_free(port: int, cure: str) -> None:
 
 
 def answers(port: int) -> bool:
-    """Whether somebody listens on this loopback port."""
+    """Whether a process listens on this loopback port."""
     try:
         socket.create_connection(("127.0.0.1", port), timeout=1).close()
     except OSError:
@@ -69,7 +69,7 @@ def answers(port: int) -> bool:
 
 
 def free_port() -> int:
-    """Return a loopback port that nobody uses now."""
+    """Return a free loopback port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -86,14 +86,14 @@ class Plan:
     warning: str = ""
 
     def has(self, switch: str) -> bool:
-        """Whether a page is served that is on unless this variable says otherwise."""
+        """Whether a page is served, which is the default, by this variable."""
         return self.env.get(switch, "true").lower() in TRUE
 
 
 def plan(user_env: Mapping[str, str], ports: Ports) -> Plan:
-    """Decide what to start; what the user has set is never overridden.
+    """Decide what to start; the user's variables are never overridden.
 
-    :raises Trouble: if a port that we need is taken.
+    :raises Trouble: a needed port is taken.
     """
     env = dict(user_env) | {"PYTHONUNBUFFERED": "1", "BANK_PORT": str(ports.bank)}
     this = Plan(env, [], [])
@@ -103,7 +103,7 @@ def plan(user_env: Mapping[str, str], ports: Ports) -> Plan:
         require_free(ports.bank, "set BANK_PORT=…")
         command, folder = [str(PYTHON), "app.py"], ROOT / "third-party"
         this.first.append(Service("bank", command, env, IS_NEEDED, folder))
-    # Lines for a person at a terminal.
+    # Lines for people at a terminal.
     env.setdefault("LOG_FORMAT", "console")
     env.setdefault("METRICS_ENABLED", str(serves_loopback_only(env)).lower())
     name_the_bank(env, ports.bank)
@@ -117,7 +117,7 @@ def plan(user_env: Mapping[str, str], ports: Ports) -> Plan:
 
 
 def name_the_bank(env: dict[str, str], port: int) -> None:
-    """Say where the simulator is and what it can do, unless the user has another bank."""
+    """Set the simulator's address and abilities, unless the user has another bank."""
     if not env.get("THIRD_PARTY_BASE_URL"):
         env["THIRD_PARTY_BASE_URL"] = f"http://127.0.0.1:{port}"
         env.setdefault("THIRD_PARTY_DEDUPES", "true")
@@ -126,7 +126,7 @@ def name_the_bank(env: dict[str, str], port: int) -> None:
 
 
 def serves_loopback_only(env: Mapping[str, str]) -> bool:
-    """Whether the API answers to names of this machine only."""
+    """Whether the API answers only to names of this machine."""
     hosts = {host.strip() for host in env.get("ALLOWED_HOSTS", "").split(",")}
     return not hosts - LOOPBACK_HOSTS - {""}
 

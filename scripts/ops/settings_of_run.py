@@ -1,7 +1,7 @@
-"""The settings of the `make run` that is running, for commands in another terminal.
+"""The settings of the running `make run`, for commands in another terminal.
 
-Kept in a file that only its owner may read, and only while it runs: it may hold a
-password.
+They are in a file that only its owner may read, and only while it runs, because they
+may contain a password.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from collections.abc import Mapping
 from ops import VAR
 
 FILE = VAR / "run.json"
-# What says which database, bank and broker it is, and how the service takes them.
+# The variables of database, bank and broker.
 _PREFIXES = ("DATABASE_", "DB_", "THIRD_PARTY_", "CELERY_", "WITHDRAWAL", "SECRET_KEY")
 _NAMES = ("ALLOWED_HOSTS", "BANK_PORT", "REVIEW_TWO_PERSONS")
 
 
 def write(env: Mapping[str, str]) -> None:
-    """Keep the settings for `read`."""
+    """Store the settings for `read`."""
     kept = {
         name: value
         for name, value in env.items()
@@ -32,12 +32,12 @@ def write(env: Mapping[str, str]) -> None:
 
 
 def forget() -> None:
-    """The run has ended."""
+    """Remove the settings: the run has ended."""
     FILE.unlink(missing_ok=True)
 
 
 def read() -> dict[str, str]:
-    """Return the settings of the run that is alive; none if there is none."""
+    """Return the settings of the running `make run`; none if there is none."""
     try:
         found: dict[str, str] = json.loads(FILE.read_text())
         os.kill(int(found.pop("")), 0)

@@ -1,6 +1,6 @@
-"""One command after another: run it, keep its output, die with the parent.
+"""Commands of scripts: run them, keep their output, end them with the script.
 
-Must never leave a process behind, whatever ends the script that called it.
+No process may be left behind, whatever ends the calling script.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
 def dies_with_parent(signum: int = signal.SIGTERM) -> Callable[[], None]:
-    """Return a `preexec_fn` that has the kernel signal the child when we are gone.
+    """Return a `preexec_fn` that lets the kernel signal the child when we end.
 
-    Even a SIGKILL of this process then leaves nothing running. The signal is bound
-    to the *thread* that forks, so call this from the main thread only.
+    So even a SIGKILL leaves nothing running. The signal is bound to the *thread* that
+    forks, so call this from the main thread only.
     """
     parent = os.getpid()
 
@@ -39,7 +39,7 @@ def dies_with_parent(signum: int = signal.SIGTERM) -> Callable[[], None]:
 
 
 def interrupt_on_signals() -> None:
-    """Turn SIGTERM and SIGHUP into KeyboardInterrupt, as Ctrl-C already is."""
+    """Turn SIGTERM and SIGHUP into KeyboardInterrupt, like Ctrl-C."""
     for signum in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, signal.default_int_handler)
 
@@ -49,7 +49,7 @@ def run(
     env: Mapping[str, str] | None = None,
     output: IO[bytes] | None = None,
 ) -> int:
-    """Run a command to its end and return its exit code; end it when we are ended."""
+    """Run a command and return its exit code; end it when this process is ended."""
     return run_together([(command, env, output)])[0]
 
 
@@ -58,7 +58,7 @@ def run_together(
         tuple[Sequence[str], Mapping[str, str] | None, IO[bytes] | None]
     ],
 ) -> list[int]:
-    """Run commands (with environment and output) side by side; return the exit codes.
+    """Run commands (with environment and output) concurrently; return the exit codes.
 
     When this process is ended, so are they.
     """
@@ -116,7 +116,7 @@ def last_line(log: Path, containing: str = "") -> str:
 
 
 def main(script: Callable[[], int]) -> None:
-    """Run a script: trouble is one line on stderr, an interrupt is silent."""
+    """Run a script: Trouble is one line on stderr, an interrupt prints nothing."""
     interrupt_on_signals()
     try:
         code = script()

@@ -1,1 +1,1 @@
-"""The API as an ASGI application: the transport that gathers requests into batches."""
+"""The API as an ASGI application: the transport that batches requests."""

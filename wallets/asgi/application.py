@@ -1,8 +1,7 @@
-"""The ASGI application: operations in batches, everything else by Django.
+"""The ASGI application: batches of operations; everything else goes to Django.
 
-A request for an operation is read here, waits with those of its kind for one call of the
-service, and is answered here. No thread waits for a client, and no request for the
-client of another.
+A request for an operation is read here, waits for a batch of its kind, and is answered
+here. No thread waits for a client, and no request waits for another request's client.
 """
 
 from __future__ import annotations
@@ -40,15 +39,15 @@ from wallets.views.problems.from_exceptions import handle
 logger = logging.getLogger(__name__)
 
 _ALLOWED = {"GET": b"GET, HEAD, OPTIONS", "POST": b"POST, OPTIONS"}
-# Threads that write, that read, and that ask again what waits for a lock (the operations
-# that always wait have as many of their own); each has a connection of its own to the
-# database, once it has been needed.
+# Threads for writes, for reads, and for calls that wait for a lock. An operation that
+# always waits has its own WAITERS threads. Each thread has a database connection once
+# it has needed one.
 WRITERS = READERS = 4
 WAITERS = 4
 
 
 class Application:
-    """The service as one ASGI application. One for each process."""
+    """The service as one ASGI application; one instance for each process."""
 
     def __init__(
         self,
@@ -96,7 +95,7 @@ class Application:
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request, or the process's own life."""
+        """Serve one request, or the lifespan of the process."""
         if scope["type"] == "lifespan":
             await self._live(receive, send)
         elif scope["type"] == "http":
@@ -106,12 +105,12 @@ class Application:
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
-        # What is loaded by now stays: the garbage collector need not look at it again.
+        # Loaded modules stay: exclude them from garbage collection.
         gc.collect()
         gc.freeze()
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        # All requests have been answered: what is at work still has no caller left.
+        # All requests have been answered; running work has no caller any more.
         for pool in self._pools.values():
             pool.shutdown()
         request_metrics.leave()
@@ -183,7 +182,7 @@ class Application:
 
 @contextmanager
 def _connections_looked_after() -> Iterator[None]:
-    """Begin and end as Django's handler does: it closes connections that are not to be kept."""
+    """Manage connections as Django's handler does: close those that are not kept."""
     request_started.send(sender=Application, environ={})
     try:
         yield
@@ -192,7 +191,7 @@ def _connections_looked_after() -> Iterator[None]:
 
 
 def _headers_of(scope: Scope) -> dict[str, str]:
-    """The header fields by name; one that was sent twice is joined by a comma."""
+    """Return the headers by name; a repeated one is joined by a comma."""
     found: dict[str, str] = {}
     for name, value in scope["headers"]:
         key, text = name.decode("latin-1"), value.decode("latin-1")
@@ -201,11 +200,11 @@ def _headers_of(scope: Scope) -> dict[str, str]:
 
 
 def _is_json(headers: dict[str, str], operation: Operation[Any, Any]) -> bool:
-    """Whether the answer has the first of the operation's forms, or none of them."""
+    """Whether the answer is the operation's first media type, or not acceptable."""
     try:
         chosen = negotiation.choose(headers.get("accept", ""), operation.media_types)
     except NotAcceptable:
-        return True  # it is refused where the request is read
+        return True  # refused when the request is read
     return chosen == operation.media_types[0]
 
 

@@ -1,4 +1,4 @@
-"""Reads a request's body whole, bounded, before anything else is done with it."""
+"""Reads the whole body of a request, bounded."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from wallets.views.problems.problem_response import RequestRefused
 
 
 class ClientGone(Exception):
-    """The client closed its connection before its request was whole."""
+    """The client closed its connection before the request was complete."""
 
 
 async def read(receive: Receive, limit: int) -> bytes:
-    """Return the body, or its first `limit` bytes and one more where it is longer.
+    """Return the body, or of a longer one the first `limit` + 1 bytes.
 
-    :raises ClientGone: the client has gone.
+    :raises ClientGone: the client has closed the connection.
     """
     body = b""
     while True:
@@ -30,7 +30,7 @@ async def read(receive: Receive, limit: int) -> bytes:
 
 
 def reader(body: bytes) -> Callable[[int], bytes]:
-    """What an operation reads the body by: its own limit is judged."""
+    """Return a function that reads the body with the operation's own limit."""
 
     def read_body(limit: int) -> bytes:
         if len(body) > limit:

@@ -1,20 +1,20 @@
-"""Sheds what is too much: an application that has so many requests in hand at once."""
+"""Refuses requests beyond the number that an application handles at a time."""
 
 from __future__ import annotations
 
 from wallets.asgi.refusals import Refused
 from wallets.asgi.types import Application, Receive, Scope, Send
 
-# Whoever asks whether the process lives has to be answered, or it is killed when it is
-# needed.
+# A supervisor kills a process whose health check gets no answer.
 NEVER_REFUSED = frozenset({"/healthz"})
 
 
 class Bounded:
-    """An application that is called so often at once; more are `service_unavailable`.
+    """An application with at most `most` requests at a time; more get 503.
 
-    To be put round what waits for a thread, inside of `Deadlines`, which answers. A request
-    counts from its call on: one whose body has still to come should not be here yet.
+    It wraps applications that wait for threads, and is wrapped by `Deadlines`, which
+    answers `service_unavailable`. A request counts from this call on, so its body
+    should be complete.
     """
 
     def __init__(self, application: Application, most: int) -> None:
@@ -25,7 +25,7 @@ class Bounded:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request.
 
-        :raises Refused: there are too many.
+        :raises Refused: there are too many requests.
         """
         if self.in_hand >= self.most and scope["path"] not in NEVER_REFUSED:
             raise Refused("service_unavailable")

@@ -1,7 +1,7 @@
-"""Ends what a client does not end: a body that does not come, an answer nobody takes.
+"""Deadlines for bodies and answers, which ASGI leaves to the application.
 
-ASGI leaves both to the application. What comes before a request's head is whole, the
-server alone can end: it is chosen for that (docs/decisions/0020-the-server.md).
+An application never sees a connection without a complete head. The server must close
+those, and was chosen for that (docs/decisions/0020-the-server.md).
 """
 
 from __future__ import annotations
@@ -18,42 +18,42 @@ from wallets.utils import clock
 
 logger = logging.getLogger(__name__)
 
-# So much of an answer is sent at a time.
+# An answer is sent in parts of this size.
 PART_BYTES = 65_536
 
 
 class Ended(ConnectionError):
-    """The request is over, whatever the application still does: its client is to blame.
+    """The request has ended because of its client.
 
-    Raised to the application by `receive` and `send`.
+    `receive` and `send` raise it in the application.
     """
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one process grants its clients."""
+    """The limits of one process."""
 
-    # Seconds from a whole head to a whole body, however many parts it comes in.
+    # Seconds from a complete head to a complete body.
     receive_seconds: float = 10.0
-    # Seconds for the client to take enough that the next part of an answer may be sent.
+    # Seconds until the client has read enough for the next part of an answer.
     send_seconds: float = 10.0
-    # Bytes of all bodies that are not whole yet.
+    # Bytes of all incomplete bodies together.
     held_bytes: int = 32 * 1024 * 1024
 
 
 class Deadlines:
-    """An application whose clients cannot keep it waiting, nor fill its memory.
+    """An application whose clients cannot make it wait or fill its memory.
 
-    - A head that could be understood in two ways is refused (`wallets.asgi.heads`).
-    - `receive` returns a body to its end or raises `Ended`: a part of one is never taken
-      for the whole. A body that is late or broken off is answered by `body_incomplete`.
-    - `send` raises `Ended` when the client does not take what is sent. What it has got of
-      the answer then lacks its end, and the server closes the connection.
-    - A body that comes when too many bytes are held already is answered by
-      `service_unavailable` with Retry-After, unless it comes at once.
-    - `Refused` from the application is answered by its problem. What else it raises is
-      logged and answered by `internal_error`: a server would write its message, which may
-      quote anything, into the log.
+    - An ambiguous head is refused (`wallets.asgi.heads`).
+    - `receive` returns a complete body or raises `Ended`; a part never counts as the
+      whole. A late or incomplete body is answered with `body_incomplete`.
+    - `send` raises `Ended` when the client does not read. Its answer then lacks its
+      end, and the server closes the connection.
+    - A body that comes in parts while too many bytes are held is answered with
+      `service_unavailable` and Retry-After.
+    - `Refused` from the application is answered with its problem. Other exceptions are
+      logged and answered with `internal_error`: a server would log their messages,
+      which may quote the request.
     """
 
     def __init__(self, application: Application, limits: Limits | None = None) -> None:
@@ -63,7 +63,7 @@ class Deadlines:
         self.held_bytes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request within the limits; the process's own life has none."""
+        """Serve one request within the limits; the lifespan has none."""
         if scope["type"] != "http":
             await self.application(scope, receive, send)
             return
@@ -76,7 +76,7 @@ class Deadlines:
         except refusals.Refused as refusal:
             request.refused_by = refusal.code
         except Exception:
-            # What it raises because of `Ended` says nothing about the application.
+            # An exception caused by `Ended` is no failure of the application.
             if not request.is_over:
                 logger.exception("request failed")
                 request.refused_by = "internal_error"
@@ -87,7 +87,7 @@ class Deadlines:
 
 
 class _Request:
-    """One request: how much of it has come, and whether it is over before its time."""
+    """One request: the bytes received so far, and whether it has ended early."""
 
     __slots__ = (
         *("_owner", "_scope", "_receive", "_send", "_began", "_late_at", "_length"),
@@ -106,30 +106,30 @@ class _Request:
         self._got = self._held = 0
         self._is_whole = self._has_started = False
         self.is_over = False
-        # The code of the problem that answers it, if it is refused.
+        # The code of the problem, if the request is refused.
         self.refused_by = ""
 
     def begin(self, length: int | None) -> None:
-        """Take note of how long the body is; None if only its end will tell."""
+        """Set the length of the body; None if unknown."""
         self._length = length
         self._is_whole = length == 0
 
     def leave(self) -> None:
-        """Give back what the request held."""
+        """Release the bytes that the request held."""
         self._owner.held_bytes -= self._held
         self._held = 0
 
     async def refuse(self) -> None:
-        """Answer by the problem that refuses it, unless an answer has begun."""
+        """Answer with the problem, unless an answer has begun."""
         if not self._has_started:
-            # A client that does not take this answer either has had its chance.
+            # The client may not read this answer either.
             with contextlib.suppress(Ended):
                 await refusals.answer(
                     self._scope, self._sent_in_time, self.refused_by, self._began
                 )
 
     async def receive(self) -> Message:
-        """Return what comes next, as ASGI says; a body's last part says that it is."""
+        """Return the next message of ASGI; the last part of a body is marked."""
         if self.is_over:
             raise Ended
         if self._is_whole:
@@ -140,7 +140,7 @@ class _Request:
             message = await self._owner.watch.until(self._late_at, self._receive())
         except TimeoutError:
             raise self._ended("body_incomplete") from None
-        # Some servers say of malformed chunks, too, that the client has gone.
+        # Some servers report malformed chunks as a disconnect.
         if message["type"] == "http.disconnect":
             raise self._ended("body_incomplete")
         return self._takes(message)
@@ -153,7 +153,7 @@ class _Request:
             self.leave()
             return message
         if self._got == self._length:
-            # Spares waiting for an empty part.
+            # Complete: do not wait for an empty last part.
             self._is_whole = True
             self.leave()
             return {**message, "more_body": False}
@@ -164,7 +164,7 @@ class _Request:
         return message
 
     async def send(self, message: Message) -> None:
-        """Send what the application answers, in time."""
+        """Send a message of the application, within the deadline."""
         if self.is_over:
             raise Ended
         if message["type"] == "http.response.start":
@@ -172,13 +172,13 @@ class _Request:
             if not self._is_whole:
                 closes = (b"connection", b"close")
                 message = {**message, "headers": [*message["headers"], closes]}
-            await self._send(message)  # nothing waits for it
+            await self._send(message)  # the start does not wait for the client
             return
         body = message.get("body", b"")
         if len(body) <= PART_BYTES:
             await self._sent_in_time(message)
             return
-        # A server that is given all at once has nothing to wait for.
+        # If a server gets everything at once, `send` does not wait for the client.
         last = (len(body) - 1) // PART_BYTES * PART_BYTES
         for start in range(0, last, PART_BYTES):
             part = body[start : start + PART_BYTES]

@@ -1,8 +1,8 @@
-"""Hands a request to Django: console, admin, documents, and whatever is refused there.
+"""Passes requests to Django: console, admin, documents and unknown paths.
 
-Django's own ASGI handler opens a database connection for every request that its
-synchronous views serve. Its WSGI handler runs in a bounded number of threads instead,
-each with a connection that is kept.
+Django's ASGI handler opens a database connection for every request of a synchronous
+view. Its WSGI handler runs in a bounded number of threads here, and each thread keeps
+its connection.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from wallets.asgi.types import Message, Receive, Scope, Send
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
 
-# Bytes of a body that are handed on. Every limit of a page or an endpoint is lower.
+# The most bytes of a body. Every limit of a page or an endpoint is lower.
 MAX_BODY_BYTES = 320 * 1024
-# Requests that wait for a thread; more are refused.
+# The most requests that wait for a thread; more are refused.
 MAX_WAITING = 64
 _ENDED = "wallets.ended"
 _QUERY_SAFE = bytes(range(0x21, 0x7F)).decode()
 
 
 class DjangoApplication:
-    """An ASGI application that answers by Django's WSGI handler, in so many threads."""
+    """An ASGI application that runs Django's WSGI handler in so many threads."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class DjangoApplication:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request.
 
-        The body is read before a thread is taken: no client holds one by sending slowly.
+        The body is read before a thread is used, so slow clients hold no thread.
         """
         try:
             body = await bodies.read(receive, MAX_BODY_BYTES)
@@ -62,7 +62,7 @@ class DjangoApplication:
             return messages.pop() if messages else {"type": "http.disconnect"}
 
         async def send_until_ended(message: Message) -> None:
-            # The bridge's thread would wait for ever for what it cannot send.
+            # Otherwise the bridge's thread would wait for ever.
             if ended.by is None:
                 try:
                     await send(message)
@@ -78,7 +78,7 @@ class DjangoApplication:
         self, environ: Environ, start_response: StartResponse
     ) -> Iterator[bytes]:
         scope = environ["asgi.scope"]
-        # As a WSGI server says it: bytes, not text that was decoded.
+        # As WSGI defines it: bytes in Latin-1, not decoded text.
         environ["PATH_INFO"] = unquote_to_bytes(scope["raw_path"]).decode("latin-1")
         environ["RAW_URI"] = scope["raw_path"].decode("latin-1")
         answer = self._handler(environ, start_response)
@@ -94,13 +94,13 @@ class DjangoApplication:
 
 @dataclass
 class _Ended:
-    """Why the answer's client gets no more of it; None while it does."""
+    """Why the client gets no more of the answer; None while it does."""
 
     by: Exception | None = None
 
 
 def _plain(scope: Scope, body: bytes) -> Scope:
-    """The scope, with the body's length and a query that is text."""
+    """Return the scope with the body's length and an ASCII query."""
     headers = [
         (name, value)
         for name, value in scope["headers"]

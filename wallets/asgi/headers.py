@@ -1,6 +1,6 @@
-"""Under which origin a request came, and what every answer has, by Django's own rules.
+"""The origin of a request, and the headers of all answers, by Django's own rules.
 
-Django is asked once for each origin and each kind of answer, and its answer is kept.
+Django is asked once for each origin and each content type, and the result is cached.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Origin(NamedTuple):
 
 
 def origin_of(scope: Scope, host: str | None) -> Origin | None:
-    """Return under which origin the service was asked; None where Django must refuse it."""
+    """Return the origin of the request; None if Django must refuse it."""
     path = scope["path"] if scope["path"] in PROBES else "/"
     return _origin_of(path, scope["http_version"], scope.get("scheme", "http"), host)
 
@@ -50,7 +50,7 @@ def _origin_of(path: str, version: str, scheme: str, host: str | None) -> Origin
 
 @functools.cache
 def shared_fields(content_type: str, is_secure: bool) -> Fields:
-    """The header fields that all answers of this content type have."""
+    """Return the headers that all answers of this content type have."""
 
     def answer(request: HttpRequest) -> HttpResponse:
         return HttpResponse(

@@ -1,6 +1,6 @@
-"""Judges the head of a request: what two readers could understand differently is refused.
+"""Checks the head of a request: ambiguous heads are refused.
 
-Most servers refuse most of this themselves; no server refuses all of it.
+Most servers refuse most of these; no server refuses all of them.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ MAX_FIELD_BYTES = 8190
 _SEPARATORS = 4
 # Two spaces and `HTTP/1.1`.
 _REST_OF_LINE = 10
-# What the framing of the request hangs on.
+# The fields that decide how the request is framed.
 _JUDGED = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect"})
 
 
 def body_length(scope: Scope) -> int | None:
-    """Return how many bytes of body the head announces; None if the end will tell.
+    """Return the announced length of the body in bytes; None if it is chunked.
 
-    :raises Refused: it is too long, or can be understood in two ways.
+    :raises Refused: the head is too long or ambiguous.
     """
     fields = scope["headers"]
     path = scope.get("raw_path") or scope["path"].encode()
@@ -45,7 +45,7 @@ def body_length(scope: Scope) -> int | None:
 
 def _framing(version: str, judged: dict[bytes, list[bytes]]) -> int | None:
     hosts = judged.get(b"host", [])
-    # Some servers add an empty one where there was none.
+    # Some servers add an empty Host if there was none.
     if len(hosts) > 1 or (not any(hosts) and version != "1.0"):
         raise Refused("bad_request")
     if b"expect" in judged and judged[b"expect"] != [b"100-continue"]:
@@ -63,10 +63,10 @@ def _framing(version: str, judged: dict[bytes, list[bytes]]) -> int | None:
 
 
 def without_ambiguous_names(scope: Scope) -> Scope:
-    """Return the scope without fields whose names have a low line.
+    """Return the scope without fields whose names contain an underscore.
 
-    WSGI writes `X-Forwarded-For` and `X_Forwarded_For` as the same variable: a client
-    could put words into the mouth of a proxy.
+    WSGI maps `X-Forwarded-For` and `X_Forwarded_For` to the same variable, so a client
+    could replace a field of a proxy.
     """
     for name, _ in scope["headers"]:
         if b"_" in name:

@@ -1,4 +1,4 @@
-"""Believes a proxy of ours that the client asked over TLS; nobody else may say so."""
+"""The scheme of the client, as a trusted proxy reports it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 
 from wallets.asgi.types import Scope
 
-# Addresses of proxies, as gunicorn's variable of the same name has them; `*` is everybody.
+# Addresses of trusted proxies, as in gunicorn's variable of this name; `*`: all.
 _TRUSTED = frozenset(
     one.strip()
     for one in os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1,::1").split(",")
@@ -15,9 +15,9 @@ _PROTO = b"x-forwarded-proto"
 
 
 def as_the_client_asked(scope: Scope) -> Scope:
-    """Return the scope with the scheme that the client used, where a proxy tells it.
+    """Return the scope with the client's scheme, if a trusted proxy reports it.
 
-    Who asks at a Unix socket is a proxy of ours.
+    Clients at a Unix socket are trusted.
     """
     told = [value for name, value in scope["headers"] if name == _PROTO]
     if told != [b"https"]:

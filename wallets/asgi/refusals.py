@@ -1,4 +1,4 @@
-"""Answers in place of the application: by the same problems."""
+"""Answers of the transport in place of the application: the same problems."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from wallets.asgi.types import Message, Scope, Send
 from wallets.views.http import request_log, security
 from wallets.views.problems import problem_response
 
-# Seconds after which a client that was told that there is too much to do may come again.
+# Retry-After of `service_unavailable`, in seconds.
 RETRY_SECONDS = "1"
-# Characters of a path that was refused, perhaps for its length.
+# The most logged characters of a refused path, which may be long.
 MAX_LOGGED_PATH = 200
 
 
 class Refused(Exception):
-    """Raised by an application to have the request refused by the problem `code`."""
+    """Raised by an application: the request is refused by the problem `code`."""
 
     def __init__(self, code: str) -> None:
         super().__init__(code)
@@ -23,16 +23,16 @@ class Refused(Exception):
 
 
 async def answer(scope: Scope, send: Send, code: str, began: float) -> None:
-    """Answer by the problem with this code, the last thing on its connection.
+    """Answer with the problem `code`, and close the connection.
 
-    `began` is when the request did (`clock.elapsed()`).
+    `began` is when the request began (`clock.elapsed`).
     """
     start, body = _messages(code)
     given = dict(scope["headers"]).get(request_log.HEADER.lower().encode(), b"")
     request_id = request_log.id_of(given.decode("latin-1"))
     own = (request_log.HEADER.lower().encode(), request_id.encode())
     await send({**start, "headers": [*start["headers"], own]})
-    # Nobody asked for the body of a HEAD.
+    # The answer to HEAD has no body.
     await send(body if scope["method"] != "HEAD" else {**body, "body": b""})
     path = scope["path"][:MAX_LOGGED_PATH]
     request_log.write(

@@ -1,4 +1,4 @@
-"""Which operation a path and a method mean: the routes of `wallets.urls`, as patterns."""
+"""Finds the operation of a path and a method: the routes of `wallets.urls`."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ _PARAMETER = re.compile("<([a-z_]+):([a-z_]+)>")
 
 
 class Route(NamedTuple):
-    """An operation and where it is."""
+    """An operation and its path."""
 
     pattern: re.Pattern[str]
-    # What reads each named group.
+    # The converter of each named group.
     converters: Mapping[str, Any]
     operation: Operation[Any, Any]
-    # What Django calls the route.
+    # Django's name of the route.
     name: str
 
 
 class Match(NamedTuple):
-    """The operation that a request means, with the arguments of its path."""
+    """The operation of a request, with the arguments of its path."""
 
     route: Route
     arguments: Mapping[str, Any]
@@ -56,7 +56,7 @@ for _route in ROUTES:
 
 
 def find(method: str, path: str) -> Match | None:
-    """Return what a request means; None where no operation is meant."""
+    """Return the operation of a request, or None."""
     for route in ROUTES_BY_METHOD.get(method, ()):
         found = route.pattern.fullmatch(path)
         if found is not None:

@@ -1,4 +1,4 @@
-"""The shapes of ASGI: https://asgi.readthedocs.io/en/latest/specs/www.html."""
+"""The types of ASGI: https://asgi.readthedocs.io/en/latest/specs/www.html."""
 
 from __future__ import annotations
 

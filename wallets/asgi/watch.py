@@ -1,7 +1,7 @@
-"""Deadlines for what is awaited very often and hardly ever late.
+"""Deadlines for waits that are frequent and rarely late.
 
-`asyncio.timeout` makes and cancels a timer for each wait, which takes longer than most of
-the waits. One timer looks after all of them here.
+`asyncio.timeout` creates a timer for each wait, which takes longer than most waits.
+Here one timer checks all of them.
 """
 
 from __future__ import annotations
@@ -10,28 +10,28 @@ import asyncio
 from collections.abc import Awaitable
 from typing import TypeVar
 
-# Seconds by which a wait may be ended later than it should.
+# The longest delay of a time-out, in seconds.
 TICK_SECONDS = 0.25
 
 T = TypeVar("T")
 
 
 class Watch:
-    """Ends waits that last too long. One for each event loop."""
+    """Ends waits that take too long. One for each event loop."""
 
     def __init__(self) -> None:
-        # Until when each task waits; it waits for one thing at a time.
+        # The deadline of each waiting task; a task has one wait at a time.
         self._waiting: dict[asyncio.Task[object], float] = {}
         self._late: set[asyncio.Task[object]] = set()
         self._ticks = False
 
     async def until(self, moment: float, awaited: Awaitable[T]) -> T:
-        """Await it, at most until this moment of the event loop's clock.
+        """Await it, at most until this time of the event loop's clock.
 
-        :raises TimeoutError: it was not there in time. It has been cancelled.
+        :raises TimeoutError: it took too long and was cancelled.
         """
         task = asyncio.current_task()
-        assert task is not None  # noqa: S101 (who awaits is a task)
+        assert task is not None  # noqa: S101 (only tasks await)
         self._waiting[task] = moment
         if not self._ticks:
             self._ticks = True
@@ -59,6 +59,6 @@ class Watch:
 
 
 def _is_cancelled_by_others(task: asyncio.Task[object]) -> bool:
-    """Take our own request to cancel the task back; whether there is another one."""
+    """Undo our own cancellation; return whether there is another one."""
     uncancel = getattr(task, "uncancel", None)  # Python 3.10 does not count them
     return uncancel is not None and uncancel() > 0

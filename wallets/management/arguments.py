@@ -1,4 +1,4 @@
-"""Arguments that several commands take, and how they write."""
+"""Arguments that several commands share, and their output."""
 
 from argparse import ArgumentParser, ArgumentTypeError
 from datetime import datetime
@@ -9,9 +9,9 @@ from wallets.utils.limits import MAX_BIGINT
 
 
 def row_id(text: str) -> int:
-    """Return the id of a row, as a column can hold it.
+    """Return the id of a row that fits into a column.
 
-    :raises ArgumentTypeError: which argparse turns into one clear line.
+    :raises ArgumentTypeError: argparse prints it as one line.
     """
     if not (text.isascii() and text.isdigit() and 0 < int(text[:30]) <= MAX_BIGINT):
         raise ArgumentTypeError(f"{text[:30]!r} is no id")
@@ -19,9 +19,9 @@ def row_id(text: str) -> int:
 
 
 def row_uuid(text: str) -> UUID:
-    """Return a UUID: a wallet's, a key, a reference.
+    """Return a UUID: of a wallet, a key or a reference.
 
-    :raises ArgumentTypeError: which argparse turns into one clear line.
+    :raises ArgumentTypeError: argparse prints it as one line.
     """
     try:
         return UUID(text)
@@ -30,9 +30,9 @@ def row_uuid(text: str) -> UUID:
 
 
 def amount(text: str) -> int:
-    """Return an amount of minor units; the service judges how much may be.
+    """Return an amount in minor units; the service checks its limits.
 
-    :raises ArgumentTypeError: which argparse turns into one clear line.
+    :raises ArgumentTypeError: argparse prints it as one line.
     """
     if not (text.isascii() and text.isdigit() and len(text) <= 20):
         raise ArgumentTypeError(f"{text[:30]!r} is no amount of minor units")
@@ -40,9 +40,9 @@ def amount(text: str) -> int:
 
 
 def instant(text: str) -> datetime:
-    """Return a moment, written with its offset.
+    """Return an instant, written with its offset.
 
-    :raises ArgumentTypeError: which argparse turns into one clear line.
+    :raises ArgumentTypeError: argparse prints it as one line.
     """
     try:
         return instants.parse(text)
@@ -55,13 +55,13 @@ def instant(text: str) -> datetime:
 def moment(text: str) -> datetime:
     """Return an instant with its offset; a date alone is its midnight in UTC.
 
-    :raises ArgumentTypeError: for anything else.
+    :raises ArgumentTypeError: anything else.
     """
     return instant(text if len(text) > 10 else f"{text}T00:00:00Z")
 
 
 def add_payment(parser: ArgumentParser) -> None:
-    """Add what is told of a payment that the bank has made."""
+    """Add the arguments about a payment of the bank."""
     parser.add_argument(
         "--reference", type=row_uuid, help="the reference on the bank's list"
     )
@@ -75,11 +75,11 @@ def add_payment(parser: ArgumentParser) -> None:
 
 
 def add_actor(parser: ArgumentParser) -> None:
-    """Add who does it; the service judges what a name may be."""
+    """Add the operator's name; the service checks it."""
     parser.add_argument("--by", required=True, help="who you are")
 
 
 def one_line(text: str, length: int = 200) -> str:
-    """What somebody said, safe for a terminal."""
+    """Return a text as one line that is safe for a terminal."""
     words = " ".join(text.split())
     return "".join(c if c.isprintable() else "?" for c in words)[:length]

@@ -1,4 +1,4 @@
-"""What the commands for people have in common."""
+"""The base of the commands for people."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from django.db import DatabaseError, InterfaceError
 
 from wallets.errors import LostRace, Refusal
 
-# What SQLite, PostgreSQL and MySQL say of a table or column that is not there.
+# Parts of the errors about missing tables or columns of SQLite, PostgreSQL and MySQL.
 _MISSING = ("no such ", "does not exist", "doesn't exist", "Unknown column")
 
 
 @contextmanager
 def refused(told: str) -> Iterator[None]:
-    """Say in one line, which `told` begins, why a service has refused what was asked."""
+    """Turn a refusal of a service into one line that begins with `told`."""
     try:
         yield
     except (Refusal, LostRace) as error:
@@ -25,9 +25,9 @@ def refused(told: str) -> Iterator[None]:
 
 
 class DatabaseCommand(BaseCommand):
-    """A command that reads or writes: trouble with the database is one line, no stack.
+    """A command that prints trouble with the database as one line, without a stack.
 
-    `--traceback` shows the stack all the same.
+    `--traceback` shows the stack.
     """
 
     def execute(self, *args: Any, **options: Any) -> str | None:
@@ -38,7 +38,7 @@ class DatabaseCommand(BaseCommand):
 
 
 def in_words(error: Exception) -> str:
-    """Say in one line why the database cannot be used."""
+    """Return in one line why the database cannot be used."""
     said = " ".join(str(error).split())[:200] or type(error).__name__
     if any(words in said for words in _MISSING):
         return f"The database is not migrated ({said}): run `manage.py migrate` first."

@@ -1,7 +1,7 @@
-"""A believable day of a wallet service, lived through the services with backdated clocks.
+"""Demo data: a day of the service, made through the services with past times.
 
-Nothing is written but by the services, and no bank is called but the scripted one here.
-The same seed gives the same day.
+Only services write, and only the scripted bank of this module is called. The same seed
+makes the same day.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ Event = Callable[[datetime], object]
 
 _PAID = '{"data": "success", "status": 200}'
 _REFUSED = '{"data": "failed", "status": 503}'
-# Scheduled this long before they are due, at least: never handed to a worker.
+# The least seconds between schedule and due time: no worker is woken.
 NOTICE = 120
-# The bank's bad moment, in minutes before the end of the day.
+# The bank's outage, in minutes before the end of the day.
 OUTAGE = (44, 41)
 
 
 class DemoBank:
-    """Pays, refuses, is away for a while, loses answers, and stays silent about a few."""
+    """Pays, refuses, is away for a while, loses answers, never answers about a few."""
 
     abilities = Abilities(looks_up=True, booking_time=1, lookup_window=math.inf)
 
     def __init__(self, rng: random.Random, outage: tuple[datetime, datetime]) -> None:
         self._rng = rng
         self._outage = outage
-        # What it paid and when, under its reference.
+        # The payments and their times, by reference.
         self.paid: dict[UUID, tuple[Payment, datetime]] = {}
         self._silent: set[UUID] = set()
         self.now = outage[0]
@@ -79,7 +79,7 @@ class DemoBank:
 
 
 class DemoDay:
-    """The day that ends at `end`: a queue of events, each at its moment."""
+    """The day that ends at `end`: a queue of events by time."""
 
     def __init__(
         self, *, end: datetime, wallets: int, withdrawals: int, seed: int
@@ -98,11 +98,11 @@ class DemoDay:
 
     @property
     def paid(self) -> list[tuple[Payment, datetime]]:
-        """What the day's bank has paid, and when."""
+        """The payments of the day's bank, with their times."""
         return list(self._bank.paid.values())
 
     def live(self, progress: Callable[[float], None]) -> None:
-        """Live through the day, then plan what comes after it."""
+        """Run the day, then schedule the withdrawals after it."""
         self._open_wallets()
         self._plan()
         while self._queue and self._queue[0][0] <= self._end:
@@ -180,7 +180,7 @@ class DemoDay:
         self._at(moment, record)
 
     def _go_on(self, pk: int, now: datetime) -> None:
-        """Plan what follows: a retry, or a look-up."""
+        """Queue the next event: a retry or a look-up."""
         row = Transaction.objects.get(pk=pk)
         if row.next_attempt_at:
             late = timedelta(seconds=self._rng.uniform(0.02, 2))
@@ -193,7 +193,7 @@ class DemoDay:
 
     def _check(self, pk: int, now: datetime) -> None:
         if pk in self._unknown:
-            # Time passes as the day does, not as the computer lives through it.
+            # Elapsed time is that of the day, not of the computer.
             passed = (now - self._start).total_seconds()
             resolver.resolve_due(
                 bank=self._bank, limit=64, now=now, elapsed=self._began + passed
@@ -202,7 +202,7 @@ class DemoDay:
             self._go_on(pk, now)
 
     def _plan_tomorrow(self) -> None:
-        """What is still to come: the next hour in full, the next days in part."""
+        """Schedule the future: many in the next hour, some in the next days."""
         per_hour = max(12, self._withdrawal_count // 14)
         for index in range(per_hour + per_hour // 2):
             seconds = self._rng.uniform(NOTICE, 3700)
@@ -215,7 +215,7 @@ class DemoDay:
             )
 
     def _daytime(self) -> datetime:
-        """A moment of the day, more likely in its second half, most in its last hours."""
+        """Return a time of the day, more likely in its last hours."""
         share = self._rng.betavariate(2.2, 1.0)
         return self._start + timedelta(minutes=15) + share * timedelta(hours=23.7)
 
@@ -224,6 +224,6 @@ class DemoDay:
 
 
 def _rounded(amount: int) -> int:
-    """What people ask for: round numbers, mostly."""
+    """Return a round number, as people mostly choose."""
     step = 10 ** max(0, len(str(amount)) - 2)
     return max(100, amount // step * step)

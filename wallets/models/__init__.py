@@ -1,4 +1,4 @@
-"""The models, for Django's discovery. Inside the project import from the defining module."""
+"""The models, for Django. In the project, import from the defining module."""
 
 from wallets.models.alarm import Alarm
 from wallets.models.attempt import Attempt

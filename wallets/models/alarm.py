@@ -1,4 +1,4 @@
-"""What a person must look at."""
+"""Alarms: facts that a person must look at."""
 
 from django.db import models
 
@@ -7,24 +7,24 @@ from wallets.models.transaction import Transaction
 
 
 class Alarm(BaseModel):
-    """A fact that the service noticed and must not act on by itself."""
+    """A fact that the service noticed and must not act on automatically."""
 
     class Kind(models.TextChoices):
         NEEDS_REVIEW = "needs_review"  # the bank cannot tell whether it paid
-        PAID_AFTER_RELEASE = "paid_after_release"  # paid, but the money went back
-        CONTRADICTION = "contradiction"  # refused, but we hold proof of payment
-        PAID_TWICE = "paid_twice"  # the bank's statement lists one reference twice
-        UNKNOWN_PAYMENT = "unknown_payment"  # on the bank's statement, not in the books
-        NOT_ON_STATEMENT = "not_on_statement"  # paid by the books, not by the bank's
-        PAID_OTHERWISE = "paid_otherwise"  # another amount or wallet than we asked for
-        NO_STATEMENT = "no_statement"  # the bank's statement could not be read
-        DAMAGED_ROWS = "damaged_rows"  # rows break the rules and were put aside
-        PAYOUTS_PAUSED = "payouts_paused"  # an operator has stopped all payouts
+        PAID_AFTER_RELEASE = "paid_after_release"  # paid, but the money was released
+        CONTRADICTION = "contradiction"  # refused after an earlier "paid"
+        PAID_TWICE = "paid_twice"  # one reference is twice on the bank's list
+        UNKNOWN_PAYMENT = "unknown_payment"  # on the bank's list, not in the ledger
+        NOT_ON_STATEMENT = "not_on_statement"  # in the ledger, not on the bank's list
+        PAID_OTHERWISE = "paid_otherwise"  # another amount or wallet than we sent
+        NO_STATEMENT = "no_statement"  # the bank's list could not be fetched
+        DAMAGED_ROWS = "damaged_rows"  # damaged rows were skipped
+        PAYOUTS_PAUSED = "payouts_paused"  # an operator has paused all payouts
 
     kind = models.CharField(max_length=24, choices=Kind.choices)
-    # What it is about, as text: "withdrawal 12", "reference 9f1c…", "payouts".
+    # The subject as text: "withdrawal 12", "reference 9f1c…", "payouts".
     subject = models.CharField(max_length=100)
-    # The withdrawal that it is about; NULL where it is about none.
+    # The alarm's withdrawal; NULL if it has none.
     transaction = models.ForeignKey(
         Transaction,
         on_delete=models.PROTECT,

@@ -1,4 +1,4 @@
-"""One attempt to have a withdrawal paid: committed before the first byte leaves."""
+"""One attempt to pay a withdrawal, committed before the first byte is sent."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from wallets.models.transaction import Transaction
 
 
 class Attempt(BaseModel):
-    """What we asked the bank, under which reference, and what came of it.
+    """A request to the bank with its reference, and its outcome.
 
-    An attempt is open until it is known whether the bank paid; `open` is NULL afterwards,
-    so that one unique constraint, on every engine, allows one open attempt at most.
-    `lease_expires_at`: until then a live sender may be at work. `next_check_at`: when the
-    resolver looks at it next. `waits`: how long ago things happened, by elapsed time; see
-    `services.payouts.waits`. NULL, from an earlier release: nothing is known.
+    An attempt is open until there is evidence whether the bank paid. Then `open` is
+    NULL, so that one unique constraint allows at most one open attempt on every engine.
+
+    - `lease_expires_at`: until then a sender may be at work.
+    - `next_check_at`: when the resolver processes it next.
+    - `waits`: how long ago its events happened, by elapsed time; see `services.payouts.waits`.
+      NULL (from an earlier release): unknown.
     """
 
     class Outcome(models.TextChoices):
@@ -29,7 +31,7 @@ class Attempt(BaseModel):
         UNKNOWN = "unknown"
         NOT_FOUND = "not_found"
 
-    # A unique constraint begins with it: no index for it alone.
+    # The index of a unique constraint begins with this column.
     transaction = models.ForeignKey(
         Transaction,
         on_delete=models.PROTECT,
@@ -42,7 +44,8 @@ class Attempt(BaseModel):
     outcome = models.CharField(
         max_length=9, choices=Outcome.choices, default="", blank=True
     )
-    # Identifies the claim that made or re-sent it, to recognise one's own commit.
+    # Identifies the claim that made it: after a lost reply the claim finds its own
+    # rows.
     claim_token = models.UUIDField(default=uuid.uuid4, db_index=True)
     sends = models.PositiveSmallIntegerField(default=1)
     started_at = models.DateTimeField()
@@ -72,7 +75,7 @@ class Attempt(BaseModel):
                 fields=["transaction", "open"], name="attempt_one_open"
             ),
             models.CheckConstraint(
-                # A CHECK that comes to NULL is kept: ask whether it is NULL first.
+                # A CHECK that evaluates to NULL passes, so test for NULL first.
                 condition=Q(open__isnull=True, closed_at__isnull=False)
                 | Q(open__isnull=False, open=True, closed_at__isnull=True),
                 name="attempt_open_or_closed",

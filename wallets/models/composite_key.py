@@ -1,4 +1,4 @@
-"""A foreign key of several columns. Django's models declare those of one column only."""
+"""Foreign keys of several columns, which Django's models do not have."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from django.db.utils import DEFAULT_DB_ALIAS
 
 
 class ForeignKeyConstraint(BaseConstraint):
-    """One row, of the table that the last of `fields` refers to, has all these values.
+    """The referred table has a row with all these values.
 
-    They are its `to_fields`, in this order, which a unique constraint there must name.
-    Like Django's own keys it is judged at COMMIT, except on MySQL and MariaDB, which
-    judge each statement. SQLite keeps its name, but does not say it when it refuses.
+    It is the table of the last of `fields`. The values are compared with its
+    `to_fields`, in order; they must have a unique constraint. As Django's own keys it
+    is checked at COMMIT; MySQL and MariaDB check each statement. SQLite stores the
+    name, but does not report it.
     """
 
     def __init__(
@@ -26,7 +27,7 @@ class ForeignKeyConstraint(BaseConstraint):
         self.to_fields = tuple(to_fields)
 
     def constraint_sql(self, model: Any, schema_editor: Any) -> str:
-        """As it stands in CREATE TABLE, which is how SQLite gets it."""
+        """Return the clause of CREATE TABLE, which is how SQLite gets it."""
         quote = schema_editor.quote_name
         to = self._referred(model)
         deferred = schema_editor.connection.features.can_defer_constraint_checks
@@ -39,12 +40,12 @@ class ForeignKeyConstraint(BaseConstraint):
         )
 
     def create_sql(self, model: Any, schema_editor: Any) -> str:
-        """For a table that is there."""
+        """Return the statement for an existing table."""
         table = schema_editor.quote_name(model._meta.db_table)
         return f"ALTER TABLE {table} ADD {self.constraint_sql(model, schema_editor)}"
 
     def remove_sql(self, model: Any, schema_editor: Any) -> str:
-        """Drop it, and on MySQL and MariaDB the index that they have made for it."""
+        """Drop the key; on MySQL and MariaDB also the index that they made for it."""
         table = schema_editor.quote_name(model._meta.db_table)
         name = schema_editor.quote_name(self.name)
         if schema_editor.connection.vendor == "mysql":
@@ -60,7 +61,7 @@ class ForeignKeyConstraint(BaseConstraint):
     ) -> None:
         """Refuse an instance that the database would refuse.
 
-        :raises ValidationError: it refers to no row.
+        :raises ValidationError: there is no such row.
         """
         if exclude and not exclude.isdisjoint(self.fields):
             return
@@ -71,7 +72,7 @@ class ForeignKeyConstraint(BaseConstraint):
             raise ValidationError(str(self.get_violation_error_message()))
 
     def deconstruct(self) -> tuple[str, Sequence[Any], dict[str, Any]]:
-        """As a migration writes it down."""
+        """Return the form for migrations."""
         path, args, kwargs = super().deconstruct()
         columns = {"fields": self.fields, "to_fields": self.to_fields}
         return path, args, kwargs | columns
@@ -85,7 +86,7 @@ class ForeignKeyConstraint(BaseConstraint):
         return hash(self.name)
 
     def _referred(self, model: Any) -> Any:
-        """The model whose table it refers to."""
+        """Return the model of the referred table."""
         return model._meta.get_field(self.fields[-1]).related_model
 
 

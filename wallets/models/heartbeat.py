@@ -1,10 +1,10 @@
-"""When each sweep last ran: silence here is the first sign of a sick worker."""
+"""When each sweep last ran; an old heartbeat shows that no worker works."""
 
 from django.db import models
 
 
 class Heartbeat(models.Model):
-    """The last run of one sweep, by the database's clock."""
+    """The last run of one sweep, by the database's clock (UTC)."""
 
     name = models.CharField(max_length=32, primary_key=True)
     ran_at = models.DateTimeField()

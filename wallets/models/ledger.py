@@ -1,8 +1,8 @@
 """The ledger: one row per movement of money, from one account to another.
 
-Rows are written by `services.ledger.postings` only, and never changed: triggers refuse it. Because
-each row names both accounts and one positive amount, the books cannot be out of balance.
-The shape is pgledger's and TigerBeetle's.
+Only `services.ledger.postings` and `services.ledger.ledger_postgresql` write rows. Triggers refuse
+every change of a row. Each row names both accounts and one positive amount, so the
+accounts always balance. pgledger and TigerBeetle have the same design.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from wallets.models.wallet import Wallet
 
 
 class Account(models.TextChoices):
-    """Between what money moves. Only wallets have a stored balance."""
+    """The accounts between which money moves. Only wallets have a stored balance."""
 
     WALLET = "wallet"
-    IN_FLIGHT = "in_flight"  # held while a payout is under way
-    OUTSIDE = "outside"  # the bank, the world
+    IN_FLIGHT = "in_flight"  # held for an open attempt
+    OUTSIDE = "outside"  # everything outside of the service
 
 
 class Movement(models.Model):
-    """One movement of money in or out of a wallet, or out of what it has in flight.
+    """One movement of money into or out of a wallet, or out of its money in flight.
 
-    `sequence` is its place in the wallet's statement, without gaps; `balance_after` the
-    wallet's balance (minor units) once it had happened. A settlement leaves the balance
-    as it was: the wallet gave the money when it was held.
+    `sequence` is the number in the wallet's statement, without gaps. `balance_after` is
+    the wallet's balance after the movement (minor units). A settle does not change the
+    balance: the hold has reduced it.
     """
 
     class Kind(models.TextChoices):
@@ -39,14 +39,14 @@ class Movement(models.Model):
         RELEASE = "release"
 
     class Leg(models.TextChoices):
-        """A hold opens an attempt's money, a settlement or a release closes it."""
+        """A hold opens the money of an attempt; a settle or a release closes it."""
 
         OPEN = "open"
         CLOSE = "close"
 
-    # Neither has a key of its own in the database: `movement_in_its_transactions_wallet` is
-    # of both, and a transaction's wallet exists. Unique constraints begin with each of
-    # them: no index for it alone.
+    # Neither has a foreign key of its own in the database:
+    # `movement_in_its_transactions_wallet` covers both. Unique constraints begin with
+    # each of them, so neither needs an index of its own.
     wallet = models.ForeignKey(
         Wallet,
         on_delete=models.PROTECT,
@@ -61,7 +61,7 @@ class Movement(models.Model):
         db_constraint=False,
         db_index=False,
     )
-    # The attempt whose money this is; 0 for a deposit.
+    # The number of the attempt; 0 for a deposit.
     attempt_number = models.PositiveSmallIntegerField(default=0)
     kind = models.CharField(max_length=8, choices=Kind.choices)
     leg = models.CharField(max_length=5, choices=Leg.choices)
@@ -75,7 +75,7 @@ class Movement(models.Model):
     class Meta:
         ordering = ["id"]
         indexes = [
-            # A past balance is one row of it.
+            # A past balance is found as one row of this index.
             models.Index(
                 fields=["wallet", "created_at", "sequence"], name="movement_by_time"
             )
@@ -146,7 +146,7 @@ class Movement(models.Model):
 
     @property
     def change(self) -> int:
-        """What it did to the wallet's balance: something, less or nothing."""
+        """The change of the wallet's balance (minor units): positive, negative or 0."""
         to_wallet = self.to_account == Account.WALLET
         from_wallet = self.from_account == Account.WALLET
         return self.amount * (to_wallet - from_wallet)

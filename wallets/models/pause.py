@@ -1,14 +1,14 @@
-"""When operators stopped all payouts: who, why, and who let them go on."""
+"""Pauses of all payouts: who paused and resumed them, and why."""
 
 from django.db import models
 from django.db.models import Q
 
 
 class Pause(models.Model):
-    """A time in which nothing is sent to the bank.
+    """A time in which no payment is sent to the bank.
 
-    `open` is NULL once payouts go on, so that one unique constraint, on every engine,
-    allows one pause at a time. Rows are closed once and kept.
+    `open` is NULL after the end, so that one unique constraint allows at most one open
+    pause on every engine. A row is closed once, and never deleted.
     """
 
     open = models.BooleanField(null=True, default=True)
@@ -23,7 +23,7 @@ class Pause(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["open"], name="pause_one_open"),
             models.CheckConstraint(
-                # A CHECK that comes to NULL is kept: ask whether it is NULL first.
+                # A CHECK that evaluates to NULL passes, so test for NULL first.
                 condition=Q(open__isnull=True, resumed_at__isnull=False)
                 | Q(open__isnull=False, open=True, resumed_at__isnull=True),
                 name="pause_open_or_resumed",

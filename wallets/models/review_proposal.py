@@ -1,4 +1,4 @@
-"""What one person proposes about a withdrawal in review, for another one to confirm."""
+"""Proposals about withdrawals in review, for a second person to confirm."""
 
 from django.db import models
 
@@ -7,13 +7,13 @@ from wallets.models.transaction import Transaction
 
 
 class ReviewProposal(models.Model):
-    """That somebody says the bank did not pay, on what evidence. Append-only.
+    """A person's proposal, with evidence, that the bank did not pay. Append-only.
 
-    It is open as long as the withdrawal is in review, and decides nothing alone. Who
-    confirmed it is told by the withdrawal's last transition.
+    It is open while the withdrawal is in review, and changes nothing alone. The
+    withdrawal's last transition names the person who confirmed it.
     """
 
-    # A unique constraint is its index.
+    # The unique constraint is its index.
     transaction = models.ForeignKey(
         Transaction,
         on_delete=models.PROTECT,
@@ -22,7 +22,7 @@ class ReviewProposal(models.Model):
     )
     attempt_number = models.PositiveSmallIntegerField()
     proposed_by = models.CharField(max_length=150)
-    # The user's id, which a new name does not change; NULL for a command.
+    # The user's id, which does not change with the name; NULL for a command.
     user_id = models.BigIntegerField(null=True, blank=True)
     evidence = models.TextField()
     created_at = WrittenAtField(editable=False)

@@ -1,7 +1,7 @@
 """The states of a withdrawal and every event that may happen to it: one table.
 
-`TRANSITIONS` is the whole truth; what it does not list is refused. The diagram in
-ARCHITECTURE.md is kept equal to it by a test. No database access here.
+An event that is not in `TRANSITIONS` is refused. A test compares the diagram in
+ARCHITECTURE.md with it. No database access here.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from enum import Enum
 
 
 class State(Enum):
-    """Where a withdrawal stands. Finer than the public status."""
+    """The internal state of a withdrawal, finer than the public status."""
 
     PENDING = "pending"  # waits for its time; no money is held
-    SENDING = "sending"  # money held; a sender with a lease talks to the bank
-    UNKNOWN = "unknown"  # money held; nobody knows yet whether the bank paid
-    NEEDS_REVIEW = "needs_review"  # money held; only a person can find out
+    SENDING = "sending"  # money held; a sender with a lease calls the bank
+    UNKNOWN = "unknown"  # money held; the outcome is unknown
+    NEEDS_REVIEW = "needs_review"  # money held; an operator must conclude
     COMPLETED = "completed"  # the bank paid, the hold is settled
-    FAILED_RETRYABLE = "failed_retryable"  # not paid, released, tried again later
-    FAILED_FINAL = "failed_final"  # not paid, released, over
-    CANCELLED = "cancelled"  # taken back while no attempt was under way
+    FAILED_RETRYABLE = "failed_retryable"  # not paid, released, waits for a retry
+    FAILED_FINAL = "failed_final"  # not paid, released, no retry
+    CANCELLED = "cancelled"  # cancelled while no attempt was open
 
     @property
     def status(self) -> str:
@@ -41,36 +41,36 @@ _STATUS = {
 
 
 class Event(Enum):
-    """What can happen to a withdrawal, with its evidence."""
+    """What can happen to a withdrawal."""
 
-    CANCEL = "cancel"  # the client asks, or an operator
+    CANCEL = "cancel"  # by the client or an operator
     CLAIM = "claim"  # due, balance sufficient; attempt and lease committed
     INSUFFICIENT = "insufficient"  # due, balance too small; the bank is not called
     ACCEPTED = "accepted"  # the bank says it paid
     REJECTED = "rejected"  # the bank says it did not and will not pay
-    NOT_SENT = "not_sent"  # no byte of the request left this machine
-    UNKNOWN = "unknown"  # anything else, or the lease ran out
-    RESEND = "resend"  # same reference again, to a bank that dedupes
+    NOT_SENT = "not_sent"  # no byte of the request was sent
+    UNKNOWN = "unknown"  # any other answer, or the lease ended without one
+    RESEND = "resend"  # same reference again, to a bank with dedupe
     FOUND_PAID = "found_paid"  # look-up: paid
     FOUND_REJECTED = "found_rejected"  # look-up: refused
     FOUND_NOTHING = "found_nothing"  # look-up: not found, twice, after the quiet period
-    ASK_REVIEW = "ask_review"  # no means left but a person
-    RETRY_NOW = "retry_now"  # operator: do not wait for the planned time
+    ASK_REVIEW = "ask_review"  # only an operator can find out
+    RETRY_NOW = "retry_now"  # operator: do not wait for the next attempt
     RESOLVE_PAID = "resolve_paid"  # operator, with evidence
     RESOLVE_NOT_PAID = "resolve_not_paid"  # operator, with evidence
-    RECORD_PAID = "record_paid"  # operator: paid, and the books forgot; with evidence
+    RECORD_PAID = "record_paid"  # operator: paid, not in the ledger; with evidence
 
 
 @dataclass(frozen=True)
 class Rule:
-    """Where an event leads, and which movements of money belong to it."""
+    """The state after an event, and the movements of money that belong to it."""
 
     to: State
     money: str | None = None  # "hold", "settle", "release", or two: "hold+settle"
 
     @property
     def movements(self) -> list[str]:
-        """The kinds of movement, in their order."""
+        """The kinds of movements, in order."""
         return self.money.split("+") if self.money else []
 
 
@@ -79,7 +79,7 @@ _RECORDED = Rule(State.COMPLETED, f"{_HOLD}+{_SETTLE}")
 _RETRYABLE = Rule(State.FAILED_RETRYABLE, _RELEASE)
 _PAID = Rule(State.COMPLETED, _SETTLE)
 
-# FAILED_RETRYABLE becomes FAILED_FINAL where no retry is left (`last_retry` below).
+# FAILED_RETRYABLE becomes FAILED_FINAL if no retry is left (`last_retry` below).
 TRANSITIONS: dict[tuple[State, Event], Rule] = {
     (State.PENDING, Event.CANCEL): Rule(State.CANCELLED),
     (State.PENDING, Event.CLAIM): Rule(State.SENDING, _HOLD),
@@ -110,9 +110,9 @@ TRANSITIONS: dict[tuple[State, Event], Rule] = {
 
 
 def rule_for(state: State, event: Event, *, last_retry: bool = False) -> Rule | None:
-    """Return the rule of an event in a state, or None where the table has none.
+    """Return the rule of an event in a state, or None if the table has none.
 
-    `last_retry` says that no retry is left: a failure is final then.
+    `last_retry`: no retry is left, so a failure is final.
     """
     rule = TRANSITIONS.get((state, event))
     if rule is not None and rule.to is State.FAILED_RETRYABLE and last_retry:

@@ -1,4 +1,4 @@
-"""What /metrics has counted so far, so that a scrape counts only what is new."""
+"""The stored totals of /metrics, so that a scrape counts only new rows."""
 
 from django.db import models
 

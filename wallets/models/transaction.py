@@ -1,4 +1,4 @@
-"""The transaction: what the customer sees of a deposit or a withdrawal."""
+"""Transactions: deposits and withdrawals, as clients see them."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from wallets.utils.database.transactions import database_now
 
 
 class Transaction(BaseModel):
-    """A deposit, complete when written, or a withdrawal on its way through its states.
+    """A deposit, which is COMPLETED when written, or a withdrawal in one of its states.
 
-    Only `services.payouts.transition` changes a withdrawal's status, by guarded UPDATE on
-    `version`. The idempotency key is the client's or, without one, our own: so a writer
-    that lost the reply to its COMMIT recognises its own row.
+    Only `services.payouts.transition` changes a withdrawal's status, by a guarded UPDATE of
+    `version`. The idempotency key is the client's or, without one, a new one: so a
+    writer that lost the reply to its COMMIT finds its own row.
     """
 
     class TransactionType(models.TextChoices):
@@ -42,7 +42,7 @@ class Transaction(BaseModel):
         NOT_FOUND = "not_found_at_bank"
         NOT_PAID = "resolved_not_paid"
 
-    # Two indexes below begin with the wallet: none for it alone.
+    # Two indexes below begin with the wallet.
     wallet = models.ForeignKey(
         Wallet, on_delete=models.PROTECT, related_name="transactions", db_index=False
     )
@@ -53,14 +53,14 @@ class Transaction(BaseModel):
     )
     idempotency_key = models.UUIDField(default=uuid.uuid4, editable=False)
     scheduled_for = models.DateTimeField(null=True, blank=True)
-    # When the money began to move: a deposit's time, or when the payment left for the
-    # bank; where only a look-up or a person knows of it, when its attempt began.
+    # When the money moved (UTC): the deposit's time, or when the payment was sent. If
+    # only a look-up or an operator knows of the payment: when its attempt began.
     executed_at = models.DateTimeField(null=True, blank=True)
     retry_count = models.PositiveSmallIntegerField(default=0)
     next_attempt_at = models.DateTimeField(null=True, blank=True)
-    # A failure that will not be tried again.
+    # The withdrawal has failed, and there is no retry.
     final = models.BooleanField(default=False)
-    # Since when nobody knows whether the bank paid; empty while a sender is at work.
+    # Since when the outcome is unknown (UTC); NULL while a sender may be at work.
     unknown_since = models.DateTimeField(null=True, blank=True)
     needs_review = models.BooleanField(default=False)
     failure_code = models.CharField(
@@ -69,7 +69,7 @@ class Transaction(BaseModel):
     third_party_response = models.TextField(default="", blank=True)
     version = models.PositiveIntegerField(default=0, editable=False)
 
-    # Set on an instance that a service answers with; not columns.
+    # Set on instances that a service returns; not columns.
     replayed = False
     balance_after: int | None = None
 
@@ -87,7 +87,7 @@ class Transaction(BaseModel):
                 name="transaction_retryable",
                 condition=Q(status="FAILED", final=False),
             ),
-            # For engines without partial indexes; PostgreSQL has the second only.
+            # For engines without partial indexes.
             models.Index(
                 fields=["status", "final", "next_attempt_at"],
                 name="transaction_status_next",
@@ -97,7 +97,8 @@ class Transaction(BaseModel):
             ),
         ]
         constraints = [
-            # What a movement refers to; read backwards, a wallet's newest come first.
+            # The target of a movement's key. Read backwards, a wallet's newest come
+            # first.
             models.UniqueConstraint(
                 fields=["wallet", "id"], name="transaction_wallet_and_id_unique"
             ),
@@ -157,7 +158,7 @@ class Transaction(BaseModel):
 
     @property
     def state(self) -> State:
-        """Where a withdrawal stands, finer than its status."""
+        """The internal state of a withdrawal."""
         if self.status == self.Status.PROCESSING:
             if self.needs_review:
                 return State.NEEDS_REVIEW
@@ -168,7 +169,7 @@ class Transaction(BaseModel):
 
     @property
     def cancelable(self) -> bool:
-        """Whether it may be taken back: a withdrawal with no attempt under way."""
+        """Whether it can be cancelled: a withdrawal without an open attempt."""
         return (
             self.transaction_type == self.TransactionType.WITHDRAWAL
             and rule_for(self.state, Event.CANCEL) is not None
@@ -176,7 +177,7 @@ class Transaction(BaseModel):
 
     @classmethod
     def is_due(cls, now: datetime) -> Q:
-        """The condition of a withdrawal whose time has come."""
+        """Return the condition of a pending withdrawal that is due."""
         return Q(
             transaction_type=cls.TransactionType.WITHDRAWAL,
             status=cls.Status.PENDING,
@@ -185,7 +186,7 @@ class Transaction(BaseModel):
 
     @classmethod
     def is_retryable(cls, now: datetime, max_retries: int) -> Q:
-        """The condition of a failed withdrawal whose next attempt is due."""
+        """Return the condition of a failed withdrawal whose next attempt is due."""
         return Q(
             transaction_type=cls.TransactionType.WITHDRAWAL,
             status=cls.Status.FAILED,
@@ -197,7 +198,7 @@ class Transaction(BaseModel):
     def get_due_pending_withdrawals(
         cls, now: datetime | None = None
     ) -> QuerySet[Transaction]:
-        """Withdrawals whose time has come, earliest first."""
+        """Return the due pending withdrawals, earliest first."""
         due = cls.is_due(now or database_now())
         return cls.objects.filter(due).order_by("scheduled_for", "id")
 
@@ -205,7 +206,7 @@ class Transaction(BaseModel):
     def get_failed_retryable_withdrawals(
         cls, max_retries: int | None = None, now: datetime | None = None
     ) -> QuerySet[Transaction]:
-        """Failed withdrawals whose next attempt is due, with retries left."""
+        """Return the failed withdrawals with retries left whose retry is due."""
         if max_retries is None:
             max_retries = settings.WITHDRAWAL_MAX_RETRIES
         due = cls.is_retryable(now or database_now(), max_retries)

@@ -1,4 +1,4 @@
-"""The life of a withdrawal: one append-only row for each event."""
+"""The history of withdrawals: one append-only row for each event."""
 
 from django.db import models
 
@@ -7,12 +7,12 @@ from wallets.models.transaction import Transaction
 
 
 class Transition(models.Model):
-    """That a withdrawal went from one state to another, why, by whom, on what evidence.
+    """A state change of a withdrawal, with its event, actor and evidence.
 
-    `sequence` is the withdrawal's version after it: two writers cannot both have moved it.
+    `sequence` is the withdrawal's version after it, so two writers cannot both make it.
     """
 
-    # A unique constraint begins with it: no index for it alone.
+    # The index of a unique constraint begins with this column.
     transaction = models.ForeignKey(
         Transaction,
         on_delete=models.PROTECT,
@@ -30,8 +30,7 @@ class Transition(models.Model):
 
     class Meta:
         ordering = ["transaction_id", "sequence"]
-        # What happened lately: asked by the console and by /metrics. Rows are never
-        # changed, so keeping it costs one entry at its right edge.
+        # For the latest events, which the console and /metrics read.
         indexes = [models.Index(fields=["created_at"], name="transition_by_time")]
         constraints = [
             models.UniqueConstraint(

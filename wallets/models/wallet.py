@@ -1,4 +1,4 @@
-"""The wallet: its identity and its stored balance."""
+"""Wallets: identity and stored balance."""
 
 import uuid
 
@@ -11,11 +11,11 @@ from wallets.models.base import MAX_MONEY, BaseModel
 class Wallet(BaseModel):
     """An account of one customer.
 
-    `balance` is what may be spent now, `held` what is in flight to the bank, both in minor
-    units. Only `services.ledger.postings` changes them, together with a movement;
-    `movement_count` is the number of the last movement, so that two writers can never
-    take the same place in the wallet's statement. The cap is on the sum of both: held
-    money must always have room to come back.
+    `balance` is what can be spent now, `held` what is in flight to the bank (minor
+    units). Only `services.ledger.postings` and `services.ledger.ledger_postgresql` change them,
+    together with a movement. `movement_count` is the number of the last movement, so
+    two writers cannot use the same number. The cap is on the sum of both: held money
+    must always have room to return.
     """
 
     uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)

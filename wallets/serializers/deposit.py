@@ -1,4 +1,4 @@
-"""What a deposit's request says, alone or among many, and its answer."""
+"""Requests and answers of deposits, alone or many."""
 
 from __future__ import annotations
 
@@ -36,34 +36,34 @@ class DepositItemSerializer(RequestSerializer):
     amount = AmountField(help_text="In minor units; an integer.")
     idempotency_key = KeyField(
         help_text="A UUID of your own for this deposit. The same item with it has one "
-        "effect and one answer, also as a deposit of its own; another one with it is "
+        "effect and one answer, also as a single deposit; a different item with it is "
         "refused."
     )
 
 
 class DepositedWalletSerializer(serializers.Serializer):
-    """The wallet as a deposit left it."""
+    """The wallet after the deposit."""
 
     uuid = WalletField(source="wallet.uuid", help_text="The wallet.")
     balance = BalanceField(
-        source="balance_after", help_text="The balance as this deposit left it."
+        source="balance_after", help_text="The balance after this deposit."
     )
 
 
 class DepositSerializer(serializers.Serializer):
-    """A deposit that was made: of the transaction that the service returned."""
+    """A deposit that was made, with its wallet."""
 
     wallet = DepositedWalletSerializer(source="*")
     transaction = TransactionSerializer(source="*")
 
 
 class DepositResultSerializer(serializers.Serializer):
-    """What became of one deposit among many."""
+    """The result of one deposit among many."""
 
     result = WordField(
         ["done", "replayed", "refused"],
         help_text="`refused` comes with `problem`, the others with `wallet` and "
-        "`transaction`. Replayed: the key was used before, and this is its first answer.",
+        "`transaction`. `replayed`: the key was used before, and this is its first answer.",
     )
     wallet = DepositedWalletSerializer(required=False)
     transaction = TransactionSerializer(required=False)
@@ -75,7 +75,7 @@ _AMONG_MANY = DepositItemSerializer.readers()
 
 
 def read_amount(body: Mapping[str, Any]) -> int:
-    """Return the amount that the request names.
+    """Return the amount of the request.
 
     :raises ValidationError: with every error of every field.
     """
@@ -83,7 +83,7 @@ def read_amount(body: Mapping[str, Any]) -> int:
 
 
 def read_item(item: Mapping[str, Any]) -> dict[str, Any]:
-    """Return wallet, amount and key of one deposit among many, UUIDs as text.
+    """Return wallet, amount and key of one item; UUIDs as text.
 
     :raises ValidationError: with every error of every field.
     """
@@ -91,11 +91,11 @@ def read_item(item: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_plain_items(body: bytes) -> list[tuple[str, int, str]] | None:
-    """Return wallet, amount and key of each item, if nothing at all is wrong with any.
+    """Return wallet, amount and key of each item, if nothing is wrong with any of them.
 
-    A fraction of the work of `strict_json` and `read_item`, which say what is wrong where
-    this returns None. That no name stands twice is seen by its colon: three for each item,
-    and there can be none in a UUID.
+    A faster way than `strict_json` and `read_item`, which find the error if this
+    returns None. A duplicate name is detected by its colon: each item must have three,
+    and a UUID has none.
     """
     try:
         items = orjson.loads(body)
@@ -117,7 +117,7 @@ def read_plain_items(body: bytes) -> list[tuple[str, int, str]] | None:
 
 
 def deposit_answer(deposit: Transaction) -> dict[str, Any]:
-    """What `DepositSerializer` makes of a deposit, for `strict_json.dumps`."""
+    """Return the same as `DepositSerializer`, faster, for `strict_json.dumps`."""
     return {
         "wallet": {"uuid": deposit.wallet.uuid, "balance": deposit.balance_after},
         "transaction": transaction_line(deposit),

@@ -1,8 +1,8 @@
-"""The kinds of fields that requests and answers are declared with.
+"""The kinds of fields of requests and answers.
 
-A declaration says what drf-spectacular writes into the OpenAPI document: type, bounds,
-description. What a request may have is read by a function of `serializers.strict`: form
-only. The bounds of a value are judged by the services.
+A declaration is what drf-spectacular writes into the OpenAPI document: type, bounds,
+description. A function of `serializers.strict` reads the form of a request's field. The
+services check the bounds.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from wallets.serializers import strict
 from wallets.utils import instants
 from wallets.utils.limits import MAX_BIGINT
 
-# A transaction's id, a movement's number; how many; what a wallet holds; what a movement
-# does to that.
+# Ids and numbers; counts; balances; changes of a balance.
 IdField = partial(serializers.IntegerField, min_value=1, max_value=MAX_BIGINT)
 CountField = partial(serializers.IntegerField, min_value=0, max_value=MAX_BIGINT)
 BalanceField = partial(serializers.IntegerField, min_value=0, max_value=MAX_MONEY)
@@ -29,7 +28,7 @@ ChangeField = partial(
 
 
 class AmountField(serializers.IntegerField):
-    """What one operation moves, in minor units."""
+    """The amount of one operation, in minor units."""
 
     to_internal_value = staticmethod(strict.amount)  # type: ignore[assignment]
 
@@ -38,7 +37,7 @@ class AmountField(serializers.IntegerField):
 
 
 class InstantField(serializers.DateTimeField):
-    """A moment; an answer has it in UTC, with a Z."""
+    """An instant; in answers in UTC, with a Z."""
 
     to_internal_value = staticmethod(strict.scheduled_for)
 
@@ -53,15 +52,15 @@ class WalletField(serializers.UUIDField):
 
 
 class KeyField(serializers.UUIDField):
-    """An idempotency key. A request may have it in either case."""
+    """An idempotency key; requests may use either case."""
 
     to_internal_value = staticmethod(strict.idempotency_key)  # type: ignore[assignment]
 
 
 class WordField(serializers.ChoiceField):
-    """One of these words in an answer. A later release may know more of them.
+    """One of these values in an answer. A later release may add values.
 
-    The empty text that a row has for "none" is null.
+    The empty text of a row becomes null.
     """
 
     def to_representation(self, value: Any) -> Any:
@@ -69,11 +68,11 @@ class WordField(serializers.ChoiceField):
 
 
 class RequestSerializer(serializers.Serializer):
-    """What a request says: exactly the declared fields, and all of them."""
+    """A request: exactly the declared fields, and all of them."""
 
     @classmethod
     def readers(cls) -> dict[str, strict.Reader]:
-        """The function that reads each field, for `strict.read_fields`."""
+        """Return the function that reads each field, for `strict.read_fields`."""
         fields = cls().fields
         return {name: field.to_internal_value for name, field in fields.items()}
 

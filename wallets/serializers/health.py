@@ -1,4 +1,4 @@
-"""Health as supervisors see it."""
+"""The answers of the health checks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ChecksField(serializers.DictField):
     component_name="SweepAges",
 )
 class AgesField(serializers.DictField):
-    """Seconds, by the name of a sweep; null for one that never ran."""
+    """Seconds, by the name of a sweep; null for a sweep that never ran."""
 
     child = serializers.FloatField(allow_null=True)
 
@@ -40,7 +40,7 @@ class AliveSerializer(serializers.Serializer):
 
 
 class ReadySerializer(serializers.Serializer):
-    """Whether all that the service needs is there."""
+    """Whether all parts of the service work."""
 
     status = WordField(
         ["ok", "degraded"],
@@ -51,7 +51,7 @@ class ReadySerializer(serializers.Serializer):
 
 
 class ReadyProblemSerializer(ProblemSerializer):
-    """Why no requests can be served."""
+    """Why requests cannot be served."""
 
     checks = ChecksField(required=False, help_text=_CHECKS)
     sweep_age_seconds = AgesField(required=False, help_text=_AGES)

@@ -1,4 +1,4 @@
-"""A statement as clients see it, and as a spreadsheet does."""
+"""Statements, as JSON and as CSV."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ COLUMNS = [
 
 
 class AttemptField(serializers.IntegerField):
-    """The number of an attempt; null for the 0 that a deposit has."""
+    """The number of an attempt; null for a deposit (0 in the row)."""
 
     def to_representation(self, value: Any) -> Any:
         return value or None
@@ -44,49 +44,49 @@ class AttemptField(serializers.IntegerField):
 class MovementSerializer(serializers.Serializer):
     """A line of a statement.
 
-    A settlement changes the balance by 0: the money left it when it was held. It is shown
-    all the same, so that the numbers have no gaps and every payment is seen.
+    A settle changes the balance by 0, because the hold has reduced it. It is listed, so
+    that the numbers have no gaps and every payment is shown.
     """
 
     sequence = IdField(help_text="Its number in the wallet's statement, without gaps.")
     at = InstantField(source="created_at", help_text="When it happened.")
     kind = WordField(
         Movement.Kind.choices,
-        help_text="A withdrawal's money is held when it is sent to the bank, then settled "
-        "when the bank paid or released when it did not.",
+        help_text="A withdrawal's money is held before it is sent to the bank, then "
+        "settled when the bank paid, or released when it did not.",
     )
     transaction = IdField(
-        source="transaction_id", help_text="The transaction it belongs to."
+        source="transaction_id", help_text="The transaction of the movement."
     )
     attempt = AttemptField(
         source="attempt_number",
         min_value=1,
         allow_null=True,
-        help_text="Which attempt of the withdrawal; null for a deposit.",
+        help_text="The attempt of the withdrawal; null for a deposit.",
     )
-    amount = AmountField(help_text="What moved, in minor units.")
+    amount = AmountField(help_text="The moved money, in minor units.")
     change = ChangeField(
-        help_text="What that did to the balance: 0 for a settlement, whose money left "
-        "the balance when it was held."
+        help_text="The change of the balance: 0 for a settle, because the hold has "
+        "reduced the balance."
     )
-    balance_after = BalanceField(help_text="The balance once it had happened.")
+    balance_after = BalanceField(help_text="The balance after the movement.")
 
 
 class StatementSerializer(serializers.Serializer):
-    """A page of a statement, and the balances of all of it."""
+    """A page of a statement, with the balances of the whole statement."""
 
     wallet = WalletField(help_text="The wallet.")
-    # The word itself is Python's: see `get_fields`.
-    from_ = InstantField(allow_null=True, help_text="Where it begins, as asked for.")
-    to = InstantField(allow_null=True, help_text="What it ends before, as asked for.")
+    # `from` is a keyword of Python: see `get_fields`.
+    from_ = InstantField(allow_null=True, help_text="The requested beginning.")
+    to = InstantField(allow_null=True, help_text="The requested end, exclusive.")
     opening_balance = BalanceField(
-        help_text="Before the first movement of all its pages."
+        help_text="The balance before the first movement of all pages."
     )
     closing_balance = BalanceField(
-        help_text="After the last movement of all its pages."
+        help_text="The balance after the last movement of all pages."
     )
     movements = MovementSerializer(
-        many=True, help_text="This page of them, oldest first."
+        many=True, help_text="The movements of this page, oldest first."
     )
 
     def get_fields(self) -> dict[str, Any]:
@@ -99,15 +99,12 @@ class BalanceSerializer(serializers.Serializer):
 
     wallet = WalletField(help_text="The wallet.")
     at = InstantField(help_text="The moment.")
-    balance = BalanceField(help_text="What the wallet held then, in minor units.")
-    sequence = CountField(help_text="The last movement counted; 0 before the first.")
+    balance = BalanceField(help_text="The balance at that moment, in minor units.")
+    sequence = CountField(help_text="The last counted movement; 0 before the first.")
 
 
 def movement_line(movement: Movement) -> dict[str, Any]:
-    """What `MovementSerializer` makes of a movement, for `strict_json.dumps`.
-
-    A fraction of the work.
-    """
+    """Return the same as `MovementSerializer`, faster, for `strict_json.dumps`."""
     return {
         "sequence": movement.sequence,
         "at": movement.created_at,
@@ -121,14 +118,14 @@ def movement_line(movement: Movement) -> dict[str, Any]:
 
 
 def text_of(instant: datetime | None) -> str | None:
-    """The instant as answers have it, null where there is none."""
+    """Return the instant in the form of answers, or None."""
     return instants.write(instant) if instant else None
 
 
 def balance_line(
     kind: str, at: datetime | None, sequence: int, balance: int
 ) -> dict[str, Any]:
-    """The balance that a spreadsheet opens or closes with."""
+    """Return the opening or closing line of a CSV."""
     return {
         "sequence": sequence,
         "at": text_of(at),
@@ -142,11 +139,11 @@ def csv_parts(
     batches: Iterable[Iterable[Movement]],
     closing: dict[str, Any],
 ) -> Iterator[str]:
-    """The whole statement, many lines at a time (RFC 4180).
+    """Yield the whole statement as CSV (RFC 4180), many lines at a time.
 
     The first line after the header is the opening balance, the last one the closing
-    balance: a file that broke off has none. All values are numbers, times and words of
-    ours, so that no spreadsheet finds a formula in them.
+    balance; an incomplete file lacks it. All values are numbers, times and words of
+    ours, so a spreadsheet finds no formulas.
     """
     writer = csv.DictWriter(_Echo(), COLUMNS, restval="")
     yield writer.writerow(dict(zip(COLUMNS, COLUMNS, strict=True)))
@@ -160,7 +157,7 @@ def csv_parts(
 
 
 class _Echo:
-    """A file that hands each line back to who writes it."""
+    """A file that returns each written line."""
 
     def write(self, line: str) -> str:
         return line

@@ -1,7 +1,7 @@
-"""The strict layer of a request's fields: form only.
+"""The strict reading of a request's fields: form only.
 
-A field is of one JSON type and is never coerced; a name that is not known is refused.
-What a value means (how much is allowed, whether a time has passed) the services judge.
+A field has one JSON type and is never coerced; an unknown name is refused. The services
+check the meaning of a value (how much is allowed, whether a time has passed).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def read_fields(
     :raises ValidationError: with every error of every field.
     """
     if body.keys() == readers.keys():
-        with suppress(ValidationError):  # that names the first error only
+        with suppress(ValidationError):  # has only the first error
             return {name: read(body[name]) for name, read in readers.items()}
     values: dict[str, Any] = {}
     errors: dict[str, Any] = {}
@@ -56,22 +56,22 @@ def read_fields(
 
 
 def read_no_fields(body: Mapping[str, Any]) -> None:
-    """Check a body that may be sent empty: nothing is known in it.
+    """Check the body of a request without fields.
 
-    :raises ValidationError: for any field.
+    :raises ValidationError: it has a field.
     """
     read_fields(body, {})
 
 
 def amount(value: object) -> int:
-    """Money: a JSON integer. Not 1.0, not 1e3, not "100", not true."""
+    """Return an amount: a JSON integer. Not 1.0, 1e3, "100" or true."""
     if type(value) is not int:
         raise ValidationError("The amount must be an integer.", "amount_invalid")
     return value
 
 
 def scheduled_for(value: object) -> datetime:
-    """An instant as RFC 3339 writes it: date, time and offset."""
+    """Return an instant in the form of RFC 3339: date, time and offset."""
     try:
         if type(value) is str:
             return instants.parse(value)
@@ -84,14 +84,14 @@ def scheduled_for(value: object) -> datetime:
 
 
 def wallet(value: object) -> str:
-    """A wallet's UUID, text in the canonical form: the one that its path has."""
+    """Return a wallet's UUID: text in the canonical form, as in its path."""
     if type(value) is not str or is_uuid(value) is None:
         raise ValidationError("Send the wallet's UUID, as text.", "wallet_invalid")
     return value
 
 
 def idempotency_key(value: object) -> str:
-    """A client's key: a UUID, in either case; text in the canonical form."""
+    """Return a client's key, in canonical form: a UUID in either case."""
     if type(value) is not str or _KEY.fullmatch(value) is None:
         raise ValidationError("Send one UUID, as text.", "idempotency_key_invalid")
     return value.lower()

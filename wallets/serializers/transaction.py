@@ -1,4 +1,4 @@
-"""The transaction as clients see it: the same everywhere."""
+"""Transactions in requests and answers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from wallets.utils.bank.words import documented
 
 
 class BankWordField(serializers.CharField):
-    """What the bank has said of a transaction."""
+    """What the bank has said about a transaction."""
 
     def to_representation(self, value: Any) -> Any:
         return _bank_says(value)
@@ -29,27 +29,27 @@ class BankWordField(serializers.CharField):
 class TransactionSerializer(serializers.Serializer):
     """A deposit or a withdrawal. The order of the fields is part of the contract."""
 
-    id = IdField(help_text="Unique in the service; it exists only below its wallet.")
+    id = IdField(help_text="Unique in the service; found only under its wallet.")
     wallet = WalletField(source="wallet.uuid", help_text="The wallet.")
     amount = AmountField(help_text="In minor units.")
     transaction_type = WordField(
-        Transaction.TransactionType.choices, help_text="Which of the two it is."
+        Transaction.TransactionType.choices, help_text="Deposit or withdrawal."
     )
     status = WordField(
         Transaction.Status.choices,
         help_text="A deposit is COMPLETED. A withdrawal is PENDING until its time, "
         "PROCESSING while its money is held, then COMPLETED or FAILED; CANCELLED when "
-        "taken back.",
+        "it was cancelled.",
     )
     scheduled_for = InstantField(allow_null=True, help_text="When a withdrawal is due.")
     executed_at = InstantField(
-        allow_null=True, help_text="When the money began to move."
+        allow_null=True, help_text="When the money moved or was sent."
     )
     created_at = InstantField(help_text="When it was requested.")
     retry_count = CountField(help_text="Retries made after the first attempt.")
     next_attempt_at = InstantField(
         allow_null=True,
-        help_text="When a FAILED withdrawal is tried again; null when it is not.",
+        help_text="When a FAILED withdrawal is tried again; null without a retry.",
     )
     failure_code = WordField(
         [choice for choice in Transaction.FailureCode.choices if choice[0]],
@@ -57,33 +57,29 @@ class TransactionSerializer(serializers.Serializer):
         help_text="Why it failed.",
     )
     needs_review = serializers.BooleanField(
-        help_text="Nobody knows whether the bank paid, and an operator finds out. The "
-        "money stays held meanwhile."
+        help_text="The outcome is unknown, and an operator must find it out. The money "
+        "stays held meanwhile."
     )
     cancelable = serializers.BooleanField(
-        help_text="Whether it can be taken back now: while it is PENDING, or FAILED "
-        "with another attempt to come."
+        help_text="Whether it can be cancelled now: while it is PENDING, or FAILED with "
+        "a retry to come."
     )
     third_party_response = BankWordField(
         source="*",
         allow_null=True,
-        help_text="What the bank answered about the last attempt, in its own documented "
-        "words: a JSON object whose `data` is `success` or `failed`; or `Insufficient "
-        "balance`, for which it was not asked. null while that is not known, or where "
-        "the bank gave no such answer: `status` and `failure_code` say what became of "
-        "it.",
+        help_text="The bank's documented answer to the last attempt: a JSON object whose "
+        "`data` is `success` or `failed`; or `Insufficient balance`, if the bank was "
+        "not called. null while the outcome is unknown, or if the bank gave no such "
+        "answer: see `status` and `failure_code`.",
     )
     idempotency_key = KeyField(
-        help_text="The key that stands for this request: the client's, or ours where it "
-        "sent none. Sent again with the same request, it does nothing twice."
+        help_text="The idempotency key of the request: the client's, or one of ours if it "
+        "sent none. The same request with this key has one effect."
     )
 
 
 def transaction_line(transaction: Transaction) -> dict[str, Any]:
-    """What `TransactionSerializer` makes of a transaction, for `strict_json.dumps`.
-
-    A fraction of the work.
-    """
+    """Return the same as `TransactionSerializer`, faster, for `strict_json.dumps`."""
     return {
         "id": transaction.pk,
         "wallet": transaction.wallet.uuid,
@@ -104,9 +100,9 @@ def transaction_line(transaction: Transaction) -> dict[str, Any]:
 
 
 def _bank_says(transaction: Transaction) -> str | None:
-    """The bank's documented word, also of rows that an earlier release has written.
+    """Return the bank's documented answer, also of rows of an earlier release.
 
-    While the outcome is open, nothing that the bank has said counts.
+    While the outcome is open, no answer counts.
     """
     if transaction.status == Transaction.Status.PROCESSING:
         return None

@@ -1,4 +1,4 @@
-"""What a withdrawal's request says."""
+"""Requests for withdrawals."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _READERS = WithdrawRequestSerializer.readers()
 
 
 def read_withdrawal(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return amount and time. The balance is not judged now, but when the time has come.
+    """Return amount and time. The balance is checked when the withdrawal is due.
 
     :raises ValidationError: with every error of every field.
     """

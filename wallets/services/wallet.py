@@ -20,18 +20,18 @@ from wallets.utils.database.transactions import database_now, run_in_transaction
 
 
 class WalletService:
-    """What a customer does with a wallet at once."""
+    """Creating wallets and depositing."""
 
     @staticmethod
     def create(
         *, wallet_uuid: uuid.UUID | None = None, now: datetime | None = None
     ) -> Wallet:
-        """Open an empty wallet. One INSERT, a transaction of its own.
+        """Create an empty wallet. Opens its own transaction; one INSERT.
 
-        `wallet_uuid` is for a wallet that the books have forgotten, after a restored
-        backup; a new one unless given.
+        `wallet_uuid` is for a wallet that a restored backup does not have; default: a
+        new one.
 
-        :raises InvalidInput: there is a wallet of this UUID.
+        :raises InvalidInput: a wallet with this UUID exists.
         """
         if wallet_uuid is None:
             (wallet,) = WalletService.create_many(1, now=now)
@@ -49,10 +49,10 @@ class WalletService:
 
     @staticmethod
     def create_many(count: int, *, now: datetime | None = None) -> list[Wallet]:
-        """Open so many empty wallets. One INSERT, a transaction of its own.
+        """Create `count` empty wallets. Opens its own transaction; one INSERT.
 
-        Where the reply to its COMMIT was lost, others are opened: those that nobody knows
-        of are empty and stay so.
+        If the reply to its COMMIT is lost, the call creates other wallets; the first
+        ones stay empty and unknown to clients.
         """
 
         def work() -> list[Wallet]:
@@ -71,13 +71,13 @@ class WalletService:
         """Add money (minor units) to a wallet, at once.
 
         Opens its own transaction; on return it is committed. Locks the wallet. The
-        transaction returned carries `balance_after` and its `wallet` with that balance;
-        `replayed` says that the same key made it before.
+        returned transaction has `balance_after`, and its `wallet` with that balance.
+        `replayed` is true if an earlier request with the same key made it.
 
         :raises InvalidAmount: (a `ValueError`) not an integer from 1 to 10**15.
         :raises InvalidIdempotencyKey: (a `ValueError`) not a UUID.
         :raises IdempotencyKeyReused: the key stands for another request.
-        :raises BalanceLimit: the wallet has no room for it.
+        :raises BalanceLimit: the wallet has no room for the amount.
         :raises Wallet.DoesNotExist: no such wallet.
         """
         amount = checked_amount(amount)
@@ -90,7 +90,7 @@ class WalletService:
 
 
 def _open(uuids: Sequence[uuid.UUID], now: datetime | None) -> list[Wallet]:
-    """Open empty wallets. Call inside a transaction, or it is one of its own."""
+    """Create empty wallets. One statement: call inside a transaction or as its own."""
     if connection.vendor == "postgresql":
         opened = ledger_postgresql.open_wallets(uuids, now=now)
         made = {
@@ -103,6 +103,6 @@ def _open(uuids: Sequence[uuid.UUID], now: datetime | None) -> list[Wallet]:
     Wallet.objects.bulk_create(rows)
     if connection.features.can_return_rows_from_bulk_insert:
         return rows
-    # MySQL does not say their ids.
+    # MySQL does not return their ids.
     known = Wallet.objects.in_bulk(list(uuids), field_name="uuid")
     return [known[one] for one in uuids]

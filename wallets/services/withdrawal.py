@@ -1,4 +1,4 @@
-"""Withdrawals as the client knows them: schedule, cancel, execute, refund."""
+"""Withdrawals: schedule, cancel, retry now, execute, refund."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _WITHDRAWAL = Transaction.TransactionType.WITHDRAWAL
 
 
 class WithdrawalService:
-    """The life of one withdrawal. Sweeps over many are in `services.payouts.drain`."""
+    """Operations on one withdrawal. Sweeps over many are in `services.payouts.drain`."""
 
     @staticmethod
     def schedule(
@@ -48,14 +48,15 @@ class WithdrawalService:
         actor: str = "client",
         now: datetime | None = None,
     ) -> Transaction:
-        """Plan a withdrawal of `amount` (minor units) for a future instant.
+        """Schedule a withdrawal of `amount` (minor units) for a future instant.
 
-        Opens its own transaction; locks what a new row of the wallet must. The balance is
-        not looked at: it is judged when the time has come. A repeated key gives the first
-        answer again, also when the time has passed since.
+        Opens its own transaction; locks what a new row of the wallet must. The balance
+        is checked when the withdrawal is due, not here. A repeated key returns the
+        first withdrawal, also when its time has passed.
 
         :raises InvalidAmount: (a `ValueError`) not an integer from 1 to 10**15.
-        :raises InvalidSchedule: (a `ValueError`) naive, not in the future, or too far.
+        :raises InvalidSchedule: (a `ValueError`) naive, not in the future, or too far
+            ahead.
         :raises InvalidIdempotencyKey: (a `ValueError`) not a UUID.
         :raises IdempotencyKeyReused: the key stands for another request.
         :raises Wallet.DoesNotExist: no such wallet.
@@ -73,13 +74,15 @@ class WithdrawalService:
     def cancel(
         transaction_id: int, *, actor: str = "client", now: datetime | None = None
     ) -> Transaction:
-        """Take back a withdrawal with no attempt under way. Twice is as good as once.
+        """Cancel a withdrawal that has no open attempt.
 
-        That is one not yet begun, or one that failed and would be tried again: its next
-        attempt is not made. Opens its own transaction; locks the withdrawal.
+        It has not begun, or it failed and waits for a retry, which is then not made. A
+        cancelled withdrawal is returned unchanged. Opens its own transaction; locks the
+        withdrawal.
 
-        :raises InvalidInput: no actor was given, or too long a name.
-        :raises NotCancelable: an attempt is under way, or it has ended otherwise.
+        :raises InvalidInput: the actor is empty or too long.
+        :raises NotCancelable: an attempt is open, or the withdrawal has ended
+            otherwise.
         :raises Transaction.DoesNotExist: no such withdrawal.
         """
         check_actor(actor)
@@ -91,7 +94,8 @@ class WithdrawalService:
             if rule_for(withdrawal.state, Event.CANCEL) is None:
                 raise NotCancelable(withdrawal.state.value, Event.CANCEL.value)
             # After this point the cancellation must succeed.
-            # What is cancelled is not failed; its transitions keep why it had failed.
+            # The status is no longer FAILED; the transitions keep the reason of the
+            # failure.
             changes = {"failure_code": "", "next_attempt_at": None}
             move = StateChange(withdrawal, Event.CANCEL, changes=changes)
             transition.apply([move], actor=actor, now=now or database_now())
@@ -101,9 +105,11 @@ class WithdrawalService:
 
     @staticmethod
     def cancel_of(wallet_uuid: uuid.UUID | str, transaction_id: int) -> Transaction:
-        """Take back a wallet's withdrawal, as `cancel` does. The answer has its wallet.
+        """Cancel a withdrawal of this wallet, as `cancel`. The result has its `wallet`.
 
-        :raises NotCancelable: as `cancel`; and a deposit never is.
+        Opens its own transactions.
+
+        :raises NotCancelable: as `cancel`; also for a deposit.
         :raises Transaction.DoesNotExist: the wallet has no such transaction.
         """
         (found,) = transactions_by_id([(wallet_uuid, transaction_id)])
@@ -117,13 +123,13 @@ class WithdrawalService:
 
     @staticmethod
     def retry_now(transaction_id: int, *, actor: str) -> Transaction:
-        """Make a failed withdrawal's next attempt due now, whatever its planned time.
+        """Make the next attempt of a failed withdrawal due now.
 
-        Opens its own transaction; locks the withdrawal. Only the waiting ends: retries
-        are counted and the balance is judged as ever.
+        Opens its own transaction; locks the withdrawal. The retry is counted and the
+        balance is checked as usual.
 
-        :raises InvalidInput: no actor was given, or too long a name.
-        :raises IllegalTransition: it did not fail, or it failed finally.
+        :raises InvalidInput: the actor is empty or too long.
+        :raises IllegalTransition: the withdrawal did not fail, or it failed for good.
         :raises Transaction.DoesNotExist: no such withdrawal.
         """
         check_actor(actor)
@@ -144,18 +150,18 @@ class WithdrawalService:
     def execute(
         transaction_id: int, *, bank: Bank | None = None, now: datetime | None = None
     ) -> Transaction:
-        """Pay out one withdrawal that is due: claim, call the bank, record.
+        """Pay one due withdrawal: claim, call the bank, record.
 
-        Opens its own transactions; must not be called inside one. `now` stands for the
-        database's clock. Without enough balance the withdrawal fails, finally, with
+        Opens its own transactions; call outside a transaction. `now` replaces the
+        database's clock. Without enough balance the withdrawal fails for good with
         "Insufficient balance", and the bank is not called.
 
-        :raises Transaction.DoesNotExist: nothing to execute: unknown, not due yet, begun
-            by somebody else, or ended.
+        :raises Transaction.DoesNotExist: nothing to execute: the withdrawal is unknown,
+            not due yet, claimed by another worker, or has ended.
         """
         moment = now or database_now()
-        # Conditions on the row itself: PostgreSQL judges them again when it had to wait
-        # for the row, which it does not do for a subquery.
+        # Conditions on the row itself: when PostgreSQL has waited for a row, it checks
+        # these again. It does not check a subquery again.
         executable = Transaction.is_due(moment) | Transaction.is_retryable(
             moment, settings.WITHDRAWAL_MAX_RETRIES
         )
@@ -175,14 +181,14 @@ class WithdrawalService:
     def refund(
         transaction_id: int, answer: Answer, *, reference: uuid.UUID
     ) -> Transaction:
-        """Give held money back because `answer` proves that the bank did not pay.
+        """Release held money because `answer` proves that the bank did not pay.
 
-        `reference` is the attempt that the answer is about: a refusal of an earlier one
-        proves nothing of the one that holds the money now. Opens its own transaction.
-        A withdrawal that has been refunded stays as it is.
+        `reference` is the attempt that the answer is about: a refusal of an earlier
+        attempt proves nothing about the current one. Opens its own transaction. A
+        withdrawal that was refunded already is returned unchanged.
 
-        :raises UnknownIsNotFailed: the answer proves no such thing, is about another
-            attempt, or another sender may still be paid under the same reference.
+        :raises UnknownIsNotFailed: the answer is no such proof, is about another
+            attempt, or was not the answer to the attempt's only request.
         :raises IllegalTransition: the money is not held.
         :raises Transaction.DoesNotExist: no such withdrawal.
         """

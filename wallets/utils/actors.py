@@ -1,18 +1,18 @@
-"""Who acted, as the append-only rows name them."""
+"""The names of actors in the append-only rows."""
 
 from __future__ import annotations
 
 from typing import Any
 
-# What the columns hold.
+# The length of the columns.
 MAX_ACTOR = 150
 
 
 def operator(user: Any) -> str:
-    """Return the name of a logged-in user for a transition's or an alarm's actor.
+    """Return the actor's name for a logged-in user.
 
-    A user name may be as long as the column: one that does not fit with the word before it
-    is cut, and the user's id makes it unique.
+    A user name that does not fit into the column is cut, and gets the user's id, which
+    makes it unique.
     """
     name = f"operator {user.get_username()}"
     if len(name) <= MAX_ACTOR:

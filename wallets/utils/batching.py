@@ -1,6 +1,6 @@
-"""Calls of one kind that are there at the same time become one call. Knows nothing of money.
+"""Batches: concurrent calls of one kind become one call. Does not know about money.
 
-Belongs to one event loop; the work itself runs in threads.
+A batcher belongs to one event loop; the work runs in threads.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ logger = logging.getLogger(__name__)
 C = TypeVar("C")
 R = TypeVar("R")
 
-# Seconds that a batch waits for those who were in the last one. Where many asked a moment
-# ago, they come again, and a few large batches are less work than many small ones.
+# Seconds that a batch waits for as many calls as the last one had. Under load the same
+# clients call again, and a few large batches cost less than many small ones.
 GATHER_SECONDS = 0.006
-# Seconds after which the next batch begins beside one that has not ended; and how many
-# batches are at work at most.
+# Seconds after which the next batch starts beside a slow one, and the most batches at a
+# time.
 SLOW_SECONDS = 0.25
 MAX_RUNNING = 4
-# More calls than this do not wait; nor do more wait to be asked alone.
+# The most calls that wait for a batch, and the most that wait to be done alone.
 MAX_WAITING = 512
 
 
 class TooManyWaiting(Exception):
-    """So many calls wait already that one more would wait too long."""
+    """Too many calls wait; this one was not done."""
 
 
 @dataclass(eq=False)
@@ -40,12 +40,13 @@ class _Call(Generic[C, R]):
 
 @dataclass(frozen=True)
 class Work(Generic[C, R]):
-    """What is done with the calls, and what its answers mean.
+    """The functions of a batcher, and the meaning of their results.
 
-    `many` answers each call, in order, and waits for no lock; `alone` answers one, and
-    waits. Both may block, and are called in threads. An answer for which `is_busy` is true
-    is none: the call is asked alone. An exception of a type in `concerns_all` is the
-    answer to every call of the batch; after any other one, each is asked alone.
+    `many` returns one result for each call, in order, and waits for no lock; `alone`
+    does one call, and waits. Both may block; they run in threads. If `is_busy` is true
+    for a result, the call is done alone. An exception of a type in `concerns_all` is
+    the result of every call of the batch; after any other exception each call is done
+    alone.
     """
 
     many: Callable[[Sequence[C]], Sequence[R | Exception]]
@@ -56,11 +57,11 @@ class Work(Generic[C, R]):
 
 @dataclass
 class Batcher(Generic[C, R]):
-    """Gathers calls. Each is answered, or refused at once with `TooManyWaiting`.
+    """Collects calls into batches. Each call gets its result or `TooManyWaiting`.
 
-    One batch is at work at a time, more of them only while one is slow. A call that the
-    batch has no answer for is asked alone, in a thread of `others`, where it keeps only
-    its like waiting. A caller that goes away undoes nothing.
+    One batch runs at a time; more only while one is slow. A call without a result from
+    its batch is done alone, in a thread of `others`, where it delays only such calls. A
+    caller that goes away undoes nothing.
     """
 
     work: Work[C, R]
@@ -70,17 +71,17 @@ class Batcher(Generic[C, R]):
     _waiting: list[_Call[C, R]] = field(default_factory=list)
     _running: int = 0
     _alone: int = 0
-    # As many as were here when the last batch ended, and until when they are waited for.
+    # The number of calls that the next batch expects, and how long it waits for them.
     _expected: int = 0
     _gather_until: float = 0.0
     _may_begin_at: float = 0.0
     _timer: asyncio.TimerHandle | None = None
 
     async def ask(self, call: C) -> R:
-        """Return the answer.
+        """Do the call and return its result.
 
         :raises TooManyWaiting: nothing was done.
-        :raises Exception: the answer, where it is an exception.
+        :raises Exception: the result is an exception.
         """
         if len(self._waiting) >= MAX_WAITING:
             raise TooManyWaiting
@@ -94,7 +95,7 @@ class Batcher(Generic[C, R]):
         return answer
 
     def _begin_if_due(self) -> None:
-        """Begin a batch, or plan to look again when one may be due."""
+        """Start a batch, or set a timer for when one may be due."""
         loop = asyncio.get_running_loop()
         now = loop.time()
         while self._waiting:
@@ -107,7 +108,7 @@ class Batcher(Generic[C, R]):
 
     def _begins_at(self) -> float:
         if self._running >= MAX_RUNNING:
-            return float("inf")  # until one has ended
+            return float("inf")  # when one has ended
         if self._running:
             return self._may_begin_at
         enough = min(self._expected, self.max_batch)
@@ -175,7 +176,7 @@ class Batcher(Generic[C, R]):
 
 
 def _answer(call: _Call[C, R], answer: R | BaseException) -> None:
-    """Give the answer, unless the caller has gone."""
+    """Set the result, unless the caller has gone away."""
     if call.answer.done():
         return
     if isinstance(answer, Exception) or not isinstance(answer, BaseException):

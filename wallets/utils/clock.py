@@ -1,4 +1,4 @@
-"""A clock that only goes forward, also while the process or the machine is frozen."""
+"""Elapsed time: a clock that only goes forward, also while a process is frozen."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ _OFFSETS = Path("/proc/self/timens_offsets")
 
 
 def elapsed() -> float:
-    """Seconds since some fixed moment. A sender measures its lease with it."""
+    """Return the seconds since a fixed moment. A sender measures its lease with it."""
     return time.clock_gettime(_CLOCK)
 
 
 @functools.cache
 def machine() -> str:
-    """The name of the clock that `elapsed` reads, the same in all processes that read it.
+    """Return the name of the clock that `elapsed` reads.
 
-    Its readings may be subtracted from each other wherever the name is the same: in other
+    Two values of `elapsed` may be subtracted if the name is the same: in other
     processes, and after a restart of the process. After a restart of the machine it is
-    another clock. Where the system does not tell, the name is this process's own (and of
-    the children that it forks): then less is known, and nothing that is wrong.
+    another clock. If the system does not identify its clock, the name is this process's
+    own (and that of its forked children); then less is known, but nothing wrong.
     """
     return _name_of_clock() or uuid.uuid4().hex
 
 
 def _name_of_clock() -> str | None:
-    """The kernel's boot, and the time namespace, which moves the clock in a container."""
+    """Return the kernel's boot id and time namespace; a namespace shifts the clock."""
     if not hasattr(time, "CLOCK_BOOTTIME"):
         return None
     try:
         boot = uuid.UUID(_BOOT_ID.read_text(encoding="ascii").strip())
         namespace = os.readlink(_NAMESPACE) if _NAMESPACE.is_symlink() else ""
-        # A namespace's number may be given again to one with other offsets.
+        # A namespace's number may be reused with other offsets.
         offsets = _OFFSETS.read_text(encoding="ascii") if _OFFSETS.exists() else ""
     except (OSError, ValueError):
         return None

@@ -1,7 +1,8 @@
-"""Work on many rows of which some may break the rules: the others are done.
+"""Work on many rows of which some may be damaged: the others are done.
 
-For every sweep: all at once, and where that fails, each alone. What an unreachable
-database, a deadlock or a lock that is held says, is not about the rows, and ends the work.
+The work is done with all rows together, and if that fails, with each alone. Errors of
+an unreachable database, a deadlock or a lock time-out are not about rows, and end the
+work.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# What rows that break the rules answer with, however often they are read or written to:
-# the last ones are values that cannot be read, and rows that are not there.
+# The errors of damaged rows, whenever they are read or written. The last group is for
+# unreadable values and missing rows.
 DAMAGED = (
     *(DataError, IntegrityError, LostRace),
     *(DamagedRows, IllegalTransition),
@@ -36,11 +37,10 @@ def each_alone(
     *,
     put_aside: PutAside[T] | None = None,
 ) -> list[T]:
-    """Do `work` with one item after the other; return those whose rows are `DAMAGED`.
+    """Do `work` with each item alone; return the items whose rows are `DAMAGED`.
 
-    For what failed with all of them at once: one damaged row must not keep the others
-    from being done. `work` opens its own transaction; so does `put_aside`, which is
-    called for each damaged item after its transaction was rolled back.
+    For work that failed with all items together. `work` opens its own transaction, and
+    so does `put_aside`, which is called for each damaged item after its rollback.
     """
     failed = []
     for item in items:
@@ -60,9 +60,9 @@ def all_or_each(
     *,
     put_aside: PutAside[T] | None = None,
 ) -> list[T]:
-    """Do `work` with all items at once; if rows among them are `DAMAGED`, with each alone.
+    """Do `work` with all items; if rows are `DAMAGED`, with each item alone.
 
-    `work` opens its own transaction. Returns as `each_alone` does.
+    `work` opens its own transaction. Returns the damaged items.
     """
     try:
         work(list(items))

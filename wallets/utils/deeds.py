@@ -1,6 +1,6 @@
-"""What operators do in a browser, for the record: a line with who it was, and from where.
+"""Log lines about actions of operators in a browser, with user and address.
 
-What came of it for a withdrawal is in its append-only history, under the same name.
+The effect on a withdrawal is in its append-only history, under the same name.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 def record(
     request: HttpRequest, deed: str, *, done: bool, withdrawal_id: int | None = None
 ) -> None:
-    """Write the line: the user's id and address, what was asked for, and whether it was done."""
+    """Log the user's id and address, the action, and whether it was done."""
     logger.log(
         logging.INFO if done else logging.WARNING,
         "operator: %s" if done else "operator, refused: %s",

@@ -1,4 +1,4 @@
-"""Instants as RFC 3339 writes them: read strictly, written in UTC."""
+"""Instants in the form of RFC 3339: read strictly, written in UTC."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _SECONDS = len("2026-02-17T12:00:00")
 
 
 def parse(text: str) -> datetime:
-    """Return the instant. No leap second; of a fraction six digits count, as Go sends nine.
+    """Return the instant in UTC. Of a fraction six digits count (Go sends nine).
 
-    :raises ValueError: without a date, a time and an offset, or where no such time is.
+    :raises ValueError: no date, time or offset; or no such time, as a leap second.
     """
     match = _INSTANT.fullmatch(text)
     if match is None:
@@ -33,8 +33,8 @@ def parse(text: str) -> datetime:
 
 @functools.lru_cache(maxsize=1024)
 def write(instant: datetime) -> str:
-    """Return the instant as every answer has it: in UTC, with a Z.
+    """Return the instant in UTC with a Z, the form of every answer.
 
-    Kept, because the deposits of one request share theirs.
+    Cached, because the deposits of a request share their time.
     """
     return instant.astimezone(timezone.utc).isoformat().replace("+00:00", "Z")

@@ -1,14 +1,14 @@
-"""Logins: nobody may guess a password, and nobody may lock an operator out by guessing.
+"""Limits on logins: no guessing of passwords, and no lock-out of operators by guessing.
 
-Note [Known devices]: five wrong passwords within five minutes make a *name* wait, wherever
-they come from: many addresses do not help a guesser, and a proxy's shared address harms
-nobody. A browser in which this name has logged in before is known by a signed cookie, and
-does not wait for what others guess; it has five wrong passwords of its own. (The rule is
-the one that OWASP describes as device cookies; `axes` keeps the count in the database.)
+Note [Known devices]: after five wrong passwords within five minutes a *name* must wait,
+whatever the addresses were. So many addresses do not help a guesser, and users with the
+same address do not lock each other out. A browser in which this name has logged in
+before has a signed cookie. It does not wait for the failures of others, and has five
+wrong passwords of its own. (OWASP describes this as device cookies; `axes` keeps the
+count in the database.)
 
-A password is hashed by one login at a time on this machine, and by one more of a known
-device, whom guessers must not keep waiting either: hashing is slow on purpose, and must not
-be what deposits wait for.
+On a machine one password is hashed at a time, and one more of a known device, so that
+guessers do not delay it. Hashing is slow on purpose, and must not delay deposits.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ COOKIE = "known_device"
 COOKIE_SECONDS = 365 * 86400
 _SALT = "wallets.known_device"
 
-# In a process one is being hashed, one waits; whoever comes then is told to come again.
+# In a process one login hashes and one waits; further ones are refused.
 MAX_WAITING = 2
-# By whether it is a known device: each kind has a line of its own.
+# By whether the device is known: each kind has its own queue.
 _waiting = {known: threading.BoundedSemaphore(MAX_WAITING) for known in (False, True)}
 
 
 @contextlib.contextmanager
 def turn(*, known: bool = False) -> Iterator[bool]:
-    """Take the machine's one turn to hash a password; False if there is none to be had.
+    """Take the machine's turn to hash a password; False if there is none in time.
 
-    Known devices have another one.
+    Known devices have a turn of their own.
     """
     if not _waiting[known].acquire(blocking=False):
         yield False
@@ -77,8 +77,8 @@ def _locks(file: int) -> bool:
 def address_of(request: HttpRequest) -> str:
     """Return the client's address, for the record.
 
-    Behind PROXY_COUNT proxies of ours it is what the outermost of them has seen; a client
-    can write whatever it likes to the left of that.
+    Behind PROXY_COUNT proxies it is the one that the outermost proxy has seen. A client
+    can write anything to the left of that.
     """
     hops = request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")
     if 0 < settings.PROXY_COUNT <= len(hops) and hops[0]:
@@ -87,7 +87,7 @@ def address_of(request: HttpRequest) -> str:
 
 
 def remember_device(response: HttpResponseBase, username: str) -> None:
-    """Let this browser be known as one in which the name has logged in."""
+    """Mark this browser as one in which the name has logged in."""
     response.set_signed_cookie(
         COOKIE,
         username,
@@ -102,7 +102,7 @@ def remember_device(response: HttpResponseBase, username: str) -> None:
 def is_known_device(
     request: HttpRequest, credentials: dict[str, Any] | None = None
 ) -> bool:
-    """Whether this name has logged in from this browser, and has not failed too often there."""
+    """Whether the name has logged in from this browser, with few failures since."""
     username = (credentials or {}).get("username")
     known = request.get_signed_cookie(
         COOKIE, default=None, salt=_SALT, max_age=COOKIE_SECONDS

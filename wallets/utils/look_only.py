@@ -1,4 +1,4 @@
-"""What every page of the admin shares: it shows rows, finds them, and writes none."""
+"""The base of all pages of the admin: shows and finds rows, changes none."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from django.http import HttpRequest
 
 from wallets.utils.limits import MAX_BIGINT
 
-# What a column of ids can hold; SQLite's driver raises on more.
-
 
 class LookOnly(admin.ModelAdmin):
     """Shows rows and finds them by id or UUID; never writes one."""
@@ -22,25 +20,25 @@ class LookOnly(admin.ModelAdmin):
     uuid_fields: ClassVar[list[str]] = []
     show_full_result_count = False
     list_per_page = 50
-    # Turns the search box on; what it finds is decided below.
+    # Enables the search box; `get_search_results` does the search.
     search_fields: ClassVar[list[str]] = ["pk"]
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nobody adds a row."""
+        """Refuse to add rows."""
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nobody changes a row."""
+        """Refuse to change rows."""
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nobody deletes a row, whatever permissions they have."""
+        """Refuse to delete rows, whatever the permissions."""
         return False
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """Find by exact id or UUID: each is an index, no table is read through."""
+        """Find by exact id or UUID, each by an index."""
         term = search_term.strip()
         if not term:
             return queryset, False
@@ -59,7 +57,7 @@ class LookOnly(admin.ModelAdmin):
 
     @property
     def search_help_text(self) -> str:  # type: ignore[override]
-        """Say what the box takes."""
+        """Say what the search box accepts."""
         names = [
             name.replace("__", " ") for name in (*self.id_fields, *self.uuid_fields)
         ]

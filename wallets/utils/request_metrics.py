@@ -1,7 +1,7 @@
-"""Counters of this process's requests; several processes share a folder of them.
+"""Counters of this process's requests; several processes share a folder.
 
-`PROMETHEUS_MULTIPROC_DIR`, set before this is imported, names the folder (`wallet.serve` and
-`gunicorn.conf.py` do that). Labels have few values: routes, never paths.
+`PROMETHEUS_MULTIPROC_DIR`, set before this import, names the folder (`wallet.serve` and
+`gunicorn.conf.py` set it). Labels have few values: routes, never paths.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ SECONDS = Histogram(
 
 
 def leave() -> None:
-    """Forget what this process was doing at the moment: it ends."""
+    """Remove the gauges of this process, which ends."""
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         multiprocess.mark_process_dead(os.getpid())
 
 
 def registry() -> CollectorRegistry:
-    """The counters of all processes that share a folder, or else of this one."""
+    """Return the counters of all processes of the folder, or else of this one."""
     if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
         return _REGISTRY
     shared = CollectorRegistry()

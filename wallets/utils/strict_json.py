@@ -1,4 +1,4 @@
-"""JSON as money needs it: bounded, without duplicate names, without surprises."""
+"""Strict JSON: bounded, without duplicate names."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any
 import orjson
 
 MAX_DEPTH = 16
-# An amount has 16 digits. Python refuses more than 4,300 with an error of its own.
+# An amount has at most 16 digits. Python itself refuses more than 4,300.
 MAX_DIGITS = 40
 
-# A string, also one that never ends: it matches wherever it began, so no text makes it
-# look twice.
+# A string, also one without an end. It matches wherever it begins, so the time is
+# linear.
 _STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', re.DOTALL)
 _BRACKET = re.compile(r"[\[\]{}]")
 
 
 class NotStrictJSON(ValueError):
-    """The text is not JSON as we take it; the message says why, for the sender."""
+    """The text is not strict JSON; the message tells the sender why."""
 
 
 def dumps(data: Any) -> bytes:
@@ -32,13 +32,13 @@ def dumps(data: Any) -> bytes:
 
 
 def loads(body: bytes) -> Any:
-    """Parse UTF-8 JSON (RFC 8259, and as RFC 7493 advises).
+    """Parse UTF-8 JSON (RFC 8259, restricted as RFC 7493 advises).
 
-    Refused: duplicate names (which one counts?), NaN and Infinity (not JSON), nesting
-    deeper than 16, NUL and lone surrogates in text (no database stores them all). An
-    integer that no field can hold becomes an infinite float, which every field refuses.
+    Refused are duplicate names, NaN and Infinity, nesting deeper than MAX_DEPTH, and
+    NUL and lone surrogates in text, which not every database stores. An integer with
+    more than MAX_DIGITS digits becomes an infinite float, which every field refuses.
 
-    :raises NotStrictJSON: for each of these, and for what is not JSON at all.
+    :raises NotStrictJSON: for each of these, and for text that is not JSON.
     """
     try:
         text = body.decode("utf-8")
@@ -52,16 +52,16 @@ def loads(body: bytes) -> Any:
     except (ValueError, RecursionError):
         raise NotStrictJSON("The body is not valid JSON.") from None
     if "\\u" in text:
-        # Only an escape can make what UTF-8 and JSON's own grammar forbid.
+        # Only an escape can produce these characters.
         _check_text(value)
     return value
 
 
 def _check_depth(text: str) -> None:
-    """Count brackets outside strings: the parser itself recurses and would overflow."""
+    """Count brackets outside of strings, because the parser is recursive."""
     if text.count("[") + text.count("{") <= MAX_DEPTH:
         return
-    # Without escapes every second piece between quotes is a string.
+    # Without escapes every second part between quotes is a string.
     outside = _STRING.sub("", text) if "\\" in text else "".join(text.split('"')[::2])
     depth = 0
     for bracket in _BRACKET.findall(outside):
@@ -71,7 +71,7 @@ def _check_depth(text: str) -> None:
 
 
 def _check_text(value: Any) -> None:
-    """Look at every text, names included; the depth is bounded already."""
+    """Check every text, names included; the depth is bounded already."""
     if isinstance(value, str):
         if "\0" in value or any("\ud800" <= char <= "\udfff" for char in value):
             raise NotStrictJSON("The body has NUL or a lone surrogate in a text.")
@@ -96,13 +96,13 @@ def _no_constant(name: str) -> Any:
 
 
 def _parse_int(digits: str) -> int | float:
-    # "-0" is kept apart from 0, as the float that it is elsewhere.
+    # "-0" becomes a float, as in other languages, so that it differs from 0.
     if len(digits) > MAX_DIGITS or digits == "-0":
         return float(digits)
     return int(digits)
 
 
-# Made once: `json.loads` would make one for each body.
+# Created once; `json.loads` would create one for each body.
 _DECODER = json.JSONDecoder(
     object_pairs_hook=_without_duplicates,
     parse_constant=_no_constant,

@@ -1,8 +1,8 @@
-"""The HTTP client of the bank. All HTTP to the bank is here, and nothing of the database.
+"""The HTTP client of the bank. All HTTP to the bank is here, and no database access.
 
-What comes back is untrusted: only the documented bodies prove anything. A failure before
-the connection stood proves that nothing was sent; any other leaves the outcome unknown.
-No redirects, no proxies from the environment, no automatic retries.
+Answers are untrusted: only documented bodies prove anything. A failure before the
+connection is open proves that nothing was sent; any other failure leaves the outcome
+unknown. No redirects, no proxies of the environment, no automatic retries.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from wallets.utils.bank.payment_list import StatementLine
 from wallets.utils.database.transactions import refuse_inside_transaction
 
 MAX_REASON = 500
-# In deadlines: for its own call, and for those that may be before it.
+# The wait for a look-up, in deadlines: its own call and those before it.
 LOOK_UP_PATIENCE = 10
 
 Headers = tuple[tuple[str, str], ...]
@@ -44,10 +44,10 @@ _STATEMENT_HEADERS = (("Accept-Encoding", "identity"), ("Connection", "close"))
 
 
 class HttpBank:
-    """The specification's bank at `base_url`. Safe to share between threads.
+    """The specification's bank at `base_url`. Thread-safe. Call outside a transaction.
 
-    `deadline`: seconds a call may take in all, from connecting to the last byte;
-    `connections`: how many calls may be under way at once.
+    `deadline`: the seconds of a whole call, from connecting to the last byte;
+    `connections`: the most calls at a time.
     """
 
     connection_class = Connection
@@ -65,7 +65,7 @@ class HttpBank:
         tls = url.scheme == "https"
         self._path = url.path.rstrip("/")
         self._host_header = url.netloc.rpartition("@")[2].encode("idna").decode()
-        # What people are told, without the credentials that may be in it.
+        # The address for messages, without credentials.
         self._address = f"http{'s' * tls}://{self._host_header}{self._path}"
         connect = functools.partial(
             self.connection_class.open,
@@ -80,7 +80,7 @@ class HttpBank:
         self._lister: Caller[Result] = Caller(
             connect, deadline=payment_list.DEADLINE_SECONDS, size=1
         )
-        # The few there are: a length for each number of digits of an amount.
+        # There are few: one for each number of digits of an amount.
         self._head = functools.lru_cache(64)(self._new_head)
         self._abilities = abilities
         self._deadline = deadline
@@ -92,12 +92,12 @@ class HttpBank:
     def pay(self, payment: Payment, *, send_before: float) -> Answer:
         """Ask the bank to pay; see `Bank.pay`."""
         call = self.pay_later(payment, send_before=send_before)
-        # Nothing is sent after that moment, and every call ends.
+        # Nothing is sent after `send_before`, and every call ends.
         queueing = max(0.0, send_before - clock.elapsed())
         return self._wait(call, queueing + 2 * self._deadline)
 
     def pay_later(self, payment: Payment, *, send_before: float) -> Future[Answer]:
-        """Ask the bank to pay, and wait for the answer elsewhere."""
+        """Start a payment; return the future of its answer."""
         body = {
             "wallet_uuid": str(payment.wallet_uuid),
             "amount": payment.amount,
@@ -109,7 +109,7 @@ class HttpBank:
         return self._call(Call.PAYMENT, exchange, payment, send_before)
 
     def look_up(self, payment: Payment) -> Answer:
-        """Ask the bank what became of a payment; see `Bank.look_up`."""
+        """Ask for the outcome of a payment; see `Bank.look_up`."""
         head = self._head("GET", f"/payments/{_REFERENCE}")
         exchange = Exchange(head, reference=str(payment.reference))
         call = self._call(Call.LOOK_UP, exchange, payment, float("inf"))
@@ -118,7 +118,7 @@ class HttpBank:
     def statement(
         self, *, since: datetime | None = None, until: datetime | None = None
     ) -> list[StatementLine]:
-        """Ask the bank what it has paid, in this period; see `ListingBank.statement`."""
+        """Ask for the payments of a period; see `ListingBank.statement`."""
         refuse_inside_transaction("the bank was asked for its statement")
         period = {"from": since, "to": until}
         query = urlencode({k: instants.write(v) for k, v in period.items() if v})
@@ -134,7 +134,7 @@ class HttpBank:
         )
 
     def _wait(self, call: Future[Answer], seconds: float) -> Answer:
-        """The answer; unknown when our own client never comes to one."""
+        """Return the answer; unknown if our client never gets one."""
         try:
             return call.result(min(seconds, threading.TIMEOUT_MAX))
         except FutureTimeout:
@@ -159,15 +159,15 @@ class HttpBank:
 def _read(
     call: Call, payment: Payment, result: Result, sent_at: float | None
 ) -> tuple[Answer, bool]:
-    """What a call's result proves, and whether its connection may serve another one.
+    """Return what a call's result proves, and whether its connection may be reused.
 
-    Only after an answer that named our reference: what else comes on that connection
-    names it too, and is never taken for the answer to another payment.
+    Only after an answer with our reference: later bytes on that connection name it,
+    too, and cannot be taken for the answer to another payment.
     """
     if isinstance(result, NotSent):
         return _not_sent(call, str(result)), False
     if isinstance(result, Exception):
-        # Everything a network and a peer can do wrong, once bytes may have left.
+        # All faults of network and peer after bytes may have been sent.
         deadline = isinstance(result, DeadlineOver)
         reason = "deadline" if deadline else f"{type(result).__name__}: {result}"
         return Answer(Outcome.UNKNOWN, reason[:MAX_REASON]), False
@@ -177,25 +177,25 @@ def _read(
 
 
 def _not_sent(call: Call, reason: str) -> Answer:
-    """What it proves that nothing left: of a look-up, nothing about the payment."""
+    """Return the answer of an unsent call; an unsent look-up proves nothing."""
     if call is Call.LOOK_UP:
         return Answer(Outcome.UNKNOWN, f"not asked: {reason}"[:MAX_REASON])
     return Answer(Outcome.NOT_SENT, reason[:MAX_REASON])
 
 
 def _text(raw: bytes) -> str:
-    """The answer as evidence: short, and such that every database can store it."""
+    """Return the body as evidence: short, and storable in every database."""
     return raw[:MAX_REASON].decode("utf-8", "replace").replace("\x00", "�")
 
 
 def get_bank() -> HttpBank:
-    """The configured bank, one for each process, with its connections kept alive."""
+    """Return the configured bank, one for each process, with kept connections."""
     return _bank_of(os.getpid())
 
 
 @functools.cache
 def _bank_of(_pid: int) -> HttpBank:
-    # A forked process that used its parent's connections would get its answers, too.
+    # A forked process must not use its parent's connections: it would get its answers.
     return HttpBank(
         settings.THIRD_PARTY_BASE_URL,
         abilities=Abilities(

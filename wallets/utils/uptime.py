@@ -1,7 +1,7 @@
-"""How long this service has been up: what has not happened yet may still be to come.
+"""How long the service has been up.
 
-The server's first process imports this (`wallet.serve`, `gunicorn.conf.py`); those that it
-forks, now or later, know the same beginning. Standard library only.
+The server's first process imports this module (`wallet.serve`, `gunicorn.conf.py`), so
+all processes that it forks have the same beginning. Standard library only.
 """
 
 from wallets.utils import clock

@@ -1,4 +1,4 @@
-"""Deposits: money in, at once; one, or many in one request."""
+"""Deposits: one, or many in one request."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from wallets.views.problems.problem_response import RequestRefused
 
 
 class Asked(NamedTuple):
-    """A deposit that a client asks for, and the key it sent, if it sent one."""
+    """A requested deposit, and the key that the client sent, if any."""
 
     deposit: DepositRequest
     key: UUID | None
@@ -76,15 +76,15 @@ class Deposit(Operation[Asked, Transaction | Made]):
 
 
 class DepositMany(Operation[list[DepositRequest | Exception], bytes]):
-    """Make many deposits: each item has a key and an answer of its own, in order.
+    """Make many deposits; each item has its own key and result, in order.
 
-    A bad item keeps no other from being done. An `Idempotency-Key` of the whole request
-    has no meaning and is ignored.
+    A bad item does not stop the others. An `Idempotency-Key` of the whole request is
+    ignored.
     """
 
     method = "POST"
     max_body = settings.API_MAX_BULK_BODY_BYTES
-    max_batch = 1  # each is as large as a batch, and has a transaction of its own
+    max_batch = 1  # a request is as large as a batch, in its own transaction
     always_waits = True
     only_reads = False
 
@@ -131,7 +131,7 @@ class DepositListView(OperationView):
 
 
 def _read(item: object) -> DepositRequest | Exception:
-    """The deposit that is asked for, or what is wrong with the item."""
+    """Return the requested deposit, or what is wrong with the item."""
     if not isinstance(item, dict):
         return RequestRefused("item_invalid")
     try:
@@ -142,9 +142,9 @@ def _read(item: object) -> DepositRequest | Exception:
 
 
 def write_answers(answers: Iterable[Done | Made | Exception]) -> bytes:
-    """What became of each of many, as JSON.
+    """Return the results of many deposits as JSON.
 
-    :raises Exception: one of the answers, when it is a bug.
+    :raises Exception: a result that is a bug.
     """
     return f"[{','.join([_write(answer) for answer in answers])}]".encode()
 
@@ -158,7 +158,7 @@ def _write(answer: Done | Made | Exception) -> str:
 
 
 def write_answer(made: Transaction | Made) -> str:
-    """`deposit_answer` as JSON. For what was just made, at a fraction of the work."""
+    """Return `deposit_answer` as JSON; a faster way for new deposits."""
     if isinstance(made, Transaction):
         return strict_json.dumps(deposit_answer(made)).decode()
     request, now, row, _ = made
@@ -173,10 +173,10 @@ def write_answer(made: Transaction | Made) -> str:
 
 @functools.lru_cache(maxsize=16)
 def _write_what_is_shared(now: datetime) -> str:
-    """What the deposits of one moment share: a line without its first three members, its
-    last one and its braces.
+    """Return the members that all deposits of one moment share, without braces.
 
-    Kept, because those of one request share theirs.
+    The id, wallet, amount and key are left out. Cached, because the deposits of one
+    request have the same moment.
     """
     nobody = DepositRequest(UUID(int=0), 0, UUID(int=0))
     line = transaction_line(Made(nobody, now, Deposited(0, 0, 0, 0)).transaction())

@@ -1,4 +1,4 @@
-"""What is there to read: the OpenAPI document, its page, and a page for each problem."""
+"""The OpenAPI document, its page, and a page for each problem."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from wallets.views.problems.catalogue import PROBLEMS, Problem
 from wallets.views.problems.problem_response import TYPE_PREFIX
 from wallets.views.schema.document import document
 
-# Nothing of a page comes from elsewhere, and nothing of it goes elsewhere.
+# A page loads nothing from other hosts, and sends nothing to them.
 _PAGE_POLICY = "default-src 'none'; base-uri 'none'; frame-ancestors 'none'"
 _UI_POLICY = (
     f"{_PAGE_POLICY}; script-src 'self'; style-src 'self' 'unsafe-inline'; "
@@ -34,7 +34,7 @@ _UI_POLICY = (
 _TEXT_POLICY = (
     f"{_PAGE_POLICY}; style-src 'unsafe-inline'; img-src data:; form-action 'none'"
 )
-# They change with a release only.
+# These answers change only with a release.
 _CACHED = {"Cache-Control": "public, max-age=300"}
 
 
@@ -67,10 +67,9 @@ _written: dict[type[BaseRenderer], bytes] = {}
 
 
 def written(renderer: type[BaseRenderer]) -> bytes | None:
-    """The document in one form, made once in a process; None while a thread makes it.
+    """Return the document in one form, made once in a process; None while it is made.
 
-    That takes seconds, in which the other threads have other things to do; and
-    drf-spectacular fails where two begin at once.
+    Making it takes seconds, and drf-spectacular fails if two threads begin at once.
     """
     if renderer not in _written:
         if not _writing.acquire(blocking=False):
@@ -84,12 +83,12 @@ def written(renderer: type[BaseRenderer]) -> bytes | None:
 
 
 class DocsView(SpectacularSwaggerSplitView):
-    """GET /api/docs/: Swagger UI from this server, which asks no other one."""
+    """GET /api/docs/: Swagger UI, loaded from this server only."""
 
     schema = None
 
     def options(self, request: Any, *args: Any, **kwargs: Any) -> Any:
-        """Only the Allow header, as of every endpoint."""
+        """Only the Allow header, as for every endpoint."""
         return no_content()
 
     def finalize_response(
@@ -101,7 +100,7 @@ class DocsView(SpectacularSwaggerSplitView):
 
 
 class ProblemListView(Endpoint):
-    """GET /problems/: every problem there is."""
+    """GET /problems/: all problems."""
 
     schema = None
     renderer_classes = [JSONRenderer, TemplateHTMLRenderer]
@@ -113,7 +112,7 @@ class ProblemListView(Endpoint):
 
 
 class ProblemView(Endpoint):
-    """GET /problems/<code>: what a problem's `type` stands for."""
+    """GET /problems/<code>: the meaning of a problem's `type`."""
 
     schema = None
     renderer_classes = [JSONRenderer, TemplateHTMLRenderer]
@@ -135,7 +134,7 @@ def _told(problem: Problem) -> dict[str, Any]:
 
 
 def _marked(text: str) -> SafeString:
-    """The text as HTML: what stands between backticks is code."""
+    """Return the text as HTML; text between backticks becomes code."""
     parts = text.split("`")
     marks = ("{}", "<code>{}</code>")
     return format_html("".join(marks[index % 2] for index in range(len(parts))), *parts)

@@ -1,4 +1,4 @@
-"""Health, for supervisors and load balancers."""
+"""Health checks for supervisors and load balancers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from wallets.views.problems.from_exceptions import RETRY_AFTER_OUTAGE
 
 
 class GetAlive(Operation[None, None]):
-    """Say that the process answers. Touches nothing, so it never lies about others."""
+    """Say that the process answers. Uses no other part."""
 
     needs_database = False
 
@@ -41,9 +41,9 @@ class AliveView(OperationView):
 class ReadyView(Endpoint):
     """GET /readyz: 200 when requests can be served, 503 when not.
 
-    Broker, sweeps or bank ill, or payouts paused or late, is "degraded" and 200: the API
-    works without them, and taking every process out of service would only add to the
-    trouble.
+    Without the broker or the sweeps, with a failing bank, or with paused or late
+    payouts it is 200 and "degraded": the API works, and taking every process out of
+    service would not help.
     """
 
     def get(self, request: Request) -> HttpResponse:

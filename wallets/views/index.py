@@ -1,4 +1,4 @@
-"""The root: where to go from here."""
+"""The root: links to the resources."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from wallets.views.http.request import json_response
 from wallets.views.http.rest_framework import Endpoint, response_of
 
-# By the names of their URLs. What is switched off has none.
+# By the names of their URLs; disabled ones have none.
 _LINKS = {
     "docs": "docs",
     "schema": "schema",
@@ -24,7 +24,7 @@ _LINKS = {
 
 
 class IndexView(Endpoint):
-    """GET /: the paths of what is here."""
+    """GET /: the paths of the resources."""
 
     schema = None
 

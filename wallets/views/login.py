@@ -1,4 +1,4 @@
-"""What the login forms of console and admin share: a bound, a record, a known device."""
+"""The login forms of console and admin: limited, recorded, with known devices."""
 
 from __future__ import annotations
 
@@ -18,20 +18,21 @@ from wallets.utils import login_limit
 
 logger = logging.getLogger(__name__)
 
-MAX_NAME = 150  # of a user, as Django has it
+MAX_NAME = 150  # the length of Django's user names
 
 
 class BoundedLogin(AuthenticationForm):
-    """Username and password: hashed one at a time, recorded with the user's id and address.
+    """Username and password: hashed one at a time; logged with user id and address.
 
-    A name that was tried and does not exist is not recorded: people type passwords there.
+    A name that does not exist is not logged, because people type passwords there by
+    mistake.
     """
 
     request: HttpRequest
 
     def clean(self) -> dict[str, Any]:
         if len(self.cleaned_data.get("username", "")) > MAX_NAME:
-            # Nobody is called so; what counts failures has no room for it.
+            # No user has such a name, and `axes` has no room for it.
             raise self.get_invalid_login_error()
         known = login_limit.is_known_device(self.request, self.cleaned_data)
         with login_limit.turn(known=known) as ours:
@@ -50,9 +51,10 @@ class BoundedLogin(AuthenticationForm):
         return cleaned
 
     def get_invalid_login_error(self) -> ValidationError:
-        """The same for a wrong password, an unknown name, and a name that has to wait.
+        """Return one message for a wrong password, an unknown name and a waiting name.
 
-        Who has an account is nobody's business; that one may have to wait is everybody's.
+        It does not tell whether an account exists; everybody may know that a name can
+        have to wait.
         """
         minutes = settings.AXES_COOLOFF_TIME.total_seconds() / 60
         return ValidationError(
@@ -84,7 +86,7 @@ class BoundedAdminLogin(BoundedLogin, AdminAuthenticationForm):
 def known_devices(
     get_response: Callable[[HttpRequest], HttpResponseBase],
 ) -> Callable[[HttpRequest], HttpResponseBase]:
-    """Remember the browser in which somebody has just logged in."""
+    """Middleware that remembers the browser of a successful login."""
 
     def middleware(request: HttpRequest) -> HttpResponseBase:
         response = get_response(request)

@@ -1,6 +1,6 @@
-"""GET /metrics, for Prometheus; and the middleware that counts requests.
+"""GET /metrics for Prometheus, and the middleware that counts requests.
 
-Both are there only when METRICS_ENABLED is set.
+Both exist only with METRICS_ENABLED.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from wallets.views.problems import problem_response
 METHODS = {"GET", "HEAD", "POST", "OPTIONS", "PUT", "PATCH", "DELETE"}
 
 
-@csrf_exempt  # it changes nothing, and a form's page would be no answer to a machine
+@csrf_exempt  # it changes nothing
 def metrics(request: HttpRequest) -> HttpResponse:
-    """Every figure as text. With METRICS_TOKEN set, only for who sends it.
+    """Return all figures as text. With METRICS_TOKEN only for clients that send it.
 
-    Only under a name of ALLOWED_HOSTS, as everywhere: a page of a stranger's that has its
-    name resolve to this machine must not read it.
+    A browser page of another site, whose name resolves to this machine, must not read
+    it, so the Host is checked.
     """
     request.get_host()
     if request.method not in ("GET", "HEAD"):
@@ -58,7 +58,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
 def count_requests(
     get_response: Callable[[HttpRequest], HttpResponseBase],
 ) -> Callable[[HttpRequest], HttpResponseBase]:
-    """Count and time each request, by its route: a path would be a label without end."""
+    """Middleware that counts and times requests by route; paths would be unbounded."""
 
     def middleware(request: HttpRequest) -> HttpResponseBase:
         began = clock.elapsed()
@@ -73,13 +73,13 @@ def count_requests(
 
 
 def count(method: str, route: str, status: int, began: float) -> None:
-    """Count and time a request that began at `began` (`clock.elapsed()`)."""
+    """Count and time a request that began at `began` (`clock.elapsed`)."""
     request_metrics.REQUESTS.labels(method, route, str(status)).inc()
     request_metrics.SECONDS.labels(method, route).observe(clock.elapsed() - began)
 
 
 class _Families(Collector):
-    """The service's figures in Prometheus' terms."""
+    """The service's figures as families of Prometheus."""
 
     def __init__(self, figures: Figures) -> None:
         self._figures = figures

@@ -1,4 +1,4 @@
-"""The past of a wallet: its statement, its balance at a moment."""
+"""A wallet's past: its statement, and its balance at a moment."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from wallets.views.http.rest_framework import OperationView
 
 
 class StatementCall(NamedTuple):
-    """A page of a statement that is asked for, and how its links are written."""
+    """A requested page of a statement, and the writer of its links."""
 
     page: StatementRequest
     pages: Pages
@@ -97,7 +97,7 @@ class GetStatement(Operation[StatementCall, StatementPage]):
 
 
 class Balance(NamedTuple):
-    """What a wallet held at a moment."""
+    """The balance of a wallet at a moment."""
 
     at: datetime
     point: Point
@@ -135,13 +135,13 @@ class GetBalance(Operation[BalanceRequest, Balance]):
 
 
 class StatementView(OperationView):
-    """GET /wallets/<uuid>/statement/: JSON in pages, oldest first, or CSV whole."""
+    """GET /wallets/<uuid>/statement/: JSON in pages, oldest first, or all as CSV."""
 
     operation = GetStatement()
     renderer_classes = [JSONRenderer, CSVRenderer]
 
     def serve(self, request: RestRequest, **arguments: Any) -> HttpResponseBase:
-        """The page; or the whole statement, as a stream that no transport gathers."""
+        """Answer with a page, or with the whole statement as a stream."""
         if isinstance(request.accepted_renderer, CSVRenderer):
             return self._csv(arguments["wallet_uuid"])
         return super().serve(request, **arguments)

@@ -1,4 +1,4 @@
-"""Transactions: list a wallet's, look at one, cancel one."""
+"""Transactions: list, show, cancel."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from wallets.views.http.query import check_order, instant, one_of, page_limit
 from wallets.views.http.request import ApiResponse, Request, json_response
 from wallets.views.http.rest_framework import OperationView
 
-# A transaction exists only under its own wallet.
+# A transaction is found only under its own wallet.
 Place = tuple[UUID, int]
 
 
 class PageCall(NamedTuple):
-    """A page that is asked for, and how its links are written."""
+    """A requested page, and the writer of its links."""
 
     page: PageRequest
     pages: Pages
@@ -50,7 +50,7 @@ class ListTransactions(Operation[PageCall, list[Transaction]]):
         page = PageRequest(
             wallet=request.arguments["wallet_uuid"],
             before=position[0] if position else None,
-            # One more tells whether another page follows.
+            # One more row shows whether another page follows.
             count=shown.limit + 1,
             status=query.get("status"),
             type=query.get("type"),
@@ -91,9 +91,9 @@ class GetTransaction(Operation[Place, Transaction]):
 
 
 class Cancel(Operation[Place, Transaction]):
-    """Take back a withdrawal: safe to repeat, without a key.
+    """Cancel a withdrawal. Safe to repeat, without a key.
 
-    A deposit is a transaction that cannot be cancelled, not one that does not exist.
+    A deposit cannot be cancelled (409); it is not "not found".
     """
 
     method = "POST"

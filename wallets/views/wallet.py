@@ -1,4 +1,4 @@
-"""Wallets: open one, look at one."""
+"""Wallets: create and show."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from wallets.views.http.rest_framework import OperationView
 
 
 class CreateWallet(Operation[None, Wallet]):
-    """Open an empty wallet. An `Idempotency-Key` has no meaning here and is ignored."""
+    """Create an empty wallet. An `Idempotency-Key` is ignored."""
 
     method = "POST"
     max_body = settings.API_MAX_BODY_BYTES

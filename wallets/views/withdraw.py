@@ -1,4 +1,4 @@
-"""Withdrawals: scheduled now, paid out later."""
+"""Withdrawals: scheduled now, paid later."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from wallets.views.http.rest_framework import OperationView
 
 
 class Withdraw(Operation[ScheduleRequest, Transaction]):
-    """Plan a withdrawal. The balance is judged when its time has come."""
+    """Schedule a withdrawal. The balance is checked when it is due."""
 
     method = "POST"
     max_body = settings.API_MAX_BODY_BYTES

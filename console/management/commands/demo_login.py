@@ -1,4 +1,4 @@
-"""`manage.py demo_login`: an operator for this machine only, with a password of its own."""
+"""`manage.py demo_login`: a demo operator for this machine, with its password."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from django.db.models import Q
 from wallets.management.base import DatabaseCommand
 
 USERNAME = "demo"
-# Marks the user as ours; nobody can have an address there (RFC 2606).
+# Marks the user as ours; no address can exist there (RFC 2606).
 EMAIL = "demo@localhost.invalid"
 LOCAL_DATABASES = {"", "localhost", "127.0.0.1", "::1"}
 
@@ -48,7 +48,7 @@ class Command(DatabaseCommand):
         self.stdout.write(f"{USERNAME} {password}")
 
     def _refuse_where_it_could_hurt(self) -> None:
-        """A password that a file tells opens nothing that others use."""
+        """Refuse systems of other users: the password is in a file."""
         if set(settings.ALLOWED_HOSTS) - set(settings.LOOPBACK_HOSTS):
             raise CommandError(
                 "ALLOWED_HOSTS names another host than this machine: use createsuperuser."
@@ -64,7 +64,7 @@ class Command(DatabaseCommand):
 
 
 def _password(file: Path) -> str:
-    """The password kept in the file, which only its owner may read."""
+    """Return the password in the file, which only its owner may read."""
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch(mode=0o600)

@@ -1,4 +1,4 @@
-"""`manage.py alarms`: what the service noticed and left to people."""
+"""`manage.py alarms`: lists and acknowledges alarms."""
 
 from argparse import ArgumentParser
 from typing import Any
@@ -19,10 +19,8 @@ class Command(DatabaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         verbs = parser.add_subparsers(dest="verb")
-        verbs.add_parser("list", help="what is new, the newest first (the default)")
-        acknowledge = verbs.add_parser(
-            "acknowledge", help="note that you have seen one"
-        )
+        verbs.add_parser("list", help="open alarms, the newest first (the default)")
+        acknowledge = verbs.add_parser("acknowledge", help="acknowledge an alarm")
         acknowledge.add_argument("id", type=row_id)
         add_actor(acknowledge)
 

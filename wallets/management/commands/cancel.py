@@ -1,4 +1,4 @@
-"""`manage.py cancel`: take back a withdrawal with no attempt under way."""
+"""`manage.py cancel`: cancels a withdrawal that has no open attempt."""
 
 from argparse import ArgumentParser
 from typing import Any
@@ -12,9 +12,7 @@ from wallets.services.withdrawal import WithdrawalService
 
 
 class Command(DatabaseCommand):
-    help = (
-        "Cancel a withdrawal that is pending, or has failed and would be tried again."
-    )
+    help = "Cancel a withdrawal that is pending, or has failed and waits for a retry."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("id", type=row_id)

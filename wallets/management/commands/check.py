@@ -1,4 +1,4 @@
-"""`manage.py check`: Django's own, for which a database that is away is one line too."""
+"""`manage.py check`: Django's, with one line for a database that is away."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`manage.py create_wallet`: open a wallet, if need be under a UUID that is known already."""
+"""`manage.py create_wallet`: creates a wallet, if needed with a known UUID."""
 
 from argparse import ArgumentParser
 from typing import Any
@@ -13,12 +13,14 @@ from wallets.services.wallet import WalletService
 
 class Command(DatabaseCommand):
     help = (
-        "Open an empty wallet. With --uuid, one that a restored backup has forgotten and "
-        "a client still uses."
+        "Create an empty wallet. With --uuid: one that a restored backup does not have "
+        "and a client still uses."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--uuid", type=row_uuid, help="its UUID; else a new one")
+        parser.add_argument(
+            "--uuid", type=row_uuid, help="its UUID (default: a new one)"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:

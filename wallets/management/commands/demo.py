@@ -1,4 +1,4 @@
-"""`manage.py demo`: a day of believable movements, to see the console and its plots."""
+"""`manage.py demo`: a day of demo data, for the console and its plots."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from wallets.utils.bank.interface import Payment
 from wallets.utils.database.transactions import database_now
 
 BAR_WIDTH = 40
-# This machine, and the simulator in the compose file.
+# This machine, and the simulator of the compose file.
 TEST_BANKS = {"localhost", "127.0.0.1", "::1", "third-party"}
 
 
@@ -35,7 +35,7 @@ class Command(DatabaseCommand):
         parser.add_argument(
             "--once",
             action="store_true",
-            help="do nothing, and be content, where there are transactions already",
+            help="do nothing, and succeed, if there are transactions already",
         )
 
     def handle(
@@ -56,7 +56,7 @@ class Command(DatabaseCommand):
         day = DemoDay(
             end=database_now(), wallets=wallets, withdrawals=withdrawals, seed=seed
         )
-        # A line for each withdrawal would drown the bar.
+        # A log line for each withdrawal would break the progress bar.
         logging.disable(logging.ERROR)
         try:
             day.live(self._bar())
@@ -72,7 +72,7 @@ class Command(DatabaseCommand):
         )
 
     def _refuse_where_it_could_hurt(self) -> None:
-        """Demo data beside real data, or paid by a real bank, would be a disaster."""
+        """Refuse a system with real data or with a real bank."""
         if Transaction.objects.exists():
             raise CommandError(
                 "This system holds transactions. Demo data goes into an empty one only."
@@ -93,7 +93,7 @@ class Command(DatabaseCommand):
             raise CommandError("Payouts are paused: `manage.py payouts resume` first.")
 
     def _tell_the_simulator(self, paid: list[tuple[Payment, datetime]]) -> None:
-        """Put the day's payments into its list, so that books and bank agree."""
+        """Put the day's payments into the simulator's list, so that it agrees."""
         try:
             simulator.take_over(settings.THIRD_PARTY_BASE_URL, paid)
         except OSError as error:
@@ -103,7 +103,7 @@ class Command(DatabaseCommand):
             )
 
     def _bar(self) -> Any:
-        """A bar on a terminal; a line at each quarter elsewhere."""
+        """Return a progress bar for a terminal, or a line at each quarter."""
         shown = -1
 
         def show(share: float) -> None:

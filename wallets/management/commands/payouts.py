@@ -1,4 +1,4 @@
-"""`manage.py payouts`: stop all payouts, let them go on, or say how it stands."""
+"""`manage.py payouts`: pauses all payouts, resumes them, or shows the state."""
 
 from argparse import ArgumentParser
 from typing import Any
@@ -16,17 +16,17 @@ _SETTING = (
 
 class Command(DatabaseCommand):
     help = (
-        "Stop all payouts, let them go on, or say how it stands: payouts pause --reason "
+        "Pause all payouts, resume them, or show the state: payouts pause --reason "
         "TEXT --by NAME, payouts resume --by NAME, payouts status"
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         verbs = parser.add_subparsers(dest="verb")
         verbs.add_parser("status", help="whether they are paused (the default)")
-        pausing = verbs.add_parser("pause", help="send nothing to the bank from now on")
+        pausing = verbs.add_parser("pause", help="send no payment from now on")
         pausing.add_argument("--reason", required=True, help="why, for the record")
         add_actor(pausing)
-        resuming = verbs.add_parser("resume", help="let them go on")
+        resuming = verbs.add_parser("resume", help="resume payouts")
         add_actor(resuming)
 
     def handle(self, *args: Any, verb: str | None, **options: Any) -> None:

@@ -1,4 +1,4 @@
-"""`manage.py reconcile_bank`: do our books say what the bank's list says?"""
+"""`manage.py reconcile_bank`: compares the ledger with the bank's list."""
 
 from argparse import ArgumentParser
 from typing import Any
@@ -15,8 +15,8 @@ from wallets.utils.third_party import get_bank
 
 class Command(DatabaseCommand):
     help = (
-        "Compare the books with the bank's list of payments; name what differs, and "
-        "raise its alarm. Exit code 1 when something does."
+        "Compare the books with the bank's list of payments; name each difference, and "
+        "raise its alarm. Exit code 1 if there is one."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -25,10 +25,10 @@ class Command(DatabaseCommand):
             "--from",
             dest="since",
             type=moment,
-            help=f"compare from this moment on, which the list goes back to: {instant}",
+            help=f"the beginning, to which the list goes back: {instant}",
         )
         parser.add_argument(
-            "--to", dest="until", type=moment, help=f"and up to this one: {instant}"
+            "--to", dest="until", type=moment, help=f"the end: {instant}"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -52,7 +52,7 @@ class Command(DatabaseCommand):
 
 
 def _covered(comparison: reconciliation.Comparison) -> str:
-    """For which time the books were searched for what the list has not, in words."""
+    """Return in words for which time the list must have the payments."""
     if comparison.covered is None:
         return (
             "The list is empty and covers no time: nothing of the books is missed. "
@@ -60,6 +60,6 @@ def _covered(comparison: reconciliation.Comparison) -> str:
         )
     start, end = comparison.covered
     if start >= end:
-        return ""  # only what has just been paid
+        return ""  # the list covers only the latest payments
     span = f"from {instants.write(start)} to {instants.write(end)}"
     return f"Payments of the books {span} must be on the list."

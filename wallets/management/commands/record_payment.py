@@ -1,4 +1,4 @@
-"""`manage.py record_payment`: enter a payment whose withdrawal the books do not have."""
+"""`manage.py record_payment`: records a payment without a withdrawal in the ledger."""
 
 from argparse import ArgumentParser
 from typing import Any
@@ -13,9 +13,8 @@ from wallets.services.operations import record
 
 class Command(DatabaseCommand):
     help = (
-        "Enter a withdrawal that the bank has paid and the books have forgotten, as after "
-        "a restored backup. Nothing is sent. For one that the books have, use `review "
-        "record`."
+        "Record a payment of the bank whose withdrawal is missing, as after a restored "
+        "backup. Nothing is sent. If the withdrawal exists, use `review record`."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -29,7 +28,7 @@ class Command(DatabaseCommand):
         parser.add_argument(
             "--scheduled-for",
             type=instant,
-            help="the planned time, if it is known, such as 2026-02-17T12:00:00Z",
+            help="the scheduled time, if it is known, such as 2026-02-17T12:00:00Z",
         )
         add_payment(parser)
 

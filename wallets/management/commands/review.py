@@ -1,4 +1,4 @@
-"""`manage.py review`: withdrawals that only a person can conclude."""
+"""`manage.py review`: withdrawals that only an operator can conclude."""
 
 from argparse import ArgumentParser
 from collections.abc import Iterable
@@ -15,15 +15,18 @@ from wallets.services.operations import record, review
 
 class Command(DatabaseCommand):
     help = (
-        "List the withdrawals that wait for a review, resolve one, or record that the "
-        "bank has paid one that the books have not begun: "
+        "List the withdrawals in review, resolve one, or record that the bank has paid "
+        "a withdrawal that has not begun here: "
         "review resolve ID --paid|--not-paid --evidence TEXT --by NAME, "
         "review record ID --reference UUID --evidence TEXT --by NAME"
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         verbs = parser.add_subparsers(dest="verb")
-        verbs.add_parser("list", help="what waits, the longest first (the default)")
+        verbs.add_parser(
+            "list",
+            help="withdrawals in review, the longest waiting first (the default)",
+        )
         resolve = verbs.add_parser("resolve", help="conclude one")
         resolve.add_argument("id", type=row_id)
         outcome = resolve.add_mutually_exclusive_group(required=True)
@@ -38,7 +41,7 @@ class Command(DatabaseCommand):
         resolve.add_argument("--evidence", required=True, help="how you know")
         add_actor(resolve)
         recording = verbs.add_parser(
-            "record", help="the bank has paid it, and the books have not begun it"
+            "record", help="record a payment of a withdrawal that has not begun here"
         )
         recording.add_argument("id", type=row_id)
         add_payment(recording)

@@ -1,4 +1,4 @@
-"""`manage.py run_sweeps`: pay withdrawals with neither broker nor worker nor Beat."""
+"""`manage.py run_sweeps`: pays withdrawals without broker, worker and Beat."""
 
 import signal
 from argparse import ArgumentParser
@@ -12,7 +12,7 @@ from wallets.utils.messaging import stopping
 class Command(DatabaseCommand):
     help = (
         "Run the sweeps (pending, retry, resolve) at their intervals, without a broker. "
-        "SIGTERM and Ctrl-C end it when the payments in hand are recorded."
+        "SIGTERM and Ctrl-C end it when the claimed payments are recorded."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""`manage.py verify_ledger`: are the books right? Exit code 0 says yes."""
+"""`manage.py verify_ledger`: verifies the ledger. Exit code 0: it is right."""
 
 from argparse import ArgumentParser
 from typing import Any
@@ -57,7 +57,7 @@ class Command(DatabaseCommand):
         return show
 
     def _end_bar(self) -> None:
-        """What is printed next begins on a line of its own."""
+        """Let the next output begin on a new line."""
         if self._bar_open:
             self.stderr.write("")
             self._bar_open = False

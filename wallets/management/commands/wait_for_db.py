@@ -1,4 +1,4 @@
-"""`manage.py wait_for_db`: block until the database answers."""
+"""`manage.py wait_for_db`: waits until the database answers."""
 
 import time
 from argparse import ArgumentParser

@@ -1,7 +1,7 @@
-"""Deposits: many in one transaction, each with an answer of its own.
+"""Deposits: many in one transaction, with one result each.
 
-A deposit that comes alone, those that come at the same moment and those of one bulk request
-are all written here. A refused one never keeps the others from being done.
+Single deposits, batches of concurrent requests and bulk requests are all written here.
+A refused deposit does not stop the others.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from wallets.utils.database.transactions import (
 
 T = TypeVar("T")
 
-# As many as one call of `deposit_many` should do: it holds all their wallets meanwhile.
+# The most requests for one call of `deposit_many`, which locks all their wallets.
 MAX_MANY = 1000
 
 
 class DepositRequest:
-    """What to deposit. UUIDs are kept as canonical text: so most come, and so they go."""
+    """One deposit; the amount is in minor units. UUIDs are kept as canonical text."""
 
     __slots__ = ("amount", "key_text", "wallet_text")
 
@@ -51,7 +51,7 @@ class DepositRequest:
 
     @property
     def wallet_uuid(self) -> uuid.UUID:
-        """Whose money it will be."""
+        """The wallet that gets the money."""
         return uuid.UUID(self.wallet_text)
 
     @property
@@ -61,7 +61,7 @@ class DepositRequest:
 
 
 class Made(NamedTuple):
-    """A deposit that was made right now, without the `Transaction` that shows it."""
+    """The result of a new deposit, without a `Transaction` instance."""
 
     request: DepositRequest
     now: datetime
@@ -69,7 +69,7 @@ class Made(NamedTuple):
     replayed: bool = False
 
     def transaction(self) -> Transaction:
-        """The deposit as if it had been read."""
+        """Return the `Transaction`, with its `wallet` and `balance_after`."""
         pk, wallet_id, balance, held = self.row
         uuid = self.request.wallet_uuid
         deposit = as_stored(Transaction, id=pk, **columns_of(self.request, self.now))
@@ -80,7 +80,7 @@ class Made(NamedTuple):
         return deposit
 
 
-# The transaction, with `balance_after`; or why there is none.
+# The deposit as a transaction with `balance_after`, or the reason why there is none.
 Answer = Transaction | Refusal | Wallet.DoesNotExist | Busy
 
 
@@ -90,11 +90,12 @@ def deposit_many(
     now: datetime | None = None,
     wait: bool = True,
 ) -> list[Answer]:
-    """Deposit what can be deposited; answer each request, in order.
+    """Make the deposits; return one result for each request, in order.
 
-    Opens its own transactions; locks the wallets by id, then takes the keys in their
-    order. Unless it may `wait`, the answer for a wallet that is locked is `Busy`;
-    on PostgreSQL also for all else that it could not do at once.
+    Opens its own transactions; locks the wallets by id, then takes the keys in the
+    order of their index. With `wait=False` the result for a locked wallet is `Busy`; on
+    PostgreSQL also for every request that the fast path cannot do. A refusal is
+    returned, not raised.
     """
     answers = deposit_bulk(requests, now=now, wait=wait)
     return [a.transaction() if isinstance(a, Made) else a for a in answers]
@@ -106,15 +107,14 @@ def deposit_bulk(
     now: datetime | None = None,
     wait: bool = True,
 ) -> list[Answer | Made]:
-    """Do as `deposit_many`, for who needs no `Transaction` of what is made right now.
+    """Do the same as `deposit_many`, with `Made` for each new deposit.
 
-    On PostgreSQL that is one statement, and a second transaction for those that it could
-    not do.
+    On PostgreSQL the fast path is one statement; a second transaction does the rest.
     """
     answers: dict[int, Answer | Made] = {}
     left = dict(enumerate(requests))
-    # First what nothing stands in the way of: nobody shall wait for a wallet of these
-    # because these wait for another. One alone keeps nobody waiting.
+    # First those without a conflict: their wallets must not stay locked while the
+    # others wait for a wallet. A single request locks only its own wallet.
     alone = wait and len(left) <= 1
     if connection.vendor == "postgresql":
         at_once = partial(deposit_at_once, left, now, skip_locked=not alone)
@@ -137,9 +137,10 @@ def _run(work: Callable[[], T], *, one_statement: bool = False) -> T:
 def deposit_unless_locked(
     requests: Mapping[int, DepositRequest], now: datetime | None = None
 ) -> dict[int, Answer] | None:
-    """Deposit step by step, and wait for nobody; answer by number.
+    """Make deposits step by step without waiting for locks; return results by number.
 
-    None: somebody is just using one of the keys, and nothing was done.
+    Opens its own transaction. Returns None, and changes nothing, if another transaction
+    uses one of the keys at this moment.
     """
 
     def work() -> list[Answer]:
@@ -151,7 +152,7 @@ def deposit_unless_locked(
 
 
 def is_busy(answer: Answer | Made | None) -> bool:
-    """Whether a request has no answer yet that may be given."""
+    """Whether the request must be tried again: no result yet, or `Busy`."""
     return answer is None or isinstance(answer, Busy)
 
 
@@ -162,12 +163,13 @@ def deposit_at_once(
     skip_locked: bool = False,
     lock_wait: float | None = None,
 ) -> dict[int, Made]:
-    """Make the deposits that nothing stands in the way of; answer them by number.
+    """Make all deposits without a conflict in one statement; return results by number.
 
-    One statement of PostgreSQL's, to be run in a transaction of its own. For wallets that
-    others hold see `ledger_postgresql.deposit`.
+    For PostgreSQL. Call in a transaction of its own (`run_in_transaction(…,
+    one_statement=True)`). `ledger_postgresql.deposit` says what happens with locked
+    wallets.
     """
-    # Of a key's requests the first one counts; the others are repetitions.
+    # Among requests with the same key, the first one counts; the others are replays.
     first = {request.key_text: n for n, request in reversed([*requests.items()])}
     fit = [
         (request.wallet_text, request.amount, request.key_text)

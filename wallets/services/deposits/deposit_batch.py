@@ -1,6 +1,6 @@
-"""The deposits of one transaction, step by step: judged in turn, then written together.
+"""The deposits of one transaction, step by step: check each in turn, then write all.
 
-What `services.deposits.deposit` does with whatever is not one statement of PostgreSQL's.
+`services.deposits.deposit` uses it for whatever the fast path of PostgreSQL does not do.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _DEPOSIT = Transaction.TransactionType.DEPOSIT
 
 
 def columns_of(request: DepositRequest, now: datetime) -> dict[str, Any]:
-    """A deposit's own columns: done when written."""
+    """Return the columns of a new deposit, which is COMPLETED when written."""
     return {
         "transaction_type": _DEPOSIT,
         "amount": request.amount,
@@ -45,16 +45,17 @@ def columns_of(request: DepositRequest, now: datetime) -> dict[str, Any]:
 def deposit_in_steps(
     requests: Sequence[DepositRequest], now: datetime | None = None, wait: bool = True
 ) -> list[Answer]:
-    """Deposit as `deposit_many` does. Call inside a transaction.
+    """Make deposits as `deposit_many` does. Call inside a transaction.
 
-    Unless it may `wait`, a key that somebody is just using is a lock time-out, where the
-    engine can tell.
+    With `wait=False` a key that another transaction uses at this moment raises a lock
+    time-out, on engines that can tell.
     """
     uuids = {request.wallet_uuid for request in requests}
     wallets = postings.lock_wallets_by_uuid(uuids, wait=wait)
     others = uuids - wallets.keys()
-    # With the locks held, so that the same request, made at the same time, is seen before
-    # what it did to the balance is: it may have taken the last room.
+    # Read the keys after the wallets are locked. Otherwise the same request, made
+    # concurrently, could have used the last room of the wallet before its key is seen
+    # here.
     batch = _Batch(
         wallets,
         held=postings.known_wallets(others) if others and not wait else set(),
@@ -72,7 +73,7 @@ def deposit_in_steps(
 
 
 class _Batch:
-    """The deposits of one transaction: judged one after the other, then written."""
+    """The deposits of one transaction: checked one after the other, then written."""
 
     def __init__(
         self,
@@ -91,13 +92,13 @@ class _Batch:
         self._added: dict[int, int] = defaultdict(int)
 
     def judge(self, request: DepositRequest) -> Answer | None:
-        """Plan the deposit, replay it, or refuse it. None: it repeats one of this batch."""
+        """Accept, replay or refuse the request. None: a repeated key of this batch."""
         wallet = self._wallets.get(request.wallet_uuid)
         try:
             checked_amount(request.amount)
             if request.key in self._made:
                 return _replay(self._made[request.key], request)
-            # The first request with a key counts, also when it has to wait.
+            # The first request with a key counts, even when it is `Busy`.
             if request.wallet_uuid in self._held or request.key in self._put_off:
                 self._put_off.add(request.key)
                 return Busy()
@@ -117,11 +118,12 @@ class _Batch:
         return deposit
 
     def write(self) -> None:
-        """Write the planned deposits; each learns its id and the balance after it.
+        """Insert the accepted deposits and their movements.
 
-        A key that somebody else took since it was looked for makes nothing here. It was
-        for another wallet, or it made a withdrawal: this wallet's deposits wait for its
-        lock. So another's row is never taken for one of these.
+        Sets the id and `balance_after` of each deposit. A key that another transaction
+        has taken meanwhile inserts nothing here. It was used for another wallet or for
+        a withdrawal, because deposits of this wallet wait for its lock. So a row of
+        another request is never taken for one of these.
         """
         planned = list(self._new.values())
         self._made |= idempotency.insert_new(planned)
@@ -136,9 +138,9 @@ class _Batch:
             deposit.wallet.balance = movement.balance_after
 
     def answer(self, request: DepositRequest, planned: Answer | None) -> Answer:
-        """What came of a request: as planned, or what its key has made otherwise.
+        """Return the result of a request: as accepted, or the replay of its key.
 
-        Earlier in this batch, or for somebody else meanwhile.
+        The key was used earlier in this batch, or by another transaction meanwhile.
         """
         lost = isinstance(planned, Transaction) and planned.pk is None
         if planned is not None and not lost:

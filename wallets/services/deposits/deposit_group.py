@@ -1,7 +1,7 @@
-"""Deposits of many who did not choose each other: nobody waits long for the rest.
+"""Deposits of independent clients as one group, with a bounded wait.
 
-What one of them does, a locked wallet, a key that somebody is just using, damaged rows,
-costs the others a bounded number of short statements, and no wait of a second.
+A locked wallet, a key in use or damaged rows of one request cost the others a bounded
+number of short statements, and never a wait of a second.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from wallets.services.requests.group import KEY_WAIT_SECONDS, in_halves
 from wallets.utils import clock
 from wallets.utils.database.transactions import run_unless_locked
 
-# A group waits this long for wallets that others hold: as a rule another process's group,
-# for a moment. If that was in vain, it waits for no wallet for a while.
+# A group waits this long for locked wallets: usually another process's group holds them
+# for a moment. After a wait in vain it waits for no wallet for IMPATIENT_SECONDS.
 LOCK_WAIT_SECONDS = 0.05
 IMPATIENT_SECONDS = 1.0
-# MySQL and MariaDB cannot wait for less than a second: there it asks again, so often.
+# MySQL and MariaDB cannot wait for less than a second, so there the group polls.
 ASK_AGAIN_SECONDS = 0.005
 
 Numbered = dict[int, DepositRequest]
@@ -43,15 +43,15 @@ class DepositGroup:
         self._impatient_until = 0.0
 
     def deposit(self, requests: Sequence[DepositRequest]) -> list[Answer | Made]:
-        """Deposit; answer each, in order: `Busy` where it has to be asked alone.
+        """Make the deposits; return one result each, in order, or `Busy`.
 
-        In a transaction of its own, or in some for halves of them (`in_halves`); locks the
-        wallets by id.
+        A `Busy` request must be made again, alone. Opens its own transaction, or
+        several for parts of the group (`in_halves`); locks the wallets by id.
         """
         return in_halves(self._deposit, requests)
 
     def _deposit(self, requests: Numbered) -> Mapping[int, Answer | Made] | None:
-        """None, and nothing done, where one of the keys is just being used."""
+        """Return None, and change nothing, if one of the keys is in use now."""
         waits = clock.elapsed() > self._impatient_until
         if connection.vendor == "postgresql":
             made = _at_once(requests, skip_locked=False) if waits else None
@@ -61,7 +61,7 @@ class DepositGroup:
                 made = _at_once(requests, skip_locked=True)
             if made is None:
                 return None
-            # Repetitions and refusals, and what others hold: only that is left then.
+            # Only replays, refusals and locked wallets are left.
             left = {n: one for n, one in requests.items() if n not in made}
             return {**made, **(deposit_unless_locked(left) or {})} if left else made
         if connection.vendor == "sqlite":
@@ -80,7 +80,7 @@ class DepositGroup:
         self._impatient_until = clock.elapsed() + IMPATIENT_SECONDS
 
     def _ask_again(self, busy: Numbered) -> Answers:
-        """Deposit to wallets that others hold, once they let them go."""
+        """Poll for the locked wallets, and make their deposits when they are free."""
         answers: Answers = {}
         ends = clock.elapsed() + LOCK_WAIT_SECONDS
         while busy and clock.elapsed() < ends:

@@ -1,4 +1,4 @@
-"""Verifies the books: reads everything, changes nothing."""
+"""Verifies the ledger: reads everything, changes nothing."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from wallets.utils.database.transactions import database_now
 T = TypeVar("T")
 
 CHUNK = 2000
-# MySQL's driver holds all rows of a query: as many wallets as have not too many.
+# MySQL's driver holds all rows of a query, so a query covers this many wallets.
 WALLETS_AT_ONCE = 500
-# Clocks of servers that take each other's place may differ by so much.
+# The tolerated difference of the clocks of servers that replace each other.
 TOLERATED = timedelta(seconds=10)
 _Row = tuple[Any, ...]
 _NOBODYS: tuple[int, Iterable[_Row]] = (0, ())
@@ -34,7 +34,7 @@ _NOBODYS: tuple[int, Iterable[_Row]] = (0, ())
 
 @dataclass(frozen=True)
 class Finding:
-    """One row that is wrong, named so that it can be found."""
+    """A wrong row, with its name and what is wrong."""
 
     check: str
     row: str
@@ -42,9 +42,10 @@ class Finding:
 
 
 def audit(progress: Callable[[int], None] = lambda done: None) -> Iterator[Finding]:
-    """Yield what is wrong with the books, and what the database no longer guards.
+    """Yield what is wrong with the ledger, and which constraints are missing.
 
-    See `verify`. Where migrations wait, nothing is said of what they will bring.
+    See `verify`. Before the migrations are applied, missing constraints are not
+    reported.
     """
     if safeguards.is_migrated(connection):
         for lost in safeguards.lost(connection):
@@ -55,13 +56,11 @@ def audit(progress: Callable[[int], None] = lambda done: None) -> Iterator[Findi
 def verify(
     progress: Callable[[int], None] = lambda done: None, *, now: datetime | None = None
 ) -> Iterator[Finding]:
-    """Yield all that is wrong with the books; nothing when they are right.
+    """Yield all that is wrong with the ledger; nothing if it is right.
 
-    `now` stands for the database's clock.
-
-    Reads the statements of some hundred wallets at a time, in bounded memory, and calls
-    `progress` with the number of wallets done. Call inside `utils.database.transactions.read_snapshot`: money
-    moves while it reads.
+    Call inside `utils.database.transactions.read_snapshot`, because money moves while it reads. `now`
+    replaces the database's clock. Reads the statements of some hundred wallets at a
+    time, in bounded memory, and calls `progress` with the number of wallets done.
     """
     done = 0
     wallets = Wallet.objects.order_by("pk").iterator(chunk_size=CHUNK)
@@ -78,7 +77,7 @@ def verify(
 
 
 def _with_movements(wallets: list[Wallet]) -> Iterator[tuple[Wallet, Iterable[_Row]]]:
-    """Each of these wallets, which follow each other, with its statement. One query."""
+    """Yield each of these consecutive wallets with its movements. One query."""
     rows = Movement.objects.filter(
         wallet__gte=wallets[0].pk, wallet__lte=wallets[-1].pk
     ).order_by("wallet_id", "sequence")
@@ -94,7 +93,7 @@ def _with_movements(wallets: list[Wallet]) -> Iterator[tuple[Wallet, Iterable[_R
 
 
 def _verify_wallet(wallet: Wallet, movements: Iterable[_Row]) -> Iterator[Finding]:
-    """Replay the wallet's statement: no gap, each balance right, the last one stored."""
+    """Replay the wallet's statement and compare numbers and balances."""
     balance = held = count = 0
     name = f"wallet {wallet.uuid}"
     for _, pk, kind, amount, sequence, balance_after in movements:
@@ -119,7 +118,7 @@ def _verify_wallet(wallet: Wallet, movements: Iterable[_Row]) -> Iterator[Findin
 
 
 def _verify_dates(wallet: Wallet, now: datetime) -> Iterator[Finding]:
-    """The wallet's last movement is not later than now: the next is not before it."""
+    """The wallet's last movement must not be dated later than now."""
     ahead = wallet.updated_at - now
     if wallet.movement_count and ahead > TOLERATED:
         yield Finding(
@@ -131,7 +130,7 @@ def _verify_dates(wallet: Wallet, now: datetime) -> Iterator[Finding]:
 
 
 def _verify_in_flight() -> Iterator[Finding]:
-    """What is in flight belongs to withdrawals that are being processed."""
+    """The money in flight must be that of the PROCESSING withdrawals."""
     total = Sum("amount")
     into = Movement.objects.filter(to_account=Account.IN_FLIGHT).aggregate(t=total)["t"]
     out = Movement.objects.filter(from_account=Account.IN_FLIGHT).aggregate(t=total)
@@ -145,7 +144,7 @@ def _verify_in_flight() -> Iterator[Finding]:
 
 
 def _verify_attempts() -> Iterator[Finding]:
-    """Each attempt has one hold; a closed one has one end, the right one; an open none."""
+    """An attempt must have one hold, and the right end exactly if it is closed."""
     expected_end = {
         Attempt.Outcome.ACCEPTED.value: Movement.Kind.SETTLE.value,
         Attempt.Outcome.NONE.value: None,
@@ -179,7 +178,7 @@ def _chunks(rows: Iterator[T], size: int) -> Iterator[list[T]]:
 
 
 def _verify_transactions() -> Iterator[Finding]:
-    """Status and money agree: deposits, amounts, open attempts, paid withdrawals."""
+    """Status and money must agree: deposits, amounts, attempts, paid withdrawals."""
     wrong_amount = Movement.objects.exclude(amount=F("transaction__amount"))
     foreign = Movement.objects.exclude(wallet=F("transaction__wallet"))
     for name, strays in (("amount", wrong_amount), ("wallet", foreign)):

@@ -1,8 +1,8 @@
-"""The ledger's deposits on PostgreSQL: one statement, which is its own transaction.
+"""The fast path of deposits on PostgreSQL: one statement, in its own transaction.
 
-It does what `services.deposits.deposit` does step by step elsewhere, for requests that nothing
-stands in the way of; what it leaves out is judged there. With `services.ledger.postings` the only
-writer of movements and balances.
+It does the same as `services.deposits.deposit_batch`, for requests without a conflict. The
+requests that it leaves out are handled there. With `services.ledger.postings` the only writer of
+movements and balances.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from uuid import UUID
 from wallets.models.base import MAX_MONEY
 from wallets.utils.database.prepared import array, execute_prepared, patience
 
-# Wallets are locked first, in the order of their ids, and read as they are then: also the
-# UPDATE, which waits for nobody any more, takes the latest version of a row. The clock is
-# the database's, read once, when all wallets are locked. Then the keys are taken, in their
-# order: two statements with the same keys never wait for each other in a circle. A wallet's
-# deposits are numbered as they were asked for. A key that has made something makes
-# nothing, nor does a wallet that would overflow. Were a wallet not credited, the LEFT JOIN
-# would give its movement no wallet, and all of it would fail.
+# The wallets are locked first, in the order of their ids, and read as they are then.
+# The UPDATE, too, uses the latest version of a row. The database's clock is read once,
+# after all wallets are locked. Then the keys are inserted in their order, so two
+# statements with the same keys cannot deadlock. The deposits of a wallet are numbered
+# in the order of the requests. A key that exists inserts nothing, and neither does a
+# wallet whose cap would be exceeded. If a wallet were not updated, the LEFT JOIN would
+# give its movement no wallet, and the whole statement would fail.
 _DEPOSIT = """
 WITH asked AS (
     SELECT item.* FROM {patience}
@@ -86,7 +86,7 @@ RETURNING uuid, id, created_at
 
 
 class Deposited(NamedTuple):
-    """A deposit that was made, and its wallet's balance once it had happened."""
+    """A deposit that was made, with its wallet's balance after it (minor units)."""
 
     transaction_id: int
     wallet_id: int
@@ -97,7 +97,7 @@ class Deposited(NamedTuple):
 def open_wallets(
     uuids: Iterable[UUID], *, now: datetime | None = None
 ) -> list[tuple[UUID, int, datetime]]:
-    """Open empty wallets; return UUID, id and time of each, in no order. One statement."""
+    """Create empty wallets; return (UUID, id, time) of each, unordered. One query."""
     return execute_prepared(_OPEN, {"uuids": array(uuids), "now": now})
 
 
@@ -108,15 +108,17 @@ def deposit(
     skip_locked: bool = False,
     lock_wait: float | None = None,
 ) -> dict[str, tuple[datetime, Deposited]]:
-    """Make the deposits (wallet, amount, key) that can be made; return them by key.
+    """Make the deposits (wallet, amount, key); return those done, by key.
 
-    Each with its time: `now`, or the database's clock. One statement. Locks the wallets by
-    id, takes the keys in their order; for those that somebody else holds, and for a
-    key that somebody else is just using, it waits `lock_wait` seconds (None: as long as
-    every statement) and is a lock time-out then. With `skip_locked` such wallets are left
-    out. Left out are, too, unknown wallets, keys that are not new, and all of a wallet
-    that has not room for all. Keys must differ, amounts be within limits; wallets and keys
-    are UUIDs as canonical text.
+    Each result has its time: `now`, or the database's clock. One statement. Locks the
+    wallets by id, then takes the keys in their order. For a locked wallet, or a key
+    that another transaction uses at this moment, it waits `lock_wait` seconds (None:
+    the usual limit), and then fails with a lock time-out. With `skip_locked` locked
+    wallets are left out.
+
+    Also left out are unknown wallets, keys that exist, and all deposits of a wallet
+    that has no room for all of them. Keys must differ; amounts must be within limits
+    (minor units); wallets and keys are UUIDs as canonical text.
     """
     sql = _DEPOSIT.format(
         skip_locked="SKIP LOCKED" if skip_locked else "",

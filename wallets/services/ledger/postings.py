@@ -1,7 +1,7 @@
-"""The ledger's only writer. Nothing else writes a movement or a balance, except for the
-one statement of `services.ledger.ledger_postgresql`.
+"""The only writer of movements and balances.
 
-Every function here is a step: call it inside a transaction, after `lock_wallets`.
+The exception is the one statement of `services.ledger.ledger_postgresql`. Every function here
+is a step: call it inside a transaction, after `lock_wallets`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _OPENING = {Movement.Kind.DEPOSIT, Movement.Kind.HOLD}
 
 @dataclass(frozen=True)
 class Posting:
-    """A movement to post: its kind, for which transaction and which of its attempts."""
+    """A movement to post: its kind, its transaction, and the number of the attempt."""
 
     kind: Movement.Kind
     transaction: Transaction
@@ -45,15 +45,15 @@ class Posting:
 
 
 def effect(account: str, kind: str, amount: int) -> int:
-    """By how much a movement changes one of its accounts, in minor units."""
+    """Return the change of an account by a movement, in minor units."""
     source, target = _ACCOUNTS[Movement.Kind(kind)]
     return amount * ((target == account) - (source == account))
 
 
 def lock_wallets(wallet_ids: Iterable[int], *, wait: bool = True) -> dict[int, Wallet]:
-    """Lock the wallets, in the order of their ids, and return them by id.
+    """Lock the wallets in the order of their ids; return them by id.
 
-    Unless it may `wait`, those that somebody else holds are left out.
+    With `wait=False` wallets that another transaction locks are left out.
     """
     ids = sorted(set(wallet_ids))
     rows = Wallet.objects.filter(pk__in=ids).order_by("pk")
@@ -64,32 +64,32 @@ def lock_wallets(wallet_ids: Iterable[int], *, wait: bool = True) -> dict[int, W
 def lock_wallets_by_uuid(
     uuids: Collection[UUID], *, wait: bool = True
 ) -> dict[UUID, Wallet]:
-    """Lock the wallets, in the order of their ids, and return them by UUID.
+    """Lock the wallets in the order of their ids; return them by UUID.
 
-    Unless it may `wait`, those that somebody else holds are left out.
+    With `wait=False` wallets that another transaction locks are left out.
     """
     rows = Wallet.objects.filter(uuid__in=uuids)
     if connection.vendor == "mysql":
-        # It locks rows in the order in which it reads them, and sorts afterwards.
+        # MySQL locks rows in the order in which it reads them, and sorts afterwards.
         rows = Wallet.objects.filter(pk__in=sorted(rows.values_list("pk", flat=True)))
     wallets = lock_rows(rows.order_by("pk"), skip_locked=not wait)
     return {wallet.uuid: wallet for wallet in wallets}
 
 
 def known_wallets(uuids: Collection[UUID]) -> set[UUID]:
-    """Those of the UUIDs that are a wallet's. Locks nothing."""
+    """Return the UUIDs that belong to a wallet. Locks nothing."""
     return set(Wallet.objects.filter(uuid__in=uuids).values_list("uuid", flat=True))
 
 
 def wallets_for_new_rows(
     uuids: Collection[UUID], *, wait: bool = True
 ) -> dict[UUID, Wallet]:
-    """Return, by UUID, the wallets that new transactions are about to refer to.
+    """Return, by UUID, the wallets that new transactions will refer to.
 
-    Elsewhere than on PostgreSQL a new row locks the wallet that it refers to, and takes
-    its idempotency key before. Everybody takes wallets before keys, or two would wait for
-    each other in a circle: there the wallets are locked here. Unless it may `wait`, those
-    that somebody else holds are left out then.
+    On MySQL and MariaDB a new row locks its wallet after it has taken its idempotency
+    key. All transactions must take wallets before keys, or they deadlock. So the
+    wallets are locked here; with `wait=False` those that another transaction locks are
+    left out. Other engines lock nothing here.
     """
     if connection.vendor == "mysql":
         return lock_wallets_by_uuid(uuids, wait=wait)
@@ -97,9 +97,9 @@ def wallets_for_new_rows(
 
 
 def check_deposit(wallet: Wallet, amount: int) -> None:
-    """Refuse a deposit that the wallet has no room for.
+    """Refuse a deposit for which the wallet has no room.
 
-    :raises BalanceLimit: when balance and held money together would pass 10**15.
+    :raises BalanceLimit: balance and held money together would exceed 10**15.
     """
     total = wallet.balance + wallet.held
     if total + amount > MAX_MONEY:
@@ -107,9 +107,9 @@ def check_deposit(wallet: Wallet, amount: int) -> None:
 
 
 def check_hold(wallet: Wallet, amount: int) -> None:
-    """Refuse a hold that the wallet has not the money for.
+    """Refuse a hold that is larger than the balance.
 
-    :raises InsufficientBalance: when the balance is smaller than the amount.
+    :raises InsufficientBalance: the balance is smaller than the amount.
     """
     if wallet.balance < amount:
         raise InsufficientBalance(
@@ -120,16 +120,17 @@ def check_hold(wallet: Wallet, amount: int) -> None:
 def post(
     entries: Sequence[Posting], wallets: dict[int, Wallet], *, now: datetime
 ) -> list[Movement]:
-    """Write the movements and the balances they lead to, all or none.
+    """Write the movements and the resulting balances, all or none.
 
-    They happened at `now`, or with the wallet's last movement where `now` was taken
-    before it: a statement does not go back in time, so a past balance is one row.
+    Call inside a transaction. The movements get the time `now`, or the time of the
+    wallet's last movement if that is later: the times of a statement never decrease, so
+    a past balance is one row.
 
-    `wallets` are those that `lock_wallets` returned; their balances are brought up to
-    date. Several entries of one wallet are posted in the order given.
+    `wallets` are those that `lock_wallets` returned; they are updated in memory.
+    Several entries of one wallet are posted in the given order.
 
-    :raises BalanceLimit: a deposit would pass the cap.
-    :raises InsufficientBalance: a hold would take more than there is.
+    :raises BalanceLimit: a deposit would exceed the cap.
+    :raises InsufficientBalance: a hold is larger than the balance.
     :raises LostRace: a wallet was changed without its lock.
     """
     before = {pk: wallet.movement_count for pk, wallet in wallets.items()}

@@ -1,4 +1,4 @@
-"""Alarms: what a person must look at. Raising one changes nothing else."""
+"""Alarms: facts that a person must look at. An alarm changes nothing else."""
 
 from __future__ import annotations
 
@@ -26,12 +26,13 @@ def raise_alarm(
     attempt_number: int = 0,
     now: datetime | None = None,
 ) -> None:
-    """Write an alarm, once for each kind, subject and attempt, as of `now` or this moment.
+    """Write an alarm, once for each kind, subject and attempt.
 
-    `subject` names what it is about: the withdrawal, unless another text is given. Call
-    inside a transaction. Where it is about a withdrawal, hold the withdrawal's lock: so
-    nobody else writes the same alarm at the same time. Elsewhere two writers may meet at
-    the unique constraint; `run_in_transaction` runs the second one again.
+    Call inside a transaction. `subject` names what the alarm is about; default: the
+    withdrawal. `now` is its time; default: the database's. For an alarm about a
+    withdrawal the caller must hold the withdrawal's lock, so that no other transaction
+    writes the same alarm. Other alarms may conflict at the unique constraint;
+    `run_in_transaction` then runs the second transaction again.
     """
     known = {
         "kind": kind,
@@ -48,18 +49,18 @@ def raise_alarm(
 
 
 def unacknowledged() -> QuerySet[Alarm]:
-    """Alarms that nobody has taken note of, the newest first."""
+    """Return the open alarms, the newest first."""
     return Alarm.objects.filter(acknowledged_at=None).select_related(
         "transaction__wallet"
     )
 
 
 def acknowledge(alarm_id: int, *, actor: str) -> Alarm:
-    """Note who has seen an alarm. The first one counts; again changes nothing.
+    """Acknowledge an alarm. Only the first acknowledgement is stored.
 
-    One guarded UPDATE, no transaction needed.
+    One guarded UPDATE; needs no transaction.
 
-    :raises InvalidInput: no actor was given, or too long a name.
+    :raises InvalidInput: the actor is empty or too long.
     :raises Alarm.DoesNotExist: no such alarm.
     """
     check_actor(actor)
@@ -71,7 +72,7 @@ def acknowledge(alarm_id: int, *, actor: str) -> Alarm:
 
 
 def end_unknown_payment(reference: uuid.UUID, *, actor: str, now: datetime) -> None:
-    """Note that the books have the bank's payment of this reference now.
+    """Close the alarm of a payment that has been recorded.
 
     Call inside the transaction that records it.
     """
@@ -85,7 +86,7 @@ def end_unknown_payment(reference: uuid.UUID, *, actor: str, now: datetime) -> N
 
 
 def end_reviews(transaction_ids: Iterable[int], *, actor: str, now: datetime) -> None:
-    """Note that nobody has to review these any more, and who found out.
+    """Close the review alarms of these withdrawals.
 
     Call inside the transaction that concludes them.
     """
@@ -99,7 +100,7 @@ def end_reviews(transaction_ids: Iterable[int], *, actor: str, now: datetime) ->
 
 
 def end_pause(subject: str, *, actor: str, now: datetime) -> None:
-    """Note that payouts go on, and who let them. Call inside the transaction that does."""
+    """Close the alarm of a pause. Call inside the transaction that resumes payouts."""
     _end(
         Alarm.objects.filter(subject=subject, kind=Alarm.Kind.PAYOUTS_PAUSED),
         actor=actor,

@@ -1,9 +1,9 @@
 """Heartbeats: when each sweep last did its work.
 
-"pending" and "retry" say that a worker looked for what was due and could claim it: either
-there was nothing, or a drain has claimed. A drain that was kept from claiming, because
-payouts are paused, the worker is being stopped or others are draining, says nothing.
-"resolve" says that unknown outcomes whose check was due have been looked into.
+"pending" and "retry": a worker looked for due withdrawals and could claim them. Either
+none was due, or a drain has claimed. A drain that may not claim sends no heartbeat:
+payouts are paused, the worker is being stopped, or other drains have all slots.
+"resolve": the unknown outcomes whose check was due have been processed.
 """
 
 from django.db import connection
@@ -17,16 +17,16 @@ PENDING, RETRY, RESOLVE = "pending", "retry", "resolve"
 
 
 def beat(name: str) -> None:
-    """Note that a sweep has done its work now. Opens its own transaction.
+    """Store that a sweep has done its work now. Opens its own transaction.
 
-    Once in a while it also says that this host's clock is off.
+    From time to time it also logs a wrong clock of this host.
     """
     host_clock.warn()
     run_in_transaction(lambda: _beat(name))
 
 
 def _beat(name: str) -> None:
-    # One statement: of many that look first and then insert, MariaDB lets one live.
+    # One statement: concurrent "select, then insert" transactions deadlock on MariaDB.
     target = connection.features.supports_update_conflicts_with_target
     Heartbeat.objects.bulk_create(
         [Heartbeat(name=name, ran_at=database_now(), by=actor_name())],

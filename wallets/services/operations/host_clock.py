@@ -1,7 +1,7 @@
-"""This host's wall clock against the database's: it decides nothing, but it may be wrong.
+"""The difference of this host's wall clock and the database's.
 
-Logs are dated by it, brokers plan by it, people compare by it. Where it differs by
-seconds, the host says so; nothing is corrected here.
+A host's clock decides nothing about money, but log lines and people use it. A wrong
+clock is reported here, not corrected.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from wallets.utils.database.transactions import database_now
 
 logger = logging.getLogger(__name__)
 
-# Nearer than this is well: no host's clock is exact.
+# Smaller differences are tolerated: no host's clock is exact.
 TOLERATED_SECONDS = 1.0
-# A process looks, and says what is wrong, once in so many seconds.
+# A process compares the clocks, and logs a difference, once in this time.
 SAY_AGAIN_SECONDS = 300.0
 
 _next_look = 0.0
 
 
 def offset() -> float:
-    """By how many seconds, at least, this host's clock is ahead; less than 0 is behind.
+    """Return by how many seconds, at least, this clock is ahead (negative: behind).
 
-    The database's clock was read at some moment of the query, nobody knows at which: what
-    the query's duration can explain is no difference. One query. On SQLite the database
-    is this machine, and there is none.
+    One query. The database reads its clock at an unknown moment of the query, so a
+    difference within the query's duration counts as 0. On SQLite the database's clock
+    is the host's; always 0.
     """
     if connection.vendor == "sqlite":
         return 0.0
-    connection.ensure_connection()  # so that its time is none of the query's
+    connection.ensure_connection()  # so that connecting is not part of the query
     began, shown = clock.elapsed(), time.time()
     theirs = database_now().timestamp()
     lasted = clock.elapsed() - began
@@ -42,7 +42,7 @@ def offset() -> float:
 
 
 def describe(seconds: float) -> str | None:
-    """Say in words how far it is off; None where that is tolerated."""
+    """Describe the offset (seconds) in words; None if it is tolerated."""
     if abs(seconds) <= TOLERATED_SECONDS:
         return None
     where = "ahead of" if seconds > 0 else "behind"
@@ -50,9 +50,9 @@ def describe(seconds: float) -> str | None:
 
 
 def warn(*, at_once: bool = False) -> None:
-    """Log it if this host's clock is off: once in a while, or `at_once`.
+    """Log a warning if this host's clock is wrong: from time to time, or `at_once`.
 
-    Call outside a transaction. A database that does not answer is no reason to stop.
+    Call outside a transaction. Does not raise if the database is away.
     """
     global _next_look
     if clock.elapsed() < _next_look and not at_once:

@@ -1,8 +1,8 @@
-"""The figures of /metrics, computed from the database when they are asked for.
+"""The figures of /metrics, computed from the database on each request.
 
-Workers are not scraped and processes come and go, so counters come from the append-only
-tables. Counting them whole would grow without bound: what is settled is counted once and
-its totals are kept in `Tally`. Nothing here changes anything but that.
+Workers are not scraped, and processes come and go, so the counters come from the
+append-only tables. Old rows are counted once, and their totals are stored in `Tally`.
+Nothing else is changed.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from wallets.services.operations import (
 )
 from wallets.utils.database.transactions import database_now
 
-# A row is written within seconds of its time; one this old has none before it that is
-# still to be committed.
+# A row is committed within seconds of its time. No row before one of this age can still
+# be uncommitted.
 SETTLED = timedelta(minutes=1)
-# Rows counted in one go. A system that is large when it is first asked is caught up with.
+# The most rows of one count. A large system is counted in several requests.
 BATCH = 50_000
 COUNT_LIMIT = 100_000
 
@@ -50,7 +50,7 @@ Totals = Counter[str]
 
 @dataclass(frozen=True)
 class Figures:
-    """Counters since the beginning, and how things stand now. Amounts in minor units.
+    """Counters since the beginning, and the present state. Amounts in minor units.
 
     `totals` has the keys "event:…", "outcome:…", "count:<kind>", "amount:<kind>",
     "late:<bucket>" and "late_ms".
@@ -73,7 +73,7 @@ class Figures:
 
 
 def figures() -> Figures:
-    """Count what is new and look at what is now."""
+    """Count the new rows and read the present state."""
     now = database_now()
     status = Transaction.Status
     processing = Transaction.objects.filter(status=status.PROCESSING).order_by()
@@ -116,7 +116,7 @@ def _counted(
     count: Callable[[QuerySet[Any]], Totals],
     now: datetime,
 ) -> Totals:
-    """The totals over a table: what was counted before, and what is new."""
+    """Return the totals of a table: the stored ones and the new rows."""
     name = model._meta.model_name or ""
     tally, _ = Tally.objects.get_or_create(name=name)
     rows = model._default_manager.order_by("pk")
@@ -126,12 +126,12 @@ def _counted(
         totals += count(rows.filter(pk__gt=tally.upto, pk__lte=settled))
         _keep(tally, settled, totals)
     if settled >= tally.upto + BATCH:
-        return totals  # more of what is settled is left for the next time
+        return totals  # the rest is counted by the next request
     return totals + count(rows.filter(pk__gt=settled, pk__lte=settled + BATCH))
 
 
 def _settled_until(rows: QuerySet[Any], upto: int, now: datetime) -> int:
-    """The id up to which no row is missing any more, at most one batch on."""
+    """Return the id up to which all rows are committed, at most one batch further."""
     batch = rows.filter(pk__gt=upto, pk__lte=upto + BATCH).values_list("pk", flat=True)
     unsettled = batch.filter(created_at__gt=now - SETTLED).first()
     if unsettled is not None:
@@ -143,7 +143,7 @@ def _settled_until(rows: QuerySet[Any], upto: int, now: datetime) -> int:
 
 
 def _keep(tally: Tally, upto: int, totals: Totals) -> None:
-    """Write the totals, unless somebody else has counted on meanwhile."""
+    """Store the totals, unless another process has stored newer ones."""
     same = Tally.objects.filter(pk=tally.pk, upto=tally.upto)
     same.update(upto=upto, totals=dict(totals))
 
@@ -156,12 +156,12 @@ def _count_transitions(rows: QuerySet[Transition]) -> Totals:
         if state in OUTCOMES:
             totals[f"outcome:{OUTCOMES[state]}"] += count
     paid = rows.filter(to_state=State.COMPLETED.value)
-    # What an operator has recorded says nothing about how late we are.
+    # Recorded payments say nothing about lateness.
     paid = paid.exclude(event=Event.RECORD_PAID.value)
     times = paid.values_list("transaction__scheduled_for", "transaction__executed_at")
     for due, done in times.iterator(chunk_size=2000):
         if due is None or done is None:
-            continue  # what is paid has both: constraints say so
+            continue  # cannot happen: constraints require both
         seconds = (done - due).total_seconds()
         bucket = LATENESS_BUCKETS[bisect_left(LATENESS_BUCKETS, seconds)]
         totals[f"late:{bucket}"] += 1

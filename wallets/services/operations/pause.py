@@ -1,8 +1,8 @@
-"""Stopping all payouts and letting them go on, while the service runs.
+"""Pauses and resumes all payouts while the service runs.
 
-The database says so, to every process at once: a claim asks in its own transaction, so
-what is claimed after a pause was committed is nothing. The setting WITHDRAWALS_PAUSED is
-the stronger switch: it stops the processes that have it, whatever the database says.
+A pause is a row of the database, which each claim reads in its own transaction. So no
+claim begins after a pause is committed. The setting WITHDRAWALS_PAUSED is stronger: it
+stops each process that has it, whatever the database says.
 """
 
 from __future__ import annotations
@@ -28,47 +28,47 @@ MAX_REASON = 500
 
 @dataclass(frozen=True)
 class Standing:
-    """Whether payouts are paused: by this process's setting, by an operator, or by both."""
+    """Whether payouts are paused: by this process's setting, an operator, or both."""
 
     by_setting: bool
     pause: Pause | None
 
     @property
     def paused(self) -> bool:
-        """Whether nothing is sent to the bank."""
+        """Whether no payment is sent to the bank."""
         return self.by_setting or self.pause is not None
 
 
 def is_paused() -> bool:
-    """Whether nothing may be sent to the bank. One indexed row, unless the setting says so.
+    """Whether no payment may be sent to the bank. Reads at most one indexed row.
 
-    Inside a transaction it is as fresh as any read there: a pause that was committed
-    before is seen.
+    May be called inside a transaction: it sees every pause that was committed before.
     """
     return settings.WITHDRAWALS_PAUSED or Pause.objects.filter(open=True).exists()
 
 
 def standing() -> Standing:
-    """Say by what payouts are paused, if they are."""
+    """Return how payouts are paused, if they are."""
     return Standing(
         settings.WITHDRAWALS_PAUSED, Pause.objects.filter(open=True).first()
     )
 
 
 def pause(*, reason: str, actor: str) -> Pause:
-    """Stop all payouts. Where they are stopped already, the pause that lasts is returned.
+    """Pause all payouts; return the pause, also if it existed already.
 
-    Opens its own transaction. What has been claimed is still sent and recorded: at most
-    what a worker has in hand. Look-ups go on.
+    Opens its own transaction. What workers have claimed already is still sent and
+    recorded. Look-ups go on.
 
-    :raises InvalidInput: no reason or no actor was given, or too much text.
+    :raises InvalidInput: reason or actor is empty or too long.
     """
     if not reason.strip() or len(reason) > MAX_REASON:
         raise InvalidInput(f"Say why, in 1 to {MAX_REASON} characters.", field="reason")
     check_actor(actor)
 
     def work() -> Pause:
-        # Two at once meet at the unique constraint: the second run sees the first one's.
+        # Two concurrent pauses conflict at the unique constraint: the second one runs
+        # again and finds the first one's row.
         lasting = Pause.objects.filter(open=True).first()
         if lasting is not None:
             return lasting
@@ -88,11 +88,11 @@ def pause(*, reason: str, actor: str) -> Pause:
 
 
 def resume(*, actor: str) -> Pause | None:
-    """Let payouts go on; return the pause that ended, None where there was none.
+    """Resume payouts; return the pause that ended, or None if there was none.
 
-    Opens its own transaction. The setting WITHDRAWALS_PAUSED is not overridden.
+    Opens its own transaction. It does not override the setting WITHDRAWALS_PAUSED.
 
-    :raises InvalidInput: no actor was given.
+    :raises InvalidInput: the actor is empty or too long.
     """
     check_actor(actor)
 

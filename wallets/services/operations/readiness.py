@@ -1,9 +1,8 @@
-"""Whether this process can work: asks the database, the broker and the sweeps' traces.
+"""Whether this process can work: checks the database, the broker and the heartbeats.
 
-Changes nothing. Without the database nothing works; without the broker or the sweeps, with
-payouts paused or a bank that is ill, the API still answers and payments are late, which is
-no reason to take it out of service. Nor is a host's clock that is wrong: nothing is decided
-by it.
+Changes nothing. Without the database no request works. Without the broker or the
+sweeps, with paused payouts or a failing bank, the API still answers and payments are
+late, so the process stays in service. A wrong clock of the host is reported only.
 """
 
 from __future__ import annotations
@@ -23,17 +22,16 @@ from wallets.utils.database.transactions import database_now
 from wallets.utils.messaging import broker
 
 OK = "ok"
-# A sweep is silent when it has missed this many of its turns, counted from the start.
+# A sweep is silent when it has missed this many runs since the start.
 MISSED_TURNS = 3
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """When a sweep last ran, and how often it should (seconds).
+    """When a sweep last ran, and its interval (seconds).
 
-    `lately` says whether it has run within its patience. `silent` is one that has not,
-    although the service has been up for that long: the first turn of a start is waited
-    for.
+    `lately`: it has run within the allowed time. `silent`: it has not, although the
+    service has been up for that long.
     """
 
     name: str
@@ -57,14 +55,14 @@ class Readiness:
 
     @property
     def status(self) -> str:
-        """One word for all of it."""
+        """One word for all checks."""
         if not self.ready:
             return "unavailable"
         return OK if set(self.checks.values()) == {OK} else "degraded"
 
 
 def look() -> Readiness:
-    """Look at everything once. Takes about a second at most where all servers answer."""
+    """Check everything once. Takes at most about a second if all servers answer."""
     found = Readiness()
     try:
         found.checks["database"] = OK
@@ -90,7 +88,7 @@ def _migrations() -> str:
 
 
 def sweeps(now: datetime) -> list[Sweep]:
-    """When each sweep last ran, by the traces they leave."""
+    """Return when each sweep last ran, by the heartbeats."""
     intervals = {
         "pending": settings.WITHDRAWAL_DUE_INTERVAL,
         "retry": settings.WITHDRAWAL_RETRY_INTERVAL,
@@ -110,7 +108,7 @@ def sweeps(now: datetime) -> list[Sweep]:
 
 
 def _sweeps(ages: dict[str, Any], now: datetime) -> str:
-    """Fill in when each sweep last ran; name those that are silent."""
+    """Fill in the age of each sweep (seconds); name the silent ones."""
     silent = []
     for sweep in sweeps(now):
         last = sweep.ran_at

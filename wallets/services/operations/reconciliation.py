@@ -1,14 +1,15 @@
-"""Compares the books with the bank's own list of payments.
+"""Compares the ledger with the bank's list of payments.
 
-Only reports and raises alarms: money moves by attempts and by operators. After restoring a
-backup this shows what the lost hours have paid.
+It only reports differences and raises alarms; it moves no money. After a restored
+backup it shows which payments the ledger does not have.
 
-Note [What a list covers]: a payment of the books that is not on the list is missed only in
-the time that the list covers, and a list does not say which that is. Who asks for a period
-vouches for its beginning. Without one it begins with the first of our own payments on the
-list, by our own time; failing that, with its first line that has a time; an empty list
-covers nothing. It ends with the moment of asking. At both ends a payment may be booked as
-much later than it was sent as the longest call and the bank's booking time.
+Note [What a list covers]: a payment of the ledger that is not on the list is missing
+only if the list covers its time, and the list does not say which time it covers. If a
+period was asked for, the list covers its beginning. Otherwise the covered time begins
+with the first payment of ours on the list, by our time; without one, with the first
+line that has a time. An empty list covers nothing. The covered time ends when the list
+was asked for. At both ends the bank may book a payment later than it was sent, by the
+longest call and the booking time.
 """
 
 from __future__ import annotations
@@ -40,18 +41,18 @@ T = TypeVar("T", bound=Model)
 
 SWEEP = "statement"
 DAY = timedelta(days=1)
-# The daily run asks for a day more than has passed since it last ran, up to this much.
+# The daily run asks for the time since its last run and one day more, at most this.
 LONGEST_PERIOD = timedelta(days=7)
-# We ask for so much more at both ends, in case the bank's clock is not ours.
+# The period is extended by this at both ends, because the bank's clock may differ.
 CLOCKS_DIFFER = timedelta(hours=1)
 
 
 @dataclass
 class Comparison:
-    """The bank's lines beside our attempts, in bounded memory: that of the lines.
+    """The bank's lines compared with our attempts. The lines are held in memory.
 
-    `asked_at`: a moment before the bank was asked, by the database's clock. `covered`: the
-    time in which a payment of the books must be on the list, once `findings` has read it.
+    `asked_at`: a moment before the request, by the database's clock. `covered`: the
+    time in which the list must have the payments of the ledger; set by `findings`.
     """
 
     lines: Sequence[StatementLine]
@@ -66,8 +67,8 @@ class Comparison:
     def findings(self) -> Iterator[Finding]:
         """Yield each difference, and raise its alarm.
 
-        Opens its own transactions. Payments whose answer is still to come show as not
-        recorded; run it again.
+        Opens its own transactions. A payment whose answer is not recorded yet is
+        reported as such; run the comparison again later.
         """
         alarms = StatementAlarms(self.asked_at)
         for start in range(0, len(self.lines), CHUNK):
@@ -106,7 +107,7 @@ class Comparison:
             self._first_paid = min(self._first_paid or line.paid_at, line.paid_at)
 
     def _is_asked_for(self, line: StatementLine) -> bool:
-        """Whether it is of the period: a bank may send more than it was asked for."""
+        """Whether the line is in the period; a bank may send more lines."""
         if line.paid_at is None:
             return True
         early = self.since is not None and line.paid_at < self.since
@@ -114,7 +115,7 @@ class Comparison:
         return not early and not late
 
     def _find_covered(self) -> tuple[datetime, datetime] | None:
-        """See Note [What a list covers]."""
+        """Return the covered time. See Note [What a list covers]."""
         seconds = settings.THIRD_PARTY_DEADLINE + settings.THIRD_PARTY_BOOKING_TIME
         late = timedelta(seconds=seconds)
         end = min(self.until or self.asked_at, self.asked_at) - late
@@ -126,7 +127,7 @@ class Comparison:
     def _missing(
         self, start: datetime, end: datetime, alarms: StatementAlarms
     ) -> Iterator[Finding]:
-        """What the books have as paid in this time, and the list has not."""
+        """Yield the payments of the ledger in this time that are not on the list."""
         paid = Attempt.objects.filter(
             outcome=Attempt.Outcome.ACCEPTED,
             started_at__gte=start,
@@ -145,10 +146,12 @@ def ask(
     since: datetime | None = None,
     until: datetime | None = None,
 ) -> Comparison:
-    """Ask the bank for its list of this period, both ends included, or for all of it.
+    """Ask the bank for its list of a period, both ends included, or for the whole list.
 
-    :raises StatementUnavailable: it could not be had.
-    :raises InsideTransaction: when called inside a database transaction.
+    Call outside a transaction.
+
+    :raises StatementUnavailable: the list could not be fetched.
+    :raises InsideTransaction: called inside a database transaction.
     """
     asked_at = database_now()
     lines = bank.statement(
@@ -161,11 +164,11 @@ def ask(
 def reconcile_when_due(
     *, bank: ListingBank | None = None, now: datetime | None = None
 ) -> int:
-    """Compare the books with the bank's list, once a day; return how much differs.
+    """Compare the ledger with the bank's list once a day; return the findings' number.
 
-    Opens its own transactions. Does nothing where the bank has no list, or when it was
-    done within a day. A list that cannot be had is an alarm, and is asked for again by the
-    next call.
+    Opens its own transactions. Does nothing if the bank has no list, or within a day of
+    the last run. A list that cannot be fetched raises an alarm; the next call tries
+    again.
     """
     if not settings.THIRD_PARTY_STATEMENT:
         return 0
@@ -209,7 +212,7 @@ def _compare_line(
 def _compare_unknown(
     lines: Sequence[StatementLine], alarms: StatementAlarms
 ) -> Iterator[Finding]:
-    """Lines of none of our attempts, by the withdrawal whose attempt they would be."""
+    """Yield the lines of no attempt, with the withdrawal that would send them."""
     forgotten = _find_forgotten(lines)
     for line in lines:
         withdrawal, number = forgotten.get(line.reference, (None, 0))
@@ -230,7 +233,7 @@ def _compare_unknown(
 def _find_forgotten(
     lines: Sequence[StatementLine],
 ) -> dict[UUID | str | None, tuple[Transaction, int]]:
-    """Withdrawals that would send these references, and as which attempt.
+    """Return the withdrawals that would send these references, with attempt numbers.
 
     After a restored backup they wait to be paid, and the bank has paid them already.
     """
@@ -254,7 +257,7 @@ def _find_forgotten(
 
 
 def _in_order(rows: QuerySet[T]) -> Iterator[T]:
-    """All of them by their id, some at a time: MySQL's driver would hold them all."""
+    """Yield all rows by id, in chunks, because MySQL's driver holds a whole result."""
     last = 0
     while some := list(rows.filter(pk__gt=last).order_by("pk")[:CHUNK]):
         yield from some
@@ -262,7 +265,7 @@ def _in_order(rows: QuerySet[T]) -> Iterator[T]:
 
 
 def _moved(moment: datetime, by: timedelta) -> datetime:
-    """The moment before or after, within the years that there are."""
+    """Return the moment plus `by`, or the moment at the limits of the calendar."""
     try:
         return moment + by
     except OverflowError:

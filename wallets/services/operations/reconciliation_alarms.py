@@ -1,4 +1,4 @@
-"""The alarms of one comparison with the bank's list: each once, and not too many."""
+"""The alarms of one comparison with the bank's list: each once, and bounded."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from wallets.services.operations.alarm import raise_alarm
 from wallets.utils.bank.payment_list import StatementLine
 from wallets.utils.database.transactions import lock_rows, run_in_transaction
 
-# A bank that lists the payments of others, or nothing, must not fill the table.
+# A list with payments of other systems, or an empty one, must not fill the table.
 MAX_ALARMS = 1000
 _MAX_SUBJECT = 100
 
 
 class StatementAlarms:
-    """Raises alarms, each in a transaction of its own; `asked_at` names the statement."""
+    """Raises alarms, each in its own transaction; `asked_at` names the statement."""
 
     def __init__(self, asked_at: datetime) -> None:
         self._subject = f"statement of {asked_at:%Y-%m-%d}"
@@ -26,13 +26,13 @@ class StatementAlarms:
         self._left: dict[Alarm.Kind, int] = {}
 
     def of_attempt(self, kind: Alarm.Kind, attempt: Attempt, detail: str) -> None:
-        """Raise one about what we asked the bank."""
+        """Raise an alarm about an attempt."""
         self.of_withdrawal(kind, attempt.transaction, attempt.number, detail)
 
     def of_withdrawal(
         self, kind: Alarm.Kind, row: Transaction, number: int, detail: str
     ) -> None:
-        """Raise one about an attempt of this withdrawal, made or not."""
+        """Raise an alarm about an attempt of this withdrawal, made or not."""
 
         def work() -> None:
             (locked,) = lock_rows(Transaction.objects.filter(pk=row.pk))
@@ -42,7 +42,7 @@ class StatementAlarms:
             run_in_transaction(work)
 
     def of_line(self, line: StatementLine, detail: str) -> None:
-        """Raise one about a payment that nobody here asked for."""
+        """Raise an alarm about a payment that belongs to no attempt."""
         kind = Alarm.Kind.UNKNOWN_PAYMENT
         if self._has_room(kind):
             subject = _subject(line)
@@ -51,13 +51,13 @@ class StatementAlarms:
             )
 
     def of_statement(self, kind: Alarm.Kind, detail: str) -> None:
-        """Raise one about the list itself: once a day and kind."""
+        """Raise an alarm about the list itself: once for each day and kind."""
         run_in_transaction(
             lambda: raise_alarm(kind, subject=self._subject, detail=detail)
         )
 
     def end(self) -> None:
-        """Say how many were too many."""
+        """Raise an alarm with the number of alarms that were left out."""
         for kind, count in self._left.items():
             detail = f"{count} more; run manage.py reconcile_bank for all of them"
             self.of_statement(kind, detail)
@@ -71,7 +71,7 @@ class StatementAlarms:
 
 
 def _subject(line: StatementLine) -> str:
-    """What names the payment: its reference, else all that is known of it."""
+    """Return the payment's reference, or else all that is known about it."""
     if line.reference is not None:
         text = f"reference {line.reference}"
     else:
@@ -79,6 +79,6 @@ def _subject(line: StatementLine) -> str:
         text = f"payment of {line.amount} to {line.wallet_uuid}{moment}"
     if len(text) <= _MAX_SUBJECT:
         return text
-    # Two that begin alike must not count as one.
+    # Two long texts with the same beginning must differ.
     mark = hashlib.sha256(text.encode()).hexdigest()[:16]
     return f"{text[: _MAX_SUBJECT - 18]}… {mark}"

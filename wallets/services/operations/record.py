@@ -1,8 +1,7 @@
-"""Records what the bank has paid and the books do not say, as after a restored backup.
+"""Records payments of the bank that the ledger does not have, after a restored backup.
 
-Nothing is sent here: an operator knows of a payment, says on what evidence, and the books
-take it over. Hold and settlement are posted together, so that the books are afterwards as
-they would be had they never forgotten.
+Nothing is sent. An operator enters a payment with evidence. Hold and settle are posted
+together, so that the ledger is as if it had never lost the payment.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ _WITHDRAWAL = Transaction.TransactionType.WITHDRAWAL
 
 @dataclass(frozen=True)
 class Proof:
-    """What an operator knows of a payment. `token` marks what this call has written."""
+    """What an operator knows about a payment. `token` marks the rows of this call."""
 
     evidence: str
     actor: str
@@ -66,16 +65,16 @@ def record_paid(
     reference: uuid.UUID | None = None,
     paid_at: datetime | None = None,
 ) -> Transaction:
-    """Complete a withdrawal that the bank has paid and the books have not begun.
+    """Complete a withdrawal that the bank has paid and the ledger has not begun.
 
     Opens its own transaction; locks the withdrawal, then its wallet, as a claim does.
-    `reference` is the one on the bank's list; without it, that of the next attempt is
-    taken. `paid_at` is when the bank paid; the database's now unless given.
+    `reference` is the one on the bank's list; default: that of the next attempt.
+    `paid_at` is when the bank paid; default: the database's time.
 
-    :raises InvalidInput: no evidence or actor; a time to come; a reference that belongs to
-        another attempt, or to none that this withdrawal can have.
-    :raises IllegalTransition: it is neither pending nor waiting for a retry.
-    :raises InsufficientBalance: the wallet has not the money; the text says what to do.
+    :raises InvalidInput: no evidence or actor; a time in the future; a reference of
+        another attempt, or one that this withdrawal cannot have.
+    :raises IllegalTransition: the withdrawal is neither pending nor waits for a retry.
+    :raises InsufficientBalance: the balance is too small; the text says what to do.
     :raises Transaction.DoesNotExist: no such withdrawal.
     """
     proof = _proof(evidence, actor, reference, paid_at)
@@ -101,18 +100,18 @@ def record_payment(
     scheduled_for: datetime | None = None,
     paid_at: datetime | None = None,
 ) -> Transaction:
-    """Enter a withdrawal that the books do not have at all, and complete it.
+    """Create a withdrawal that the ledger does not have, and complete it.
 
-    Opens its own transaction. `key` is the client's idempotency key: a client that asks
-    again gets this withdrawal as a replay. Without it the reference does the same, because
-    it follows from the key. Where the planned time is not known, a repeated request may
-    name any.
+    Opens its own transaction. The amount is in minor units. `key` is the client's
+    idempotency key: a client that repeats its request gets this withdrawal as a replay.
+    Without the key the reference does the same, because it is derived from the key. If
+    the scheduled time is unknown, a repeated request may have any time.
 
     :raises InvalidAmount: not an integer from 1 to 10**15.
-    :raises IdempotencyKeyReused: the books have a transaction under this key.
-    :raises InvalidInput: as `record_paid`; or neither key nor reference is given, or the
-        key does not lead to the reference.
-    :raises InsufficientBalance: the wallet has not the money; the text says what to do.
+    :raises IdempotencyKeyReused: the ledger has a transaction with this key.
+    :raises InvalidInput: as `record_paid`; or neither key nor reference is given, or
+        the key does not lead to the reference.
+    :raises InsufficientBalance: the balance is too small; the text says what to do.
     :raises Wallet.DoesNotExist: no such wallet.
     """
     proof = _proof(evidence, actor, reference, paid_at)
@@ -143,7 +142,7 @@ def _enter(
     proof: Proof,
     now: datetime,
 ) -> Transaction:
-    """Make the withdrawal that the books do not have."""
+    """Create the withdrawal that the ledger does not have."""
     wallet = Wallet.objects.get(uuid=wallet_uuid)
     made = idempotency.find_made([key]).get(key)
     if made is not None:
@@ -189,7 +188,7 @@ def _check_instant(moment: datetime | None, field_name: str) -> None:
 
 
 def _run(work: Callable[[], Transaction], proof: Proof) -> Transaction:
-    """Run `work` in a transaction. What an earlier run of it has committed is the answer."""
+    """Run `work` in a transaction, unless an earlier run of it has committed."""
 
     def once() -> Transaction:
         ours = Attempt.objects.filter(claim_token=proof.token)
@@ -242,7 +241,7 @@ def _complete(
 def _number_and_reference(
     withdrawal: Transaction, proof: Proof, any_reference: bool
 ) -> tuple[int, uuid.UUID]:
-    """Which attempt was paid, under which reference. Each reference is of one attempt."""
+    """Return the number and the reference of the attempt that was paid."""
     following = next_number(withdrawal)
     possible = references_of(withdrawal, withdrawal.wallet.uuid)
     reference = proof.reference or possible[following - 1]

@@ -1,4 +1,4 @@
-"""The way out for people: withdrawals that only an operator can conclude."""
+"""Review: withdrawals that only an operator can conclude."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ MAX_EVIDENCE = 2000
 
 
 def waiting() -> QuerySet[Transaction]:
-    """Withdrawals that wait for an operator, the longest waiting first."""
+    """Return the withdrawals in review, the longest waiting first."""
     return (
-        # The status is implied; it is what the index is on.
+        # The review implies the status; the index is on the status.
         Transaction.objects.filter(
             status=Transaction.Status.PROCESSING, needs_review=True
         )
@@ -45,15 +45,16 @@ def resolve(
 ) -> Transaction:
     """Conclude a withdrawal in review: the operator knows whether the bank paid.
 
-    Opens its own transaction. "Paid" settles the hold, "not paid" releases it, finally.
-    "Paid" for one whose money went back changes nothing and raises an alarm. With
-    REVIEW_TWO_PERSONS the first "not paid" is only a proposal, and the withdrawal returned
-    is still in review; another person's concludes it. `user_id` is the login's, if any.
+    Opens its own transaction. "Paid" settles the hold; "not paid" releases it for good.
+    "Paid" for a withdrawal whose money was released changes nothing and raises an
+    alarm. With REVIEW_TWO_PERSONS the first "not paid" is only a proposal, and the
+    returned withdrawal is still in review; another person's "not paid" concludes it.
+    `user_id` is the login's id, if there is one.
 
-    :raises InvalidInput: no evidence or no actor was given, or too much text; or it is
-        the same person's second "not paid".
-    :raises IllegalTransition: the withdrawal does not wait for a review.
-    :raises Transaction.DoesNotExist: no such withdrawal, or never sent to the bank.
+    :raises InvalidInput: evidence or actor is empty or too long; or the same person
+        says "not paid" twice.
+    :raises IllegalTransition: the withdrawal is not in review.
+    :raises Transaction.DoesNotExist: no such withdrawal, or it was never sent.
     """
     check_words(evidence, actor)
     said = _Verdict(paid, evidence.strip(), actor, user_id)
@@ -87,7 +88,7 @@ def resolve(
 
 @dataclass(frozen=True)
 class _Verdict:
-    """What an operator found out, and who that is."""
+    """What an operator found out, and the operator's name."""
 
     paid: bool
     evidence: str
@@ -123,9 +124,9 @@ def _conclude(
 
 
 def check_words(evidence: str, actor: str) -> None:
-    """Refuse an operator's deed without evidence or name. Pure.
+    """Refuse an action without evidence or actor. Pure.
 
-    :raises InvalidInput: no evidence or no actor was given, or too much text.
+    :raises InvalidInput: evidence or actor is empty or too long.
     """
     if not evidence.strip() or len(evidence) > MAX_EVIDENCE:
         raise InvalidInput(

@@ -1,8 +1,8 @@
-"""Two persons for what gives money back: one proposes it, another one confirms it.
+"""Two persons for "not paid", which gives money back: one proposes, another confirms.
 
-Note [Two persons]: of two logins the user's ids are compared, for a name can be changed.
-A command has a name only, which nobody checks; it is compared with a login's name, so that
-one person does not count as two for writing the name another way.
+Note [Two persons]: two logins are compared by the user's id, because a name can be
+changed. A command has only a name, which nobody checks; it is compared with a login's
+name, so that one person does not count as two by writing the name differently.
 """
 
 from __future__ import annotations
@@ -17,17 +17,18 @@ _LOGIN = "operator"
 
 
 def of(transaction_id: int) -> ReviewProposal | None:
-    """Return what was proposed about this withdrawal, whether it is still open or not."""
+    """Return the proposal about this withdrawal, open or not; None if there is none."""
     return ReviewProposal.objects.filter(transaction_id=transaction_id).first()
 
 
 def confirmed(
     attempt: Attempt, evidence: str, *, actor: str, user_id: int | None, now: datetime
 ) -> str | None:
-    """Confirm what another person has proposed, or be the first to propose it.
+    """Confirm another person's proposal, or make the first one.
 
-    Call inside a transaction, with the withdrawal locked: of two at once the second one
-    sees what the first one wrote. Returns the evidence of both; None if it was proposed.
+    Call inside a transaction, with the withdrawal locked: of two concurrent proposals
+    the second sees the first. Returns the evidence of both; None if this is the first
+    proposal.
 
     :raises InvalidInput: the same person has proposed it already.
     """
@@ -53,14 +54,14 @@ def confirmed(
 def is_same_person(
     proposal: ReviewProposal, *, actor: str, user_id: int | None
 ) -> bool:
-    """Whether who acts has made this proposal. See Note [Two persons]. Pure."""
+    """Whether the actor made this proposal. See Note [Two persons]. Pure."""
     if proposal.user_id is not None and user_id is not None:
         return proposal.user_id == user_id
     return _name(proposal.proposed_by) == _name(actor)
 
 
 def _name(actor: str) -> str:
-    """The name alone: "operator Oscar" is the login of who calls himself "oscar"."""
+    """Return the name alone: "operator Oscar" is the login of the name "oscar"."""
     words = actor.casefold().split()
     while len(words) > 1 and words[0] == _LOGIN:
         words = words[1:]

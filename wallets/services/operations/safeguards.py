@@ -1,7 +1,7 @@
-"""What the database itself must refuse, and whether it still can.
+"""The triggers, constraints and keys that the database must have. Reads only.
 
-A restore may leave out triggers, constraints and keys; money is then guarded by our code
-alone, and nothing else would say so. Reads only.
+A restore may leave them out. Then only our code guards the money, and nothing else
+would report it.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ _KINDS: dict[type[BaseConstraint], tuple[str, str]] = {
 
 
 def is_migrated(connection: Any) -> bool:
-    """Whether every migration of ours was applied: before that, much is missing."""
+    """Whether all our migrations are applied."""
     executor = MigrationExecutor(connection)
     leaves = executor.loader.graph.leaf_nodes("wallets")
     return not executor.migration_plan(leaves)
 
 
 def lost(connection: Any) -> Iterator[str]:
-    """Say of each trigger, constraint, key and type that the models name: it is missing."""
+    """Yield each missing trigger, constraint and key of the models, and wrong types."""
     models = list(apps.get_app_config("wallets").get_models())
     for name in append_only.missing(connection):
         yield f"the trigger {name} is missing"
@@ -63,11 +63,11 @@ def lost(connection: Any) -> Iterator[str]:
 
 
 def _constraints(model: type[Model], found: Found, *, partial: bool) -> Iterator[str]:
-    """The named constraints that are not among those found."""
+    """Yield the named constraints that are missing."""
     for constraint in model._meta.constraints:
         only_some = isinstance(constraint, UniqueConstraint) and constraint.condition
         if only_some and not partial:
-            continue  # MySQL and MariaDB never had it
+            continue  # MySQL and MariaDB cannot have it
         flag, kind = _KINDS[type(constraint)]
         there = found.get(constraint.name)
         if there is not None and there[flag]:
@@ -75,14 +75,14 @@ def _constraints(model: type[Model], found: Found, *, partial: bool) -> Iterator
         if isinstance(constraint, ForeignKeyConstraint):
             fields = (model._meta.get_field(name) for name in constraint.fields)
             columns = [getattr(field, "column", "") for field in fields]
-            # SQLite does not tell its name.
+            # SQLite does not report its name.
             if any(one.get("sqlite_key") == columns for one in found.values()):
                 continue
         yield f"{kind} {constraint.name}"
 
 
 def _columns(model: type[Model], found: Found) -> Iterator[str]:
-    """What fields ask for: a primary key, unique values, a row that is referred to."""
+    """Yield the missing constraints of fields: primary keys, unique, foreign keys."""
     for field in model._meta.concrete_fields:
         if field.primary_key and not _has(found, field, "primary_key"):
             yield f"primary key {field.column}"
@@ -101,7 +101,7 @@ def _has(found: Found, field: Field[Any, Any], flag: str) -> bool:
 
 
 def _sqlite_keys(cursor: Any, table: str) -> Found:
-    """SQLite's foreign keys of several columns, which Django does not tell of."""
+    """Return SQLite's foreign keys of several columns, which Django does not report."""
     keys: dict[int, list[str]] = {}
     cursor.execute(
         "SELECT * FROM pragma_foreign_key_list(%s) ORDER BY id, seq", [table]

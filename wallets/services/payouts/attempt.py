@@ -46,8 +46,8 @@ def begun(
 ) -> Attempt:
     """Return an attempt that begins at this moment, with a lease; not written yet.
 
-    The moment is read once the locks are taken. Its elapsed time is read after the
-    lease began: what counts from it must never count too much.
+    Read the moment after the locks are taken. Its elapsed time is read after the lease
+    began, so that the counted time is never too long.
     """
     now = moment.now
     lease_expires_at = now + timedelta(seconds=settings.WITHDRAWAL_LEASE)

@@ -1,4 +1,4 @@
-"""How long to wait before trying again: exponential, with jitter, with a cap."""
+"""Waits before retries and look-ups: exponential, with a cap, with jitter."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from django.conf import settings
 
 
 def retry_delay(retries_made: int) -> timedelta:
-    """The wait before the next attempt at the bank, after so many retries."""
+    """Return the wait before the next attempt, after this number of retries."""
     return _delay(
         settings.WITHDRAWAL_RETRY_BASE, settings.WITHDRAWAL_RETRY_CAP, retries_made
     )
 
 
 def check_delay(checks_made: int) -> timedelta:
-    """The wait before the next look-up of an unknown outcome, after so many."""
+    """Return the wait before the next look-up, after this number of look-ups."""
     return _delay(
         settings.WITHDRAWAL_CHECK_BASE, settings.WITHDRAWAL_CHECK_CAP, checks_made
     )

@@ -1,9 +1,9 @@
-"""Wallets that somebody else holds: their payouts wait, and nobody else's with them.
+"""Wallets that other transactions lock: only their own payouts wait.
 
-A deposit holds its wallet for milliseconds, a thousand of them in one request hold theirs
-for longer, and many requests may stand in line before us. So a sweep takes what is free and
-looks at the rest again. What stays busy is waited for in a thread of its own: who only looks
-may never come to a wallet for which others always wait.
+A deposit locks its wallet for milliseconds, a bulk request of a thousand for longer,
+and many requests may wait for the same lock. So a sweep takes the free wallets and
+tries the others again. For a wallet that stays locked a thread waits: polling might
+never find it free.
 """
 
 from __future__ import annotations
@@ -19,40 +19,41 @@ from wallets.utils import clock
 
 logger = logging.getLogger(__name__)
 
-# A wallet is only looked at for so long; then a thread waits for it.
+# A wallet is polled for this long; then a thread waits for it.
 LOOKING_SECONDS = 0.05
-# While a thread waits, the others are looked at again so often.
+# While a thread waits, the other wallets are polled at this interval.
 AGAIN_SECONDS = 0.05
-# For the wallets that are beyond these, a sweep goes on looking.
+# The most waiting threads; a sweep polls further wallets.
 MAX_WAITING = 3
 
-# What waits for wallets beside their numbers: answers of the bank, to be recorded.
+# The key of the thread that records the bank's answers.
 ANSWERS = 0
 
 
 class BusyWallets:
-    """The busy wallets of one sweep, and the threads that wait for them.
+    """The locked wallets of one sweep, and the threads that wait for them.
 
-    Each thread has a connection to the database for as long as it waits.
+    Each thread uses one database connection while it waits.
     """
 
     def __init__(self) -> None:
-        self._since: dict[int, float] = {}  # by wallet: when it was found busy
+        self._since: dict[int, float] = {}  # by wallet: when it was first found locked
         self._waiting: dict[int, Future[None]] = {}
-        # One more, so that answers never wait for a place.
+        # One more thread for the answers.
         self._pool = ThreadPoolExecutor(MAX_WAITING + 1, thread_name_prefix="busy")
 
     def waited_for(self) -> set[int]:
-        """The wallets that a thread waits for."""
+        """Return the wallets that a thread waits for."""
         self._waiting = {
             one: job for one, job in self._waiting.items() if not job.done()
         }
         return self._waiting.keys() - {ANSWERS}
 
     def found(self, wallets: Collection[int], take: Callable[[int], object]) -> None:
-        """These were busy just now. One that has been for a while is left to a thread.
+        """Note the wallets that are locked now.
 
-        It calls `take` with the wallet, which waits.
+        For a wallet that has been locked for LOOKING_SECONDS, a thread calls `take`
+        with its id; `take` waits.
         """
         now = clock.elapsed()
         self._since = {one: self._since.get(one, now) for one in wallets}
@@ -62,7 +63,7 @@ class BusyWallets:
                 self._begin(one, partial(take, one))
 
     def leave_answers(self, record: Callable[[], object]) -> bool:
-        """Record answers in a thread, which waits; False while one does so already."""
+        """Record answers in a thread, which waits; False if one does so already."""
         self.waited_for()
         if ANSWERS in self._waiting:
             return False
@@ -70,7 +71,7 @@ class BusyWallets:
         return True
 
     def end(self) -> None:
-        """Wait for the threads, as long as the database lets them wait for a lock."""
+        """Wait for the threads; the lock time-out bounds their waits."""
         self._pool.shutdown()
 
     def _begin(self, what: int, work: Callable[[], object]) -> None:
@@ -81,7 +82,8 @@ def _do(work: Callable[[], object]) -> None:
     try:
         work()
     except Exception:
-        # Nothing is lost: what was not taken is due still, what was sent has its lease.
-        logger.exception("a busy wallet was waited for in vain")
+        # Nothing is lost: unclaimed withdrawals are still due, and sent ones have a
+        # lease.
+        logger.exception("waiting for a locked wallet failed")
     finally:
         connections.close_all()  # this thread's

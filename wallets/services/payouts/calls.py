@@ -1,4 +1,4 @@
-"""Calls to the bank that are waited for elsewhere, whatever kind of bank it is."""
+"""Concurrent calls to the bank, for any kind of bank."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ logger = logging.getLogger(__name__)
 
 @functools.cache
 def _callers(_pid: int, size: int) -> ThreadPoolExecutor:
-    """This process's threads for calls to the bank; threads do not survive a fork."""
+    """Return this process's threads for calls; threads do not survive a fork."""
     return ThreadPoolExecutor(size, thread_name_prefix="bank")
 
 
 def pay_later(bank: Bank) -> Callable[..., Future[Answer]]:
-    """What is called as `bank.pay` is, and answers later.
+    """Return a function with the arguments of `bank.pay` that returns a future.
 
-    A bank that can have many calls under way by itself needs no threads.
+    A bank with a `pay_later` of its own needs no threads.
     """
     pool = _callers(os.getpid(), settings.WITHDRAWAL_CONCURRENCY)
     own: Callable[..., Future[Answer]] | None = getattr(bank, "pay_later", None)
@@ -32,7 +32,7 @@ def pay_later(bank: Bank) -> Callable[..., Future[Answer]]:
 
 
 def answer_of(call: Future[Answer]) -> Answer:
-    """What a call came to. A bug in the client says nothing about the payment."""
+    """Return the answer of a call. A bug in the client leaves the outcome unknown."""
     try:
         return call.result()
     except Exception as error:

@@ -1,7 +1,8 @@
-"""Rows that break the rules: put aside with an alarm, so that the others go on.
+"""Alarms about damaged rows, so that sweeps can go on with the others.
 
-For every sweep: do the work with all rows at once, and when that fails with one of
-`utils.damaged.DAMAGED`, with each alone (`all_or_each`, `each_alone`), and report what fails.
+A sweep processes all rows together. If that fails with one of `utils.damaged.DAMAGED`,
+it processes each row alone (`all_or_each`, `each_alone`), and reports the rows that
+fail.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ def report(
 ) -> None:
     """Raise the alarm about damaged rows, once for each subject ("attempt 12").
 
-    Opens its own transaction. `withdrawal_id` may name a row that is not there. `note`:
-    what a person must know beside the error, such as what the bank said.
+    Opens its own transaction. The row of `withdrawal_id` may be missing. `note`:
+    further facts for a person, such as the bank's answer.
     """
-    # The first line names the rule; the others may quote the row.
+    # The first line names the violated rule; the others may quote the row.
     words, *_ = str(error).strip().splitlines() or [""]
     detail = " ".join(part for part in (note, type(error).__name__, words) if part)
 
@@ -34,7 +35,7 @@ def report(
         rows = Transaction.objects.filter(pk=withdrawal_id or 0)
         raise_alarm(
             Alarm.Kind.DAMAGED_ROWS,
-            # Not read: it may be the row that cannot be.
+            # Do not read the row: it may be unreadable.
             Transaction(pk=withdrawal_id) if rows.exists() else None,
             subject=subject,
             detail=detail[:MAX_DETAIL],

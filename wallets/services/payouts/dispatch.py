@@ -1,9 +1,8 @@
-"""Wakes workers: tells them that there is work. Messages are a courtesy.
+"""Wakes workers by messages.
 
-Each may be lost, late, doubled or stale. What the database says is due gets done by the
-next sweep in any case, so nothing here may fail a request or hold it up. A message makes a
-worker drain and never carries one payment: so no withdrawal goes before another because it
-was scheduled later.
+A message may be lost, late, doubled or stale. The next sweep does the work in any case,
+so sending must not fail or delay a request. A message starts a drain and never carries
+one payment, so withdrawals are paid in the order in which they are due.
 """
 
 from __future__ import annotations
@@ -21,34 +20,34 @@ from wallets.utils.messaging import broker
 
 DRAIN_PENDING = "wallets.tasks.drain_pending_withdrawals"
 DRAIN_RETRYABLE = "wallets.tasks.drain_retryable_withdrawals"
-# More is not counted: the number only says how many workers to wake.
+# Not counted further: the number only decides how many workers to wake.
 COUNT_LIMIT = 10_000
 
 
 def hand_over(when: datetime, *, now: datetime) -> None:
     """Wake a worker for a withdrawal that is due before the next tick.
 
-    Called after the commit. Neither waits nor raises for a broker's trouble. A drain that
-    is at work already will see the withdrawal; so a few messages do for any number.
+    Call after the commit. Never waits and never raises because of the broker. A running
+    drain sees the withdrawal anyway, so few messages are enough for many withdrawals.
     """
     if when - now <= timedelta(seconds=settings.WITHDRAWAL_DUE_INTERVAL):
         broker.wake_up(DRAIN_PENDING)
 
 
 def hand_over_retry() -> None:
-    """Wake a worker for a failed withdrawal whose next attempt is due now. As above."""
+    """Wake a worker for a failed withdrawal whose retry is due. As `hand_over`."""
     broker.wake_up(DRAIN_RETRYABLE)
 
 
 def wake_for_pending() -> int:
-    """Wake workers for what is due now or before the next tick; return how many that are."""
+    """Wake workers for what is due before the next tick; return its number."""
     horizon = database_now() + timedelta(seconds=settings.WITHDRAWAL_DUE_INTERVAL)
     due = Transaction.get_due_pending_withdrawals(horizon)
     return _wake(heartbeat.PENDING, due, DRAIN_PENDING)
 
 
 def wake_for_retries() -> int:
-    """Wake workers for failed withdrawals whose next attempt is due; return how many."""
+    """Wake workers for failed withdrawals whose retry is due; return their number."""
     due = Transaction.get_failed_retryable_withdrawals(now=database_now())
     return _wake(heartbeat.RETRY, due, DRAIN_RETRYABLE)
 
@@ -56,10 +55,10 @@ def wake_for_retries() -> int:
 def _wake(sweep: str, due: QuerySet[Transaction], task: str) -> int:
     count = due.order_by()[:COUNT_LIMIT].count()
     if pause.is_paused():
-        return count  # no drain would claim anything, so none says that it has
+        return count  # no drain may claim, so there is no heartbeat
     if count == 0:
-        # Nothing waits to be paid, and a worker has looked. Where something does, only
-        # the drain that claims it may say so.
+        # A worker has looked, and nothing is due. If something is due, only the drain
+        # that claims it sends the heartbeat.
         heartbeat.beat(sweep)
         return 0
     batches = math.ceil(count / settings.WITHDRAWAL_BATCH_SIZE)

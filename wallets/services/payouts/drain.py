@@ -1,7 +1,6 @@
-"""Sweeps over due withdrawals: claim in batches, call many at once, record in batches.
+"""Sweeps over due withdrawals: claim in batches, call concurrently, record in batches.
 
-The database is the queue. However often and wherever a drain runs, each withdrawal is
-claimed once; what nobody was woken for is found by the next sweep.
+The database is the queue: a sweep needs no message, and several may run at once.
 """
 
 from __future__ import annotations
@@ -30,29 +29,30 @@ from wallets.utils.messaging import soft_limit, stopping
 
 FindDue = Callable[[datetime], QuerySet[Transaction]]
 
-# While calls are under way, answers are let come in for so long before they are recorded:
-# a transaction costs as much for one as for ten.
+# While calls are in flight, answers are gathered for this long before they are
+# recorded: one transaction costs as much for one answer as for ten.
 GATHER_SECONDS = 0.025
-# What is due so soon is claimed before answers are recorded, which takes about as long.
+# What is due within this time is claimed before answers are recorded.
 SOON_SECONDS = 0.01
 
 
 def find_due(now: datetime) -> QuerySet[Transaction]:
-    """Withdrawals whose time has come."""
+    """Return the pending withdrawals that are due."""
     return Transaction.get_due_pending_withdrawals(now)
 
 
 def find_retryable(now: datetime) -> QuerySet[Transaction]:
-    """Failed withdrawals whose next attempt is due."""
+    """Return the failed withdrawals whose next attempt is due."""
     return Transaction.get_failed_retryable_withdrawals(now=now)
 
 
 def _most_claimed(bank: Abilities) -> int:
-    """How many may be claimed and not answered.
+    """Return how many withdrawals may be claimed without an answer yet.
 
-    As many again as can be called at once, and half as many while more are claimed: one
-    waits for two calls at most. But what a worker that dies has claimed, sent or not, is
-    unknown; where the bank could tell nobody, each is one more for a person to find out.
+    Twice the number of concurrent calls, and half of that number while more are
+    claimed: so one waits for two calls at most. At a bare bank only as many as can be
+    called, because each attempt that a dying worker has claimed, sent or not, then
+    needs a review.
     """
     calls: int = settings.WITHDRAWAL_CONCURRENCY
     return 5 * calls // 2 if bank.looks_up or bank.dedupes else calls
@@ -61,10 +61,10 @@ def _most_claimed(bank: Abilities) -> int:
 class Drain:
     """One sweep: pays what is due, and what becomes due within `seconds`, at its time.
 
-    Opens its own transactions. `now` is the clock that decides what is due. Claims run
-    ahead of the calls, so that no caller waits for a claim or for a record; answers are
-    recorded as many at once as have come in meanwhile. Wallets that somebody else holds are
-    not waited for, but by threads beside it.
+    Opens its own transactions; call outside a transaction. `now` is the clock that
+    decides what is due. Claims run ahead of the calls, so that no call waits for a
+    claim or a record. Answers are recorded in batches. Locked wallets are skipped, and
+    threads wait for them.
     """
 
     def __init__(
@@ -78,29 +78,32 @@ class Drain:
         damaged: Iterable[int] = (),
     ) -> None:
         self._find = find
-        self.looked = False  # whether it could claim what was due, if only nothing
-        self._on_last_look = on_last_look  # called once nothing more will be claimed
+        self.looked = False  # whether a claim was possible, even if nothing was due
+        self._on_last_look = on_last_look  # called when nothing more will be claimed
         self._pay = calls.pay_later(bank)
         self._now = now or database_now
         self._given_now = now
         self._ends = clock.elapsed() + seconds
         self._looks_at = clock.elapsed()  # when to look for what is due
         self.damaged = list(damaged)  # withdrawals that cannot be claimed
-        # Claimed and not recorded; threads that wait for a busy wallet add to it.
+        # Claimed and not recorded; threads that wait for a locked wallet add to it.
         self._flying: dict[Future[Answer], Sending] = {}
         self._busy = busy_wallets.BusyWallets()
-        self._put_off: list[Result] = []  # answers about busy wallets
+        self._put_off: list[Result] = []  # answers about locked wallets
         self._put_off_since = 0.0
         self._claimed = 0
         self._answered: SimpleQueue[Future[Answer]] = SimpleQueue()
         self._paused = False  # the last claim took nothing because payouts are paused
         self._limit = _most_claimed(bank.abilities)
         self._batch = min(settings.WITHDRAWAL_BATCH_SIZE, self._limit)
-        # So many are claimed at once for a wallet that was busy.
+        # The most that one thread claims for a locked wallet.
         self._share = max(1, self._batch // 8)
 
     def run(self) -> int:
-        """Sweep until nothing more is due in time; return how many were claimed."""
+        """Sweep until nothing more is due in time; return how many were claimed.
+
+        :raises InsideTransaction: called inside a transaction.
+        """
         refuse_inside_transaction("a drain was run")
         if pause.is_paused():
             return 0
@@ -131,7 +134,7 @@ class Drain:
                 return
 
     def _room(self) -> int:
-        """How many more may be claimed; none unless that is worth a transaction."""
+        """How many more may be claimed; 0 if fewer than half a batch."""
         room = self._limit - self._unanswered()
         return min(room, self._batch) if room >= max(1, self._batch // 2) else 0
 
@@ -140,13 +143,13 @@ class Drain:
         return len(self._flying) - self._answered.qsize() + waiting
 
     def _claim(self, limit: int) -> None:
-        """Claim what is due and hand it to the callers; plan when to look again."""
+        """Claim what is due and start the calls; plan the next claim."""
         now = self._now()
         due = self._find(now).exclude(wallet__in=self._busy.waited_for())
         before = self._claimed
         busy = self._claim_sound(due, now, limit)
         if self._paused:
-            # The next sweep asks again. What is in hand is sent and recorded.
+            # The next sweep checks again. What is claimed already is sent and recorded.
             self._looks_at = float("inf")
             return
         self._busy.found(busy, self._claim_busy)
@@ -155,7 +158,7 @@ class Drain:
             self._looks_at = clock.elapsed() + self._until_due()
 
     def _claim_busy(self, wallet_id: int) -> None:
-        """Wait for the wallet, and claim some of what is due of it. In a thread."""
+        """Wait for the wallet, and claim some of its due rows. Runs in a thread."""
         now = self._now()
         due = self._find(now).filter(wallet=wallet_id)
         self._claim_sound(due, now, self._share, wait=True)
@@ -168,13 +171,13 @@ class Drain:
         *,
         wait: bool = False,
     ) -> set[int]:
-        """Claim what is due, but for damaged rows, for as long as this sweep lasts.
+        """Claim what is due, without damaged rows, while this sweep lasts.
 
-        Return the wallets that were busy, unless it may `wait` for them.
+        Returns the locked wallets that were skipped; none with `wait=True`.
         """
         if self.damaged:
             due = due.exclude(pk__in=self.damaged)
-        # The attempts begin when their locks are taken, not when somebody looked.
+        # Attempts begin when their locks are taken, not when the due rows were read.
         begins = now if self._given_now else None
         busy: set[int] = set()
 
@@ -193,7 +196,7 @@ class Drain:
         return busy
 
     def _send(self, claim: Claim) -> None:
-        """Hand what was claimed to the callers, at once: it is known only here."""
+        """Start the calls of a claim at once: no other process knows its attempts."""
         for sending in claim.sendings:
             future = self._pay(sending.payment, send_before=sending.send_before)
             self._flying[future] = sending
@@ -202,7 +205,7 @@ class Drain:
         self._claimed += len(claim)
 
     def _wait_for_answers(self, over: bool) -> list[Future[Answer]]:
-        """Wait for an answer; return all that are there. None when it is time to claim."""
+        """Wait for answers; return those that are there. Empty: time to claim."""
         wait = min(self._until_claim(over), threading.TIMEOUT_MAX)
         if self._put_off:
             wait = min(wait, GATHER_SECONDS)
@@ -218,15 +221,16 @@ class Drain:
         return done
 
     def _until_claim(self, over: bool) -> float:
-        """Seconds until it is time to claim; infinite while nothing may be claimed."""
+        """Seconds until the next claim; infinite while nothing may be claimed."""
         if over or not self._room() or self._looks_at > self._ends:
             return float("inf")
         return max(0.0, self._looks_at - clock.elapsed())
 
     def _record(self, done: Sequence[Future[Answer]], *, wait: bool = False) -> None:
-        """Record answers. They are kept until that is done; nothing is claimed meanwhile.
+        """Record answers. They are kept until they are recorded.
 
-        Those about busy wallets are put off, unless it may `wait`, and soon left to a thread.
+        Nothing is claimed meanwhile. With `wait=False` answers about locked wallets are
+        postponed, and after a short time left to a thread.
         """
         results = [(self._flying[future], calls.answer_of(future)) for future in done]
         if not self._put_off:
@@ -234,7 +238,7 @@ class Drain:
         try:
             busy = record_until([*self._put_off, *results], wait=wait)
         except Exception:
-            self._forget(done)  # given up, and told
+            self._forget(done)  # given up and logged
             self._put_off = []
             raise
         self._forget(done)
@@ -252,7 +256,7 @@ class Drain:
             del self._flying[future]
 
     def _record_rest(self) -> None:
-        """Whatever ended the sweep: hear out the calls under way, and record them."""
+        """Wait for the calls in flight and record them, however the sweep ended."""
         done: list[Future[Answer]] = []
         if self._flying:
             ends = max(sending.lease_ends for sending in self._flying.values())
@@ -261,9 +265,10 @@ class Drain:
         self._record(done, wait=True)
 
     def leaves_work(self) -> bool:
-        """Whether something is due now that this sweep could have claimed, had it gone on.
+        """Whether something is due that this sweep could claim if it went on.
 
-        Within the tick's interval, for those that are paid at their time. Not what is damaged.
+        For pending withdrawals: due within the tick's interval. Damaged ones do not
+        count.
         """
         now = self._now()
         if self._find is find_due:
@@ -271,13 +276,13 @@ class Drain:
         return self._find(now).exclude(pk__in=self.damaged).exists()
 
     def _sleep(self) -> bool:
-        """Sleep towards what is due next; False when that is after this sweep's end."""
+        """Sleep until the next claim; False if it is after the end of this sweep."""
         if self._looks_at > self._ends:
             return False
         return not stopping.wait(self._looks_at - clock.elapsed())
 
     def _until_due(self) -> float:
-        """Seconds until it is worth looking again: what is due next, or was scheduled."""
+        """Seconds until the next claim is useful."""
         if self._find is not find_due:
             return float("inf")  # retries are swept by their own, slower tick
         busy = self._busy.waited_for()
@@ -292,5 +297,5 @@ class Drain:
         wait = (due - self._now()).total_seconds()
         if clock.elapsed() + wait > self._ends:
             return again
-        # What is due and was not claimed is being claimed by somebody else.
+        # If something is due and was not claimed, another drain is claiming it.
         return min(max(0.01, wait), settings.WITHDRAWAL_POLL, again)

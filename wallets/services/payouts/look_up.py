@@ -1,4 +1,4 @@
-"""What the answer to a look-up changes: the end of an attempt, or when to ask again."""
+"""The effect of a look-up's answer: the end of an attempt, or its next check."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FORGOTTEN = "the bank's look-up may have forgotten: its 'not found' proves nothi
 
 
 def longest_plan() -> timedelta:
-    """How far ahead a next check is ever planned, but for clocks that were set."""
+    """Return the longest time from a check to the next one, without steps of clocks."""
     longest = settings.WITHDRAWAL_CHECK_CAP * (1 + settings.WITHDRAWAL_RETRY_JITTER)
     return timedelta(seconds=max(settings.WITHDRAWAL_LEASE, longest))
 
@@ -49,7 +49,10 @@ def record(
 def ask_review(
     withdrawal: Transaction, attempt: Attempt, now: datetime, detail: str = SILENT
 ) -> None:
-    """Call an operator, once. Call inside a transaction, with the rows locked."""
+    """Move the withdrawal to review and raise an alarm, unless it is there already.
+
+    Call inside a transaction, with the rows locked.
+    """
     if withdrawal.state is State.NEEDS_REVIEW:
         return
     move = StateChange(
@@ -78,7 +81,7 @@ def _record(
             outcome.check_late_answer(withdrawal, attempt, answer)
             continue
         if attempt.checks != check.attempt.checks:
-            continue  # a later sweep has looked into it since
+            continue  # a later sweep has checked it since
         event = _event_of(answer, attempt, abilities, check.taken, told)
         if event and rule_for(withdrawal.state, event):
             conclusions.append(
@@ -94,7 +97,7 @@ def _record(
         ):
             ask_review(withdrawal, attempt, told.now, FORGOTTEN)
         elif not counts and too_long_unknown(attempt, withdrawal, told):
-            # After the question: a look-up may know what a standstill of ours left open.
+            # Only after the look-up: after a long downtime it may find the payment.
             ask_review(withdrawal, attempt, told.now)
     outcome.conclude(
         conclusions, locked.wallets, actor=payout.actor_name(), now=told.now
@@ -104,7 +107,7 @@ def _record(
 def _event_of(
     answer: Answer, attempt: Attempt, abilities: Abilities, asked: Moment, told: Moment
 ) -> Event | None:
-    """What a look-up proves, if anything."""
+    """Return the event that a look-up proves, or None."""
     if answer.outcome is Outcome.ACCEPTED:
         return Event.FOUND_PAID
     if answer.outcome is Outcome.REJECTED:
@@ -119,7 +122,7 @@ def _event_of(
 def _counts(
     answer: Answer, attempt: Attempt, abilities: Abilities, asked: Moment, told: Moment
 ) -> bool:
-    """Whether the answer is one of the two "not found" that it takes."""
+    """Whether the answer is a "not found" that counts as one of two."""
     return answer.outcome is Outcome.NOT_FOUND and belief.counts(
         attempt, abilities, asked=asked, told=told
     )
@@ -128,7 +131,7 @@ def _counts(
 def _plan_next_check(
     answer: Answer, attempt: Attempt, abilities: Abilities, asked: Moment, told: Moment
 ) -> None:
-    """Look again later; "not found" counts only when it can be believed, and in a row."""
+    """Store the time of the next check and the number of "not found" in a row."""
     known = told.observed(attempt)
     not_found_count = 0
     wait = check_delay(attempt.checks).total_seconds()

@@ -1,8 +1,8 @@
-"""What the clocks show at one moment. Each is for one thing, and none is trusted alone.
+"""The values of all clocks at one moment. Each has one purpose; none is trusted alone.
 
-The database's clock decides what is due: it is the same for all machines, and may be set,
-or be another one after a failover. Elapsed time decides what must really have passed. A
-host's wall clock decides nothing; it is a witness more that much time may have passed.
+The database's clock decides what is due: it is the same for all machines, but may be
+set, and after a failover it is another one. Elapsed time decides what must have passed.
+A host's wall clock decides nothing; it can only show that much time may have passed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from wallets.utils.database.transactions import database_now
 
 @dataclass(frozen=True)
 class Moment:
-    """The clocks of the database and of this host (UTC), and elapsed time with its clock."""
+    """The clocks of database and host (UTC), and elapsed time with its clock's name."""
 
     now: datetime
     host: datetime
@@ -29,23 +29,23 @@ class Moment:
     clock: str
 
     def waited_since(self, attempt: Attempt, event: str) -> float:
-        """Seconds that have passed since the event, at least."""
+        """Return a lower bound of the seconds since the event."""
         return waits.waited_since(
             attempt.waits, event, clock=self.clock, elapsed=self.elapsed
         )
 
     def observed(self, attempt: Attempt) -> waits.Waits:
-        """What is known of the attempt's waits, with what this clock knows now."""
+        """Return the attempt's anchors, with new ones of this clock."""
         return waits.observed(attempt.waits, clock=self.clock, elapsed=self.elapsed)
 
     def begun(self) -> waits.Waits:
-        """What is known of an attempt that is about to be sent."""
+        """Return the anchors of an attempt that is about to be sent."""
         return waits.begun(
             clock=self.clock, elapsed=self.elapsed, shown=self.host.timestamp()
         )
 
     def begun_again(self, attempt: Attempt) -> waits.Waits:
-        """The same, when it is about to be sent once more."""
+        """Return the anchors of an attempt that is about to be sent again."""
         return waits.begun_again(
             attempt.waits,
             clock=self.clock,
@@ -54,13 +54,13 @@ class Moment:
         )
 
     def age(self, attempt: Attempt, event: str, since: datetime) -> float:
-        """Seconds that may have passed since the event: the most that any clock says.
+        """Return the seconds that may have passed since the event.
 
-        For memories that end: a clock that was set back must not bring one back. `since`
-        is what the database's clock showed at the event. Where that was ahead, and was set
-        right later, the sender's wall clock is the witness. Infinite where every wall
-        clock shows a time before the event, and another elapsed clock than this one has
-        counted: then nobody knows.
+        The maximum of all clocks, for the bank's memory: it must not seem to last
+        longer when a clock is set back. `since` is the database's time of the event. If
+        that clock was ahead then and was corrected later, the sender's wall clock
+        counts. Infinite if every wall clock shows a time before the event, and another
+        elapsed clock has counted: then the age is unknown.
         """
         by_clocks = [(shown - since).total_seconds() for shown in (self.now, self.host)]
         shown_at = waits.shown_at(attempt.waits, event)
@@ -74,16 +74,16 @@ class Moment:
 
 
 def left(needed: float, passed: float) -> float:
-    """Seconds that are left of those needed; 0 when none is.
+    """Return the seconds that are left of those needed; 0 when none is.
 
-    Never a part of a millisecond: a plan for then would be no plan at all.
+    At least a millisecond, because a check in less than that is due at once.
     """
     missing = needed - passed
     return max(missing, 0.001) if missing > 0 else 0.0
 
 
 def read(now: datetime | None = None, elapsed: float | None = None) -> Moment:
-    """Read the clocks. What is given stands for them: `now` for both wall clocks."""
+    """Read the clocks. `now` replaces both wall clocks, `elapsed` the elapsed time."""
     database = now or database_now()
     return Moment(
         now=database,

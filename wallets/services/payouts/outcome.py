@@ -1,7 +1,7 @@
-"""What became of an attempt: state, money and attempt change together or not at all.
+"""The end of an attempt: state, money and attempt change together or not at all.
 
-Every end of an attempt goes through `conclude`, whoever brought the evidence: the sender,
-a look-up, or an operator.
+Every end goes through `conclude`, whether the evidence is a sender's answer, a look-up
+or an operator's.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _BANK_SAYS = {Event.ACCEPTED, Event.REJECTED, Event.FOUND_PAID, Event.FOUND_REJE
 
 @dataclass(frozen=True)
 class Conclusion:
-    """An event of an attempt, with its evidence; `executed_at` if it is paid and known."""
+    """An event of an attempt with its evidence; `executed_at` (UTC) if known."""
 
     transaction: Transaction
     attempt: Attempt
@@ -54,7 +54,7 @@ class Conclusion:
 
 @dataclass(frozen=True)
 class Locked:
-    """The rows of some attempts, locked: wallets by id, then transactions by id."""
+    """The locked rows of some attempts: wallets by id, then transactions by id."""
 
     wallets: dict[int, Wallet]
     transactions: dict[int, Transaction]
@@ -62,9 +62,9 @@ class Locked:
 
 
 def lock(attempts: Iterable[Attempt], *, wait: bool = True) -> Locked:
-    """Lock what belongs to the attempts and read it afresh. Call inside a transaction.
+    """Lock the rows of the attempts and read them again. Call inside a transaction.
 
-    Unless it may `wait`, those whose wallet somebody else holds are left out.
+    With `wait=False` attempts whose wallet another transaction locks are left out.
     """
     known = list(attempts)
     wallets = postings.lock_wallets(
@@ -76,7 +76,7 @@ def lock(attempts: Iterable[Attempt], *, wait: bool = True) -> Locked:
     rows = lock_rows(
         Transaction.objects.filter(pk__in=ids).order_by("pk").select_related(None)
     )
-    # By a column that is unique: no planner can take them for a third of the table.
+    # By a unique column, so that the planner never expects many rows.
     fresh = Attempt.objects.filter(reference__in=[each.reference for each in known])
     return Locked(
         wallets=wallets,
@@ -96,8 +96,8 @@ def conclude(
 
     Call inside a transaction, with the rows locked by `lock`.
 
-    :raises IllegalTransition: before anything is written.
-    :raises LostRace: somebody else concluded one of the attempts.
+    :raises IllegalTransition: an event is not allowed; nothing has been written.
+    :raises LostRace: another transaction concluded one of the attempts.
     """
     reviewed = [
         done.transaction.pk
@@ -132,7 +132,8 @@ def _move(done: Conclusion, now: datetime) -> StateChange:
         last_retry=last,
     )
     to = move.rule().to
-    # What clients may see. Evidence that is not the bank's word stays in the history.
+    # Clients see only documented words of the bank. Other evidence stays in the
+    # history.
     says = documented(done.evidence) if done.event in _BANK_SAYS else ""
     move.changes["third_party_response"] = says
     if to is State.COMPLETED:
@@ -165,7 +166,7 @@ def _after(done: Conclusion, rule: Rule, now: datetime) -> GuardedUpdate:
 def check_late_answer(
     withdrawal: Transaction, attempt: Attempt, answer: Answer
 ) -> None:
-    """Raise an alarm when an answer contradicts how the attempt has ended."""
+    """Raise an alarm if the answer contradicts the end of its attempt."""
     paid = attempt.outcome == Attempt.Outcome.ACCEPTED
     if answer.outcome is Outcome.ACCEPTED and not paid:
         kind = Alarm.Kind.PAID_AFTER_RELEASE

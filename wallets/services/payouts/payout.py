@@ -1,8 +1,9 @@
-"""Paying out: claim, call, record. The order is the safety.
+"""Paying out: claim, call, record. This order keeps money safe.
 
-Claim commits attempt, hold and lease before the first byte leaves; the call happens in no
-transaction; record writes what the answer proves. A crash between any two leaves an open
-attempt whose lease ends, and `services.payouts.resolver` finds out.
+`claim` commits attempt, hold and lease before the first byte is sent. The call happens
+outside of transactions. `record` writes what the answer proves. A crash between two
+steps leaves an open attempt whose lease ends; `services.payouts.resolver` then finds its
+outcome.
 """
 
 from __future__ import annotations
@@ -44,10 +45,10 @@ from wallets.utils.database.transactions import (
 
 @dataclass(frozen=True)
 class Sending:
-    """An attempt that this process may send now, once, until `send_before`.
+    """The right of this process to send an attempt once, before `send_before`.
 
-    All by `clock.elapsed`. `leased_at` is the moment that the lease is counted from: just
-    before the database was asked for the time of the attempt.
+    Both times are values of `clock.elapsed` in seconds. `leased_at` was read just
+    before the database's clock, from which the attempt's lease is counted.
     """
 
     attempt: Attempt
@@ -58,20 +59,20 @@ class Sending:
 
     @property
     def lease_ends(self) -> float:
-        """When the lease in the books ends, or a little earlier."""
+        """When the lease in the database ends, or a bit earlier (`clock.elapsed`)."""
         return self.leased_at + settings.WITHDRAWAL_LEASE
 
 
-# What came of sending an attempt.
+# An attempt that was sent, with the bank's answer.
 Result = tuple[Sending, Answer]
 
 
 @dataclass
 class Claim:
-    """What a claim took: attempts to send, and withdrawals that had not the money.
+    """The result of a claim: attempts to send, and withdrawals without enough balance.
 
-    `paused` says that it took nothing because payouts are paused. `busy` are the wallets
-    of due withdrawals that it left because somebody else holds them.
+    `paused`: nothing was claimed because payouts are paused. `busy`: wallets of due
+    withdrawals that were skipped because another transaction locks them.
     """
 
     sendings: list[Sending] = field(default_factory=list)
@@ -84,7 +85,7 @@ class Claim:
 
 
 def actor_name() -> str:
-    """Who acts, for the transition rows: this process."""
+    """Return the name of this process for transition rows."""
     return f"worker {platform.node()}:{os.getpid()}"
 
 
@@ -95,21 +96,21 @@ def claim(
     now: datetime | None = None,
     wait: bool = True,
 ) -> Claim:
-    """Take due withdrawals for sending: attempt, lease and hold are committed on return.
+    """Claim due withdrawals: attempt, lease and hold are committed on return.
 
-    Opens its own transaction. `candidates` must select only what is due. The attempts
-    begin when the locks are taken, by the database's clock, or at `now`. Those without the
-    money fail, finally, without the bank. Each has one claimer: others skip it or lose the
-    guarded UPDATE. Nothing is taken while payouts are paused, nor, unless it may `wait`, of
-    wallets that somebody else holds. A database that goes away during COMMIT is waited for
-    until the lease ends: attempts that nobody knows to be unsent would be unknown.
+    Call outside a transaction, with `candidates` that are due. Attempts begin when the
+    locks are taken, by the database's clock, or at `now`. Withdrawals without enough
+    balance fail for good, without a call to the bank. Each withdrawal is claimed once.
+
+    Nothing is claimed while payouts are paused. `wait=False` skips locked wallets. If
+    the database goes away during COMMIT, the claim waits for it until the lease ends;
+    otherwise attempts that were never sent would become unknown.
     """
-    # `written`: whether a run came as far as its COMMIT.
     token, leased_at, written = uuid.uuid4(), 0.0, False
 
     def read_clocks() -> Moment:
         nonlocal leased_at
-        # In this order: the right to send must end before the lease in the books does.
+        # Read first: the right to send must end before the lease in the database.
         leased_at = clock.elapsed()
         return moment.read(now)
 
@@ -120,7 +121,7 @@ def claim(
         nonlocal written
         if written and (mine := committed()):
             return mine
-        # Asked in the claim's own transaction: a pause committed before it is seen.
+        # Read in the claim's own transaction, so that a committed pause is seen.
         if pause.is_paused():
             return Claim(paused=True)
         attempts, taken = _claim(candidates, limit, wait, token, read_clocks)
@@ -141,7 +142,7 @@ def claim(
 
 
 def _with_token(token: uuid.UUID) -> QuerySet[Attempt]:
-    """What bears our token is ours, also where the reply to a COMMIT was lost."""
+    """Return the attempts of this claim, also if the reply to its COMMIT was lost."""
     ours = Attempt.objects.filter(claim_token=token)
     return ours.select_related("transaction__wallet")
 
@@ -153,7 +154,7 @@ def _claim(
     token: uuid.UUID,
     read_clocks: Callable[[], Moment],
 ) -> tuple[list[Attempt], Claim]:
-    """What is to be sent, and the claim that it is a part of."""
+    """Return the attempts to send, and the claim without them."""
     with read_by_index():
         rows = lock_rows(candidates[:limit], skip_locked=True)
     if not rows:
@@ -206,21 +207,21 @@ def _claimed(row: Transaction, number: int) -> StateChange:
         "retry_count": number - 1,
         "next_attempt_at": None,
         "failure_code": "",
-        # The bank's word on an earlier attempt is none on this one.
+        # The bank's answer to an earlier attempt does not apply to this one.
         "third_party_response": "",
     }
     return StateChange(row, Event.CLAIM, attempt_number=number, changes=changes)
 
 
 def sending(attempt: Attempt, leased_at: float) -> Sending:
-    """The right to send an attempt, from a lease that began at `leased_at` or later."""
+    """Return the right to send an attempt whose lease began at `leased_at` or later."""
     withdrawal = attempt.transaction
     return Sending(
         attempt=attempt,
         payment=Payment(attempt.reference, withdrawal.wallet.uuid, withdrawal.amount),
         send_number=attempt.sends,
         leased_at=leased_at,
-        # The whole call must be over before the lease is.
+        # The whole call must end before the lease.
         send_before=leased_at
         + settings.WITHDRAWAL_LEASE
         - 2 * settings.THIRD_PARTY_DEADLINE,
@@ -232,9 +233,9 @@ def record(
 ) -> list[Result]:
     """Write what the bank's answers prove. Opens its own transaction.
 
-    An answer that comes too late to change anything does not; if it says that money was
-    paid which has been released, it raises an alarm. Unless it may `wait`, those whose
-    wallet somebody else holds are returned, and not recorded.
+    A late answer changes nothing. If it says that released money was paid, it raises an
+    alarm. With `wait=False` the answers about locked wallets are not recorded but
+    returned.
     """
     if not results:
         return []
@@ -255,7 +256,7 @@ def _record(results: Sequence[Result], now: datetime, wait: bool) -> list[Result
             continue
         event = event_of(answer, attempt)
         if event is Event.UNKNOWN and sent.send_number != attempt.sends:
-            continue  # the outcome is in another sender's hands by now
+            continue  # a later sender decides the outcome
         if rule_for(withdrawal.state, event) is not None:
             conclusions.append(
                 Conclusion(
@@ -272,10 +273,10 @@ def _record(results: Sequence[Result], now: datetime, wait: bool) -> list[Result
 
 
 def _executed_at(sent: Sending, answer: Answer, attempt: Attempt) -> datetime:
-    """When the payment left, by the database's clock: its claim, and what passed since.
+    """Return when the payment was sent, by the database's clock.
 
-    Where several were sent, nobody knows which one the bank paid: the first, as when a
-    look-up finds it.
+    If the reference was sent several times, it is unknown which request the bank paid:
+    the time of the first one counts, as when a look-up finds the payment.
     """
     if answer.sent_at is None or sent.send_number > 1:
         return attempt.started_at
@@ -283,10 +284,11 @@ def _executed_at(sent: Sending, answer: Answer, attempt: Attempt) -> datetime:
 
 
 def event_of(answer: Answer, attempt: Attempt) -> Event:
-    """What a sender's answer means for the attempt.
+    """Return the event that a sender's answer means for the attempt.
 
-    "Refused" and "not sent" are proof only for the only sender: what another one sent
-    under the same reference may still be paid, or may be why this one was refused.
+    "Refused" and "not sent" are proof only for the only request of an attempt. After a
+    second request with the same reference, the other one may still be paid, or may be
+    the reason of the refusal.
     """
     if answer.outcome is Outcome.ACCEPTED:
         return Event.ACCEPTED

@@ -1,6 +1,6 @@
-"""Withdrawals whose rows are damaged: put aside with an alarm, so that others are paid.
+"""Due withdrawals with damaged rows: skipped with an alarm, so that others are paid.
 
-They stay as they are, and are tried again after a rest: somebody may have mended them.
+The rows are not changed, and are tried again after REST_SECONDS.
 """
 
 from __future__ import annotations
@@ -13,15 +13,16 @@ from wallets.services.operations.alarm import raise_alarm
 from wallets.utils import clock
 from wallets.utils.database.transactions import run_in_transaction
 
-# One damaged row makes a whole batch be claimed one by one: not at every wake-up.
+# One damaged row makes a whole batch be claimed row by row; this must not happen at
+# every wake-up.
 REST_SECONDS = 60.0
 
-# By withdrawal, until when this process leaves it alone. It only saves work.
+# By withdrawal: until when this process skips it. Only an optimization.
 _until: dict[int, float] = {}
 
 
 def resting() -> set[int]:
-    """The withdrawals that are to be left alone now."""
+    """Return the withdrawals to skip now."""
     now = clock.elapsed()
     for pk in [pk for pk, until in _until.items() if until <= now]:
         _until.pop(pk, None)
@@ -29,9 +30,9 @@ def resting() -> set[int]:
 
 
 def withdrawals(pks: Iterable[int]) -> None:
-    """Leave these alone for a while, and have a person look at each.
+    """Skip these for REST_SECONDS, and raise an alarm for each.
 
-    Opens a transaction for each. An alarm that is there already is not raised again.
+    Opens a transaction for each. An existing alarm is not raised again.
     """
     for pk in pks:
         _until[pk] = clock.elapsed() + REST_SECONDS
@@ -39,7 +40,7 @@ def withdrawals(pks: Iterable[int]) -> None:
 
 
 def _raise(pk: int) -> None:
-    # Not read: reading it may be what fails.
+    # Do not read the row: it may be unreadable.
     raise_alarm(
         Alarm.Kind.DAMAGED_ROWS,
         Transaction(pk=pk),

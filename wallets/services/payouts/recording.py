@@ -1,7 +1,7 @@
-"""Answers in hand: recorded, however long the database is away, until their lease ends.
+"""Records the bank's answers, also while the database is away, until the leases end.
 
-What the bank said is nowhere but in this process. Lost, it is a look-up, or, with a bank
-that cannot be asked, one withdrawal more for a person to find out about.
+An answer exists only in this process. If it is lost, the outcome must be looked up; at
+a bare bank it needs a review.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ def record_until(
     put_aside: PutAside | None = None,
     wait: bool = True,
 ) -> list[Result]:
-    """Record what the bank's answers prove, all of them; repeat it while the database is away.
+    """Record what the bank's answers prove; repeat it while the database is away.
 
     Opens its own transactions, until the last of the attempts' leases ends; see
-    `outage.outlast`. Rows that cannot be written to keep no others from being recorded:
-    they are `put_aside` (unless given, with an alarm that says what the bank said).
-    What is given up is logged with what the bank said: it is the evidence for a person.
-    Unless it may `wait` for wallets that somebody else holds, their answers are returned.
+    `outage.outlast`. Damaged rows do not stop the others: they are `put_aside`
+    (default: an alarm with the bank's answer). An answer that cannot be recorded is
+    logged as evidence for an operator. With `wait=False` the answers about locked
+    wallets are returned.
 
-    :raises DatabaseError, InterfaceError: when it is given up.
+    :raises DatabaseError, InterfaceError: the database was away for too long.
     """
     if not results:
         return []
@@ -56,9 +56,9 @@ def record_until(
 def _record(
     results: Results, now: datetime | None, put_aside: PutAside, wait: bool
 ) -> list[Result]:
-    """Record all at once; if something is wrong with rows among them, each alone.
+    """Record all together; if that fails because of rows, record each alone.
 
-    Return what was not waited for.
+    Returns the answers about locked wallets.
     """
     try:
         return payout.record(results, now=now, wait=wait)

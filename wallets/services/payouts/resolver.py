@@ -1,10 +1,10 @@
-"""Finds out what became of attempts that nobody knows the outcome of.
+"""Finds the outcomes of attempts whose outcome is unknown.
 
-Unknown is not failed: held money goes back only when the bank said "refused", or said "not
-found" twice when that can be believed (`services.payouts.belief`), or an operator knows.
+Unknown is not failed. Held money is released only if the bank said "refused", or said
+"not found" twice when that counts (`services.payouts.belief`), or an operator has evidence.
 
-One damaged row stops nobody else: it is put aside with an alarm, and looked at again as
-seldom as rows are that nobody can find out.
+A damaged row does not stop the others: it is skipped with an alarm, and tried again
+after WITHDRAWAL_CHECK_CAP seconds.
 """
 
 from __future__ import annotations
@@ -38,11 +38,12 @@ def resolve_due(
     elapsed: float | None = None,
     damaged: set[int] | None = None,
 ) -> int:
-    """Look into attempts whose check is due, one round; return how many.
+    """Process attempts whose check is due, one round; return how many.
 
-    Opens its own transactions, before and after the calls; the bank is called in none.
-    `now` stands for the clocks of database and host, `elapsed` for what `clock.elapsed`
-    shows. Attempts of `damaged` are left out, and those that turn out to be are added.
+    Opens its own transactions, before and after the calls; call outside a transaction.
+    `now` replaces the clocks of database and host, `elapsed` that of `clock.elapsed`
+    (seconds). Attempts in `damaged` are skipped, and newly found damaged ones are added
+    to it.
     """
     return Round(bank, limit, now, elapsed, damaged).run()
 
@@ -65,7 +66,7 @@ class Round:
         self._damaged: set[int] = set() if damaged is None else damaged
 
     def run(self) -> int:
-        """Look into what is due; return how many attempts, damaged ones too."""
+        """Process the due attempts; return how many, including damaged ones."""
         before = len(self._damaged)
         started = clock.elapsed()
         checks = self._take()
@@ -81,7 +82,7 @@ class Round:
         return count
 
     def _take(self) -> list[Check]:
-        """Take what is due; if that fails by damaged rows, one after the other."""
+        """Take what is due; if damaged rows prevent that, take them one by one."""
         try:
             return self._take_of(Q())
         except DAMAGED:
@@ -107,7 +108,7 @@ class Round:
         return due.order_by("next_check_at")
 
     def _ask(self, look_ups: list[Check], sendings: list[Sending]) -> None:
-        """Ask the bank about all of them at once, and record what it says."""
+        """Call the bank for all attempts concurrently, and record the answers."""
         bank = self._bank
         with ThreadPoolExecutor(settings.WITHDRAWAL_CONCURRENCY) as pool:
             found = pool.map(lambda check: bank.look_up(check.payment), look_ups)
@@ -134,7 +135,7 @@ class Round:
         )
 
     def _put_aside(self, pk: int, error: Exception, note: str = "") -> None:
-        """Call a person, and look at it again later, if the row can be written to."""
+        """Raise an alarm, and postpone the next check if the row can be updated."""
         self._damaged.add(pk)
         row = Attempt.objects.filter(pk=pk)
         withdrawal_id = row.values_list("transaction_id", flat=True).first()
@@ -142,6 +143,7 @@ class Round:
         again = moment.read(self._now).now + timedelta(
             seconds=settings.WITHDRAWAL_CHECK_CAP
         )
-        # A row that breaks a rule itself refuses even this: it is met in each sweep.
+        # A row that violates a constraint refuses this UPDATE, too; each sweep meets it
+        # again.
         with contextlib.suppress(*DAMAGED):
             run_in_transaction(lambda: attempt.put_off(pk, again))

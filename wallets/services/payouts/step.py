@@ -1,4 +1,4 @@
-"""What to do about an attempt of unknown outcome: by the means that the bank has."""
+"""The next step for an attempt of unknown outcome, by the bank's abilities."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from wallets.utils.bank.interface import Abilities, Payment
 
 
 class Step(Enum):
-    """What to do about an attempt of unknown outcome."""
+    """The next step for an attempt of unknown outcome."""
 
     LEAVE = "leave"
     WAIT = "wait"
@@ -28,7 +28,7 @@ class Step(Enum):
 
 @dataclass(frozen=True)
 class Check:
-    """One attempt that this process looks into, from that moment on."""
+    """An attempt that this process has taken to resolve, with the moment of taking."""
 
     step: Step
     attempt: Attempt
@@ -39,25 +39,25 @@ class Check:
 def next_step(
     abilities: Abilities, attempt: Attempt, withdrawal: Transaction, moment: Moment
 ) -> Step:
-    """Choose the means that the bank has: look-up, else the same reference, else people."""
+    """Return the next step: look-up, else the same reference again, else review."""
     if abilities.looks_up:
         return Step.LOOK_UP
     if until_lease_ends(attempt, withdrawal, moment):
-        return Step.LEAVE  # the database's clock was set: its sender is at work
-    # A bank that forgets while our request is on its way would pay again.
+        return Step.LEAVE  # the database's clock was set; the sender may be at work
+    # The bank must still remember the reference when the request arrives.
     margin = settings.WITHDRAWAL_LEASE
-    # From when the bank first heard of the reference.
+    # The time since the reference was first sent.
     age = moment.age(attempt, waits.first_send(attempt.waits), attempt.started_at)
     if not abilities.dedupes or age + margin >= abilities.dedupe_window:
         return Step.REVIEW
     if pause.is_paused():
         return Step.WAIT
     if withdrawal.state is State.NEEDS_REVIEW:
-        return Step.REVIEW  # nothing is sent behind an operator's back
+        return Step.REVIEW  # nothing is sent while an operator decides
     if attempt.sends > 1 and age >= settings.WITHDRAWAL_REVIEW_AFTER:
-        # The same reference was sent again, and again, to a bank that says nothing. Each
-        # time the outcome is in a sender's hands anew, so the attempt's age counts. After
-        # a standstill of ours it is sent again once, however old it is.
+        # The reference was sent several times, and the bank never answered. Each send
+        # begins a new unknown period, so the attempt's age decides. After a long
+        # downtime it is sent once more, however old it is.
         return Step.REVIEW
     return Step.RESEND
 
@@ -65,7 +65,7 @@ def next_step(
 def until_lease_ends(
     attempt: Attempt, withdrawal: Transaction, moment: Moment
 ) -> float:
-    """Seconds for which a sender may be at work, by elapsed time; 0 when none is."""
+    """Seconds until the sender's lease ends, by elapsed time; 0 without a sender."""
     if withdrawal.state is not State.SENDING:
         return 0.0
     passed = moment.waited_since(attempt, waits.SENT)
@@ -73,11 +73,11 @@ def until_lease_ends(
 
 
 def too_long_unknown(attempt: Attempt, withdrawal: Transaction, moment: Moment) -> bool:
-    """Whether it is time to call an operator, by both clocks: nobody is called for a step."""
+    """Whether the attempt must go to review, by database clock and elapsed time."""
     if withdrawal.unknown_since is None:
         return False
     patience: float = settings.WITHDRAWAL_REVIEW_AFTER
     by_database = (moment.now - withdrawal.unknown_since).total_seconds()
-    # Before it began: that clock was set back, and says nothing.
+    # Less than 0: the clock was set back, and is ignored.
     agrees = by_database >= patience or by_database < 0
     return agrees and moment.waited_since(attempt, waits.SENT) >= patience

@@ -1,7 +1,7 @@
-"""All sweeps in one process, at their intervals, with no broker at all.
+"""All sweeps in one process, at their intervals, without a broker.
 
-What Beat and the workers do, done here in turn. Any number of these, beside any number of
-workers, are harmless: each withdrawal has one claimer.
+It does the work of Beat and the workers in turn. Several sweepers may run, also beside
+workers: each withdrawal is claimed once.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 
 def run_once(*, bank: Bank | None = None) -> dict[str, int]:
-    """Sweep one round, as one tick of Beat does; return how many each sweep took.
+    """Run each sweep once, as one tick of Beat; return the counts by name.
 
     Opens its own transactions. Stays for what becomes due within a tick's interval.
     """
@@ -41,9 +41,9 @@ def run_once(*, bank: Bank | None = None) -> dict[str, int]:
 
 
 def run(*, seconds: float = float("inf"), bank: Bank | None = None) -> None:
-    """Sweep until so many seconds have passed or the process is being stopped.
+    """Sweep for `seconds`, or until the process is being stopped.
 
-    Opens its own transactions. An unreachable database ends a sweep, not the sweeper.
+    Opens its own transactions. A database that is away ends one sweep, not the sweeper.
     """
     ends = clock.elapsed() + seconds
     turns: dict[Callable[..., int], float] = {
@@ -63,11 +63,11 @@ def run(*, seconds: float = float("inf"), bank: Bank | None = None) -> None:
 
 
 def _pay_pending(until: float, bank: Bank | None) -> None:
-    """Pay what is due until then, looking again for what was scheduled meanwhile."""
+    """Pay what is due until then, and look again for new due withdrawals."""
     interval = settings.WITHDRAWAL_DUE_INTERVAL
     while True:
         seconds = min(until - clock.elapsed(), interval)
-        # Also when the other sweeps leave no time: what is due must get its turn.
+        # At least one run, even if the other sweeps leave no time.
         seconds = max(seconds, settings.WITHDRAWAL_POLL)
         _survive(partial(sweeps.pay_pending, bank=bank, seconds=seconds))
         left = until - clock.elapsed()
@@ -76,8 +76,10 @@ def _pay_pending(until: float, bank: Bank | None) -> None:
 
 
 class _BesidePayments:
-    """The comparison with the bank's list, in a thread: it may take a minute, and no
-    payment waits for it. It changes no money and ends with the process.
+    """The comparison with the bank's list, in a thread.
+
+    It may take a minute, and payments must not wait for it. It changes no money and
+    ends with the process.
     """
 
     def __init__(self) -> None:
@@ -85,7 +87,7 @@ class _BesidePayments:
         self._next = clock.elapsed()
 
     def run_when_due(self) -> None:
-        """Begin, unless it is under way still or was looked at a while ago."""
+        """Start the comparison, unless it runs already or has run lately."""
         under_way = self._thread is not None and self._thread.is_alive()
         if under_way or clock.elapsed() < self._next:
             return

@@ -1,4 +1,4 @@
-"""The sweeps as tasks and commands run them: bounded, and with a heartbeat."""
+"""The sweeps for tasks and commands: bounded, and with a heartbeat."""
 
 from __future__ import annotations
 
@@ -22,25 +22,28 @@ _TASKS = {
 
 
 def pay_pending(*, bank: Bank | None = None, seconds: float | None = None) -> int:
-    """Pay what is due, and what becomes due within a tick's interval, at its time."""
+    """Pay what is due, and what becomes due within `seconds` (a tick's interval).
+
+    Opens its own transactions. Returns how many withdrawals were claimed.
+    """
     if seconds is None:
         seconds = settings.WITHDRAWAL_DUE_INTERVAL
     return _drain(heartbeat.PENDING, drain.find_due, bank, seconds)
 
 
 def pay_retries(*, bank: Bank | None = None, seconds: float | None = None) -> int:
-    """Try failed withdrawals again whose next attempt is due."""
+    """Retry failed withdrawals whose next attempt is due. As `pay_pending`."""
     if seconds is None:
         seconds = settings.WITHDRAWAL_DUE_INTERVAL
     return _drain(heartbeat.RETRY, drain.find_retryable, bank, seconds)
 
 
 def _drain(name: str, find: drain.FindDue, bank: Bank | None, seconds: float) -> int:
-    """Drain, unless this worker does so already as often as it may.
+    """Run a drain, unless this worker runs as many as it may.
 
-    The slot is free again as soon as nothing more will be claimed. Whoever came before and
-    found none has left its work to this drain, which therefore looks once more: what became
-    due after its last claim gets another drain.
+    The slot is released when nothing more will be claimed. A task that found no slot
+    before that has left its work to this drain. So the drain looks once more, and wakes
+    another drain for what became due after its last claim.
     """
     slot = slots.take(name)
     if slot is None:
@@ -66,10 +69,13 @@ def _drain(name: str, find: drain.FindDue, bank: Bank | None, seconds: float) ->
 
 
 def resolve_unknown(*, bank: Bank | None = None) -> int:
-    """Look into unknown outcomes whose check is due, for a tick's time at most."""
+    """Process unknown outcomes whose check is due, for one tick's interval at most.
+
+    Opens its own transactions. Returns how many attempts were processed.
+    """
     ends = clock.elapsed() + settings.WITHDRAWAL_RESOLVE_INTERVAL
     total = 0
-    damaged: set[int] = set()  # attempts that are left out for the rest of this sweep
+    damaged: set[int] = set()  # attempts that this sweep skips from now on
     while clock.elapsed() < ends:
         count = resolver.resolve_due(
             bank=bank or get_bank(),
@@ -86,8 +92,8 @@ def resolve_unknown(*, bank: Bank | None = None) -> int:
 def execute_single(transaction_id: int, *, bank: Bank | None = None) -> str | None:
     """Drain until this withdrawal is paid, if it is due; return its status then.
 
-    None for an unknown id. A message that is stale, doubled or much too early changes
-    nothing; one that comes in time pays whatever else is due, each in its turn.
+    Returns None for an unknown id. A stale, doubled or early message changes nothing.
+    Other due withdrawals are paid in their turn.
     """
     rows = Transaction.objects.filter(
         pk=transaction_id, transaction_type=Transaction.TransactionType.WITHDRAWAL

@@ -1,4 +1,4 @@
-"""Chooses and marks the attempts to look into: what is about to be done is committed first."""
+"""Takes attempts to resolve: the next step is committed before it is done."""
 
 from __future__ import annotations
 
@@ -28,14 +28,15 @@ from wallets.utils.bank.interface import Abilities, Payment
 
 LEASE_EXPIRED = "the lease ended without an answer"
 
-# Where the money of an open attempt is held.
+# The states in which the money of an open attempt is held.
 _HELD = (State.SENDING, State.UNKNOWN, State.NEEDS_REVIEW)
 
 
 def due(now: datetime) -> QuerySet[Attempt]:
-    """Attempts whose check is due; and those whose plan no clock of today has made."""
+    """Return the attempts whose check is due, or was planned by a wrong clock."""
     planned_by_another_clock = Q(next_check_at__gt=now + look_up.longest_plan())
-    # "IN": Django leaves the value of a plain truth out, and SQLite then every index.
+    # With "open = true" Django omits the value, and SQLite then uses no index; with IN
+    # it does.
     return Attempt.objects.filter(
         Q(next_check_at__lte=now) | planned_by_another_clock, open__in=[True]
     )
@@ -51,11 +52,11 @@ def _is_due(attempt: Attempt, now: datetime) -> bool:
 def take(
     candidates: QuerySet[Attempt], abilities: Abilities, taken: Moment
 ) -> list[Check]:
-    """Choose and mark the attempts to look into, so that no other sweep does so too.
+    """Take the attempts to resolve, so that no other sweep takes them, too.
 
     Call inside a transaction. Locks wallets and withdrawals, each by id.
 
-    :raises DamagedRows: rows of one of them contradict each other; nothing is written.
+    :raises DamagedRows: rows of one attempt contradict each other; nothing is written.
     """
     locked = _lock(list(candidates))
     chosen = [
@@ -84,9 +85,9 @@ def take(
 
 
 def _lock(candidates: list[Attempt]) -> Locked:
-    """Lock all that belongs to the attempts, and find it fit to go on with.
+    """Lock and check all rows of the attempts.
 
-    :raises DamagedRows: something is missing, or money of an open attempt is not held.
+    :raises DamagedRows: a row is missing, or the money of an open attempt is not held.
     """
     known = Transaction.objects.in_bulk({each.transaction_id for each in candidates})
     for attempt in candidates:
@@ -108,7 +109,7 @@ def _lock(candidates: list[Attempt]) -> Locked:
 
 
 def _mark_expired(chosen: list[tuple[Attempt, Transaction]], now: datetime) -> None:
-    """The sender is gone without a word: from now on the outcome is unknown."""
+    """Set attempts whose lease ended without an answer to unknown."""
     silent = [
         StateChange(
             withdrawal,
@@ -125,7 +126,7 @@ def _mark_expired(chosen: list[tuple[Attempt, Transaction]], now: datetime) -> N
 def _prepare(
     step: Step, attempt: Attempt, withdrawal: Transaction, taken: Moment
 ) -> None:
-    """Commit what is about to be done: the next look, the new lease, or the alarm."""
+    """Store the next step: the time of the next check, the new lease, or the review."""
     now = taken.now
     lease_end = now + timedelta(seconds=settings.WITHDRAWAL_LEASE)
     changes: dict[str, Any] = {

@@ -1,6 +1,7 @@
-"""Moves withdrawals between states: a guarded UPDATE and an append-only row, together.
+"""State changes of withdrawals: a guarded UPDATE and an append-only row, together.
 
-Nothing else changes a withdrawal's status. Steps: call them inside a transaction.
+Nothing else changes a withdrawal's status. All functions are steps: call them inside a
+transaction.
 """
 
 from __future__ import annotations
@@ -27,13 +28,13 @@ from wallets.utils.database.batch import (
 logger = logging.getLogger(__name__)
 
 _SCHEDULE = "schedule"
-# What happens all day.
+# Events that are logged at level DEBUG only.
 _ROUTINE = {_SCHEDULE, Event.CLAIM.value, Event.ACCEPTED.value}
 
 
 @dataclass
 class StateChange:
-    """One event to apply. `changes` are further columns of the withdrawal."""
+    """One event of a withdrawal. `changes` are further columns."""
 
     transaction: Transaction
     event: Event
@@ -43,9 +44,9 @@ class StateChange:
     changes: dict[str, Any] = field(default_factory=dict)
 
     def rule(self) -> Rule:
-        """Return where this leads.
+        """Return the rule for this event in the withdrawal's state.
 
-        :raises IllegalTransition: when the table has no such event for the state.
+        :raises IllegalTransition: the table has no such event for the state.
         """
         state = self.transaction.state
         rule = rule_for(state, self.event, last_retry=self.last_retry)
@@ -57,7 +58,7 @@ class StateChange:
 def record_scheduled(
     withdrawals: Sequence[Transaction], *, actor: str, now: datetime, evidence: str = ""
 ) -> None:
-    """Write the first row of each withdrawal's life."""
+    """Write the first transition of each withdrawal, and log it after the commit."""
     rows = _first_rows(withdrawals, actor=actor, now=now, evidence=evidence)
     insert_rows(Transition, rows)
     db_transaction.on_commit(lambda: _log(rows), robust=True)
@@ -66,7 +67,7 @@ def record_scheduled(
 def log_scheduled(
     withdrawals: Sequence[Transaction], *, actor: str, now: datetime
 ) -> None:
-    """Log what `record_scheduled` does, once it is committed: the rows are written."""
+    """Log the first transitions after the commit. The fast path has written them."""
     if logger.isEnabledFor(logging.DEBUG):
         rows = _first_rows(withdrawals, actor=actor, now=now)
         db_transaction.on_commit(lambda: _log(rows), robust=True)
@@ -92,10 +93,12 @@ def _first_rows(
 
 
 def apply(moves: Sequence[StateChange], *, actor: str, now: datetime) -> None:
-    """Apply the events and write their rows, all or none.
+    """Apply the events and write their transitions, all or none.
 
-    :raises IllegalTransition: before anything is written.
-    :raises LostRace: a withdrawal was moved by somebody else meanwhile.
+    Call inside a transaction.
+
+    :raises IllegalTransition: an event is not allowed; nothing has been written.
+    :raises LostRace: another transaction has changed a withdrawal meanwhile.
     """
     rules = [move.rule() for move in moves]
 
@@ -111,7 +114,7 @@ def apply(moves: Sequence[StateChange], *, actor: str, now: datetime) -> None:
 
 
 def _log(rows: Sequence[Transition]) -> None:
-    """One line for each move; what happens all day only for who asks for more."""
+    """Log one line for each transition; routine events at level DEBUG."""
     for row in rows:
         logger.log(
             logging.DEBUG if row.event in _ROUTINE else logging.INFO,
@@ -146,7 +149,7 @@ def _update(move: StateChange, rule: Rule, now: datetime) -> GuardedUpdate:
 def _advance(
     move: StateChange, rule: Rule, changes: dict[str, Any], *, actor: str, now: datetime
 ) -> Transition:
-    """Bring the withdrawal in memory to its new state; return the row that tells it."""
+    """Update the withdrawal in memory; return its transition."""
     withdrawal = move.transaction
     before = withdrawal.state
     for name, value in changes.items():
@@ -166,7 +169,7 @@ def _advance(
 
 
 def _columns(to: State, withdrawal: Transaction, now: datetime) -> dict[str, Any]:
-    """The columns that make up a state."""
+    """Return the columns that represent a state."""
     unknown = to in (State.UNKNOWN, State.NEEDS_REVIEW)
     return {
         "status": to.status,

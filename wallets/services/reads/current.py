@@ -1,7 +1,7 @@
-"""What clients look at: wallets, transactions, pages of them; many at once.
+"""Reads for clients: wallets, transactions and pages of them; many in one call.
 
-Nothing is written here, and nothing locked. Each function answers in the order in which it
-was asked, by one query for all where the engine can.
+Nothing is written or locked. Each function returns its results in the order of the
+requests, by one query for all where the engine can.
 """
 
 from __future__ import annotations
@@ -22,15 +22,13 @@ from wallets.services.requests.checks import checked_uuid
 from wallets.utils.database.transactions import read_in_order
 from wallets.utils.limits import MAX_BIGINT
 
-# The largest id that a column holds.
-
 
 @dataclass(frozen=True, slots=True)
 class PageRequest:
     """A page of a wallet's transactions, newest first: at most `count`.
 
-    Only those with ids below `before`, of this status and type, and created from
-    `created_from` on and before `created_to`; None: whatever.
+    Only ids below `before`, this status and type, and creation times from
+    `created_from` (inclusive) to `created_to` (exclusive). None: no such condition.
     """
 
     wallet: uuid.UUID | str
@@ -43,12 +41,12 @@ class PageRequest:
 
     @property
     def end(self) -> int:
-        """The id before which the page begins."""
+        """The page has only ids below this one."""
         return MAX_BIGINT if self.before is None else self.before
 
     @property
     def is_plain(self) -> bool:
-        """Whether any transaction of the wallet will do."""
+        """Whether the page has no condition except `before`."""
         conditions = (self.status, self.type, self.created_from, self.created_to)
         return conditions == (None, None, None, None)
 
@@ -56,7 +54,7 @@ class PageRequest:
 def wallets_by_uuid(
     uuids: Sequence[uuid.UUID | str],
 ) -> list[Wallet | Wallet.DoesNotExist]:
-    """Return the wallets; or that there is no such one. One query."""
+    """Return the wallets, or `DoesNotExist` for each unknown one. One query."""
     wanted = [_uuid_of(one) for one in uuids]
     possible = {one for one in wanted if one is not None}
     rows: Iterable[Wallet] = ()
@@ -74,9 +72,9 @@ def wallets_by_uuid(
 def transactions_by_id(
     asked: Sequence[tuple[uuid.UUID | str, int]],
 ) -> list[Transaction | Transaction.DoesNotExist]:
-    """Return the transactions, each with its wallet; or that it has no such one. One query.
+    """Return the transactions with their wallets, or `DoesNotExist`. One query.
 
-    A transaction exists only under its own wallet.
+    A transaction is found only under its own wallet.
     """
     wanted = [(_uuid_of(wallet), pk) for wallet, pk in asked]
     possible = {
@@ -103,10 +101,10 @@ def transactions_by_id(
 def pages(
     asked: Sequence[PageRequest],
 ) -> list[list[Transaction] | Wallet.DoesNotExist]:
-    """Return the pages, each row with its wallet; or that there is no such wallet.
+    """Return the pages, each row with its wallet, or `DoesNotExist` of the wallet.
 
-    On PostgreSQL two queries for all that have no conditions but `before`; otherwise, and
-    elsewhere, one for each page.
+    On PostgreSQL two queries for all pages whose only condition is `before`; otherwise
+    one query for each page.
     """
     wallets = wallets_by_uuid([one.wallet for one in asked])
     known = {n: one for n, one in enumerate(wallets) if isinstance(one, Wallet)}
@@ -126,8 +124,8 @@ def pages(
 
 
 def _page(wallet: Wallet, asked: PageRequest) -> list[Transaction]:
-    # In the order of the list, from its place on, and nothing sorted. But for a time long
-    # ago everything newer would be read: there is an index by time.
+    # Read by the index of the list, from the page's end on, without sorting. With a
+    # range of times this would read all newer rows; there is an index by time.
     by_time = asked.created_from is not None or asked.created_to is not None
     with nullcontext() if by_time else read_in_order():
         page = list(_rows_of(wallet, asked)[: asked.count])
@@ -149,12 +147,13 @@ def _rows_of(wallet: Wallet, asked: PageRequest) -> QuerySet[Transaction]:
 
 
 def _newest_first(wallet: Wallet) -> QuerySet[Transaction]:
-    """A wallet's transactions, by the index that begins with the wallet, read backwards.
+    """Return a wallet's transactions, newest first.
 
-    PostgreSQL takes "equal, newest first" as leave to read all wallets' rows backwards:
-    quick where this one's are among the last, and a million rows where they are not.
-    MariaDB reads a big wallet's from its end to the page. Asked for a range in the
-    index's own order, backwards, they have no such choice.
+    They are read backwards by the index that begins with the wallet. For "wallet = x,
+    newest first" PostgreSQL may read the rows of all wallets backwards: fast if this
+    wallet's are among the last, and a million rows otherwise. MariaDB reads a large
+    wallet from its end to the page. A range in the order of the index leaves both no
+    such choice.
     """
     if connection.vendor == "sqlite":
         return wallet.transactions.order_by("-pk")

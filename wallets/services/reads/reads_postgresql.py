@@ -1,6 +1,6 @@
-"""What clients look at, on PostgreSQL: one statement for all, planned once.
+"""Reads for clients on PostgreSQL: one prepared statement for many requests.
 
-It reads what `services.reads.current` reads elsewhere, by Django's queries.
+`services.reads.current` reads the same on other engines by Django's queries.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from wallets.utils.database.prepared import array, execute_prepared
 from wallets.utils.database.stored import Columns
 from wallets.utils.database.transactions import run_in_transaction
 
-# All are found by an index, and then put together: a plan that joined the tables would read
-# the whole of one that was small when it was made.
+# All rows are found by an index and then put together. A plan that joins the tables
+# would read all of a table that was small when the plan was made.
 _WALLETS = (
     "SELECT {wallet} FROM wallets_wallet AS w WHERE uuid = ANY (%(uuids)s::uuid[])"
 )
@@ -31,10 +31,10 @@ FROM (SELECT * FROM wallets_wallet WHERE uuid = ANY (%(uuids)s::uuid[]) OFFSET 0
         AS t ON t.wallet_id = w.id
 """
 
-# Each wallet's rows are a range of the index that begins with the wallet, read backwards
-# from the page's own end. "This wallet's, newest first" would be taken as leave to read
-# all wallets' rows backwards. Of the index by time all three conditions leave more, and
-# its rows would have to be sorted: so it is never taken, whatever the tables' statistics.
+# A wallet's rows are a range of the index that begins with the wallet, read backwards
+# from the end of the page. With "wallet = x, newest first" the planner may read the
+# rows of all wallets. The index by time fits all three conditions less, and its rows
+# would have to be sorted, so no statistics make the planner choose it.
 _PAGES = """
 SELECT asked.place, {transaction}
 FROM unnest(%(wallets)s::bigint[], %(befores)s::bigint[], %(counts)s::bigint[])
@@ -47,7 +47,7 @@ FROM unnest(%(wallets)s::bigint[], %(befores)s::bigint[], %(counts)s::bigint[])
     ) AS t
 """
 
-# Numbers have no gaps: a page is a range of them.
+# Movements are numbered without gaps, so a page is a range of numbers.
 _MOVEMENTS = """
 SELECT asked.place, coalesce(ends.opening, 0), coalesce(ends.closing, 0), {movement}
 FROM unnest(%(wallets)s::bigint[], %(openings)s::bigint[], %(closings)s::bigint[],
@@ -71,7 +71,7 @@ WHERE (ends.opening IS NOT NULL OR asked.opening = 0)
 
 
 class Range(NamedTuple):
-    """Numbers of a wallet's movements: a statement's ends, and a page of it."""
+    """Numbers of a wallet's movements: the ends of a statement, and a page of it."""
 
     wallet_id: int
     opening: int
@@ -81,7 +81,7 @@ class Range(NamedTuple):
 
 
 class Movements(NamedTuple):
-    """The balances at a statement's ends, and the movements of a page, in order."""
+    """The balances at a statement's ends (minor units), and a page, in order."""
 
     opening_balance: int
     closing_balance: int
@@ -89,14 +89,14 @@ class Movements(NamedTuple):
 
 
 def wallets(uuids: Collection[UUID]) -> list[Wallet]:
-    """The wallets of these UUIDs, in no order."""
+    """Return the wallets of these UUIDs, in no order."""
     columns = _wallet()
     sql = _WALLETS.format(wallet=columns.sql)
     return [columns.instance(row) for row in _read(sql, {"uuids": array(uuids)})]
 
 
 def transactions(uuids: Iterable[UUID], ids: Iterable[int]) -> list[Transaction]:
-    """These transactions of these wallets, each with its wallet, in no order."""
+    """Return these transactions of these wallets, with their wallets, unordered."""
     mine, its = _transaction(), _wallet()
     sql = _TRANSACTIONS.format(transaction=mine.sql, wallet=its.sql)
     found = []
@@ -107,7 +107,7 @@ def transactions(uuids: Iterable[UUID], ids: Iterable[int]) -> list[Transaction]
 
 
 def newest(asked: Sequence[tuple[Wallet, int, int]]) -> list[list[Transaction]]:
-    """For each (wallet, before, count): so many of its newest below that id, in order."""
+    """For each (wallet, before, count): the newest transactions below `before`."""
     if not asked:
         return []
     columns = _transaction()
@@ -127,7 +127,7 @@ def newest(asked: Sequence[tuple[Wallet, int, int]]) -> list[list[Transaction]]:
 
 
 def movements(asked: Sequence[Range]) -> list[Movements | None]:
-    """The pages; None where the wallet has no movement with an end's number."""
+    """Return the pages; None if a wallet has no movement with the number of an end."""
     if not asked:
         return []
     columns = _movement()

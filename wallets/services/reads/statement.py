@@ -1,8 +1,8 @@
-"""The past of a wallet, read from its movements: balance at a moment, statement.
+"""A wallet's past, read from its movements: the balance at a moment, the statement.
 
-Nothing is written here. The movements of a wallet are numbered without gaps, in the order
-of their commits, and never go back in time; so what was read up to one number stays as it
-is, and a page is a range of numbers.
+Nothing is written. The movements of a wallet are numbered without gaps in the order of
+their commits, and their times never decrease. So what was read up to a number never
+changes, and a page is a range of numbers.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from wallets.services.reads.current import wallets_by_uuid
 from wallets.utils.database.transactions import read_in_order
 from wallets.utils.limits import MAX_BIGINT
 
-# Rows of one query while a whole statement is written out.
+# Rows of one query when a whole statement is exported.
 BATCH = 1000
 
 
 @dataclass(frozen=True)
 class Point:
-    """A wallet after the movement with this number; number 0 is before the first."""
+    """The balance (minor units) after movement `sequence`; 0: before the first."""
 
     sequence: int
     balance: int
@@ -37,18 +37,18 @@ class Point:
 
 @dataclass(frozen=True)
 class Statement:
-    """The movements after `opening`, up to and with `closing`."""
+    """The movements after `opening` up to and including `closing`."""
 
     wallet_id: int
     opening: Point
     closing: Point
 
     def page(self, after: int, limit: int) -> Sequence[Movement]:
-        """At most so many movements, in their order, after this number. One query.
+        """Return at most `limit` movements after this number, in order. One query.
 
-        Numbers have no gaps, so a page is a range of them, and reading it costs a page
-        whatever the database knows of the table. With ORDER BY and LIMIT instead, it
-        read and sorted the whole wallet for each page before its first ANALYZE.
+        A page is a range of numbers, so its cost does not depend on the database's
+        statistics. With ORDER BY and LIMIT a database without statistics sorted the
+        whole wallet for each page.
         """
         rows = Movement.objects.filter(
             wallet_id=self.wallet_id,
@@ -59,20 +59,20 @@ class Statement:
 
     @property
     def count(self) -> int:
-        """How many movements it has."""
+        """The number of movements."""
         return self.closing.sequence - self.opening.sequence
 
     def batches(self) -> Iterator[Sequence[Movement]]:
-        """All of them, in bounded memory. Each batch is one query."""
+        """Yield all movements in bounded memory. Each batch is one query."""
         for after in range(self.opening.sequence, self.closing.sequence, BATCH):
             yield self.page(after, BATCH)
 
 
 class StatementRequest(NamedTuple):
-    """A page of a statement: its movements from `start` on and before `end`, oldest first.
+    """A page of a statement: movements from `start` to before `end`, oldest first.
 
-    `position` is the `following` of the page before; None for the first page. A position
-    belongs to the statement that the first page began: `start` and `end` do not count then.
+    `position` is `following` of the previous page; None for the first page. It belongs
+    to the statement that the first page began, so `start` and `end` are then ignored.
     """
 
     wallet: uuid.UUID | str
@@ -96,10 +96,10 @@ class StatementPage:
 
     @property
     def following(self) -> list[int] | None:
-        """Where the next page begins; None for the last one.
+        """The position of the next page; None for the last page.
 
-        The numbers of this page's last movement, and of the statement's ends: all pages
-        are of the statement that the first one began.
+        The number of this page's last movement and those of the statement's ends, so
+        that all pages belong to the same statement.
         """
         statement = self.statement
         if (
@@ -114,10 +114,10 @@ class StatementPage:
 def statement_pages(
     asked: Sequence[StatementRequest],
 ) -> list[StatementPage | Wallet.DoesNotExist | UnknownPosition]:
-    """Return the pages, in order; or that there is no such wallet or position.
+    """Return the pages, in order, or an exception for an unknown wallet or position.
 
-    On PostgreSQL two queries for all that begin with the wallet, or at a position;
-    otherwise, and elsewhere, a few for each page.
+    On PostgreSQL two queries for all pages without times; otherwise a few queries for
+    each page.
     """
     wallets = wallets_by_uuid([one.wallet for one in asked])
     known = {n: one for n, one in enumerate(wallets) if isinstance(one, Wallet)}
@@ -131,7 +131,7 @@ def statement_pages(
 def _pages_at_once(
     asked: Mapping[int, tuple[Wallet, StatementRequest]],
 ) -> dict[int, StatementPage]:
-    """Those of the pages that one query of PostgreSQL's finds, by number."""
+    """Return, by number, the pages that one query on PostgreSQL finds."""
     ranges = {}
     if connection.vendor == "postgresql":
         ranges = {n: _range_of(*one) for n, one in asked.items()}
@@ -149,7 +149,7 @@ def _pages_at_once(
 
 
 def _range_of(wallet: Wallet, asked: StatementRequest) -> reads_postgresql.Range | None:
-    """The numbers of the page's movements, where they are known without a look."""
+    """Return the numbers of the page's movements, if they are known without a query."""
     if asked.position is not None:
         after, opening, closing = asked.position
     elif asked.start is None and asked.end is None:
@@ -176,16 +176,16 @@ def _page(wallet: Wallet, asked: StatementRequest) -> StatementPage | UnknownPos
 
 
 class BalanceRequest(NamedTuple):
-    """The balance of a wallet at a moment; without `at`, now."""
+    """A request for a wallet's balance at a moment; without `at`: now."""
 
     wallet: uuid.UUID | str
     at: datetime | None = None
 
 
 def balances(asked: Sequence[BalanceRequest]) -> list[Point | Wallet.DoesNotExist]:
-    """Return what the wallets held, in order: see `balance_at`.
+    """Return the balances, in order, as `balance_at`.
 
-    On PostgreSQL two queries for all that are asked for now.
+    On PostgreSQL two queries for all requests without `at`.
     """
     wallets = wallets_by_uuid([one.wallet for one in asked])
     known = {n: one for n, one in enumerate(wallets) if isinstance(one, Wallet)}
@@ -208,10 +208,10 @@ def balances(asked: Sequence[BalanceRequest]) -> list[Point | Wallet.DoesNotExis
 
 
 def balance_at(wallet: Wallet, at: datetime | None = None) -> Point:
-    """What the wallet held once all that happened up to `at` had happened.
+    """Return the balance after all movements up to and including `at`.
 
-    Without `at`: what it holds now. Before its first movement a wallet holds nothing,
-    before it was opened too. One query of one row.
+    Without `at`: the present balance. Before its first movement a wallet has 0, also
+    before it was created. One query of one row.
     """
     if at is None:
         return _newest(wallet)
@@ -221,12 +221,12 @@ def balance_at(wallet: Wallet, at: datetime | None = None) -> Point:
 def statement_of(
     wallet: Wallet, start: datetime | None = None, end: datetime | None = None
 ) -> Statement:
-    """The movements from `start` on and before `end`; without them, all there are.
+    """Return the movements from `start` to before `end`; without them, all.
 
-    So the closing balance of one day is the opening balance of the next. A movement that
-    commits while this runs is left out, and stays out on every page.
+    So the closing balance of a day is the opening balance of the next day. A movement
+    that commits meanwhile is left out, and stays out on every page.
     """
-    # The end first: what is numbered below it can no longer change.
+    # Read the end first: movements with lower numbers no longer change.
     closing = _last(wallet, created_at__lt=end) if end else _newest(wallet)
     opening = Point(0, 0)
     if start is not None:
@@ -236,9 +236,9 @@ def statement_of(
 
 
 def statement_between(wallet: Wallet, opening: int, closing: int) -> Statement | None:
-    """The statement that begins after one movement's number and ends with another's.
+    """Return the statement after movement `opening` up to movement `closing`.
 
-    None where the wallet has no such movements. Two queries of one row at most.
+    None if the wallet has no such movements. At most two queries of one row.
     """
     if not 0 <= opening <= closing:
         return None
@@ -247,9 +247,10 @@ def statement_between(wallet: Wallet, opening: int, closing: int) -> Statement |
 
 
 def _numbered(wallet: Wallet, number: int) -> Point | None:
-    """The wallet after the movement of this number, found as a range of one.
+    """Return the wallet's balance after the movement of this number.
 
-    Asked for two of them at once, PostgreSQL may look through the whole wallet.
+    Queried as a range of one, because for two numbers in one query PostgreSQL may read
+    the whole wallet.
     """
     if number == 0:
         return Point(0, 0)
@@ -260,22 +261,24 @@ def _numbered(wallet: Wallet, number: int) -> Point | None:
 
 
 def _newest(wallet: Wallet) -> Point:
-    """The wallet's last movement, found by the number that the wallet itself has of it.
+    """Return the balance after the wallet's last movement.
 
-    Only what was written since the wallet was read is looked through: no plan reads more.
+    It begins at the wallet's own count, so that no plan reads more than newer
+    movements.
     """
     rows = Movement.objects.filter(wallet=wallet).order_by("-sequence")
     found = _first(rows.filter(sequence__gte=wallet.movement_count))
-    if found is None and wallet.movement_count:  # damaged: it has fewer than it counted
+    if found is None and wallet.movement_count:  # damaged: movements are missing
         found = _first(rows)
     return found or Point(0, 0)
 
 
 def _last(wallet: Wallet, **conditions: Any) -> Point:
-    """The wallet's last movement under these conditions, by the index by time.
+    """Return the balance after the wallet's last movement with these conditions.
 
-    By time, then number, is the same order as by number alone. MariaDB reads from a wallet's
-    end on if it is asked for one wallet, and from the right place if asked for a range.
+    By the index by time: the order by time and number is the order by number. For one
+    wallet MariaDB would read from the wallet's end; for a range it begins at the right
+    place.
     """
     rows = Movement.objects.filter(**conditions)
     if connection.vendor == "sqlite":

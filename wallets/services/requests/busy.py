@@ -1,7 +1,7 @@
-"""The answer of a call for many where one of them has to wait, and may not."""
+"""The result of a request in a batch that would have to wait."""
 
 from __future__ import annotations
 
 
 class Busy(Exception):
-    """Another transaction is in the way, or it was not found out: ask alone, and wait."""
+    """Another transaction is in the way, or may be: try again alone, and wait."""

@@ -1,4 +1,4 @@
-"""What a service checks of its arguments, whoever calls it."""
+"""Checks of the services' arguments."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from wallets.utils.actors import MAX_ACTOR
 
 
 def check_actor(actor: str) -> None:
-    """Refuse a deed of nobody, or of a name that the history cannot hold. Pure.
+    """Refuse an actor that the history cannot hold. Pure.
 
-    :raises InvalidInput: it is empty, too long, or has characters that cannot be shown.
+    :raises InvalidInput: the actor is empty, too long, or not printable.
     """
     if not actor.strip() or len(actor) > MAX_ACTOR or not actor.isprintable():
         raise InvalidInput(
@@ -26,14 +26,14 @@ def check_actor(actor: str) -> None:
 
 
 def is_amount(amount: object) -> bool:
-    """Whether it is an integer of minor units, 1 to 10**15."""
+    """Whether it is an integer from 1 to 10**15 (minor units)."""
     return type(amount) is int and 1 <= amount <= MAX_MONEY
 
 
 def checked_amount(amount: object) -> int:
-    """Return the amount: an integer of minor units, 1 to 10**15.
+    """Return the amount: an integer from 1 to 10**15 (minor units).
 
-    :raises InvalidAmount: for anything else; a boolean or a float is no integer.
+    :raises InvalidAmount: anything else; a boolean or a float is no integer.
     """
     if type(amount) is not int:
         raise InvalidAmount("The amount must be an integer.", field="amount")
@@ -56,7 +56,7 @@ def is_instant(moment: object) -> bool:
 def checked_schedule(scheduled_for: object, *, now: datetime) -> datetime:
     """Return the time: an instant after `now`, within the horizon.
 
-    :raises InvalidSchedule: for a naive, past or too distant time.
+    :raises InvalidSchedule: a naive, past or too distant time.
     """
     if not isinstance(scheduled_for, datetime) or not is_instant(scheduled_for):
         raise InvalidSchedule(
@@ -81,7 +81,7 @@ def checked_schedule(scheduled_for: object, *, now: datetime) -> datetime:
 def checked_uuid(wallet_uuid: uuid.UUID | str) -> uuid.UUID:
     """Return the wallet's UUID.
 
-    :raises Wallet.DoesNotExist: for what is no UUID: no wallet can have it.
+    :raises Wallet.DoesNotExist: it is not a UUID, so no wallet has it.
     """
     try:
         return (

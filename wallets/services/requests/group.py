@@ -1,7 +1,7 @@
-"""Requests of many who did not choose each other: one of them fails or delays no other.
+"""Bisection of a batch: one request does not fail or delay the others.
 
-What stands in the way of one, a key that somebody is just using, damaged rows, costs the
-others a bounded number of short transactions.
+A conflict of one request (a key in use, damaged rows) costs the others a bounded number
+of short transactions.
 """
 
 from __future__ import annotations
@@ -18,20 +18,21 @@ logger = logging.getLogger(__name__)
 R = TypeVar("R")
 A = TypeVar("A")
 
-# PostgreSQL waits this long for a key that another transaction is just using: it cannot
-# leave such a key out. MySQL and MariaDB can tell at once.
+# PostgreSQL waits this long for a key that another transaction uses, because it cannot
+# skip such a key. MySQL and MariaDB detect it at once.
 KEY_WAIT_SECONDS = 0.005
 
 
 def in_halves(
     work: Callable[[dict[int, R]], Mapping[int, A] | None], requests: Sequence[R]
 ) -> list[A | Busy]:
-    """Do `work` with all requests; answer each, in order: `Busy` where it got no answer.
+    """Do `work` with all requests; return one result each, in order, or `Busy`.
 
-    `work` opens its own transactions, gets the requests by number, and answers by number.
-    Where it returns None, or rows are `DAMAGED`, nothing was done, and one of its requests
-    stands in the way of the others. Then each half is tried, and its halves, until that
-    one is alone: twice the logarithm of their number for one, twice their number for all.
+    `work` opens its own transactions, gets the requests by number, and returns results
+    by number. If it returns None, or raises `DAMAGED`, nothing was done, because of at
+    least one of its requests. Then each half is tried, and its halves, until that
+    request is alone. With n requests one conflict costs 2 log n calls; conflicts of all
+    cost 2 n.
     """
     answers: dict[int, A] = {}
     parts = [dict(enumerate(requests))] if requests else []

@@ -1,7 +1,7 @@
-"""Idempotency keys: the same request twice has one effect and one answer.
+"""Idempotency keys: a repeated request has one effect and one answer.
 
-The key is a unique column of the transaction it made, so key and effect commit together
-and are kept as long as the money.
+The key is a unique column of the transaction. So key and effect commit together, and
+are kept for as long.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from wallets.models.transaction import Transaction
 from wallets.models.transition import Transition
 from wallets.utils.database.batch import insert_untaken
 
-# The evidence of a withdrawal's first transition where an operator has entered it after
-# the fact: the client's request may have named another time.
+# The evidence of the first transition of a withdrawal that an operator recorded without
+# its scheduled time. The client's request may have any time.
 TIME_NOT_KNOWN = "the planned time is not known"
 
-# MySQL and MariaDB only. A join, so that each key is looked up by itself: a list of them
-# is read as ranges, and what follows in the index, another's new row, is met as well.
+# For MySQL and MariaDB. A join looks up each key by itself. A list of keys is read as
+# ranges, which also lock the next entry of the index: a new row of another transaction.
 _USED = (
     "SELECT made.id FROM JSON_TABLE(%s, '$[*]'"
     " COLUMNS (one CHAR(36) CHARACTER SET ascii PATH '$')) AS asked"
@@ -35,9 +35,9 @@ _USED = (
 
 
 def parse_key(key: uuid.UUID | str | None) -> uuid.UUID:
-    """Return the client's key, or a new one of our own where the client sent none.
+    """Return the client's key, or a new key if the client sent none.
 
-    :raises InvalidIdempotencyKey: when it is not a UUID.
+    :raises InvalidIdempotencyKey: the key is not a UUID.
     """
     if key is None:
         return uuid.uuid4()
@@ -54,11 +54,11 @@ def parse_key(key: uuid.UUID | str | None) -> uuid.UUID:
 def find_made(
     keys: Sequence[uuid.UUID], *, wait: bool = True
 ) -> dict[uuid.UUID, Transaction]:
-    """Return what these keys have made, each with its wallet; deposits know the balance
-    after them.
+    """Return the transactions of these keys, with their wallets, by key.
 
-    What is not committed is not seen; who then takes the same key waits for it. Unless it
-    may `wait`, MySQL and MariaDB say so here: a lock time-out, at once.
+    A deposit has `balance_after`. Uncommitted transactions are not seen; a later insert
+    of the same key waits for them. With `wait=False` MySQL and MariaDB raise a lock
+    time-out here, at once, if a key is in use.
     """
     if connection.vendor == "mysql" and not wait and not _any_used(keys):
         return {}
@@ -77,7 +77,7 @@ def find_made(
 
 
 def _any_used(keys: Sequence[uuid.UUID]) -> bool:
-    """Whether one of the keys has made something; a lock time-out if one is in use."""
+    """Whether a transaction has one of the keys. A key in use: a lock time-out."""
     column = Transaction._meta.get_field("idempotency_key")
     values = [str(column.get_db_prep_value(key, connection)) for key in keys]
     with connection.cursor() as cursor:
@@ -86,12 +86,13 @@ def _any_used(keys: Sequence[uuid.UUID]) -> bool:
 
 
 def insert_new(planned: Sequence[Transaction]) -> dict[uuid.UUID, Transaction]:
-    """Insert the transactions whose keys nobody has; return what the other keys have made.
+    """Insert the transactions whose keys are new.
 
-    Call inside a transaction. Those inserted learn their ids; the others have none. Another's
-    row must differ in wallet or type.
+    Returns, by key, the transactions that have the other keys. Call inside a
+    transaction. Inserted ones get their ids; the others have none. An existing row with
+    the same key must differ in wallet or type.
 
-    :raises LostRace: a key is taken, and what took it is not there any more.
+    :raises LostRace: a key was taken, and its transaction does not exist any more.
     """
     taken = insert_untaken(
         Transaction,
@@ -103,7 +104,7 @@ def insert_new(planned: Sequence[Transaction]) -> dict[uuid.UUID, Transaction]:
         return {}
     made = find_made([one.idempotency_key for one in taken])
     if any(one.idempotency_key not in made for one in taken):
-        raise LostRace("a key is taken, and nobody has made anything with it")
+        raise LostRace("a key is taken, but its transaction was not found")
     return made
 
 
@@ -115,9 +116,9 @@ def replay(
     amount: int,
     scheduled_for: datetime | None = None,
 ) -> Transaction:
-    """Return `made` as it was made, for a request that repeats it.
+    """Return `made` as its first answer showed it, for a repeated request.
 
-    :raises IdempotencyKeyReused: when the request is another one.
+    :raises IdempotencyKeyReused: the request is a different one.
     """
     same = (
         made.transaction_type == transaction_type
@@ -140,7 +141,7 @@ def _same_time(made: Transaction, scheduled_for: datetime | None) -> bool:
 
 
 def _as_made(made: Transaction) -> Transaction:
-    """Turn a transaction back into what the first answer showed of it."""
+    """Return the transaction as its first answer showed it."""
     made.replayed = True
     if made.balance_after is not None:
         made.wallet.balance = made.balance_after

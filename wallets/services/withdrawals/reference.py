@@ -1,7 +1,7 @@
-"""The names under which the bank is asked to pay a withdrawal; see docs/decisions/0004.
+"""The bank references of a withdrawal's attempts; see docs/decisions/0004.
 
-They follow from the client's key, so they can be told before an attempt is made, and of a
-request whose withdrawal the books do not have. Reads only.
+They are derived from the client's key. So they are known before an attempt is made, and
+for a request whose withdrawal the ledger does not have. Reads only.
 """
 
 from __future__ import annotations
@@ -15,29 +15,28 @@ from wallets.models.attempt import Attempt
 from wallets.models.states import State
 from wallets.models.transaction import Transaction
 
-# What a client has asked for: its wallet, its idempotency key.
+# A client's request: its wallet and its idempotency key.
 Request = tuple[uuid.UUID, uuid.UUID]
 
 
 def reference_of(
     withdrawal: Transaction, wallet_uuid: uuid.UUID, number: int
 ) -> uuid.UUID:
-    """The bank reference of an attempt: the same whenever and wherever it is derived.
+    """Return the bank reference of an attempt: always and everywhere the same one.
 
-    Made from what the client holds: its wallet and its idempotency key. So the books may
-    forget a withdrawal, in a restored backup: when the client asks for it again it gets
-    the same reference, and a bank that dedupes pays it once.
+    It is derived from the wallet and the idempotency key. So after a restored backup a
+    repeated request gets the same reference, and a bank with dedupe pays it once.
     """
     return _reference(str(withdrawal.idempotency_key), wallet_uuid, number)
 
 
 def references_of(withdrawal: Transaction, wallet_uuid: uuid.UUID) -> list[uuid.UUID]:
-    """The references of all attempts that a withdrawal can come to, the first one first."""
+    """Return the references of all attempts that a withdrawal can have, in order."""
     return references_of_key(withdrawal.idempotency_key, wallet_uuid)
 
 
 def references_of_key(key: uuid.UUID, wallet_uuid: uuid.UUID) -> list[uuid.UUID]:
-    """The same for the withdrawal that a key of this wallet's client makes, or would."""
+    """Return the references of the withdrawal that this key makes, or would make."""
     numbers = range(1, settings.WITHDRAWAL_MAX_RETRIES + 2)
     written = str(key)
     return [_reference(written, wallet_uuid, each) for each in numbers]
@@ -48,13 +47,13 @@ def _reference(key: str, wallet_uuid: uuid.UUID, number: int) -> uuid.UUID:
 
 
 def next_number(withdrawal: Transaction) -> int:
-    """The number of the next attempt of one that is pending or waits for a retry."""
+    """Return the number of the next attempt of a pending or failed withdrawal."""
     failed = withdrawal.state is State.FAILED_RETRYABLE
     return withdrawal.retry_count + (2 if failed else 1)
 
 
 def find_waiting(reference: uuid.UUID | None, wallet_id: int) -> Transaction | None:
-    """The wallet's withdrawal that a later attempt would pay under this reference."""
+    """Return the wallet's withdrawal whose later attempt will have this reference."""
     rows = Transaction.objects.select_related("wallet").filter(
         wallet_id=wallet_id,
         transaction_type=Transaction.TransactionType.WITHDRAWAL,
@@ -68,9 +67,10 @@ def find_waiting(reference: uuid.UUID | None, wallet_id: int) -> Transaction | N
 
 
 def find_recorded(asked: Iterable[Request]) -> dict[Request, Transaction]:
-    """The withdrawals that were recorded by references to which clients' keys lead.
+    """Return the recorded withdrawals whose reference is derived from one of the keys.
 
-    By wallet and key: those of which there is one. One query, as a rule: there is none.
+    By wallet and key. An operator has recorded them without the key. Usually one query,
+    because there is none.
     """
     leads_to = {
         reference: request

@@ -1,7 +1,7 @@
-"""Withdrawals are planned: many in one transaction, each with an answer of its own.
+"""Schedules of withdrawals: many in one transaction, with one result each.
 
-A withdrawal that is asked for alone and those that come at the same moment are written
-here. A refused one never keeps the others from being planned.
+Single requests and batches of concurrent requests are all written here. A refused
+request does not stop the others.
 """
 
 from __future__ import annotations
@@ -49,15 +49,15 @@ def schedule_many(
     now: datetime | None = None,
     wait: bool = True,
 ) -> list[Answer]:
-    """Plan the withdrawals that can be planned; answer each, in order.
+    """Schedule the withdrawals; return one result for each request, in order.
 
-    The answer is the transaction, which has its `wallet` and says whether it was
-    `replayed`; or the refusal that `WithdrawalService.schedule` would raise.
+    A result is the transaction, with its `wallet` and `replayed`, or the refusal that
+    `WithdrawalService.schedule` would raise.
 
-    Opens its own transaction; locks what new rows of the wallets must, then takes the keys
-    in the order of their index. Unless it may `wait`, requests that another transaction
-    stands in the way of, and those with damaged rows, are answered with `Busy`, and the
-    others are planned: see `in_halves`.
+    Opens its own transactions; locks what new rows of the wallets must, then takes the
+    keys in the order of their index. With `wait=False` a request that conflicts with
+    another transaction, or meets damaged rows, gets `Busy`, and the others are done:
+    see `in_halves`.
     """
     asked = [Asked(request, request.key or uuid.uuid4()) for request in requests]
     if not wait:
@@ -79,14 +79,14 @@ def _run(work: Callable[[], Answers], *, one_statement: bool = False) -> Answers
 
 
 def _without(asked: Numbered, answers: Answers) -> Numbered:
-    """Those that have no answer yet."""
+    """Return the requests that have no result yet."""
     return {n: one for n, one in asked.items() if n not in answers}
 
 
 def _unless_locked(
     asked: Numbered, *, actor: str, now: datetime | None
 ) -> Answers | None:
-    """Plan them, and wait for nobody. None, and nothing done: a key is just being used."""
+    """Schedule without waiting for locks. None, and no change: a key is in use."""
     answers: Answers = {}
     if connection.vendor == "postgresql":
         at_once = partial(
@@ -96,7 +96,7 @@ def _unless_locked(
         if made is None:
             return None
         answers |= made
-    # What is in the way of these must not have the others, which are made, tried again.
+    # A conflict of one of these must not repeat the others, which are done.
     left = _without(asked, answers)
     judge = partial(_judge_unless_locked, actor=actor, now=now)
     return answers | dict(zip(left, in_halves(judge, [*left.values()]), strict=True))
@@ -126,11 +126,11 @@ def _schedule_at_once(
     now: datetime | None,
     lock_wait: float | None = None,
 ) -> Answers:
-    """Plan the withdrawals that nothing stands in the way of; answer them by number.
+    """Schedule all withdrawals without a conflict; return results by number.
 
-    One statement of PostgreSQL's, to be run in a transaction of its own.
+    One statement for PostgreSQL. Call in a transaction of its own.
     """
-    # Of a key's requests the first one counts; the others are repetitions.
+    # Among requests with the same key, the first one counts; the others are replays.
     first = {str(one.key): n for n, one in reversed([*asked.items()])}
     fit = {
         key: asked[n]
@@ -164,7 +164,7 @@ def _schedule_at_once(
 
 
 def _as_stored(asked: Asked, scheduled: Scheduled) -> Transaction:
-    """The withdrawal as if it had been read."""
+    """Return the withdrawal as a `Transaction` instance with its `wallet`."""
     now, pk, wallet_id, balance, held, movement_count, created_at, updated_at = (
         scheduled
     )

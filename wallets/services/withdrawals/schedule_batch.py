@@ -1,6 +1,6 @@
-"""The withdrawals of one transaction, step by step: judged in turn, then written together.
+"""The schedules of one transaction, step by step: check each in turn, then write all.
 
-What `services.withdrawals.schedule` does with whatever is not one statement of PostgreSQL's.
+`services.withdrawals.schedule` uses it for whatever the fast path of PostgreSQL does not do.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _WITHDRAWAL = Transaction.TransactionType.WITHDRAWAL
 
 
 class ScheduleRequest(NamedTuple):
-    """A withdrawal to plan: amount in minor units. `key` None: the client has sent none."""
+    """A withdrawal to schedule; amount in minor units. `key` None: none was sent."""
 
     wallet: uuid.UUID
     amount: int
@@ -39,23 +39,23 @@ class ScheduleRequest(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """A request, and its key: the client's or, where it sent none, one of our own."""
+    """A request with its key: the client's, or a new one if the client sent none."""
 
     request: ScheduleRequest
     key: uuid.UUID
 
     @property
     def may_be_recorded(self) -> bool:
-        """Whether an operator may have recorded it already: a key of ours is new."""
+        """Whether an operator may have recorded it: only with a client's key."""
         return self.request.key is not None
 
 
-# The withdrawal, with its wallet; or why there is none.
+# The withdrawal with its wallet, or the reason why there is none.
 Answer = Transaction | Refusal | Wallet.DoesNotExist | Busy
 
 
 def columns_of(asked: Asked, now: datetime) -> dict[str, Any]:
-    """A withdrawal's own columns when it is planned."""
+    """Return the columns of a new withdrawal."""
     return {
         "transaction_type": _WITHDRAWAL,
         "amount": asked.request.amount,
@@ -74,11 +74,12 @@ def schedule_in_steps(
     now: datetime | None = None,
     wait: bool = True,
 ) -> list[Answer]:
-    """Plan the withdrawals that can be planned; answer each, in order.
+    """Schedule the withdrawals; return one result for each request, in order.
 
-    Call inside a transaction. Locks what new rows of the wallets must, then takes the keys
-    in the order of their index. Unless it may `wait`, the answer for a wallet that is
-    locked is `Busy`, and a key that somebody is just using is a lock time-out.
+    Call inside a transaction. Locks what new rows of the wallets must, then takes the
+    keys in the order of their index. With `wait=False` the result for a locked wallet
+    is `Busy`, and a key that another transaction uses at this moment raises a lock
+    time-out.
     """
     uuids = {one.request.wallet for one in asked}
     wallets = postings.wallets_for_new_rows(uuids, wait=wait)
@@ -104,7 +105,7 @@ def schedule_in_steps(
 
 
 def hand_over(planned: Sequence[Transaction], *, now: datetime) -> None:
-    """Wake a worker once this is committed, for the withdrawal that is due first."""
+    """Wake a worker after the commit, for the withdrawal that is due first."""
     times = [one.scheduled_for for one in planned if one.scheduled_for is not None]
     if times:
         first = min(times)
@@ -114,7 +115,7 @@ def hand_over(planned: Sequence[Transaction], *, now: datetime) -> None:
 
 
 class _Batch:
-    """The withdrawals of one transaction: judged one after the other, then written."""
+    """The schedules of one transaction: checked one after the other, then written."""
 
     def __init__(
         self,
@@ -134,20 +135,19 @@ class _Batch:
         self._new: dict[uuid.UUID, Transaction] = {}
 
     def judge(self, asked: Asked) -> Answer | None:
-        """Plan the withdrawal, replay it, or refuse it. None: it repeats one of this batch."""
+        """Accept, replay or refuse the request. None: a repeated key of this batch."""
         request, key = asked
         try:
             checked_amount(request.amount)
             if key in self._made:
                 return _replay(self._made[key], request)
-            # The first request with a key counts, also when it has to wait.
+            # The first request with a key counts, even when it is `Busy`.
             if key in self._put_off:
                 return Busy()
             if key in self._new:
                 return None
             if (request.wallet, key) in self._recorded:
-                # It was paid already, and an operator who did not know the key has
-                # recorded it.
+                # It is paid; an operator recorded the payment without its key.
                 return _replay(self._recorded[request.wallet, key], request)
             checked_schedule(request.scheduled_for, now=self._now)
         except Refusal as refusal:
@@ -166,11 +166,12 @@ class _Batch:
         return withdrawal
 
     def write(self, actor: str) -> None:
-        """Write the planned withdrawals; each learns its id.
+        """Insert the accepted withdrawals, and set their ids.
 
-        A key that somebody else took since it was looked for makes nothing here. On MySQL
-        and MariaDB it was for another wallet, or it made a deposit: this wallet's
-        withdrawals wait for its lock. So another's row is never taken for one of these.
+        A key that another transaction has taken meanwhile inserts nothing here. On
+        MySQL and MariaDB it was used for another wallet or for a deposit, because
+        withdrawals of this wallet wait for its lock. So a row of another request is
+        never taken for one of these.
         """
         planned = list(self._new.values())
         self._made |= idempotency.insert_new(planned)
@@ -179,9 +180,9 @@ class _Batch:
         hand_over(written, now=self._now)
 
     def answer(self, asked: Asked, planned: Answer | None) -> Answer:
-        """What came of a request: as planned, or what its key has made otherwise.
+        """Return the result of a request: as accepted, or the replay of its key.
 
-        Earlier in this batch, or for somebody else meanwhile.
+        The key was used earlier in this batch, or by another transaction meanwhile.
         """
         lost = isinstance(planned, Transaction) and planned.pk is None
         if planned is not None and not lost:

@@ -1,7 +1,7 @@
-"""Withdrawals are planned on PostgreSQL: one statement, which is its own transaction.
+"""The fast path of schedules on PostgreSQL: one statement, in its own transaction.
 
-It does what `services.withdrawals.schedule_batch` does step by step, for requests that nothing stands
-in the way of; what it leaves out is judged there.
+It does the same as `services.withdrawals.schedule_batch`, for requests without a conflict. The
+requests that it leaves out are handled there.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from django.conf import settings
 
 from wallets.utils.database.prepared import array, execute_prepared, patience
 
-# The clock is the database's, read once. Keys are taken in their order: two statements
-# with the same keys never wait for each other in a circle. A key that has made something
-# makes nothing. No wallet is locked: a new row refers to it, and its key never changes.
+# The database's clock is read once. Keys are inserted in their order, so two statements
+# with the same keys cannot deadlock. A key that exists already inserts nothing. No
+# wallet is locked: a new row refers to its id, which never changes.
 _SCHEDULE = """
 WITH asked AS (
     SELECT item.* FROM {patience}
@@ -56,7 +56,7 @@ FROM made JOIN planned ON planned.key = made.idempotency_key, clock
 
 
 class Scheduled(NamedTuple):
-    """A withdrawal that was planned at `now`, and its wallet's columns as it was."""
+    """A withdrawal that was scheduled at `now`, and the columns of its wallet."""
 
     now: datetime
     transaction_id: int
@@ -76,14 +76,14 @@ def schedule(
     now: datetime | None = None,
     lock_wait: float | None = None,
 ) -> dict[str, Scheduled]:
-    """Plan the withdrawals (wallet, amount, time, key) that can be; return them by key.
+    """Schedule the withdrawals (wallet, amount, time, key); return those done, by key.
 
-    One statement. For a key that somebody else is just using it waits `lock_wait` seconds
-    (None: as long as every statement) and is a lock time-out then. Left out are unknown
-    wallets, keys that are not new, times that are not after `now` (unless given, the
-    database's clock) or beyond the horizon; and all if an attempt has one of the
-    `references`. Keys must differ, amounts be within limits, times have an offset; keys
-    are UUIDs as canonical text.
+    One statement. If another transaction uses a key at this moment, the statement waits
+    `lock_wait` seconds (None: the usual limit) and then fails with a lock time-out.
+    Left out are unknown wallets, keys that exist, and times that are not after `now`
+    (default: the database's clock) or beyond the horizon. If an attempt has one of the
+    `references`, all are left out. Keys must differ and be canonical text; amounts must
+    be within limits (minor units); times must have an offset.
     """
     wallets, amounts, times, keys = zip(*requests, strict=True)
     values: dict[str, Any] = {

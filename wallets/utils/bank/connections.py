@@ -1,4 +1,4 @@
-"""One connection to the bank, kept alive between calls, and what it says unasked."""
+"""One connection to the bank, kept alive between calls; notices unrequested bytes."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from typing import cast
 
 from wallets.utils import clock
 
-# What a peer sends at the moment it is connected to is on its way for as long as connecting
-# took. Asked earlier, its answer to nothing would look like the answer to our question.
+# Bytes that a peer sends when it accepts a connection travel for as long as connecting
+# took. If our request were sent earlier, they would look like its answer.
 _SILENCE_SECONDS, _MAX_SILENCE_SECONDS = 0.005, 0.05
-# When a name's next address is tried beside one that does not answer (RFC 8305).
+# When the next address of a name is tried beside a silent one (RFC 8305).
 _NEXT_ADDRESS_SECONDS = 0.25
 
 
 class NotSent(Exception):
-    """The connection never stood, or the call came too late: no byte was sent."""
+    """There was no connection, or the call came too late: no byte was sent."""
 
 
 class Connection(asyncio.Protocol):
-    """A connection that stands. Only the thread of its event loop touches it.
+    """An open connection. Only the thread of its event loop uses it.
 
-    A protocol and no stream: a stream keeps what comes unasked, and does not tell.
+    It is a protocol and no stream: a stream buffers unrequested bytes and hides them.
     """
 
     def __init__(self) -> None:
@@ -32,17 +32,17 @@ class Connection(asyncio.Protocol):
         self._asked = False
         self._ended = False
         self._error: Exception | None = None
-        self._heard: asyncio.Future[None] | None = None  # who waits for what comes
+        self._heard: asyncio.Future[None] | None = None  # waits for bytes or the end
 
     @classmethod
     async def open(
         cls, host: str, port: int, *, tls: ssl.SSLContext | None, timeout: float
     ) -> Connection:
-        """Connect, and wait for a moment in silence. Nothing of a call is sent here.
+        """Connect, and watch the connection for a moment. Sends nothing of a call.
 
-        Is cancelled where that takes longer than `timeout`, in seconds.
+        Cancels the task if connecting takes longer than `timeout` (seconds).
 
-        :raises NotSent: no connection, or no trust in who answered.
+        :raises NotSent: no connection, or a TLS certificate that is not trusted.
         """
         began = clock.elapsed()
         loop = asyncio.get_running_loop()
@@ -66,27 +66,27 @@ class Connection(asyncio.Protocol):
         return made
 
     async def listen(self, seconds: float) -> None:
-        """Wait until something comes, but no longer than this."""
+        """Wait until something comes, but at most this many seconds."""
         timer = asyncio.get_running_loop().call_later(seconds, self._wake)
         await self._hear()
         timer.cancel()
 
     def is_quiet(self) -> bool:
-        """Whether nothing came that nobody asked for, and it has not ended."""
+        """Whether no unrequested bytes came, and the connection is open."""
         return not self._received and not self._ended
 
     def send(self, message: bytes) -> None:
-        """Send. After this point bytes may have left, until the connection is closed."""
+        """Send. From here on bytes may leave, until the connection is closed."""
         self._asked = True
         self._transport.write(message)
 
     @property
     def unsent(self) -> int:
-        """How many bytes of what was sent have not left yet."""
+        """The number of bytes that are still in the buffer."""
         return self._transport.get_write_buffer_size()
 
     async def read(self) -> bytes:
-        """Wait for what comes next; empty at the peer's end.
+        """Wait for the next bytes; empty at the peer's end.
 
         :raises OSError: the connection broke.
         """
@@ -97,31 +97,31 @@ class Connection(asyncio.Protocol):
         return data
 
     def rest(self) -> None:
-        """Nothing is asked any more: whatever comes from now on ends the connection."""
+        """Note that no answer is expected: further bytes close the connection."""
         self._asked = False
 
     def close(self) -> None:
-        """End it; what is still on its way, in either direction, is lost."""
+        """Abort the connection; bytes in transit are lost."""
         self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Called by asyncio, as are the next three."""
+        """Called by asyncio, like the next three."""
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
-        """Take what has come."""
+        """Store received bytes; close if no answer is expected."""
         self._received += data
         self._wake()
         if not self._asked:
             self.close()
 
     def eof_received(self) -> None:
-        """Note the peer's end, which is ours too."""
+        """Note the peer's end; asyncio then closes our side, too."""
         self._ended = True
         self._wake()
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Note the end, and why."""
+        """Note the end and its reason."""
         self._ended, self._error = True, error
         self._wake()
 
@@ -137,7 +137,7 @@ class Connection(asyncio.Protocol):
 
 @functools.cache
 def _is_name(host: str) -> bool:
-    """Whether it has to be looked up, and may have several addresses."""
+    """Whether the host is a name, which may have several addresses."""
     try:
         ipaddress.ip_address(host)
     except ValueError:

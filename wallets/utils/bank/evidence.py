@@ -1,7 +1,7 @@
-"""What the bank's answers prove: a table for each call, and what reads it. Pure.
+"""What the bank's answers prove: a table for each call, and its reader. Pure.
 
-docs/bank.md shows the same tables, with what each kind of bank can prove; a test keeps
-both equal. What stands in none of them proves nothing: the outcome stays unknown.
+docs/bank.md has the same tables; a test compares them. Any other answer proves nothing:
+the outcome stays unknown.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from wallets.utils.bank.interface import Outcome, Payment
 
 
 class Call(Enum):
-    """What the bank was asked."""
+    """The kind of the call."""
 
     PAYMENT = "payment"
     LOOK_UP = "look-up"
@@ -24,8 +24,10 @@ class Call(Enum):
 
 @dataclass(frozen=True)
 class Word:
-    """A documented answer: under which HTTP statuses, with which two fields, what it
-    proves. `echo` says that it counts only with our reference in it."""
+    """A documented answer: its HTTP statuses, its two fields, and what it proves.
+
+    `echo`: it counts only with our reference.
+    """
 
     http: frozenset[int]
     data: str
@@ -40,8 +42,8 @@ WORDS = {
         Word(_OK, "success", 200, Outcome.ACCEPTED),
         Word(_OK | {503}, "failed", 503, Outcome.REJECTED),
     ),
-    # A look-up that fails says nothing about the payment. Its failure looks like the
-    # refusal of a payment, word for word, so it must name the payment that it is about.
+    # A failed look-up proves nothing about the payment, and its body equals that of a
+    # refused payment. So a look-up's answer must name the payment.
     Call.LOOK_UP: (
         Word(_OK, "success", 200, Outcome.ACCEPTED, echo=True),
         Word(_OK, "failed", 503, Outcome.REJECTED, echo=True),
@@ -62,7 +64,7 @@ NOTHING = Reading(Outcome.UNKNOWN, echoed=False)
 
 
 def read(call: Call, answer: HttpAnswer, payment: Payment) -> Reading:
-    """Say what the answer to this call proves about this payment."""
+    """Return what the answer to this call proves about this payment."""
     body = _object_in(answer)
     if body is None:
         return NOTHING
@@ -71,7 +73,7 @@ def read(call: Call, answer: HttpAnswer, payment: Payment) -> Reading:
         return NOTHING
     echoed = "reference" in body
     if answer.followed and not echoed:
-        return NOTHING  # of two answers, nothing says which one is ours
+        return NOTHING  # two answers: it is unknown which one is ours
     for word in WORDS[call]:
         said = answer.status in word.http and (data, status) == (word.data, word.status)
         if said and (echoed or not word.echo):
@@ -80,7 +82,7 @@ def read(call: Call, answer: HttpAnswer, payment: Payment) -> Reading:
 
 
 def _object_in(answer: HttpAnswer) -> dict[str, Any] | None:
-    """The JSON object in the answer. A page of some proxy or framework has none."""
+    """Return the JSON object of the answer; None for a page of a proxy, for example."""
     if answer.media_type != "application/json" or len(answer.body) > MAX_BODY_BYTES:
         return None
     try:
@@ -91,9 +93,9 @@ def _object_in(answer: HttpAnswer) -> dict[str, Any] | None:
 
 
 def _is_about(payment: Payment, echo: dict[str, Any]) -> bool:
-    """Whether all that it says beside the verdict is what we asked for.
+    """Whether all other fields are those of our request.
 
-    An answer about something else, or with words that we do not know, is none.
+    An answer about another payment, or with unknown fields, proves nothing.
     """
     ours = {
         "reference": str(payment.reference),

@@ -1,7 +1,7 @@
-"""Many HTTP calls at once, in one thread, each under a deadline for the whole of it.
+"""Concurrent HTTP calls in one thread, each with one deadline.
 
-A call has two stages: connecting, and sending, after which nothing proves any more that
-nothing was sent. What a call came to says which of them it had reached.
+A call has two stages: connecting, and sending. After sending has begun, nothing proves
+that nothing was sent. The result of a call says which stage it reached.
 """
 
 from __future__ import annotations
@@ -20,26 +20,27 @@ from wallets.utils import clock
 from wallets.utils.bank.connections import Connection, NotSent
 from wallets.utils.bank.http_exchange import BadAnswer, Exchange, HttpAnswer
 
-# A server closes an idle connection at a moment of its own choice, and the outcome of
-# what is sent into that moment is unknown: one that idled this long is not used again.
+# A server may close an idle connection at any time, and a request that is sent at that
+# moment has an unknown outcome. A connection that was idle for this long is not used
+# again.
 MAX_IDLE_SECONDS = 1.0
 
 T = TypeVar("T")
 Connect = Callable[[], Awaitable[Connection]]
 Result = HttpAnswer | Exception
-# What a result means to the caller, and whether its connection may serve another call:
-# only when nothing can come on it that would be taken for the next one's answer.
-# The second argument is when it was sent, by `clock.elapsed`; None when it was not.
+# Returns the caller's meaning of a result, and whether the connection may be used
+# again: only if nothing on it could be taken for the next call's answer. The second
+# argument is the time of sending (`clock.elapsed`), or None if nothing was sent.
 Read = Callable[[Result, float | None], tuple[T, bool]]
 
 
 class DeadlineOver(Exception):
-    """The call's time is over, and it was sent."""
+    """The call's deadline passed after sending had begun."""
 
 
 @dataclass(eq=False)
 class _Call:
-    """One call: waits for its turn, connects, is sent, ends."""
+    """One call: waits for its turn, connects, sends, ends."""
 
     exchange: Exchange
     read: Read[Any]
@@ -51,11 +52,11 @@ class _Call:
 
 
 class Caller(Generic[T]):
-    """Sends requests and answers each with a future; at most `size` are under way at once.
+    """Sends requests and returns futures; at most `size` calls run at a time.
 
-    `read` is given the answer; or `NotSent` when certainly nothing was sent; or any other
-    error, when that is not known. It runs in the one thread and must be quick. Safe to use
-    from every thread; each process has a thread of its own.
+    `read` gets the answer; or `NotSent` if certainly nothing was sent; or another
+    exception if that is unknown. It runs in the event loop's thread and must be fast.
+    Thread-safe; each process has a thread of its own.
     """
 
     def __init__(self, connect: Connect, *, deadline: float, size: int) -> None:
@@ -68,7 +69,7 @@ class Caller(Generic[T]):
     def submit(
         self, exchange: Exchange, read: Read[T], *, send_before: float
     ) -> Future[T]:
-        """Send the request, unless `send_before` (of `clock.elapsed`) has passed."""
+        """Send the request, unless `send_before` (`clock.elapsed`) has passed."""
         call = _Call(exchange, read, send_before)
         with self._lock:
             if self._loop is None or not self._loop.runs_here():
@@ -78,7 +79,7 @@ class Caller(Generic[T]):
 
 
 class _Loop:
-    """The thread and what only it touches; others use `hand_in` and `runs_here`."""
+    """The event loop's thread. Other threads use only `hand_in` and `runs_here`."""
 
     def __init__(self, connect: Connect, deadline: float, size: int) -> None:
         self._connect = connect
@@ -86,35 +87,36 @@ class _Loop:
         self._size = size
         self._pid = os.getpid()
         self._dead = False
-        self._rung = False  # it will look at what was handed in
+        self._rung = False  # whether `_take` is scheduled
         self._handed_in: deque[_Call] = deque()
         # In the order of their deadlines.
         self._under_way: dict[_Call, asyncio.Task[None]] = {}
         self._at_rest: list[tuple[float, Connection]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.new_event_loop()
-        # The look-up of a name blocks: nobody's waits for another one's.
+        # Name resolution blocks: one thread for each call, so that no call waits for
+        # another.
         self._loop.set_default_executor(ThreadPoolExecutor(size, "bank-names"))
         self._thread = threading.Thread(target=self._run, name="bank", daemon=True)
         self._thread.start()
 
     def runs_here(self) -> bool:
-        """Whether the thread lives; it does not survive a fork."""
+        """Whether the thread is alive; it does not survive a fork."""
         return self._pid == os.getpid() and not self._dead
 
     def hand_in(self, call: _Call) -> None:
         self._handed_in.append(call)
         if self._dead:
-            self._give_up()  # it died meanwhile, and may not have seen this one
+            self._give_up()  # the thread has ended, and may not have seen this call
         elif not self._rung:
-            self._rung = True  # once for all that are handed in meanwhile
+            self._rung = True  # once for all calls that come meanwhile
             self._loop.call_soon_threadsafe(self._take)
 
     def _run(self) -> None:
         try:
             self._loop.run_forever()
         finally:
-            # A bug: whoever waits must hear of it, and what was sent stays unknown.
+            # After a bug all callers must get an exception; sent calls stay unknown.
             self._dead = True
             try:
                 self._loop.run_until_complete(self._end_all())
@@ -183,28 +185,28 @@ class _Loop:
         while True:
             answer = call.exchange.feed(await connection.read())
             if answer is not None and connection.unsent:
-                raise BadAnswer("an answer before the whole question had left")
+                raise BadAnswer("an answer before the whole request was sent")
             if answer is not None:
                 return answer
             self._cut_overdue()
 
     async def _quiet_connection(self) -> Connection:
-        """One on which nothing has come that nobody asked for.
+        """Return a connection without unrequested bytes.
 
         :raises NotSent: there is none.
         """
         while self._at_rest:
             since, connection = self._at_rest.pop()
-            await asyncio.sleep(0)  # what has come meanwhile is heard
+            await asyncio.sleep(0)  # let bytes that have come be received
             fresh = clock.elapsed() - since < MAX_IDLE_SECONDS
             if fresh and connection.is_quiet():
                 return connection
             connection.close()
         connection = await self._connect()
         if not connection.is_quiet():
-            # What came before we asked answers no question of ours, whatever it says.
+            # Bytes that came before our request are no answer to it.
             connection.close()
-            raise NotSent("it spoke, or left, before it was asked")
+            raise NotSent("the bank sent bytes, or closed, before the request")
         return connection
 
     def _leave(self, connection: Connection, *, keep: bool) -> None:
@@ -215,7 +217,7 @@ class _Loop:
             connection.close()
 
     def _cut_overdue(self) -> None:
-        """End the calls whose time is over, and look again when the next one's is."""
+        """Cancel the calls whose deadline has passed; set a timer for the next one."""
         now = clock.elapsed()
         while self._under_way:
             call, task = next(iter(self._under_way.items()))

@@ -1,7 +1,7 @@
-"""One HTTP/1.1 request and its answer, framed by h11: bounded, and nothing guessed.
+"""One HTTP/1.1 request and its answer, framed by h11: bounded and unambiguous.
 
-No network here. An answer that could be read in two ways is no answer: on a connection
-that is kept, its rest would be taken for the answer to somebody else's payment.
+No network here. An ambiguous answer is refused: on a kept connection its rest could be
+taken for the answer to the next payment.
 """
 
 from __future__ import annotations
@@ -17,13 +17,15 @@ REFERENCE = b"{reference}"
 
 
 class BadAnswer(ValueError):
-    """Not an HTTP/1.1 answer, or one that could be read in two ways."""
+    """Not an HTTP/1.1 answer, or an ambiguous one."""
 
 
 @dataclass(frozen=True)
 class HttpAnswer:
-    """A whole answer. `body` is cut off above the limit; `keep` says that the connection
-    may serve another call, `followed` that more bytes came behind the answer."""
+    """A complete answer; `body` is cut off above the limit.
+
+    `keep`: the connection may be used again. `followed`: bytes came after the answer.
+    """
 
     status: int
     media_type: str
@@ -36,19 +38,19 @@ class HttpAnswer:
 def request(
     method: str, target: str, headers: Iterable[tuple[str, str]], length: int
 ) -> h11.Request:
-    """The head of a request whose content has so many bytes; one may serve many requests.
+    """Return the head of a request whose content has `length` bytes; it can be reused.
 
-    What stands in it as `REFERENCE` is another text in each of them.
+    `REFERENCE` in it is replaced for each request.
     """
     fields = [*headers, ("Content-Length", str(length))]
     return h11.Request(method=method, target=target, headers=fields)
 
 
 class Exchange:
-    """A request, and what has come of its answer.
+    """A request and the bytes of its answer.
 
-    `message` is the whole request, to be sent in one piece. Of an answer's body more than
-    `limit` bytes are not waited for: one byte more than that shows that there were more.
+    `message` is the whole request, to be sent in one piece. The answer is complete when
+    its body exceeds `limit` bytes: it is then cut off after `limit` + 1.
     """
 
     def __init__(
@@ -64,14 +66,16 @@ class Exchange:
         self._http = h11.Connection(
             h11.CLIENT, max_incomplete_event_size=MAX_HEAD_BYTES
         )
-        # Content that has a length goes as it is: only the head is framed.
+        # Content with a length needs no framing: h11 only writes the head.
         framed = self._http.send(head) or b""
         self.message = framed.replace(REFERENCE, reference.encode("ascii")) + content
 
     def feed(self, data: bytes) -> HttpAnswer | None:
-        """Take the next bytes, none at the peer's end; return the answer once it is whole.
+        """Process the next bytes; return the answer when it is complete.
 
-        :raises BadAnswer: when this is no answer, and nothing can make it one.
+        No bytes: the peer's end.
+
+        :raises BadAnswer: this is not a valid answer and cannot become one.
         """
         try:
             self._http.receive_data(data)
@@ -96,7 +100,7 @@ class Exchange:
                 return None
 
     def _answer(self) -> HttpAnswer:
-        """What has come. A connection with bytes left over is not used again."""
+        """Return the answer. A connection with bytes left over is not used again."""
         followed, ended = self._http.trailing_data
         whole = self._http.their_state is h11.DONE
         kinds = self._all(b"content-type")
@@ -114,5 +118,5 @@ class Exchange:
         )
 
     def _all(self, name: bytes) -> list[bytes]:
-        """The values of all headers of this (lower-case) name."""
+        """Return the values of all headers with this (lower-case) name."""
         return [value for key, value in self._headers if key == name]

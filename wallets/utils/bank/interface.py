@@ -1,6 +1,6 @@
-"""The bank as the rest of the service sees it: its questions, and the answers to them.
+"""The interface of the bank: calls, payments and answers.
 
-No HTTP here: `utils.third_party` speaks it, `tests.fakes` plays it.
+No HTTP here: `utils.third_party` implements it, `tests.fakes` imitates it.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ class Outcome(Enum):
     """What an answer proves."""
 
     ACCEPTED = "accepted"  # it paid
-    REJECTED = "rejected"  # it did not and will not pay under this reference
-    NOT_SENT = "not_sent"  # no byte of the request left this machine
-    NOT_FOUND = "not_found"  # a look-up: it does not know the reference (now)
-    UNKNOWN = "unknown"  # anything else; it may have paid
+    REJECTED = "rejected"  # it did not and will not pay this reference
+    NOT_SENT = "not_sent"  # no byte of the request was sent
+    NOT_FOUND = "not_found"  # look-up: it does not know the reference now
+    UNKNOWN = "unknown"  # any other answer; it may have paid
 
 
 @dataclass(frozen=True)
 class Answer:
-    """An outcome with its evidence: the raw text (bounded) and HTTP status, for people.
+    """An outcome with its evidence for people: bounded raw text and HTTP status.
 
-    `sent_at`: the moment (of `clock.elapsed`) before the first byte left, if known.
+    `sent_at`: the time (`clock.elapsed`) just before the first byte was sent, if known.
     """
 
     outcome: Outcome
@@ -39,11 +39,12 @@ class Answer:
 
 @dataclass(frozen=True)
 class Abilities:
-    """What the bank can do, as declared by its operator. Times in seconds.
+    """The bank's abilities, as its operator declares them. Times in seconds.
 
-    `dedupe_window`: how long it pays one reference at most once. `booking_time`: how long
-    after it took a request a payment may first show in a look-up. `lookup_window`: how
-    long after its last request a payment still shows there; infinite: for ever.
+    - `dedupe_window`: how long it pays one reference at most once.
+    - `booking_time`: the longest time from a request until a look-up shows the payment.
+    - `lookup_window`: how long after its last request a look-up shows a payment;
+      infinite: for ever.
     """
 
     dedupes: bool = False
@@ -55,7 +56,7 @@ class Abilities:
 
 @dataclass(frozen=True)
 class Payment:
-    """What to pay: the reference is ours and the same however often it is sent."""
+    """A payment: reference, wallet, amount (minor units); the same for each send."""
 
     reference: UUID
     wallet_uuid: UUID
@@ -63,25 +64,28 @@ class Payment:
 
 
 class Bank(Protocol):
-    """Never raises for what the network or the bank does; never called in a transaction."""
+    """A bank. Call outside a transaction. Faults of network and bank raise nothing."""
 
     @property
     def abilities(self) -> Abilities: ...
 
     def pay(self, payment: Payment, *, send_before: float) -> Answer:
-        """Ask for a payment, unless `send_before` (of `clock.elapsed`) has passed."""
+        """Ask for a payment, unless `send_before` (`clock.elapsed`) has passed."""
 
     def look_up(self, payment: Payment) -> Answer:
-        """Ask what became of a payment."""
+        """Ask for the outcome of a payment."""
 
 
 class ListingBank(Protocol):
-    """A bank that also tells what it has paid."""
+    """A bank with a list of its payments."""
 
     def statement(
         self, *, since: datetime | None = None, until: datetime | None = None
     ) -> list[StatementLine]:
-        """Return what it paid, oldest first; a bank may ignore the period, both included.
+        """Return the payments of a period (both ends included), oldest first.
 
-        :raises StatementUnavailable: it could not be had; the message says why.
+        A bank may ignore the period.
+
+        :raises StatementUnavailable: the list could not be fetched; the message says
+            why.
         """

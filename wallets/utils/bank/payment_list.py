@@ -1,7 +1,7 @@
-"""Reads the bank's own list of what it paid, to compare the books with. Changes nothing.
+"""Reads the bank's list of payments. Changes nothing.
 
-The list is untrusted, and other systems may have lines on it: what cannot be understood of
-a line is taken for none, and only what is no list at all is refused.
+The list is untrusted, and may have lines of other systems. An unreadable field counts
+as absent; only a body that is no list is refused.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from wallets.utils.bank.connections import NotSent
 from wallets.utils.bank.http_calls import DeadlineOver, Result
 from wallets.utils.limits import UUID_PATTERN
 
-# For all of it, from connecting to the last byte.
+# The limit from connecting to the last byte.
 DEADLINE_SECONDS = 60.0
-# About 190,000 payments. Asking for shorter periods gets more.
+# About 190,000 payments. For more, ask for shorter periods.
 MAX_BYTES = 32 * 1024 * 1024
 MAX_TEXT = 100
 _MAX_DIGITS = 40
@@ -30,9 +30,10 @@ _UUID = re.compile(UUID_PATTERN, re.I)
 
 @dataclass(frozen=True)
 class StatementLine:
-    """One payment that the bank made; None is what it does not say, or not readably.
+    """One payment on the list; an absent or unreadable field is None.
 
-    A reference or a wallet that is no UUID is a text, and none of ours.
+    A reference or a wallet that is no UUID is kept as text, and is none of ours. The
+    amount is in minor units.
     """
 
     reference: UUID | str | None
@@ -42,12 +43,11 @@ class StatementLine:
 
 
 def read(result: Result, *, limit: int, url: str) -> list[StatementLine]:
-    """Read the list in what the bank was asked came to.
+    """Read the list from the result of the call.
 
-    `limit`: the most bytes that it may have; `url` names the address for people, without
-    credentials.
+    `limit`: the most bytes. `url`: the address for messages, without credentials.
 
-    :raises StatementUnavailable: no answer, or none that is a list of payments.
+    :raises StatementUnavailable: no answer, or an answer that is no list of payments.
     """
     if isinstance(result, NotSent):
         raise StatementUnavailable(f"no answer from {url}: {result}") from result
@@ -61,7 +61,7 @@ def read(result: Result, *, limit: int, url: str) -> list[StatementLine]:
     if result.status != 200:
         raise StatementUnavailable(f"{url} answered HTTP {result.status}")
     if result.encoding not in ("", "identity"):
-        raise StatementUnavailable(f"{url} sent it packed, which is not unpacked")
+        raise StatementUnavailable(f"{url} sent a packed body, which is not unpacked")
     try:
         return parse(result.body)
     except ValueError as error:
@@ -73,7 +73,7 @@ def read(result: Result, *, limit: int, url: str) -> list[StatementLine]:
 def parse(body: bytes) -> list[StatementLine]:
     """Read the list: a JSON array of objects.
 
-    :raises ValueError: it is none.
+    :raises ValueError: it is not such a list.
     """
     try:
         lines = json.loads(
@@ -99,7 +99,7 @@ def _line(line: dict[str, Any]) -> StatementLine:
 
 
 def _name(value: Any) -> UUID | str | None:
-    """The UUID, or whatever it says as a short text that every database can store."""
+    """Return the UUID, or any other value as a short text that databases can store."""
     if value is None:
         return None
     text = value if type(value) is str else json.dumps(value)
@@ -118,7 +118,7 @@ def _moment(value: Any) -> datetime | None:
 
 
 def _without_ambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The fields that are named once: which of two would count?"""
+    """Return the fields whose name occurs once."""
     found = dict(pairs)
     if len(found) == len(pairs):
         return found

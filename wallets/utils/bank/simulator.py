@@ -1,7 +1,7 @@
-"""The bank simulator's own call, which no bank has: payments of the past for its list.
+"""A call that only the bank simulator has: past payments for its list.
 
-Only demo data needs it. It is asked on this machine or in the compose network, and by
-commands alone; what pays out never comes here.
+Only commands for demo data use it, on this machine or in the compose network; payouts
+never do.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from wallets.utils import instants
 from wallets.utils.bank.interface import Payment
 
 SECONDS = 10
-# A call's body is at most 64 kB there; a line has about 200 bytes.
+# The simulator accepts 64 kB in a body; a line has about 200 bytes.
 LINES = 200
 
 
 def take_over(base_url: str, paid: list[tuple[Payment, datetime]]) -> None:
-    """Put these payments into the simulator's list, with their times.
+    """Put these payments, with their times, into the simulator's list.
 
-    :raises OSError: nobody answers there, or it is not the simulator.
+    :raises OSError: there is no answer, or it is not the simulator.
     """
     lines = [
         {
@@ -39,6 +39,6 @@ def take_over(base_url: str, paid: list[tuple[Payment, datetime]]) -> None:
             {"Content-Type": "application/json"},
             method="PUT",
         )
-        # No proxy of the environment: it is this machine's, or the compose network's.
+        # No proxy of the environment: the simulator is local.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         opener.open(request, timeout=SECONDS).close()

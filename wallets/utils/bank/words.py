@@ -1,7 +1,7 @@
-"""Which of the bank's words clients are shown: the documented ones, and no others.
+"""Which of the bank's texts clients see: only the documented ones.
 
-What an operator wrote, what a socket said, a page of some proxy: all of it is evidence for
-people who run the service, and nobody else's business.
+Other evidence (an operator's text, an error of a socket, a page of a proxy) is only for
+the operators.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from uuid import UUID
 
 from wallets.utils import strict_json
 
-# Ours, and the specification's: the bank was not asked.
+# A text of the specification, written by the service: the bank was not called.
 INSUFFICIENT_BALANCE = "Insufficient balance"
 
 _VERDICTS = (("success", 200), ("failed", 503))
@@ -19,10 +19,10 @@ _ECHOES = {"reference": str, "wallet_uuid": str, "amount": int}
 
 
 def documented(text: str) -> str:
-    """Return the text if it is an answer that the bank's documentation has, else "".
+    """Return the text if it is a documented answer of the bank, else "".
 
-    That is a JSON object with `data` and `status` of a documented answer, and nothing else
-    but an echo of the request.
+    Such an answer is a JSON object with documented values of `data` and `status`; other
+    fields may only repeat the request.
     """
     if text in ("", INSUFFICIENT_BALANCE):
         return text

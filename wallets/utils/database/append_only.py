@@ -1,8 +1,8 @@
 """Triggers that make tables append-only, for each engine.
 
-UPDATE and DELETE are refused by the database itself, so that neither a bug nor a hand at
-the database's prompt changes history (PostgreSQL refuses TRUNCATE too; MySQL and MariaDB
-have no trigger for it, so the application's user should not have that right).
+The database itself refuses UPDATE and DELETE, so that neither a bug nor a person at the
+database's prompt changes history. PostgreSQL refuses TRUNCATE, too. MySQL and MariaDB
+have no such trigger, so the application's user should not have that right.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ _DROP = {
 def install(
     connection: BaseDatabaseWrapper, tables: Sequence[str] = APPEND_ONLY_TABLES
 ) -> None:
-    """Create the triggers of those tables that are there. DDL: call it from a migration."""
+    """Create the triggers of the existing tables. DDL: call it from a migration."""
     _run(connection, _CREATE[connection.vendor], tables)
 
 
@@ -68,7 +68,7 @@ def remove(
     _run(connection, _DROP[connection.vendor], tables)
 
 
-# The triggers of the table %s that are there and not switched off.
+# The existing and enabled triggers of the table %s.
 _FOUND = {
     "postgresql": "SELECT tgname FROM pg_trigger WHERE tgrelid = %s::regclass"
     " AND NOT tgisinternal AND tgenabled IN ('O', 'A')",
@@ -79,7 +79,7 @@ _FOUND = {
 
 
 def missing(connection: BaseDatabaseWrapper) -> list[str]:
-    """Name each trigger that should be there and is not, or is switched off."""
+    """Return the names of the triggers that are missing or disabled."""
     names = []
     with connection.cursor() as cursor:
         for table in APPEND_ONLY_TABLES:
@@ -96,7 +96,7 @@ def _run(
     connection: BaseDatabaseWrapper, statements: tuple[str, ...], tables: Sequence[str]
 ) -> None:
     with connection.cursor() as cursor:
-        # An early migration knows no table of a later one.
+        # An early migration does not have the later tables.
         there = set(connection.introspection.table_names(cursor))
         for table in tables:
             for statement in statements if table in there else ():

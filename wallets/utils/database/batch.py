@@ -1,8 +1,7 @@
-"""Many rows at once: one statement where the engine can.
+"""Updates and inserts of many rows, in one statement where the engine can.
 
-On PostgreSQL the rows travel as one JSON document: the driver then has one value to
-encode, not one for each column of each row, and that was most of a drain's time. Nothing
-here knows what the rows mean.
+On PostgreSQL the rows are sent as one JSON document: the driver encodes one value
+instead of one for each column of each row, which took most of a drain's time.
 """
 
 from __future__ import annotations
@@ -29,26 +28,26 @@ M = TypeVar("M", bound=Model)
 
 @dataclass(frozen=True)
 class GuardedUpdate:
-    """Set `changes` on the one row that still is as `guard` says; both by column."""
+    """Set `changes` in the row that matches `guard`; both by column."""
 
     guard: dict[str, Any]
     changes: dict[str, Any]
 
 
 def guarded_updates(model: type[Model], updates: Iterable[GuardedUpdate]) -> None:
-    """Carry out the updates, all or none. Call inside a transaction.
+    """Execute the updates, all or none. Call inside a transaction.
 
     Each guard must name one row. The rows should be locked already, or be given in the
-    order in which everybody locks them.
+    common order of locks.
 
-    :raises LostRace: when a row is not as its guard says: somebody else won.
+    :raises LostRace: a row has been changed by another transaction.
     """
     known = list(updates)
     if connection.vendor != "postgresql" or len(known) == 1:
         for update in known:
             guarded_update(model, update.guard, **update.changes)
         return
-    # One statement has one list of columns.
+    # Each statement has one list of columns.
     shapes: dict[tuple[Any, ...], list[GuardedUpdate]] = defaultdict(list)
     for update in known:
         shapes[tuple(update.guard), tuple(update.changes)].append(update)
@@ -66,7 +65,7 @@ def guarded_updates(model: type[Model], updates: Iterable[GuardedUpdate]) -> Non
 def insert_rows(model: type[Model], rows: Sequence[Model]) -> None:
     """Insert new rows, all or none. Call inside a transaction.
 
-    The instances do not learn their ids.
+    The ids of the instances are not set.
     """
     if not rows:
         return
@@ -83,15 +82,16 @@ def insert_rows(model: type[Model], rows: Sequence[Model]) -> None:
 def insert_untaken(
     model: type[Model], rows: Sequence[M], *, unique: str, same: Sequence[str]
 ) -> list[M]:
-    """Insert the rows whose value in the column `unique` nobody has; return the others.
+    """Insert the rows whose value of the column `unique` is new; return the other rows.
 
-    Call inside a transaction. Those inserted learn their ids. The values are taken in the
-    order of the column's index: two writers of the same ones never wait for each other
-    in a circle. One that is taken is no error: an error would undo the rows before it,
-    and whoever waits for those would be in the others' way, which is a deadlock on MySQL.
+    Call inside a transaction. The inserted instances get their ids. The values are
+    inserted in the order of the column's index, so two transactions with the same
+    values cannot deadlock. An existing value is not an error: an error would undo the
+    rows before it, and a transaction that waits for those would be in the way of
+    others, which deadlocks on MySQL.
 
-    MySQL does not say which were inserted. Another's row must differ in one of the columns
-    `same`.
+    MySQL does not report which rows it inserted, so an existing row with the same value
+    must differ in one of the columns `same`.
 
     :raises IntegrityError: a row was refused for another reason.
     """
@@ -121,7 +121,7 @@ def _insert_and_return(
 def _insert_alone(
     model: type[Model], rows: Sequence[Model], unique: str, same: Sequence[str]
 ) -> dict[Any, Any]:
-    """SQLite has one writer: what nobody had a moment ago nobody has."""
+    """Insert on SQLite, which has one writer: the values are still new."""
     model._default_manager.bulk_create(rows)
     return {getattr(row, unique): row.pk for row in rows}
 
@@ -129,7 +129,7 @@ def _insert_alone(
 def _insert_and_look(
     model: type[Model], rows: Sequence[Model], unique: str, same: Sequence[str]
 ) -> dict[Any, Any]:
-    # It leaves out whatever is wrong with a row, too: so each is looked for.
+    # INSERT IGNORE also leaves out invalid rows, so each row is looked up.
     wanted = {getattr(row, unique): row for row in rows}
     inserted = batch_mysql.insert(model, rows, unless_taken=unique)
     if len(inserted) == len(rows):
@@ -151,14 +151,14 @@ _INSERTS = {"postgresql": _insert_and_return, "sqlite": _insert_alone}
 
 
 def _place_in_index(field: Any) -> Callable[[Any], Any]:
-    """By what an index of the column sorts its values."""
+    """Return the sort key of the column's index."""
     if connection.vendor == "mysql" and field.db_type(connection) == "uuid":
         return batch_mysql.place_of_uuid
     return lambda value: value
 
 
 def _columns(model: type[Model], rows: Sequence[Model]) -> list[dict[str, Any]]:
-    """The rows by the names of their columns, as they are inserted."""
+    """Return the rows as dictionaries by column, as they are inserted."""
     plain, others = _insertable(model)
     values = []
     for row in rows:
@@ -171,9 +171,9 @@ def _columns(model: type[Model], rows: Sequence[Model]) -> list[dict[str, Any]]:
 
 
 def as_stored(model: type[M], **columns: Any) -> M:
-    """Return a stored row as an instance, other columns with their plain defaults.
+    """Return an instance of an existing row; other columns get their plain defaults.
 
-    As if it had been read.
+    The instance is as if Django had read it.
     """
     row = as_new(model, **columns)
     row._state.adding = False
@@ -182,11 +182,11 @@ def as_stored(model: type[M], **columns: Any) -> M:
 
 
 def as_new(model: type[M], **columns: Any) -> M:
-    """Return a new row as an instance, by the names of its columns.
+    """Return an instance of a new row, from the values of its columns.
 
-    Defaults that must be computed are not: name those columns. It is a fraction of the
-    work that the model's own constructor does, and a drain makes five rows a payout:
-    the instance is made as `pickle` makes it, from its `__dict__`.
+    Computed defaults are not applied: pass those columns. It sets `__dict__` as
+    `pickle` does, which takes a fraction of the time of the model's constructor; a
+    drain makes five rows for each payout.
     """
     defaults = _plain_defaults(model)
     row = model.__new__(model)
@@ -216,14 +216,14 @@ def _as_json(rows: Sequence[dict[Any, Any]]) -> str:
     return json.dumps(rows, default=_plain)
 
 
-# Names of columns and types come from the model; the values are the one parameter.
+# The names of columns and types come from the model; the values are one parameter.
 
 
 @functools.cache
 def _insertable(
     model: type[Model],
 ) -> tuple[list[tuple[str, str]], list[Field[Any, Any]]]:
-    """Columns that are as the instance has them, and fields that decide themselves."""
+    """Return the columns to insert as they are, and the fields with a `pre_save`."""
     fields = [field for field in model._meta.concrete_fields if not field.primary_key]
     plain = [field for field in fields if type(field).pre_save is Field.pre_save]
     plain += [
@@ -276,7 +276,7 @@ def _update_sql(
 
 
 def _recordset(columns: dict[Any, Field[Any, Any]]) -> str:
-    """The JSON parameter as a table with these columns."""
+    """Return the JSON parameter as a table with these columns."""
     typed = ", ".join(f'"{name}" {_type(field)}' for name, field in columns.items())
     return f"json_to_recordset(%s::json) AS d ({typed})"
 
@@ -287,7 +287,7 @@ def _field(model: type[Model], name: str) -> Field[Any, Any]:
 
 
 def _type(field: Field[Any, Any]) -> str:
-    """The column's type without its length: a value too long must not be cut off."""
+    """Return the column's type without its length, so that no value is cut off."""
     name = field.rel_db_type(connection) if field.primary_key else None
     return (name or field.db_type(connection) or "text").partition("(")[0]
 

@@ -1,7 +1,7 @@
-"""Many rows in one INSERT on MySQL and MariaDB, without the work of Django's compiler.
+"""Inserts of many rows on MySQL and MariaDB, without Django's SQL compiler.
 
-It lists the values. An INSERT that selects them, from JSON_TABLE, would lock the table's
-numbering on MariaDB until it ends, and whoever inserts would wait for whoever it waits for.
+The INSERT lists its values. An INSERT … SELECT from JSON_TABLE would lock the table's
+AUTO_INCREMENT on MariaDB until it ends, and delay all other inserts.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from django.db.models import Field, JSONField, Model
 def insert(
     model: type[Model], rows: Sequence[Model], *, unless_taken: str = ""
 ) -> dict[Any, Any]:
-    """Insert new rows in their order, all or none; or those whose `unless_taken` is new.
+    """Insert the rows in order, all or none; or those whose `unless_taken` is new.
 
-    Call inside a transaction. Returns the ids by `unless_taken`, where the engine tells
-    which rows it has inserted. With it, whatever else is wrong with a row leaves it out too.
+    Call inside a transaction. Returns the ids by `unless_taken`, if the engine reports
+    the inserted rows. With `unless_taken` invalid rows are left out, too.
     """
     fields = _fields(model)
     values = [_value(field, row) for row in rows for field in fields]
@@ -37,12 +37,12 @@ def insert(
 
 
 def tells_what_it_inserted() -> bool:
-    """Whether it is MariaDB: MySQL has no RETURNING."""
+    """Whether the engine has RETURNING: MariaDB has, MySQL has not."""
     return bool(connection.features.can_return_rows_from_bulk_insert)
 
 
 def place_of_uuid(value: UUID) -> bytes:
-    """The bytes in which MariaDB keeps a UUID: from version 1 to 5, its end comes first."""
+    """Return MariaDB's sort key of a UUID: versions 1 to 5 are stored end first."""
     known = value.bytes
     if 0 < known[6] < 0x60 and known[8] & 0x80:
         return known[10:] + known[8:10] + known[6:8] + known[4:6] + known[:4]
@@ -55,7 +55,7 @@ def _fields(model: type[Model]) -> list[Field[Any, Any]]:
 
 
 def _value(field: Field[Any, Any], row: Model) -> Any:
-    """The column's value as the driver is to write it."""
+    """Return the column's value for the driver."""
     value = field.pre_save(row, add=True)
     if isinstance(value, datetime):
         return value.astimezone(timezone.utc).replace(tzinfo=None)

@@ -1,4 +1,4 @@
-"""What an error of the database means: each driver says it in its own words."""
+"""The meaning of database errors, for each driver."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _MYSQL_LOST = {2006, 2013}
 
 
 def may_be_over_next_time(error: Exception) -> bool:
-    """Whether the same work, whole and once more, may well succeed."""
+    """Whether the same work may succeed when it is run again as a whole."""
     if connection.in_atomic_block:
-        return False  # a test case's own transaction, broken by the error
+        return False  # the transaction of a test case, which the error has broken
     if isinstance(error, (LostRace, IntegrityError)):
-        return True  # somebody was faster: the next run sees their row
+        return True  # another transaction was first: the next run sees its row
     if connection.vendor == "postgresql":
         return _sqlstate(error) in _PG_RETRY or is_connection_lost(error)
     if connection.vendor == "mysql":
@@ -28,27 +28,27 @@ def may_be_over_next_time(error: Exception) -> bool:
 
 
 def is_connection_lost(error: Exception) -> bool:
-    """Whether a session that there was has ended; what it did last is not known."""
+    """Whether an existing session has ended; its last statement is in doubt."""
     if not isinstance(error, (OperationalError, InterfaceError)):
         return False
     if connection.vendor == "mysql":
         return _number(error) in _MYSQL_LOST or isinstance(error, InterfaceError)
     if connection.vendor != "postgresql":
         return False
-    # No state at all, class 08, or an admin's stop.
+    # No SQLSTATE, class 08, or an administrator's stop.
     state = _sqlstate(error)
     if state is None:
-        # A server that cannot be reached at all is not worth waiting for here.
+        # A server that cannot be reached is not retried here.
         return connection.connection is not None
     return state.startswith(("08", "57P"))
 
 
 def is_lock_timeout(error: Exception) -> bool:
-    """Whether another transaction held, for too long, what this one needed."""
+    """Whether another transaction held a needed lock for too long."""
     if connection.vendor == "postgresql":
         return _sqlstate(error) == "55P03"
     if connection.vendor == "mysql":
-        # The second is MySQL's word for a lock that is not waited for.
+        # 3572: MySQL's error for NOWAIT.
         return _number(error) in (1205, 3572)
     return "locked" in str(error)
 

@@ -1,7 +1,7 @@
-"""A database that is away for a while: restarted, failed over, read-only, or full of deadlocks.
+"""A database that is away for a while: restarted, failed over, or read-only.
 
-`run_in_transaction` runs again what another moment would cure, within a second. Here is
-the patience for what must not be lost meanwhile, because only this process knows it.
+`run_in_transaction` retries for about a second. This module retries for longer, for
+data that only this process has.
 """
 
 from __future__ import annotations
@@ -24,28 +24,29 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# Pauses: the first, doubled each time up to the cap; half to all of it, by chance.
+# Pauses in seconds: the first one, doubled each time up to the longest; a random half
+# to all of it.
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 2.0
 
-_stopping_since: float | None = None  # when it was first noticed here
+_stopping_since: float | None = None  # when the stop was first noticed
 
 
 def is_away(error: Exception) -> bool:
-    """Whether the database failed as a whole, not because of rows that it has."""
+    """Whether the database failed as a whole, and not because of certain rows."""
     failed = isinstance(error, (DatabaseError, InterfaceError))
     return failed and not isinstance(error, DAMAGED)
 
 
 def outlast(work: Callable[[], T], *, ends: float) -> T:
-    """Do `work` again while the database is away, until `ends` (of `clock.elapsed`).
+    """Repeat `work` while the database is away, until `ends` (`clock.elapsed`).
 
-    Return what it returns. `work` opens its own transactions and may be done twice. Each
-    time a new connection is opened: after a failover the old one may lead to a server
-    that only reads. A worker that is being stopped does so for WITHDRAWAL_RECORDING_TIME
-    at most, in all; one whose soft time limit has struck, once more.
+    Returns the result of `work`, which opens its own transactions and may run twice.
+    Each try opens a new connection, because after a failover the old one may lead to a
+    read-only server. A worker that is being stopped tries for at most
+    WITHDRAWAL_RECORDING_TIME in all; one whose soft time limit has passed, once more.
 
-    :raises DatabaseError, InterfaceError: the last of the database's refusals.
+    :raises DatabaseError, InterfaceError: the last error.
     """
     for tries in count():
         last = clock.elapsed() >= _end(ends) or soft_limit.struck()
@@ -55,7 +56,7 @@ def outlast(work: Callable[[], T], *, ends: float) -> T:
             if last or not is_away(error):
                 raise
             logger.warning(
-                "the database is away, what is in hand is kept: %s",
+                "the database is away, trying again: %s",
                 type(error).__name__,
             )
         if not connection.in_atomic_block:
@@ -65,7 +66,7 @@ def outlast(work: Callable[[], T], *, ends: float) -> T:
 
 
 def _end(ends: float) -> float:
-    """When a worker that is being stopped has been patient for long enough; else `ends`."""
+    """Return `ends`, or earlier for a worker that is being stopped."""
     global _stopping_since
     if not stopping.wait(0):
         _stopping_since = None

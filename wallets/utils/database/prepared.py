@@ -1,4 +1,4 @@
-"""Statements that PostgreSQL plans once for a connection; their values, as it takes them best."""
+"""Prepared statements of PostgreSQL, and forms of their values."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from django.db import DEFAULT_DB_ALIAS, connections
 
 
 def execute_prepared(sql: str, params: dict[str, Any]) -> list[tuple[Any, ...]]:
-    """Run a statement that a connection plans once, and return its rows. PostgreSQL only.
+    """Run a statement that each connection prepares once; return its rows.
 
-    Whether the connection still lives is not asked before: call it in
-    `run_in_transaction`, which opens another one and runs it again.
+    PostgreSQL only. It does not test the connection first: call it in
+    `run_in_transaction`, which runs it again on a new one.
     """
     import psycopg
 
     database: Any = connections[DEFAULT_DB_ALIAS]
     if database.connection is None:
         database.ensure_connection()
-    # Django's own cursor sends the values inside the statement, a new one each time.
+    # Django's cursor sends the values inside the statement, which is then a new one
+    # each time.
     cursor = psycopg.Cursor(database.connection)
-    # In a third of the time that the driver needs for rows of text.
+    # Binary rows take the driver a third of the time of text.
     cursor.format = psycopg.pq.Format.BINARY
     with database._prepare_cursor(cursor) as prepared:
         prepared.execute(sql, params)
@@ -29,17 +30,18 @@ def execute_prepared(sql: str, params: dict[str, Any]) -> list[tuple[Any, ...]]:
 
 
 def array(values: Iterable[object]) -> str:
-    """An array of PostgreSQL's, as text: a third of the driver's work with a list.
+    """Return an array of PostgreSQL as text.
 
-    Of what needs no quotes: integers, UUIDs, instants as ISO 8601 writes them.
+    A list takes the driver three times as long. For values without quotes: integers,
+    UUIDs, ISO 8601 instants.
     """
     return "{" + ",".join(map(str, values)) + "}"
 
 
 def patience(lock_wait: float | None) -> str:
-    """What a statement begins its first FROM with to wait so many seconds for a lock.
+    """Return the beginning of a statement's first FROM that limits its wait for locks.
 
-    None: nothing, and it waits as long as every statement.
+    None: empty, the usual limit applies.
     """
     if lock_wait is None:
         return ""

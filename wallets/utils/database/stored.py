@@ -1,4 +1,4 @@
-"""Stored rows as instances of their model, at a fraction of the work of its constructor."""
+"""Model instances of stored rows, faster than by the model's constructor."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ M = TypeVar("M", bound=Model)
 
 
 class Columns(Generic[M]):
-    """All columns of a model, as a statement selects them from the table `alias`.
+    """All columns of a model, for a SELECT from the table `alias`.
 
-    The columns of a table can only be known once all models are loaded: make it late.
+    Create it only after all models are loaded.
     """
 
     def __init__(self, model: type[M], alias: str) -> None:
@@ -26,10 +26,10 @@ class Columns(Generic[M]):
         self.sql = ", ".join(f'{alias}."{field.column}"' for field in fields)
 
     def instance(self, values: Sequence[Any], **related: Model) -> M:
-        """The row with these values, as if Django had read it with these `related` rows.
+        """Return the row with these values, as if Django had read it.
 
-        The values are as the driver reads them: for what a field converts when it is read
-        (JSON, on PostgreSQL nothing else of ours) this is not made.
+        `related` are its related rows. The values are the driver's. Not for fields that
+        convert values when reading (on PostgreSQL only JSON).
         """
         row = self._model.__new__(self._model)
         state = ModelState()

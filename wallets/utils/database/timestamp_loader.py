@@ -1,4 +1,4 @@
-"""The reader of `wallets.utils.database.timestamps`: needs the driver, so it is loaded late."""
+"""The reader of `wallets.utils.database.timestamps`; needs the driver, so it is loaded late."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from psycopg.types.datetime import TimestamptzLoader
 class UtcLoader(TimestamptzLoader):
     """Reads `2026-02-17 12:00:00.25+00`; anything else as the driver does."""
 
-    # Where Django looks whether it is the right one.
+    # Django checks this attribute.
     timezone = timezone.utc
 
     def load(self, data: Any) -> datetime:
@@ -22,5 +22,5 @@ class UtcLoader(TimestamptzLoader):
             try:
                 return datetime.fromisoformat(f"{seconds}.{fraction:0<6}+00:00")
             except ValueError:
-                pass  # a year that only the database has
+                pass  # a year outside of Python's range
         return super().load(data)

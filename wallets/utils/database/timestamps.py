@@ -1,7 +1,7 @@
-"""Reads PostgreSQL's timestamps quickly: a row of ours has half a dozen of them.
+"""Reads PostgreSQL's timestamps faster; a row has half a dozen of them.
 
-The driver's reader for Django is a regular expression and arithmetic in Python; in a
-drain, and in every list, it took more time than the query did.
+The driver's reader for Django uses a regular expression. In drains and lists it took
+more time than the query.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from django.db.backends.signals import connection_created
 
 
 def install() -> None:
-    """Have every connection to PostgreSQL read them so, from now on."""
+    """Make every later connection to PostgreSQL use the fast reader."""
     connection_created.connect(_register, dispatch_uid="timestamps")
 
 

@@ -1,8 +1,8 @@
-"""Transactions: the one helper that retries them, and the database's clock.
+"""Transactions with retries, locks, guarded updates, and the database's clock.
 
-No database error is ever caught inside `atomic()`: on MariaDB a deadlock has already
-rolled back half of the work, and going on would commit the other half. What fails is run
-again whole, from outside.
+No database error is caught inside `atomic()`: on MariaDB a deadlock has already rolled
+back half of the work, and going on would commit the other half. Failed work is run
+again as a whole, from outside.
 """
 
 from __future__ import annotations
@@ -40,28 +40,30 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 MAX_RUNS = 5
-# A client waits: one lock time-out is answered "come back", not waited for again.
+# For a waiting client: after one lock time-out it gets an answer instead of a retry.
 CLIENT_PATIENCE_SECONDS = 3.0
 
 
 def run_in_transaction(
     work: Callable[[], T], *, patience: float = math.inf, one_statement: bool = False
 ) -> T:
-    """Run `work` in a transaction of its own and return what it returns.
+    """Run `work` in a transaction of its own and return its result.
 
-    `work` that is `one_statement` is a transaction by itself, without BEGIN and COMMIT.
+    Call outside a transaction. With `one_statement` the work is one statement, which
+    needs no BEGIN and COMMIT.
 
-    Run again, whole and a bounded number of times, after a deadlock, a lock time-out, a
-    serialization failure, a lost connection, a lost race, or a unique key that somebody
-    else took first. A COMMIT whose reply was lost may have happened: `work` must
-    recognise what an earlier run of itself has written. A lock time-out later than
-    `patience` (seconds) is not tried again, nor what took as long as a silent server does.
+    The work is run again, as a whole and at most MAX_RUNS times, after a deadlock, a
+    lock time-out, a serialization failure, a lost connection, a lost race, or a unique
+    key that another transaction took first. If the reply to a COMMIT was lost, it may
+    have happened: `work` must recognise what an earlier run has written. A lock
+    time-out later than `patience` (seconds) is not retried, nor is an error that took
+    as long as a silent server.
 
-    :raises RuntimeError: when called inside a transaction, where it could not retry.
+    :raises RuntimeError: called inside a transaction, where it could not retry.
     """
     began = clock.elapsed()
     ends = began + patience
-    taken = 0  # how often a unique key was somebody else's
+    taken = 0  # how often a unique key was taken
     for run in range(1, MAX_RUNS + 1):
         try:
             with _transaction(one_statement):
@@ -74,7 +76,7 @@ def run_in_transaction(
             if is_lock_timeout(error) and failed >= ends:
                 raise
             if failed - began >= _silence() and is_connection_lost(error):
-                raise  # a server that says nothing now says nothing when asked again
+                raise  # a silent server would be silent again
             began = failed
             logger.info("transaction run again after %s", type(error).__name__)
             if connection.connection is not None and not connection.is_usable():
@@ -86,7 +88,7 @@ def run_in_transaction(
 def run_unless_locked(
     work: Callable[[], T], *, one_statement: bool = False
 ) -> T | None:
-    """Run `work` as `run_in_transaction` does; None, and no other run, if a lock timed out."""
+    """Run `work` as `run_in_transaction`; return None after a lock time-out."""
     try:
         return run_in_transaction(work, patience=0, one_statement=one_statement)
     except DatabaseError as error:
@@ -102,7 +104,7 @@ def _transaction(one_statement: bool) -> AbstractContextManager[None]:
 
 
 def _session_is_ours() -> bool:
-    """Whether limits and isolation of the session hold, or each transaction needs its own."""
+    """Whether the session keeps its limits; behind a pooler it does not."""
     if connection.connection is None:
         connection.ensure_connection()
     return not getattr(connection, "pooled", False)
@@ -117,14 +119,14 @@ def _limited_transaction() -> Iterator[None]:
 
 
 def _silence() -> float:
-    """Seconds that a run takes at least if the server fell silent meanwhile."""
+    """Return the least seconds of a run whose server fell silent."""
     return getattr(connection, "silence_seconds", None) or math.inf
 
 
 def refuse_inside_transaction(what: str) -> None:
-    """Raise unless no transaction is open, the test runner's own excepted.
+    """Raise if a transaction is open; that of a test case does not count.
 
-    :raises InsideTransaction: when a transaction is open.
+    :raises InsideTransaction: a transaction is open.
     """
     blocks = getattr(connection, "atomic_blocks", [])
     if any(not block._from_testcase for block in blocks):
@@ -132,9 +134,9 @@ def refuse_inside_transaction(what: str) -> None:
 
 
 def database_now() -> datetime:
-    """The database's clock (UTC): one clock for all machines.
+    """Return the time of the database's clock (UTC): one clock for all machines.
 
-    Whether a withdrawal is due and a lease is over must not depend on which machine asks.
+    Due times and leases must not depend on the machine.
     """
     if connection.vendor == "sqlite":
         return timezone.now()  # the database is this machine
@@ -151,10 +153,10 @@ def database_now() -> datetime:
 
 @contextmanager
 def read_snapshot() -> Iterator[None]:
-    """A transaction that sees the database as of one moment and blocks no writer.
+    """A transaction that reads one state of the database and blocks no writer.
 
-    On PostgreSQL its statements may take as long as they need; on MySQL and MariaDB too
-    unless DATABASE_STATEMENT_TIMEOUT says otherwise.
+    On PostgreSQL its statements have no time limit; on MySQL and MariaDB they have one
+    if DATABASE_STATEMENT_TIMEOUT is set.
     """
     mode = getattr(connection, "transaction_mode", None)
     if connection.vendor == "sqlite":
@@ -173,10 +175,10 @@ def read_snapshot() -> Iterator[None]:
 
 @contextmanager
 def read_by_index() -> Iterator[None]:
-    """Have PostgreSQL read rows in an index's order, not sort them. In a transaction.
+    """Make PostgreSQL read rows in an index's order, without sorting. In a transaction.
 
-    When it last counted, a queue was mostly empty, so it would read and sort all that is
-    due: for each claim of a few, over the dead rows of all that was claimed before.
+    A queue is mostly empty when PostgreSQL takes statistics, so its plan would read and
+    sort all due rows for each claim, together with the dead rows of earlier claims.
     """
     if connection.vendor != "postgresql":
         yield
@@ -188,16 +190,16 @@ def read_by_index() -> Iterator[None]:
     with connection.cursor() as cursor:
         cursor.execute(sql, ["off", "off"])
         yield
-        # After an error there is nothing to set back: it ends with the transaction.
+        # After an error the setting ends with the transaction.
         cursor.execute(sql, ["on", "on"])
 
 
 @contextmanager
 def read_in_order() -> Iterator[None]:
-    """`read_by_index` for one statement that changes nothing, in its own transaction.
+    """As `read_by_index`, for one statement that only reads, in its own transaction.
 
-    When PostgreSQL last counted, each wallet may have had one row; then it would read and
-    sort all that one has now, to show the last.
+    With statistics of small wallets PostgreSQL would read and sort all rows of a large
+    one.
     """
     if connection.vendor != "postgresql":
         yield
@@ -207,9 +209,9 @@ def read_in_order() -> Iterator[None]:
 
 
 def limit_lock_wait(seconds: float) -> None:
-    """Have the transaction that is open wait for no lock for longer. PostgreSQL only.
+    """Limit the wait for a lock (seconds) in the open transaction. PostgreSQL only.
 
-    Elsewhere it does nothing: there a wait cannot be shorter than a second.
+    On other engines it does nothing: a wait cannot be shorter than a second there.
     """
     if connection.vendor != "postgresql":
         return
@@ -227,16 +229,16 @@ def lock_rows(rows: QuerySet[Any], *, skip_locked: bool = False) -> Sequence[Any
     if can.has_select_for_update:
         rows = rows.select_for_update(
             skip_locked=skip_locked and can.has_select_for_update_skip_locked,
-            # The key is never changed, so a new row that refers to it need not wait.
+            # The key never changes, so new rows that refer to it need not wait.
             no_key=can.has_select_for_no_key_update,
         )
     return list(rows)
 
 
 def guarded_update(model: type[Model], guard: dict[str, Any], **changes: Any) -> None:
-    """UPDATE the one row that still is as `guard` says. Call inside a transaction.
+    """UPDATE the row that matches `guard`. Call inside a transaction.
 
-    :raises LostRace: when no such row is left: somebody else won.
+    :raises LostRace: no row matches: another transaction has changed it.
     """
     if model._default_manager.filter(**guard).update(**changes) != 1:
         raise LostRace(f"{model.__name__} {guard}")

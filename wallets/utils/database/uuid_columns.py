@@ -1,7 +1,7 @@
-"""The columns that hold UUIDs on MySQL and MariaDB: text of 32 hexadecimal digits.
+"""UUID columns on MySQL and MariaDB: text of 32 hexadecimal digits.
 
-MariaDB's own type for them is not used: see `backends.mysql.features`. Tables that were
-made with it, by Django's own backend, are changed by a migration.
+MariaDB's own type is not used: see `backends.mysql.features`. A migration changes
+tables that Django's own backend has created with it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Column(NamedTuple):
 
 
 def native(connection: Any, models: Iterable[type[Model]]) -> list[Column]:
-    """Columns of these models that have MariaDB's own type; none on other engines."""
+    """Return the columns with MariaDB's own type; none on other engines."""
     if connection.vendor != "mysql":
         return []
     with connection.cursor() as cursor:
@@ -43,12 +43,12 @@ def native(connection: Any, models: Iterable[type[Model]]) -> list[Column]:
 
 
 def as_text(schema_editor: Any, columns: Iterable[Column]) -> None:
-    """Change the columns to text, and keep what they say. DDL: call it from a migration."""
+    """Change the columns to text and keep their values. DDL: call in a migration."""
     quote = schema_editor.quote_name
     for column in columns:
         table, name = quote(column.table), quote(column.name)
         null = "NULL" if column.nullable else "NOT NULL"
-        # Its text has hyphens, which ours has not.
+        # MariaDB's text has hyphens; ours has none.
         for sql in (
             f"ALTER TABLE {table} MODIFY {name} char(36) {null}",
             f"UPDATE {table} SET {name} = REPLACE({name}, '-', '')",  # noqa: S608

@@ -1,7 +1,7 @@
 """RabbitMQ for workers, with a time-out on every wait.
 
-After its handshake py-amqp waits for ever for an answer: a worker or a publisher whose
-broker falls silent in the middle of one would hang until somebody restarts it.
+After its handshake py-amqp waits for an answer without a limit. A worker or a publisher
+would hang if its broker fell silent.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from kombu.transport import pyamqp
 
 
 class Connection(pyamqp.Connection):
-    """A connection with the transport option `socket_timeout` (seconds), as Redis has it."""
+    """A connection with the transport option `socket_timeout` (seconds)."""
 
     def __init__(
         self, *args: Any, socket_timeout: float | None = None, **kwargs: Any
@@ -21,7 +21,7 @@ class Connection(pyamqp.Connection):
         self._socket_timeout = socket_timeout
 
     def connect(self, callback: Any = None) -> Any:
-        """Connect; from then on a wait that takes longer is a lost connection."""
+        """Connect; a later wait that takes longer is a lost connection."""
         result = super().connect(callback)
         if self._socket_timeout is not None and self.sock is not None:
             self.sock.settimeout(self._socket_timeout)
@@ -29,7 +29,7 @@ class Connection(pyamqp.Connection):
 
 
 class Transport(pyamqp.Transport):
-    """Kombu's own, with that connection."""
+    """Kombu's transport with this connection."""
 
     Connection = Connection
 

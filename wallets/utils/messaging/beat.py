@@ -1,7 +1,7 @@
-"""Beat's scheduler: ticks go to the broker as everything does, with a bound on each step.
+"""Beat's scheduler: it publishes ticks through the publisher, with time-outs.
 
-Celery's own publishes on a connection that waits for ever when a broker falls silent, or
-goes on writing into one that is half open; until somebody restarts it, nothing ticks.
+Celery's own scheduler waits for ever when a broker falls silent, or goes on writing
+into a half-open connection; then there are no ticks until a restart.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ _BEGINNING = datetime(2000, 1, 1, tzinfo=timezone.utc)
 
 
 def _elapsed_now() -> datetime:
-    """Elapsed time as Celery wants it: an instant. Only differences mean anything."""
+    """Return elapsed time as an instant, for Celery; only differences count."""
     return _BEGINNING + timedelta(seconds=clock.elapsed())
 
 
 def every(seconds: float) -> schedule:
-    """A schedule that ticks whenever so much time has passed, whatever the date says.
+    """Return a schedule by elapsed time.
 
-    By the machine's date a clock that is set back an hour would stop all ticks for one.
+    By the wall clock a step back of an hour would stop all ticks for an hour.
     """
     return schedule(timedelta(seconds=seconds), nowfun=_elapsed_now)
 
 
 class PublishingScheduler(Scheduler):
-    """Leaves its ticks with this process's publisher. Keeps no file to be corrupted.
+    """Gives ticks to this process's publisher. Keeps no file.
 
     A tick that does not reach the broker is not sent again: the next one does its work.
     """
@@ -40,7 +40,7 @@ class PublishingScheduler(Scheduler):
     producer = None  # no connection of its own
 
     def tick(self, *args: Any, **kwargs: Any) -> float:
-        """Publish what is due; return how long to wait. Mark that the loop goes round."""
+        """Publish what is due; return the wait in seconds. Marks the loop as alive."""
         beat_alive.mark()
         wait: float = super().tick(*args, **kwargs)
         return wait

@@ -1,7 +1,7 @@
-"""Whether Beat's loop goes round: `python -m wallets.utils.messaging.beat_alive`, beside it.
+"""Whether Beat's loop runs: `python -m wallets.utils.messaging.beat_alive` on its machine.
 
-Beat marks a file each time; nothing else of it can be asked. Exit code 1 says that it has
-not for a while. No Django is loaded, for this is run every half minute.
+Beat touches a file in each round of its loop. Exit code 1: it has not for a while. The
+command runs every half minute, so it does not load Django.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ import tempfile
 import time
 from contextlib import suppress
 
-# Beat goes round at least as often as its shortest interval, and ten seconds is normal.
+# Beat's loop runs at least at its shortest interval, usually ten seconds.
 SILENT_SECONDS = 120
 
 
 def path() -> str:
-    """Return the file that Beat marks, one for each user of this machine."""
+    """Return the file that Beat touches, one for each user of this machine."""
     return os.path.join(tempfile.gettempdir(), f"wallet-beat-{os.getuid()}")
 
 
 def mark() -> None:
-    """Say that Beat's loop goes round. A disk that is full or read-only stops no tick."""
+    """Touch the file. A full or read-only disk does not stop a tick."""
     with suppress(OSError):
         file = os.open(path(), os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW, 0o600)
         try:
@@ -32,7 +32,7 @@ def mark() -> None:
 
 
 def is_alive() -> bool:
-    """Whether it was marked lately. This machine's clock wrote it, and reads it."""
+    """Whether the file was touched lately, by this machine's clock."""
     try:
         marked = os.stat(path(), follow_symlinks=False).st_mtime
     except OSError:

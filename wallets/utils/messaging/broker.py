@@ -1,14 +1,14 @@
-"""Publishing that can neither hold up nor fail whoever asks for it.
+"""Publishing that never delays or fails its caller.
 
-A request leaves its message with a thread of this process and goes on; only that thread
-ever waits for the broker. Each of its steps has a time-out of a fraction of a second. What
-fails on an old connection is sent once more on a new one (so it may arrive twice, which is
-harmless); after a failure on that the broker is left alone for a moment. A message that is
-dropped on the way is no loss: the sweeps find the work without it.
+A caller gives its message to a thread of this process; only this thread waits for the
+broker. Each of its steps has a time-out of a fraction of a second. A message that fails
+on an old connection is sent once more on a new one (so it may arrive twice, which does
+no harm). After a failure on a new connection the thread does not use the broker for
+REST_SECONDS. A dropped message is no loss: the sweeps find the work.
 
-A message never carries a time: whoever takes it would judge that by a clock of its own.
-So that none has to expire, there are never many: wake-ups that are asked for at once are
-one, and nothing is published into a queue in which enough messages wait.
+A message never carries a time, because a worker would judge it by its own clock.
+Messages do not expire; instead their number is bounded: concurrent wake-ups become one,
+and nothing is published into a queue with MAX_QUEUED messages.
 """
 
 from __future__ import annotations
@@ -27,41 +27,41 @@ from wallets.utils import clock
 
 logger = logging.getLogger(__name__)
 
-# For one step at the broker: connecting, the handshake, a publish with its confirmation.
+# For one step: connecting, the handshake, a publish with its confirmation.
 TIMEOUT_SECONDS = 0.3
-# After a failure the broker is left alone this long.
+# After a failure the broker is not used for this long.
 REST_SECONDS = 1.0
-# More than wait here are dropped: the broker is slower than the requests come in.
+# The most waiting messages; further ones are dropped.
 MAX_WAITING = 1000
-# Wake-ups for the same task leave this process with so much time between them. The last
-# one is never left out: what was asked for meanwhile is published when this has passed.
+# The least time between wake-ups for the same task. The last one is always published,
+# after this time.
 SPACING_SECONDS = 0.25
-# A queue that holds so many messages gets no more: those that wait say the same.
+# A queue with this many messages gets no more: they all mean the same.
 MAX_QUEUED = 100
 
 
 class Publisher:
-    """One thread with one connection that publishes what others leave with it.
+    """One thread with one connection that publishes the messages of all callers.
 
-    The thread starts with the first message, so a process may fork before. The connection
-    is the thread's alone, so it is not shared between threads and none leaks with them.
+    The thread starts with the first message, so a process may fork before. Only the
+    thread uses the connection.
     """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        # All of these only while `_changed` is held.
+        # The following only while `_changed` is held.
         self._messages: deque[tuple[str, dict[str, Any]]] = deque()
-        self._wake_ups: dict[str, int] = {}  # by task: how many messages
-        self._spaced_until: dict[str, float] = {}  # by task: when the next may leave
-        self._hurries = 0  # who waits for all of it to be gone
+        self._wake_ups: dict[str, int] = {}  # by task: number of messages
+        self._spaced_until: dict[str, float] = {}  # by task: when the next one may go
+        self._hurries = 0  # number of callers in `flush`
         self._sending = False
         self._thread: threading.Thread | None = None
-        # The thread's own.
+        # The following only in the thread.
         self._connection: Any = None
         self._rests_until = 0.0
 
     def publish(self, task: str, options: dict[str, Any]) -> bool:
-        """Leave a message; return whether there was room for it."""
+        """Add a message; return whether there was room."""
         with self._changed:
             if len(self._messages) >= MAX_WAITING:
                 return False
@@ -70,13 +70,13 @@ class Publisher:
         return True
 
     def wake_up(self, task: str, times: int) -> None:
-        """Leave so many messages without arguments, unless as many are being left now."""
+        """Add `times` messages without arguments, unless as many are waiting."""
         with self._changed:
             self._wake_ups[task] = max(times, self._wake_ups.get(task, 0))
             self._go_on()
 
     def flush(self, seconds: float) -> bool:
-        """Wait until all messages have gone their way; return whether they have."""
+        """Wait (seconds) until all messages are published or dropped; True if so."""
         with self._changed:
             self._hurries += 1
             self._changed.notify_all()
@@ -106,7 +106,7 @@ class Publisher:
                 self._rest(error)
 
     def _next(self) -> tuple[str, dict[str, Any], int]:
-        """Wait for what to publish next, and how often."""
+        """Wait for the next message; return it and how often to publish it."""
         with self._changed:
             self._sending = False
             self._changed.notify_all()
@@ -129,7 +129,7 @@ class Publisher:
                 self._send(task, options, times)
                 return
             except Exception:  # noqa: BLE001 (transports' own errors)
-                # The broker may have been restarted since: it gets one new connection.
+                # The broker may have been restarted: try one new connection.
                 self._hang_up()
         self._connection = _connected()
         self._send(task, options, times)
@@ -156,7 +156,7 @@ class Publisher:
 
 
 def _queued(task: str, connection: Any) -> int:
-    """How many messages wait in this task's queue, which is made if there is none."""
+    """Return the number of messages in the task's queue; declares the queue."""
     conf = current_app.conf
     route = (conf.task_routes or {}).get(task, {})
     name = route.get("queue", conf.task_default_queue)
@@ -165,13 +165,13 @@ def _queued(task: str, connection: Any) -> int:
 
 
 def _connected() -> Any:
-    """A new connection, in which every step has a time-out."""
+    """Return a new connection, in which every step has a time-out."""
     connection = current_app.connection_for_write(
         connect_timeout=TIMEOUT_SECONDS,
         transport_options={
             "socket_timeout": TIMEOUT_SECONDS,
             "socket_connect_timeout": TIMEOUT_SECONDS,
-            # RabbitMQ: without it, what goes into a dead connection seems to arrive.
+            # RabbitMQ: without it, a publish into a dead connection seems to succeed.
             "confirm_publish": True,
             "max_retries": 1,
             "interval_start": 0,
@@ -187,7 +187,7 @@ def _connected() -> Any:
 
 
 def _hang_up(connection: Any) -> None:
-    """Close the socket without a word: a frozen broker would not answer."""
+    """Close the socket without a message, because a frozen broker would not answer."""
     with suppress(Exception):
         connection.collect()
 
@@ -196,7 +196,7 @@ _publisher = Publisher()
 
 
 def _start_afresh() -> None:
-    """A forked child has neither the thread nor a right to the parent's connection."""
+    """A forked child has no thread and must not use the parent's connection."""
     global _publisher
     _publisher = Publisher()
 
@@ -210,24 +210,24 @@ def publish(task: str, **options: Any) -> bool:
 
 
 def wake_up(task: str, times: int = 1) -> None:
-    """Have workers run this task soon, so many of them at most. Never waits.
+    """Have workers run this task soon, at most `times` times. Never waits.
 
-    However often it is called, a few messages a second leave this process. After the last
-    call at least one does.
+    However often it is called, this process publishes a few messages a second. After
+    the last call it publishes at least one.
     """
     _publisher.wake_up(task, times)
 
 
 def flush(seconds: float = TIMEOUT_SECONDS) -> bool:
-    """Wait until every message has been published or dropped; return whether it has."""
+    """Wait until every message is published or dropped; return whether so."""
     return _publisher.flush(seconds)
 
 
 def trouble() -> str:
-    """Why the broker would not take a message now, "" if it would.
+    """Return why the broker does not accept a message now, or "".
 
-    Asks on a connection of its own. A Redis that became a replica, or is full, answers
-    and takes none: so it is given one, in a queue that nobody reads.
+    Uses a connection of its own. A Redis that is a replica or is full answers but
+    accepts no message, so it gets one, in a queue without a consumer.
     """
     try:
         connection = _connected()

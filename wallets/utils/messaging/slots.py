@@ -1,8 +1,8 @@
-"""How many drains one worker runs at once, so that some of its pool is free for the rest.
+"""The number of drains that one worker runs at a time; the rest of its pool stays free.
 
-A slot is a lock on one byte of a file that the worker's processes share: the kernel gives
-it back when its holder dies, however that happens, and no clock has a say. Threads of one
-process share its locks, so among them a set decides. Outside a worker nothing is bounded.
+A slot is a lock on one byte of a file that the worker's processes share. The kernel
+releases it when its holder ends, and no clock is involved. Threads of one process share
+its locks, so a set decides among them. Outside of a worker nothing is bounded.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import tempfile
 import threading
 from typing import IO, Any
 
-# A kind's slots are the bytes from its place times this on.
+# The distance between the first bytes of two kinds.
 _APART = 1000
 
 _limits: dict[str, int] = {}
@@ -22,7 +22,7 @@ _changing = threading.Lock()
 
 
 def bound(limits: dict[str, int]) -> None:
-    """Bound how many slots of each kind there are. Called in a worker, before it forks."""
+    """Set the number of slots of each kind. Call in a worker before it forks."""
     global _file
     _file = _file or tempfile.TemporaryFile()  # noqa: SIM115 (as long as the worker)
     _limits.clear()
@@ -30,18 +30,18 @@ def bound(limits: dict[str, int]) -> None:
 
 
 def unbound() -> None:
-    """Bound nothing any more."""
+    """Remove all bounds."""
     _limits.clear()
 
 
 class Slot:
-    """The right to be one of so many, until it is released."""
+    """A slot, until it is released."""
 
     def __init__(self, byte: int | None) -> None:
         self._byte = byte
 
     def release(self) -> None:
-        """Give it back; again changes nothing."""
+        """Release the slot; a second call changes nothing."""
         with _changing:
             byte, self._byte = self._byte, None
             if byte is not None and _file is not None:
@@ -50,7 +50,7 @@ class Slot:
 
 
 def bounded() -> bool:
-    """Whether this process belongs to a worker whose drains are bounded."""
+    """Whether this process belongs to a worker with bounded drains."""
     return bool(_limits)
 
 

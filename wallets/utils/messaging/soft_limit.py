@@ -1,7 +1,7 @@
-"""Celery's soft time limit as something to ask for, where an exception would do harm.
+"""Celery's soft time limit as a flag, where its exception would do harm.
 
-The limit is a signal whose handler raises, wherever the main thread is: between a COMMIT
-and the call it allows, or with answers in hand that are nowhere else.
+The limit is a signal whose handler raises anywhere in the main thread: between a COMMIT
+and the call that it allows, or while answers are not recorded yet.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ _struck = False
 
 
 def struck() -> bool:
-    """Whether the limit has struck while it was put off."""
+    """Whether the limit has passed while it was deferred."""
     return _struck
 
 
 @contextmanager
 def deferred() -> Iterator[None]:
-    """Put the limit off: its exception is raised when the (outermost) block ends.
+    """Defer the limit: its exception is raised at the end of the (outermost) block.
 
-    The block must ask `struck` and come to an end: the hard limit kills. Without effect
-    in other threads than the main one, and where nothing handles the signal.
+    The block must check `struck` and end in time, because the hard limit kills. No
+    effect in other threads than the main one, or without a handler.
     """
     global _deferring, _struck
     handler = _handler()

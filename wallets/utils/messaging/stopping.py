@@ -1,7 +1,7 @@
-"""Lets a worker's children know that it is being stopped, and sleep until then.
+"""Tells a worker's children that the worker is being stopped.
 
-A pipe, because it survives every kill: it holds no lock that a dead child could keep, and
-the parent's death closes it. The byte is never read, so that each child sees it.
+By a pipe, which survives every kill: a dead child cannot keep a lock, and the parent's
+death closes it. The byte is never read, so every child sees it.
 """
 
 from __future__ import annotations
@@ -15,16 +15,15 @@ _in_parent = True
 
 
 def announce() -> None:
-    """Say that the worker stops. Called in the parent."""
+    """Announce that the worker stops. Call in the parent."""
     if _in_parent:
         os.write(_writing, b".")
 
 
 def in_pool_process() -> None:
-    """Drop a child's copy of the writing end, so that a dead parent is noticed.
+    """Close a child's copy of the writing end, so that the parent's death is noticed.
 
-    Some pools have no processes of their own: their one is the parent, and its pipe must
-    not be taken for that of a parent that died.
+    In pools without processes of their own the process is the parent, and keeps it.
     """
     global _in_parent
     if _in_parent and os.getpid() != _parent:
@@ -33,6 +32,6 @@ def in_pool_process() -> None:
 
 
 def wait(seconds: float) -> bool:
-    """Sleep, at most so many seconds; return whether the worker is being stopped."""
+    """Sleep at most so many seconds; return whether the worker is being stopped."""
     readable, _, _ = select.select([_reading], [], [], max(0.0, seconds))
     return bool(readable)

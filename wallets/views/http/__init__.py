@@ -1,1 +1,1 @@
-"""How a request is read and an answer is written, whichever transport carries them."""
+"""Endpoints independent of the transport: read a request, write an answer."""

@@ -1,7 +1,7 @@
-"""Reads a request's body: bounded, whole, and as strict JSON.
+"""Reads a request's body: bounded, complete, and as strict JSON.
 
-Nothing of Django REST framework's parsing is used: it reads an absent body as an empty
-form, does not see a chunked one, and accepts what no money should move on.
+The parsing of Django REST framework is not used: it reads an absent body as an empty
+form, ignores a chunked one, and accepts ambiguous values.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ _DIGITS = re.compile(r"[0-9]{1,18}")
 
 
 class StrictJSONParser(BaseParser):
-    """Names the API's media type for the framework; the endpoints read bodies themselves."""
+    """Declares the API's media type; the endpoints read bodies themselves."""
 
     media_type = "application/json"
 
 
 def read_object(request: Request) -> dict[str, Any]:
-    """Return the JSON object that the body is.
+    """Return the body as a JSON object.
 
-    :raises RequestRefused: for any other body, and for none.
+    :raises RequestRefused: no body, or any other body.
     """
     body = _body_of(request, settings.API_MAX_BODY_BYTES)
     if not body:
@@ -44,9 +44,9 @@ def read_object(request: Request) -> dict[str, Any]:
 
 
 def read_array_body(request: Request) -> bytes:
-    """Return the body of a request that sends an array, not parsed yet.
+    """Return the unparsed body of a request that sends an array.
 
-    :raises RequestRefused: for none, and for one that is no JSON by its headers.
+    :raises RequestRefused: no body, or a media type that is not JSON.
     """
     body = _body_of(request, settings.API_MAX_BULK_BODY_BYTES)
     if not body:
@@ -56,9 +56,9 @@ def read_array_body(request: Request) -> bytes:
 
 
 def parse_array(body: bytes, *, most: int) -> list[Any]:
-    """Return the JSON array that the body is: `most` items, each of any form.
+    """Return the body as a JSON array of at most `most` items.
 
-    :raises RequestRefused: for any other body, and for more items.
+    :raises RequestRefused: any other body, or more items.
     """
     value = _parse(body)
     if not isinstance(value, list):
@@ -69,9 +69,9 @@ def parse_array(body: bytes, *, most: int) -> list[Any]:
 
 
 def read_nothing(request: Request) -> dict[str, Any]:
-    """Return the object of a request that takes no body: `{}` may be sent, or nothing.
+    """Return the object of a request without fields: no body, or `{}`.
 
-    :raises RequestRefused: for a body that is not a JSON object.
+    :raises RequestRefused: a body that is not a JSON object.
     """
     body = _body_of(request, settings.API_MAX_BODY_BYTES)
     return _parse_object(request, body) if body else {}
@@ -104,17 +104,17 @@ def _body_of(request: Request, limit: int) -> bytes:
 
 
 def read_body(request: HttpRequest, limit: int) -> bytes:
-    """Read the body from a WSGI server, never more than the limit and one byte.
+    """Read the body from a WSGI server, at most the limit and one byte.
 
-    :raises RequestRefused: for more, for less than was announced, and for a transfer
-        coding that the server has not undone.
+    :raises RequestRefused: the body is longer than the limit, shorter than announced,
+        or has a transfer coding that the server has not decoded.
     """
     transfer_encoding = request.META.get("HTTP_TRANSFER_ENCODING")
     if transfer_encoding is not None:
         if transfer_encoding.lower() != "chunked":
             raise RequestRefused("unsupported_media_type")
-        # Django reads no body without a length. A server that decodes chunks itself
-        # marks the end of its stream.
+        # Django reads no body without a length. A server that decodes chunks marks the
+        # end of its stream.
         if not request.META.get("wsgi.input_terminated"):
             raise RequestRefused("length_required")
         body = _read(request.META["wsgi.input"], limit + 1)

@@ -1,4 +1,4 @@
-"""Long answers, written while the client reads: few at a time, and not for ever."""
+"""Long answers that are written while the client reads: bounded in number and time."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ from django.http import HttpResponse, StreamingHttpResponse
 from wallets.utils import clock
 from wallets.views.problems import problem_response
 
-# In one process: the other threads are for short answers.
+# The most exports in one process; the other threads are for short answers.
 MAX_EXPORTS = 2
-# Seconds that one may take, reader and all. It breaks off then.
+# The most seconds of an export, including the waits for its reader.
 EXPORT_SECONDS = 60.0
 RETRY_AFTER_SECONDS = 5
-# Of the last so many seconds in which a reader was waited for: who read less than so many
-# bytes a second of them gives his place to the next who asks for one.
+# A reader that read less than LEAST_RATE bytes a second, in the last SLOW_SECONDS of
+# waiting for it, loses its place to the next client.
 SLOW_SECONDS = 5.0
 LEAST_RATE = 256 * 1024
 
 
 class ExportTookTooLong(Exception):
-    """The client has not read the whole answer in time, or too slowly for who came next."""
+    """The client read too slowly, or took too long for the whole answer."""
 
 
 @dataclass(eq=False)
 class _Place:
-    """One long answer under way, and how its reader does."""
+    """A running export, and the progress of its reader."""
 
-    waits_since: float | None  # for its reader; None while a part is being made
+    waits_since: float | None  # waits for the reader; None while a part is made
     waited: float = 0.0
-    handed: int = 0  # bytes of the part that the reader has
-    read: int = 0  # bytes of those before
+    handed: int = 0  # bytes of the part that is being read
+    read: int = 0  # bytes of earlier parts
     lost: bool = False
-    # What had been read once so long had been waited; the first is about SLOW_SECONDS old.
+    # Pairs of waited time and bytes read; the first one is about SLOW_SECONDS old.
     _marks: deque[tuple[float, int]] = field(default_factory=lambda: deque([(0.0, 0)]))
 
     def is_asked_for_more(self) -> None:
-        """The reader has read what it was handed."""
+        """Note that the reader has read the last part."""
         self.waited = self._waited()
         self.waits_since = None
         self.read += self.handed
@@ -51,14 +51,15 @@ class _Place:
         self._forget()
 
     def hands(self, part: str) -> None:
-        """The reader gets this."""
+        """Note that the reader gets this part."""
         self.handed = len(part)
         self.waits_since = clock.elapsed()
 
     def rate(self) -> float:
-        """Bytes a second that were read lately, while nothing else was waited for.
+        """Return the bytes a second that the reader has read lately.
 
-        Not from the beginning: sockets take the first megabytes from whoever reads nothing.
+        Only the time of waiting for the reader counts. Not from the beginning, because
+        sockets buffer the first megabytes.
         """
         self._forget()
         then, read = self._marks[0]
@@ -76,27 +77,28 @@ class _Place:
 
 
 class Exports:
-    """The long answers of one process.
+    """The exports of one process.
 
-    Who writes one waits for its reader, with a thread and a connection to the database
-    (which is in no transaction between two parts). Without a limit a few clients who do
+    An export uses a thread and a database connection while it waits for its reader
+    (outside of transactions between two parts). Without a limit a few clients that do
     not read would take all threads.
     """
 
     def __init__(self, most: int = MAX_EXPORTS) -> None:
         self._most = most
-        # Where the last reference goes, a place is given back: maybe while it is held.
+        # Garbage collection may release a place at any time, also while the lock is
+        # held.
         self._changing = threading.RLock()
         self._places: set[_Place] = set()
-        self._lost: set[_Place] = set()  # taken away, and still with a thread
+        self._lost: set[_Place] = set()  # lost, and still using a thread
 
     def answer(
         self, parts: Iterator[str], *, is_short: bool, **options: Any
     ) -> HttpResponse | StreamingHttpResponse:
-        """Answer with these parts; what `is_short` takes nobody's place.
+        """Answer with these parts; a short answer needs no place.
 
-        When all places are taken, by who reads, the answer is `service_unavailable`, with
-        Retry-After. Who reads slowly loses his.
+        If all places are taken by fast readers, the answer is `service_unavailable`
+        with Retry-After. A slow reader loses its place.
         """
         if is_short:
             return HttpResponse("".join(parts), **options)
@@ -108,16 +110,16 @@ class Exports:
                 headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
             )
         export = _Export(parts, place)
-        # At the latest when nobody has the answer any more.
+        # At the latest when the answer is garbage collected.
         export.close = weakref.finalize(export, self._give_back, place)
         # Django closes it with the response, read or not.
         return StreamingHttpResponse(export, **options)
 
     def _take(self) -> _Place | None:
-        """A place that is free, or that the slowest reader loses. None without any.
+        """Return a free place, or that of the slowest reader; None without any.
 
-        What was taken away has a thread until its reader takes or leaves the part he was
-        handed: there are no more of those than places.
+        A lost place uses a thread until its reader has read or dropped its part, so at
+        most as many places can be lost as there are.
         """
         with self._changing:
             if len(self._places) == self._most:
@@ -138,7 +140,7 @@ class Exports:
 
 
 class _Export(Iterator[str]):
-    """The parts of one long answer, which has a place until it is closed."""
+    """The parts of one export, which has a place until it is closed."""
 
     close: Any
 

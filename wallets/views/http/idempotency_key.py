@@ -1,4 +1,4 @@
-"""The Idempotency-Key header, and the mark of an answer that was given before."""
+"""The Idempotency-Key header, and the mark of a replay."""
 
 from __future__ import annotations
 
@@ -18,22 +18,21 @@ _KEY = re.compile(rf'("?)({UUID_PATTERN})\1', re.I)
 
 
 class Repeatable(Protocol):
-    """What a service has made, now or when it was asked the first time."""
+    """The result of a service, new or from an earlier request."""
 
     @property
     def replayed(self) -> bool:
-        """Whether it was made before."""
+        """Whether an earlier request made it."""
 
 
 def key_of(request: Request) -> uuid.UUID | None:
-    """Return the key that the client sent, None where it sent none.
+    """Return the key that the client sent, or None.
 
-    A UUID, bare or as a quoted structured-field string (RFC 9651), in either case. The
-    header sent twice arrives joined by a comma and is refused with the rest.
+    A UUID, bare or as a quoted structured-field string (RFC 9651), in either case. A
+    header that is sent twice is joined by a comma, and refused.
 
-    :raises InvalidIdempotencyKey: for anything else; and for a header that looks like the
-        key's and is not: ignored, its sender would believe that a repeated request is
-        safe.
+    :raises InvalidIdempotencyKey: anything else; also a header with a similar name: if
+        it were ignored, its sender would believe that a repeated request is safe.
     """
     for name in request.headers:
         if "idempoten" in name and name != _NAME:
@@ -51,7 +50,7 @@ def key_of(request: Request) -> uuid.UUID | None:
 
 
 def headers_of(made: Repeatable, key: uuid.UUID | None) -> Mapping[str, str]:
-    """The header that tells a replay from a first answer."""
-    # Without a key of the client's a "replay" is our own repeat after a lost COMMIT
-    # reply: for the client it is the first answer.
+    """Return the header that marks a replay."""
+    # Without a client's key a "replay" is our own retry after a lost COMMIT reply; for
+    # the client it is the first answer.
     return _REPLAYED if key is not None and made.replayed else NO_HEADERS

@@ -1,4 +1,4 @@
-"""What must hold for every answer, whoever makes it; and what only pages need."""
+"""Middleware for every answer, and middleware that only pages need."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from django.utils.deprecation import MiddlewareMixin
 
 from wallets.views.problems import problem_response
 
-# Below these paths there is nobody logged in and no cookie.
+# Requests below these paths have no user and no cookie.
 API_PATHS = ("/wallets/", "/deposits/")
 
 
 def without_body_for_head(
     get_response: Callable[[HttpRequest], HttpResponseBase],
 ) -> Callable[[HttpRequest], HttpResponseBase]:
-    """Answer HEAD as GET, less the body: a server in front warns of each one it drops."""
+    """Answer HEAD as GET without the body; servers warn of a body."""
 
     def middleware(request: HttpRequest) -> HttpResponseBase:
         response = get_response(request)
         if request.method == "HEAD" and isinstance(response, HttpResponse):
-            # CommonMiddleware, further in, has set the Content-Length of the body.
+            # CommonMiddleware, which runs earlier, has set the body's Content-Length.
             response.content = b""
         elif request.method == "HEAD" and isinstance(response, StreamingHttpResponse):
             response.streaming_content = ()
@@ -37,11 +37,11 @@ def without_body_for_head(
 
 
 class WithoutHostileInput(MiddlewareMixin):
-    """Refuses what no link and no form of our pages sends; the API has rules of its own.
+    """Refuses input that no link and no form of our pages sends, outside of the API.
 
-    A body over `PAGE_MAX_BODY_BYTES` is refused by its length, before a byte of it is
-    read. NUL, which no database takes in a text, is refused in a path or a query; a cookie
-    that has it counts as not sent, so that nobody is locked out by one.
+    A body over `PAGE_MAX_BODY_BYTES` is refused by its announced length. NUL, which no
+    database stores in text, is refused in a path or a query. A cookie with NUL is
+    ignored, so that its browser is not locked out.
     """
 
     def process_request(self, request: HttpRequest) -> HttpResponseBase | None:
@@ -62,14 +62,14 @@ class WithoutHostileInput(MiddlewareMixin):
     def process_exception(
         self, request: HttpRequest, exception: Exception
     ) -> HttpResponseBase | None:
-        """A number that no column holds: SQLite's driver says so by an OverflowError."""
+        """A number too large for a column: SQLite's driver raises OverflowError."""
         if isinstance(exception, OverflowError):
             return problem_response.answer("bad_request", "A number is too large.")
         return None
 
 
 class _ForPages(MiddlewareMixin):
-    """Passes the API's requests by: each of these costs them as much as reading JSON."""
+    """Skips the API's requests, because each of these costs as much as parsing JSON."""
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         if request.path_info.startswith(API_PATHS):

@@ -1,4 +1,4 @@
-"""In which form an answer is given: what the Accept header likes best, JSON otherwise."""
+"""Content negotiation: the media type that Accept prefers, otherwise JSON."""
 
 from __future__ import annotations
 
@@ -17,10 +17,9 @@ _QUALITY = re.compile(r"q=(0(\.[0-9]{0,3})?|1(\.0{0,3})?)")
 
 
 class Negotiation(BaseContentNegotiation):
-    """The request's own form to read; of the view's renderers the best liked to write.
+    """Chooses the parser, and the renderer that the client prefers.
 
-    The first renderer answers who does not say, and wins a tie. No parameter of the URL
-    chooses.
+    The first renderer is the default and wins a tie. No query parameter chooses.
     """
 
     def select_parser(
@@ -40,7 +39,7 @@ class Negotiation(BaseContentNegotiation):
 
 
 class CSVRenderer(BaseRenderer):
-    """Names the media type; the view writes the lines itself, as a stream."""
+    """Declares the media type; the view writes the lines itself, as a stream."""
 
     media_type = "text/csv"
     format = "csv"
@@ -58,9 +57,9 @@ def _choose(accept: str, media_types: tuple[str, ...]) -> str | None:
 
 
 def choose(accept: str, media_types: Sequence[str]) -> str:
-    """Return the media type that the Accept header likes best; the first wins a tie.
+    """Return the media type that the Accept header prefers; the first wins a tie.
 
-    :raises NotAcceptable: it likes none.
+    :raises NotAcceptable: it accepts none.
     """
     best = _choose(accept.lower(), tuple(media_types))
     if best is None:
@@ -69,7 +68,7 @@ def choose(accept: str, media_types: Sequence[str]) -> str:
 
 
 def _quality(accept: str, media_type: str) -> float:
-    """How much the header likes this media type (RFC 9110, 12.5.1), 0 for not at all."""
+    """Return the quality of this media type (RFC 9110, 12.5.1); 0: not acceptable."""
     ranges = ["*/*", media_type.partition("/")[0] + "/*", media_type]
     found: dict[str, float] = {}
     for choice in accept.split(","):

@@ -1,7 +1,7 @@
-"""What one endpoint does, said once: read the request, call the service, write the answer.
+"""The definition of an endpoint: read the request, call the service, write the answer.
 
 An operation reads and writes one request; its service call takes many, so that a
-transport may gather those that are there at the same time. It knows no transport.
+transport can batch concurrent requests. It does not depend on a transport.
 """
 
 from __future__ import annotations
@@ -15,43 +15,43 @@ from django.http import QueryDict
 from wallets.views.http import negotiation, query
 from wallets.views.http.request import ApiResponse, Request
 
-C = TypeVar("C")  # what is asked of the service
-R = TypeVar("R")  # what the service answers
+C = TypeVar("C")  # the arguments of the service call
+R = TypeVar("R")  # its result
 
 
 class Operation(ABC, Generic[C, R]):
-    """One method of one resource. Instances keep no state."""
+    """One method of one resource. Instances keep no state of requests."""
 
     method: ClassVar[str] = "GET"
-    # Bytes of a body, at most; 0 where none is read.
+    # The most bytes of a body; 0: none is read.
     max_body: ClassVar[int] = 0
-    # The forms of its answers, the first one for who does not say.
+    # The media types of its answers; the first one is the default.
     media_types: ClassVar[Sequence[str]] = ("application/json",)
-    # Which query parameters it knows, and how each is read.
+    # The known query parameters, with their parsers.
     known_parameters: ClassVar[Mapping[str, query.Parser]] = {}
-    # Whether it only reads, and whether it touches the database at all.
+    # Whether it only reads, and whether it uses the database.
     only_reads: ClassVar[bool] = True
     needs_database: ClassVar[bool] = True
-    # As many calls as one call of the service takes.
+    # The most calls of one service call.
     max_batch: ClassVar[int] = 64
-    # Whether the service waits for locks in any case: then it must keep only its like waiting.
+    # Whether the service always waits for locks: it then has threads of its own.
     always_waits: ClassVar[bool] = False
 
     @abstractmethod
     def read(self, request: Request, query: Mapping[str, Any]) -> C:
-        """Return what the request asks of the service. Touches no database.
+        """Return the arguments of the service call. Does not use the database.
 
-        `query` has the parameters that were sent, parsed.
+        `query` has the parsed query parameters.
 
-        :raises Exception: one of those that `views.problems.from_exceptions` turns into problems.
+        :raises Exception: one that `views.problems.from_exceptions` maps to a problem.
         """
 
     @abstractmethod
     def many(self, calls: Sequence[C], *, wait: bool) -> Sequence[R | Exception]:
-        """Call the service once for all; answer each, in order.
+        """Call the service once for all; return one result each, in order.
 
-        Unless it may `wait`, a call that another transaction stands in the way of is
-        answered by `Busy`, and has to be asked again.
+        With `wait=False` a call that would wait for another transaction gets `Busy`,
+        and must be made again.
         """
 
     @abstractmethod
@@ -60,9 +60,9 @@ class Operation(ABC, Generic[C, R]):
 
 
 def prepare(operation: Operation[C, R], request: Request) -> C:
-    """Judge the request's form, then read it.
+    """Check the form of the request, then read it.
 
-    :raises Exception: one of those that `views.problems.from_exceptions` turns into problems.
+    :raises Exception: one that `views.problems.from_exceptions` maps to a problem.
     """
     accept = request.headers.get("accept", "")
     negotiation.choose(accept, operation.media_types)
@@ -75,7 +75,7 @@ def prepare(operation: Operation[C, R], request: Request) -> C:
 def run(operation: Operation[C, R], request: Request, call: C) -> ApiResponse:
     """Call the service for this request alone, and wait; return the answer.
 
-    :raises Exception: what the service refuses, and what fails.
+    :raises Exception: a refusal, or a failure.
     """
     (result,) = operation.many([call], wait=True)
     if isinstance(result, Exception):

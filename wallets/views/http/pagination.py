@@ -1,7 +1,7 @@
-"""Pages of a list, by key, announced in the Link header (RFC 8288).
+"""Pages of a list, by key, with links in the Link header (RFC 8288).
 
-A page begins after the last row of the one before, so rows that are written meanwhile are
-neither skipped nor repeated. The cursor is signed together with what it belongs to.
+A page begins after the last row of the previous one, so new rows are neither skipped
+nor repeated. The cursor is signed together with the list and its filters.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ DEFAULT_LIMIT = 50
 
 
 def cursor_refused() -> RequestRefused:
-    """The refusal of a cursor that is none of this list with these filters."""
+    """Return the refusal of a cursor that does not belong to this list and filters."""
     detail = "It is not one of this list with these filters."
     error = FieldError("cursor", "cursor_invalid", detail)
     return RequestRefused("cursor_invalid", errors=[error])
@@ -31,8 +31,8 @@ def cursor_refused() -> RequestRefused:
 class Pages:
     """The pages of one list. `parameters` are the request's, parsed.
 
-    `limit` and `cursor` are the page's own; the others are filters, which every cursor
-    and link carries.
+    `limit` and `cursor` belong to the page; the others are filters, which every cursor
+    and link repeats.
     """
 
     def __init__(self, request: Request, parameters: Mapping[str, Any]) -> None:
@@ -51,12 +51,12 @@ class Pages:
             self._query["limit"] = str(self.limit)
 
     def position(self, *, numbers: int) -> list[int] | None:
-        """Where this page begins: so many numbers, as `links` was told them.
+        """Return the position of this page: as many numbers as `links` got.
 
-        None for the first page. The signature says who made a cursor; its content is
-        checked all the same, because a key can become known.
+        None for the first page. The numbers are checked although they are signed,
+        because a key can become known.
 
-        :raises RequestRefused: when the cursor is not one of this list and filters.
+        :raises RequestRefused: the cursor does not belong to this list and filters.
         """
         if self._cursor is None:
             return None
@@ -71,7 +71,7 @@ class Pages:
         return found
 
     def links(self, following: list[int] | None) -> dict[str, str]:
-        """The Link header, with a next page where one follows."""
+        """Return the Link header, with the next page if there is one."""
         links = [self._link("first")]
         if following is not None:
             cursor = self._signer.sign_object(following)

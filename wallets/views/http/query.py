@@ -1,4 +1,4 @@
-"""Query parameters: known, sent once and well-formed, or the request is refused."""
+"""Query parameters: an unknown, repeated or malformed one is refused."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django.http import QueryDict
 from wallets.utils import instants
 from wallets.views.problems.problem_response import FieldError, RequestRefused
 
-# Switches of other frameworks, which tools send out of habit. They switch nothing here.
+# Parameters that tools send for other frameworks. They have no effect here.
 IGNORED = frozenset({"format", "_method"})
 MAX_ERRORS = 10
 
@@ -25,7 +25,7 @@ Parser = Callable[[str], Any]
 def read(query: QueryDict, known: Mapping[str, Parser]) -> dict[str, Any]:
     """Return the parsed parameters that were sent.
 
-    :raises RequestRefused: for an unknown, repeated or malformed one.
+    :raises RequestRefused: an unknown, repeated or malformed parameter.
     """
     values: dict[str, Any] = {}
     errors: list[FieldError] = []
@@ -48,7 +48,7 @@ def read(query: QueryDict, known: Mapping[str, Parser]) -> dict[str, Any]:
 
 
 def one_of(*choices: str) -> Parser:
-    """A parser that takes exactly these values."""
+    """Return a parser that accepts exactly these values."""
 
     def parse(text: str) -> str:
         if text not in choices:
@@ -59,9 +59,9 @@ def one_of(*choices: str) -> Parser:
 
 
 def instant(text: str) -> datetime:
-    """An instant with its offset.
+    """Return the instant; it must have an offset.
 
-    :raises ValueError: for anything else.
+    :raises ValueError: anything else.
     """
     try:
         return instants.parse(text)
@@ -75,7 +75,7 @@ def instant(text: str) -> datetime:
 def check_order(parameters: Mapping[str, Any], start: str, end: str) -> None:
     """Refuse a range whose start is after its end.
 
-    :raises RequestRefused: when both were sent and the first is the later one.
+    :raises RequestRefused: both were sent, and the first is later.
     """
     both = start in parameters and end in parameters
     if both and parameters[start] > parameters[end]:
@@ -83,7 +83,7 @@ def check_order(parameters: Mapping[str, Any], start: str, end: str) -> None:
 
 
 def refuse(parameters: Mapping[str, Any], names: Iterable[str], why: str) -> None:
-    """Refuse the parameters of these names, where one was sent.
+    """Refuse these parameters, if one was sent.
 
     :raises RequestRefused: for the first of them.
     """
@@ -94,9 +94,9 @@ def refuse(parameters: Mapping[str, Any], names: Iterable[str], why: str) -> Non
 
 
 def page_limit(text: str) -> int:
-    """A page's length, 1 to 100.
+    """Return a page's length, 1 to 100.
 
-    :raises ValueError: for anything else.
+    :raises ValueError: anything else.
     """
     if not _LIMIT.fullmatch(text) or int(text) > MAX_LIMIT:
         raise ValueError(f"The value must be an integer from 1 to {MAX_LIMIT}.")

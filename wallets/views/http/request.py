@@ -1,4 +1,4 @@
-"""One request as an endpoint sees it, and one answer as it writes it."""
+"""A request and an answer, as endpoints see them."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _ANY_WALLET, _ANY_ID = UUID(int=0), 2**40
 
 @dataclass(slots=True)
 class Request:
-    """A request for one endpoint. No endpoint knows which transport brought it.
+    """A request for one endpoint, independent of the transport.
 
-    `headers` has lower-case names; a header that was sent twice is joined by a comma.
-    `origin` is scheme and host, as the client wrote them. `read_body` returns the body,
-    or raises `RequestRefused` when it is longer than the limit it is given, in bytes, or
-    cannot be read.
+    `headers` has lower-case names; a repeated header is joined by a comma. `origin` is
+    scheme and host, as the client wrote them. `read_body` returns the body; it raises
+    `RequestRefused` if the body is longer than the given limit (bytes) or cannot be
+    read.
     """
 
     path: str
@@ -36,29 +36,32 @@ class Request:
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
     def url_of(self, path: str) -> str:
-        """The absolute URL of a path of this service."""
+        """Return the absolute URL of a path of this service."""
         return self.origin + path
 
     def url_of_wallet(self, wallet: UUID) -> str:
-        """The absolute URL of a wallet."""
+        """Return the absolute URL of a wallet."""
         return self.origin + _form_of("wallet", get_script_prefix()) % wallet
 
     def url_of_transaction(self, wallet: UUID, transaction_id: int) -> str:
-        """The absolute URL of a transaction."""
+        """Return the absolute URL of a transaction."""
         form = _form_of("transaction", get_script_prefix())
         return self.origin + form % (wallet, transaction_id)
 
 
 @functools.cache
 def _form_of(name: str, prefix: str) -> str:
-    """A route's path with places for its arguments. Django is asked once: it searches."""
+    """Return a route's path with places for its arguments.
+
+    Kept, because Django searches all routes each time.
+    """
     arguments = [_ANY_WALLET, _ANY_ID][: 1 + (name == "transaction")]
     path = reverse(name, args=arguments).replace("%", "%%")
     return path.replace(str(_ANY_WALLET), "%s").replace(str(_ANY_ID), "%d")
 
 
 class ApiResponse(NamedTuple):
-    """What an endpoint answers; the transport adds what all answers have."""
+    """The answer of an endpoint; the transport adds the headers of all answers."""
 
     content: bytes
     status: int = 200
@@ -69,12 +72,12 @@ class ApiResponse(NamedTuple):
 def json_response(
     data: Any, *, status: int = 200, headers: Mapping[str, str] = NO_HEADERS
 ) -> ApiResponse:
-    """The data as JSON."""
+    """Return the data as a JSON answer."""
     return ApiResponse(strict_json.dumps(data), status, headers)
 
 
 def request_of(request: HttpRequest, arguments: Mapping[str, Any]) -> Request:
-    """The request that Django has received."""
+    """Return the request that Django has received."""
     return Request(
         path=request.path,
         query=request.META.get("QUERY_STRING", ""),

@@ -1,6 +1,6 @@
-"""One log line for each request, with an id that all lines about it share.
+"""One log line for each request, with an id that all its lines share.
 
-Never in it: bodies, query strings, header values, cookies.
+It never contains bodies, query strings, header values or cookies.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from wallets.utils import clock
 logger = logging.getLogger(__name__)
 
 HEADER = "X-Request-ID"
-# Whatever else a client sends as an id is not ours to write down.
+# The form of accepted ids; any other id of a client is not logged.
 _ID = re.compile(r"[0-9A-Za-z-]{8,64}")
-# Asked every few seconds by machines.
+# Requested every few seconds by machines: logged at level DEBUG.
 _QUIET = {"/healthz", "/readyz", "/metrics"}
 
 
 def log_requests(
     get_response: Callable[[HttpRequest], HttpResponseBase],
 ) -> Callable[[HttpRequest], HttpResponseBase]:
-    """Give each request an id, its proxy's or a new one, and log how it was answered."""
+    """Middleware that gives each request an id (sent or new), and logs its answer."""
 
     def middleware(request: HttpRequest) -> HttpResponseBase:
         began = clock.elapsed()
@@ -44,22 +44,22 @@ def log_requests(
 
 @contextmanager
 def identified(given: str) -> Iterator[str]:
-    """The id of a request; each line that is written meanwhile has it."""
+    """Bind the id of a request to all log lines of the block."""
     request_id = id_of(given)
     with structlog.contextvars.bound_contextvars(request_id=request_id):
         yield request_id
 
 
 def id_of(given: str) -> str:
-    """The id that a request came with, if it is one, or else a new one."""
-    # Nobody has to guess it: no secret, and no call of the system.
+    """Return the id of the request if its form is valid, or else a new one."""
+    # The id is no secret, so a fast random number is enough.
     return given if _ID.fullmatch(given) else f"{random.getrandbits(128):032x}"
 
 
 def write(method: str, path: str, status: int, began: float, **more: str) -> None:
-    """Write the line about a request that began at `began` (`clock.elapsed()`).
+    """Log the line of a request that began at `began` (`clock.elapsed`).
 
-    The record is made here: `logger.log` would search the stack for the caller of each.
+    The record is made here, because `logger.log` searches the stack for its caller.
     """
     level = _level(path, status)
     if logger.isEnabledFor(level):

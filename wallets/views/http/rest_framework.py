@@ -20,16 +20,16 @@ from wallets.views.http.request import ApiResponse, request_of
 
 
 class JSONResponse(HttpResponse):
-    """An answer that is written already; `data` is what it says, as of a `Response`."""
+    """A response with a written body; `data` is its content, as of a `Response`."""
 
     @cached_property
     def data(self) -> Any:
-        """What the body means."""
+        """The parsed body."""
         return orjson.loads(self.content)
 
 
 def response_of(answer: ApiResponse) -> HttpResponse:
-    """The answer as Django sends it."""
+    """Return the answer as Django's response."""
     return JSONResponse(
         answer.content,
         status=answer.status,
@@ -39,17 +39,17 @@ def response_of(answer: ApiResponse) -> HttpResponse:
 
 
 def no_content() -> HttpResponse:
-    """204: no body, so no renderer is asked, not even one for pages."""
+    """Return 204 without a body; no renderer is used."""
     response = HttpResponse(status=204)
     del response.headers["Content-Type"]
     return response
 
 
 class Endpoint(APIView):
-    """One resource. Its parameters are checked before any method runs."""
+    """A resource. Its query parameters are checked before any method runs."""
 
     content_negotiation_class = Negotiation
-    # Which query parameters it knows, and how each is read.
+    # The known query parameters, with their parsers.
     known_parameters: ClassVar[Mapping[str, query.Parser]] = {}
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
@@ -69,7 +69,7 @@ class Endpoint(APIView):
 
 
 class OperationView(Endpoint):
-    """The view of an `Operation`: its method, and nothing of its own."""
+    """The view of an `Operation`."""
 
     operation: ClassVar[Operation[Any, Any]]
 
@@ -80,7 +80,7 @@ class OperationView(Endpoint):
         setattr(cls, method, lambda self, request, **args: self.serve(request, **args))
 
     def serve(self, request: Request, **arguments: Any) -> HttpResponseBase:
-        """Answer by the operation, alone."""
+        """Run the operation for this request alone."""
         asked = request_of(request._request, arguments)
         call = prepare(self.operation, asked)
         return response_of(run(self.operation, asked, call))

@@ -1,7 +1,7 @@
-"""What a path that is none of ours was probably meant to be.
+"""Suggests the right path for one that is wrong in form only.
 
-Paths are exact: a request is never redirected, because that drops the body of a POST, and
-never answered at a second address. The problem says where it belongs.
+Paths are exact. A request is never redirected, because a redirect drops the body of a
+POST, and never answered at a second address. The problem names the right path.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from django.urls import Resolver404, get_script_prefix, resolve
 
 
 def right_path(path: str) -> str | None:
-    """Return the API's path that differs in form only: slashes, case, a UUID's form.
+    """Return the API's path that differs only in slashes, case, or a UUID's form.
 
-    None where there is none. Nothing of what was sent is in it but ids and words that
-    the API's paths have.
+    None if there is none. Of the request it repeats only ids and words of the API's
+    paths.
     """
     parts = [_canonical(part) for part in path.split("/") if part]
     bare = "/" + "/".join(parts)
@@ -33,7 +33,7 @@ def _canonical(part: str) -> str:
 
 
 def _is_of_the_api(path: str) -> bool:
-    """Whether a view of the REST framework answers there; the console's are none."""
+    """Whether a view of the REST framework serves the path (not the console)."""
     try:
         return hasattr(resolve(path).func, "cls")
     except (Resolver404, ValueError):

@@ -1,7 +1,7 @@
-"""Headers that tell a browser what a page of ours may do: as little as it needs.
+"""Security headers: what a browser may do with our pages.
 
-Nothing is loaded from another host, no script or style stands inside a page, nobody may
-frame us. What needs more says so itself: a header that a view has set stays.
+Nothing is loaded from other hosts, pages have no inline scripts or styles, and no
+site may frame them. A view that needs more sets the header itself.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-# JSON, CSV and the like need nothing at all.
+# JSON, CSV and similar answers need nothing.
 NOTHING = "default-src 'none'; frame-ancestors 'none'"
 PAGE = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -28,7 +28,7 @@ HEADERS = {
 def security_headers(
     get_response: Callable[[HttpRequest], HttpResponseBase],
 ) -> Callable[[HttpRequest], HttpResponseBase]:
-    """Add the headers that Django's own middleware does not know."""
+    """Middleware that adds the headers that Django's own middleware does not have."""
 
     def middleware(request: HttpRequest) -> HttpResponseBase:
         response = get_response(request)

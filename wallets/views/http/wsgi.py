@@ -1,8 +1,8 @@
-"""The WSGI entry: a request that Django itself would stumble over is still answered.
+"""The WSGI entry, also for requests that Django itself fails on.
 
 Django reads the charset of a Content-Type before its own error handling begins, and
-decodes the URL with it: `charset=zlib`, or a parameter of RFC 2231, ended in the server's
-bare 500.
+decodes the URL with it. `charset=zlib`, or a parameter of RFC 2231, would end in a bare
+500.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ PROBES = {"/healthz", "/readyz", "/metrics"}
 
 
 class Request(WSGIRequest):
-    """A request whose URL is UTF-8, whatever its Content-Type says of the body.
+    """A request whose URL is UTF-8, whatever charset its body has.
 
-    An encoded slash in its path is no slash: such a path is none of ours.
+    An encoded slash in a path does not count as a slash, so no path of ours matches.
     """
 
     def __init__(self, environ: dict[str, Any]) -> None:
-        # gunicorn's name for the path before it is decoded.
+        # gunicorn's variable with the undecoded path.
         raw_path = environ.get("RAW_URI", "").partition("?")[0]
         if "%2f" in raw_path.lower():
             environ["PATH_INFO"] = raw_path
         super().__init__(environ)
 
     def get_host(self) -> str:
-        """The name that was asked for, and that the service answers to.
+        """Return the requested host name, if the service serves it.
 
-        :raises DisallowedHost: if it is none of ALLOWED_HOSTS, or missing (RFC 9112,
-            3.2). Who probes a process or scrapes it asks by its address, and nothing of
-            the answer has a name in it.
+        :raises DisallowedHost: it is not in ALLOWED_HOSTS, or missing (RFC 9112, 3.2).
+            Health checks and scrapes use the process's address, so their paths accept
+            any name; their answers contain none.
         """
         if self.path_info in PROBES:
             return "localhost"
@@ -48,12 +48,12 @@ class Request(WSGIRequest):
         try:
             parsed = parse_header_parameters(meta.get("CONTENT_TYPE", ""))
         except ValueError:
-            # What takes a body refuses this one: see `views.http.body`.
+            # Endpoints with a body refuse it: see `views.http.body`.
             parsed = "", {}
         self.content_type, self.content_params = parsed
 
 
 class Handler(WSGIHandler):
-    """Django's handler, with requests of ours."""
+    """Django's handler with our requests."""
 
     request_class = Request

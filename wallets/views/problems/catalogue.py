@@ -1,7 +1,6 @@
-"""Every problem the API answers with: code, HTTP status and meaning, and nothing else.
+"""Every problem of the API: code, HTTP status and meaning.
 
-The documentation is generated from `PROBLEMS`, and a problem whose code is not in it
-cannot be answered with.
+The documentation is generated from `PROBLEMS`; no other code can be answered.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ class Problem:
 
 
 _TABLE = (
-    # 400: the request can never be right as it was sent.
+    # 400: the request is never valid as it was sent.
     Problem(
         "bad_request",
         400,
@@ -51,14 +50,15 @@ _TABLE = (
         "json_invalid",
         400,
         "The body is not strict JSON",
-        "The body must be one JSON object (of many deposits: one array) in UTF-8, without duplicate names, NaN or "
-        "Infinity, lone surrogates or NUL, nested at most 16 levels deep.",
+        "The body must be one JSON object (for many deposits: one array) in UTF-8, "
+        "without duplicate names, NaN or Infinity, lone surrogates or NUL, nested at "
+        "most 16 levels deep.",
     ),
     Problem(
         "too_many_items",
         400,
         "Too many items",
-        "One request takes at most 1,000 items. Nothing of it was done.",
+        "One request takes at most 1,000 items. Nothing was done.",
     ),
     Problem(
         "item_invalid",
@@ -76,8 +76,8 @@ _TABLE = (
         "unknown_field",
         400,
         "Unknown field",
-        "The body has a field that the request does not know. Nothing is ignored: a "
-        "misspelt field would otherwise change what the request means.",
+        "The body has a field that this request does not have. Unknown fields are "
+        "refused, because a misspelt field would change the meaning of the request.",
     ),
     Problem(
         "wallet_invalid",
@@ -102,14 +102,14 @@ _TABLE = (
         "scheduled_for_invalid",
         400,
         "Invalid time",
-        "The time must be text as RFC 3339 has it, with date, time and offset, such as "
-        "2026-02-17T12:00:00Z.",
+        "The time must be a text in the form of RFC 3339, with date, time and offset, "
+        "such as 2026-02-17T12:00:00Z.",
     ),
     Problem(
         "scheduled_for_in_the_past",
         400,
         "The time is not in the future",
-        "A withdrawal is scheduled for a moment after the one it is requested in.",
+        "The time of a withdrawal must be after the time of the request.",
     ),
     Problem(
         "scheduled_for_too_far",
@@ -128,7 +128,7 @@ _TABLE = (
         "parameter_unknown",
         400,
         "Unknown query parameter",
-        "The URL has a query parameter that this resource does not know.",
+        "The URL has a query parameter that this resource does not have.",
     ),
     Problem(
         "parameter_repeated",
@@ -149,14 +149,14 @@ _TABLE = (
         "The cursor was not issued by this service for this list. Follow the URLs of "
         "the Link header as they are.",
     ),
-    Problem("invalid", 400, "Invalid value", "A value can never be right."),
-    # 403 to 415: HTTP's own, and what the present state does not admit.
+    Problem("invalid", 400, "Invalid value", "A value is never valid."),
+    # 401 to 415: refusals of HTTP itself, and of the present state.
     Problem(
         "unauthorized",
         401,
         "Unauthorized",
-        "The request needs credentials that it does not have. `WWW-Authenticate` says "
-        "which.",
+        "The request needs credentials that it does not have. `WWW-Authenticate` names "
+        "them.",
     ),
     Problem(
         "forbidden", 403, "Forbidden", "The request is understood and not permitted."
@@ -178,26 +178,27 @@ _TABLE = (
         "method_not_allowed",
         405,
         "Method not allowed",
-        "The resource does not take this method; the Allow header lists those it takes.",
+        "The resource does not have this method; the Allow header lists its methods.",
     ),
     Problem(
         "not_acceptable",
         406,
         "Not acceptable",
-        "The resource has no form that the Accept header admits; JSON is always one.",
+        "The resource has no media type that the Accept header accepts; every resource "
+        "has JSON.",
     ),
     Problem(
         "not_cancelable",
         409,
         "Not cancelable",
-        "Only a withdrawal that is PENDING, or FAILED and would be tried again, can be "
-        "cancelled; `transaction_status` says where it stands.",
+        "Only a withdrawal that is PENDING, or FAILED with a retry to come, can be "
+        "cancelled; `transaction_status` is its status.",
     ),
     Problem(
         "request_in_progress",
         409,
         "A request is in progress",
-        "Another request with the same key, or on the same wallet, is not finished "
+        "Another request with the same key, or for the same wallet, is not finished "
         "yet. Repeat this one, with its key, after the seconds of Retry-After.",
     ),
     Problem(
@@ -207,25 +208,25 @@ _TABLE = (
         "illegal_transition",
         409,
         "Not possible in this state",
-        "The withdrawal is in a state that does not take this step.",
+        "The state of the withdrawal does not allow this step.",
     ),
     Problem(
         "unknown_is_not_failed",
         409,
         "The outcome is not known",
-        "Held money goes back only on evidence that the bank did not pay.",
+        "Held money is released only on evidence that the bank did not pay.",
     ),
     Problem(
         "length_required",
         411,
         "Length required",
-        "The server in front takes no chunked body; send Content-Length.",
+        "The server does not accept a chunked body; send Content-Length.",
     ),
     Problem(
         "content_too_large",
         413,
         "The body is too large",
-        "The body is larger than any request of this API can be.",
+        "The body is larger than the limit of this request.",
     ),
     Problem(
         "uri_too_long",
@@ -239,12 +240,12 @@ _TABLE = (
         "Unsupported media type",
         "The body must be sent as application/json, in UTF-8, without Content-Encoding.",
     ),
-    # 422: well-formed, and refused for what the books say.
+    # 422: well-formed, and refused because of the data.
     Problem(
         "idempotency_key_reused",
         422,
         "Idempotency key reused",
-        "The key made another transaction before: with another wallet, operation, "
+        "The key was used before for another request: with another wallet, operation, "
         "amount or time. Send a new key for a new request.",
     ),
     Problem(
@@ -265,19 +266,19 @@ _TABLE = (
         "The headers are too large",
         "A header is longer than 8,190 bytes, or there are more than 100.",
     ),
-    # 5xx: ours, never the client's.
+    # 5xx: failures of the service.
     Problem(
         "internal_error",
         500,
         "Internal error",
         "The service failed; the failure is logged. Repeat the request with the same "
-        "Idempotency-Key: it has one effect, whatever had happened.",
+        "Idempotency-Key: it has one effect in any case.",
     ),
     Problem(
         "service_unavailable",
         503,
         "Service unavailable",
-        "The service cannot work now, mostly because its database does not answer. "
+        "The service cannot answer now, usually because its database does not answer. "
         "Repeat the request, with its key, after the seconds of Retry-After.",
     ),
 )

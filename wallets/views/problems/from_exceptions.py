@@ -1,7 +1,7 @@
-"""From exceptions to problems. Only here does a refusal meet HTTP.
+"""Maps exceptions to problems: the only place where refusals meet HTTP.
 
-What is not listed here is a bug: it is logged with its stack, and the client gets a bare
-`internal_error`.
+An exception that is not listed here is a bug: it is logged with its stack, and the
+client gets `internal_error` without details.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from wallets.views.problems.problem_response import FieldError, RequestRefused
 
 logger = logging.getLogger(__name__)
 
-# Seconds after which a repeated request is worth its while.
+# Retry-After, in seconds.
 RETRY_AFTER_CONTENTION = "1"
 RETRY_AFTER_OUTAGE = "5"
-# A body can name thousands of unknown fields; the answer need not.
+# The most errors in an answer; a body can have thousands of unknown fields.
 MAX_ERRORS = 10
 
 
 def handle(error: Exception, context: dict[str, Any]) -> HttpResponse | None:
-    """Return the answer to an exception of a view; None for one that is a bug."""
+    """Return the answer to an exception of a view; None for a bug."""
     for kinds, make in _HANDLERS:
         if isinstance(error, kinds):
             return make(error, context)
@@ -44,9 +44,9 @@ def handle(error: Exception, context: dict[str, Any]) -> HttpResponse | None:
 
 
 def problem_of(error: Exception) -> dict[str, Any]:
-    """Return the problem that says why one of many was refused.
+    """Return the problem of one refused item of many.
 
-    :raises Exception: the error itself, when it is a bug.
+    :raises Exception: the error itself, if it is a bug.
     """
     response = handle(error, {})
     if response is None:
@@ -61,7 +61,7 @@ def _refused(error: RequestRefused, _context: dict[str, Any]) -> HttpResponse:
 def _with_errors(
     errors: list[FieldError], code: str = "", detail: str = ""
 ) -> HttpResponse:
-    """A single error gives the problem its code; several share a general one."""
+    """A single error gives the problem its code; several get a general one."""
     if not code:
         code = errors[0].code if len(errors) == 1 else "invalid_request"
         detail = errors[0].detail if len(errors) == 1 else ""
@@ -71,7 +71,7 @@ def _with_errors(
 def _invalid_fields(
     error: exceptions.ValidationError, _context: dict[str, Any]
 ) -> HttpResponse:
-    """The serializers' errors: flat, one list of details for each field."""
+    """The serializers' errors: one list of details for each field."""
     found: Any = error.detail
     return _with_errors(
         [
@@ -99,8 +99,8 @@ def _refusal(error: Refusal, _context: dict[str, Any]) -> HttpResponse:
 
 
 def _database(error: Exception, context: dict[str, Any]) -> HttpResponse:
-    """Trouble with the database, after the services' own repeated tries."""
-    # Who repeats a request while the first one is at work waits for its unique key.
+    """Trouble with the database, after the services' own retries."""
+    # A repeated request waits for the unique key of the first one.
     has_key = "idempotency-key" in context["request"].headers
     if isinstance(error, LostRace) or (has_key and is_lock_timeout(error)):
         headers = {"Retry-After": RETRY_AFTER_CONTENTION}
@@ -114,7 +114,7 @@ def _plain(code: str) -> Callable[[Exception, dict[str, Any]], HttpResponse]:
     return lambda _error, _context: problem_response.answer(code)
 
 
-# The first that fits counts, so the special stand before the general.
+# The first match counts, so special types come before general ones.
 _HANDLERS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], Any], ...] = (
     (RequestRefused, _refused),
     (exceptions.ValidationError, _invalid_fields),
@@ -132,7 +132,7 @@ _HANDLERS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], Any], ...]
 
 
 def bad_request(_request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Django's `handler400`: what it refuses itself, such as an unknown Host."""
+    """Django's `handler400`: requests that Django refuses, such as an unknown Host."""
     return problem_response.answer("bad_request")
 
 
@@ -151,12 +151,12 @@ def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def csrf_failure(_request: HttpRequest, reason: str = "") -> HttpResponse:
-    """Django's CSRF_FAILURE_VIEW, where there is no console to say it in."""
+    """Django's CSRF_FAILURE_VIEW, when there is no console."""
     return problem_response.answer("forbidden")
 
 
 def server_error(_request: HttpRequest) -> HttpResponse:
-    """Django's `handler500`: a bug, or no database, which Django has logged."""
+    """Django's `handler500`: a bug, or no database; Django has logged it."""
     if isinstance(sys.exc_info()[1], (OperationalError, InterfaceError)):
         headers = {"Retry-After": RETRY_AFTER_OUTAGE}
         return problem_response.answer("service_unavailable", headers=headers)

@@ -1,4 +1,4 @@
-"""How a problem is written (RFC 9457). Exceptions become problems in `views.problems.from_exceptions`."""
+"""Writes problems (RFC 9457). `views.problems.from_exceptions` maps exceptions to problems."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django.http import HttpResponse
 from wallets.views.problems.catalogue import PROBLEMS
 
 CONTENT_TYPE = "application/problem+json"
-# Where `views.docs` says what it means; clients compare `code`.
+# `views.docs` explains the type; clients should compare `code`.
 TYPE_PREFIX = "/problems/"
 
 
@@ -26,7 +26,7 @@ class FieldError:
 
 
 class RequestRefused(Exception):
-    """A request refused for its form: raised by the views' own strict layer."""
+    """A request that is refused for its form, raised by the views' strict layer."""
 
     def __init__(
         self, code: str, detail: str = "", *, errors: Iterable[FieldError] = ()
@@ -45,7 +45,7 @@ def answer(
     headers: Mapping[str, str] | None = None,
     members: Mapping[str, Any] | None = None,
 ) -> HttpResponse:
-    """Return the problem with this code as a response. `members` extend it."""
+    """Return the problem with this code as a response; `members` extend it."""
     body = body_of(code, detail, errors) | dict(members or {})
     return HttpResponse(
         json.dumps(body, separators=(",", ":")),
@@ -58,7 +58,7 @@ def answer(
 def body_of(
     code: str, detail: str = "", errors: Iterable[FieldError] = ()
 ) -> dict[str, Any]:
-    """What a problem says, in the order of its members."""
+    """Return the members of a problem, in order."""
     problem = PROBLEMS[code]
     return {
         "type": f"{TYPE_PREFIX}{problem.code}",

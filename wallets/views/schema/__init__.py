@@ -1,7 +1,6 @@
-"""The OpenAPI document: what each endpoint takes and answers, to the last header.
+"""The OpenAPI document: what each endpoint takes and answers, including headers.
 
-It is written down here, beside the views, and not guessed from them: no serializer knows
-which codes, headers and limits an endpoint has. The tests hold every answer that they get
-against it, so it cannot say what is not so. Nothing here runs while a request is served,
-except to show the document.
+Serializers do not know the codes, headers and limits of an endpoint, so tables beside
+the views list them. The tests compare every answer with the document. No request uses
+this package, except those for the document.
 """

@@ -1,7 +1,7 @@
-"""Puts the document together, with drf-spectacular.
+"""Makes the document, with drf-spectacular.
 
-Shapes come from the serializers. What no serializer knows is added from the tables of
-operations: problems, headers, links and examples.
+Components come from the serializers. The tables of operations add problems, headers,
+links and examples.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from wallets.views.problems.problem_response import CONTENT_TYPE, body_of
 from wallets.views.schema.operation import Operation, Schema
 from wallets.views.schema.operations import OPERATIONS
 
-# Requests and answers as they were; a test makes them again and compares.
+# Recorded requests and answers; a test makes them again and compares.
 EXAMPLES: dict[str, Any] = json.loads(
     Path(__file__).with_name("examples.json").read_text(encoding="utf-8")
 )
 JSON = "application/json"
 CSV = "text/csv"
-# A response's own list of codes: no schema closes them, so that there can be more.
+# The list of a response's codes. No schema closes it, so that codes can be added.
 CODES = "x-problem-codes"
 
 _PATH: dict[str, tuple[Any, str]] = {
@@ -44,13 +44,13 @@ _PATH: dict[str, tuple[Any, str]] = {
 }
 _KEY = (
     "A UUID of your own, bare or in double quotes. The same request with it has one "
-    "effect and one answer; another request with it is refused."
+    "effect and one answer; a different request with it is refused."
 )
 _HEADERS: dict[str, tuple[Any, str]] = {
-    "Location": (OpenApiTypes.URI, "Where the new one is."),
+    "Location": (OpenApiTypes.URI, "The URL of the new resource."),
     "Link": (
         {"type": "string", "pattern": '^(<[^>]+>; rel="next", )?<[^>]+>; rel="first"$'},
-        "RFC 8288: the first page and, where one follows, the next.",
+        "RFC 8288: the first page and, if there is one, the next page.",
     ),
     "Idempotent-Replayed": (
         {"type": "string", "pattern": "^true$"},
@@ -60,12 +60,12 @@ _HEADERS: dict[str, tuple[Any, str]] = {
         {"type": "string", "pattern": "^[0-9]+$"},
         "Seconds to wait before repeating.",
     ),
-    "Allow": (OpenApiTypes.STR, "The methods that the path takes."),
+    "Allow": (OpenApiTypes.STR, "The methods of the path."),
 }
 _RETRY = {"request_in_progress", "service_unavailable"}
-# Problems of these are told in the same words whatever was sent.
+# Problems of these statuses have the same text for every request.
 _SAY_THE_SAME = {404, 405, 406, 411, 413, 415, 500, 503}
-# What a request may ask for. In an answer the same words are no closed list.
+# The values in requests. In an answer the same values are no closed list.
 _ENUMS: dict[str, Schema] = {
     "TransactionStatus": {"type": "string", "enum": Transaction.Status.values},
     "TransactionType": {"type": "string", "enum": Transaction.TransactionType.values},
@@ -73,10 +73,10 @@ _ENUMS: dict[str, Schema] = {
 
 
 class WordExtension(OpenApiSerializerFieldExtension):
-    """Documents the words of an answer as a list that may grow.
+    """Documents the values of an answer as a list that may grow.
 
-    An `enum` would become a closed type in most generated clients, which then fail on
-    the first word that a later release adds. `x-extensible-enum` leaves it a string.
+    An `enum` would become a closed type in most generated clients, which fail on the
+    first value of a later release. With `x-extensible-enum` it stays a string.
     """
 
     target_class = "wallets.serializers.fields.WordField"
@@ -86,7 +86,7 @@ class WordExtension(OpenApiSerializerFieldExtension):
 
 
 class WalletSchema(AutoSchema):
-    """Takes of an operation from the table what cannot be derived."""
+    """Takes from the tables what cannot be derived for an operation."""
 
     @property
     def described(self) -> Operation:
@@ -140,20 +140,20 @@ class WalletSchema(AutoSchema):
 
 
 def finish(result: dict[str, Any], **_options: Any) -> dict[str, Any]:
-    """A hook of drf-spectacular: what is said once, for all operations."""
+    """A hook of drf-spectacular: adds what holds for all operations."""
     schemas = result["components"]["schemas"]
     for name, schema in schemas.items():
         if name.endswith(("Request", "Item")):
             schema["additionalProperties"] = False
     schemas["Problem"]["properties"]["code"]["x-extensible-enum"] = list(PROBLEMS)
     result["components"]["schemas"] = dict(sorted({**schemas, **_ENUMS}.items()))
-    # Nothing asks who a client is.
+    # The API has no authentication.
     return result | {"security": []}
 
 
 @cache
 def document() -> dict[str, Any]:
-    """The whole document: the same for everybody, as long as the process lives."""
+    """Return the whole document; made once for each process."""
     return SchemaGenerator().get_schema(request=None, public=True)
 
 
@@ -161,14 +161,14 @@ def _explanations(codes: list[str]) -> str:
     lines = [f"- `{code}`: {PROBLEMS[code].explanation}" for code in codes]
     text = "\n".join(lines) if len(codes) > 1 else lines[0][2:]
     if codes == ["method_not_allowed"]:
-        text += " (Answered to any other method of this path.)"
+        text += " (The answer to any other method of this path.)"
     return text
 
 
 def _headers(operation: Operation) -> Iterator[OpenApiParameter]:
-    """The headers of its answers, in drf-spectacular's terms."""
+    """Yield the headers of the operation's answers, for drf-spectacular."""
     for name, always in operation.headers.items():
-        # CSV has no pages, so its Link is not always there.
+        # CSV has no pages, so Link is not always there.
         yield _header(name, operation.status, always and not operation.csv)
     for status, codes in operation.codes_by_status().items():
         if status == 405:
@@ -185,7 +185,7 @@ def _header(name: str, status: int, always: bool) -> OpenApiParameter:
 
 
 def _add(operation: dict[str, Any], described: Operation) -> None:
-    """Add examples, links and the codes of problems, which no serializer has."""
+    """Add examples, links and the codes of problems, which no serializer knows."""
     found = EXAMPLES.get(described.id, {})
     if "request" in found:
         operation["requestBody"]["content"][JSON]["example"] = found["request"]

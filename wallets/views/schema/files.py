@@ -1,4 +1,4 @@
-"""The documents that are made from the code: `make docs` writes them, a test compares."""
+"""Documents made from the code: `make docs` writes them, a test compares them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from wallets.views.schema.operations import OPERATIONS
 _HEAD = """# Problems
 
 Every refusal and failure of the API is `application/problem+json` (RFC 9457) with one of
-these codes. A code never changes its meaning; compare `code`, show `detail`. `type` is
-`/problems/<code>`, a page that the service answers itself.
+these codes. A code never changes its meaning: compare `code`, and show `detail` to people.
+`type` is `/problems/<code>`, a page of the service.
 
 `errors` has an entry for each wrong field, parameter or header: `field`, `code`, `detail`.
-A single one gives the problem its code; several share `invalid_request`.
+With one entry the problem has its code; with several it has `invalid_request`.
 
 <!-- Made from wallets/views/problems/catalogue.py by `make docs`. -->
 
@@ -25,12 +25,12 @@ A single one gives the problem its code; several share `invalid_request`.
 
 
 def openapi_yaml() -> bytes:
-    """The OpenAPI document as it is committed."""
+    """Return the OpenAPI document as it is committed."""
     return OpenApiYamlRenderer().render(document())
 
 
 def problems_markdown() -> str:
-    """The page of problems as it is committed."""
+    """Return the page of problems as it is committed."""
     operations = [each for methods in OPERATIONS.values() for each in methods.values()]
     rows = []
     for code, problem in PROBLEMS.items():

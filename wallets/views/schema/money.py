@@ -1,4 +1,4 @@
-"""The operations on wallets that open them and move money."""
+"""The operations that create wallets and move money."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ OPERATIONS: dict[type, dict[str, Operation]] = {
         "POST": Operation(
             id="create_wallet",
             tag="Wallets",
-            summary="Open a wallet",
+            summary="Create a wallet",
             description=(
-                "Opens an empty wallet. It takes no body; `{}` is allowed. An "
-                "`Idempotency-Key` means nothing here."
+                "Creates an empty wallet. It takes no body; `{}` is allowed. An "
+                "`Idempotency-Key` is ignored."
             ),
             status=201,
             answer=WalletSerializer,
@@ -60,7 +60,7 @@ OPERATIONS: dict[type, dict[str, Operation]] = {
             id="get_wallet",
             tag="Wallets",
             summary="A wallet and its balance",
-            description="The balance is what may be spent now; held money is not in it.",
+            description="The balance can be spent now; held money is not part of it.",
             answer=WalletSerializer,
             codes=WALLET,
         )
@@ -71,8 +71,8 @@ OPERATIONS: dict[type, dict[str, Operation]] = {
             tag="Money",
             summary="Deposit at once",
             description=(
-                "Adds money to the wallet; the answer has the balance after it. Also at "
-                "the path with a trailing slash."
+                "Adds money to the wallet; the answer has the balance after it. The path "
+                "with a trailing slash does the same."
             ),
             answer=DepositSerializer,
             codes=(*WALLET, *MONEY, "balance_limit"),
@@ -93,10 +93,11 @@ OPERATIONS: dict[type, dict[str, Operation]] = {
             tag="Money",
             summary="Many deposits at once",
             description=(
-                "At most 1,000 deposits, each with a key of its own, in one transaction. "
-                "The answer has a line for each, in order: `done`, `replayed` (its key "
-                "made it before) or `refused`, with the problem; what is refused keeps no "
-                "other from being done. After a lost answer, send all of it again."
+                "At most 1,000 deposits, each with its own key, in one database "
+                "transaction. The answer has a result for each, in order: `done`, "
+                "`replayed` (an earlier request with its key made it) or `refused`, with "
+                "the problem. A refused deposit does not stop the others. After a lost "
+                "answer, send the whole request again."
             ),
             answer=DepositResultSerializer(many=True),
             codes=(
@@ -125,8 +126,8 @@ OPERATIONS: dict[type, dict[str, Operation]] = {
             tag="Money",
             summary="Schedule a withdrawal",
             description=(
-                "Pays the amount out at `scheduled_for`, once. The balance is judged "
-                "then, not now. Also at the path with a trailing slash."
+                "Pays the amount at `scheduled_for`, once. The balance is checked then, "
+                "not now. The path with a trailing slash does the same."
             ),
             status=201,
             answer=TransactionSerializer,
@@ -153,12 +154,12 @@ OPERATIONS: dict[type, dict[str, Operation]] = {
         "POST": Operation(
             id="cancel",
             tag="Money",
-            summary="Take a withdrawal back",
+            summary="Cancel a withdrawal",
             description=(
-                "Works while it is PENDING, and while it is FAILED and would be tried again "
-                "(`cancelable` says so): no further attempt is made. It works again once "
-                "it is CANCELLED: safe to repeat. It takes no body; `{}` is allowed. Also at the path with a "
-                "trailing slash."
+                "Possible while the withdrawal is PENDING, or FAILED with a retry to come "
+                "(`cancelable` says so). No further attempt is made. Safe to repeat: a "
+                "CANCELLED withdrawal is answered again. It takes no body; `{}` is "
+                "allowed. The path with a trailing slash does the same."
             ),
             answer=TransactionSerializer,
             codes=(*TRANSACTION, *BODY, "not_cancelable", "request_in_progress"),

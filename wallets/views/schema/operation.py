@@ -1,4 +1,4 @@
-"""What the document says of one operation, and what many operations share."""
+"""The documentation of one operation, and what many operations share."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Declared = BaseSerializer | type[BaseSerializer]
 
 @dataclass(frozen=True)
 class Operation:
-    """One method of one endpoint. `codes` are the problems it can answer with."""
+    """One method of one endpoint. `codes` are the problems that it can answer."""
 
     id: str
     tag: str
@@ -30,22 +30,22 @@ class Operation:
     description: str
     answer: Declared
     codes: tuple[str, ...]
-    # Problems of single items, inside a successful answer.
+    # Problems of single items in a successful answer.
     item_codes: tuple[str, ...] = ()
     status: int = 200
     request: Declared | None = None
     has_key: bool = False
     query: tuple[OpenApiParameter, ...] = ()
-    # Of a successful answer: name → whether it is always there.
+    # Headers of a successful answer: name → whether it is always there.
     headers: Mapping[str, bool] = field(default_factory=dict)
-    # Where to go from here: operation → its path parameters.
+    # Links: operation → its path parameters.
     links: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     csv: bool = False
-    # Problems that say more than the usual one, by HTTP status.
+    # Problems with further members, by HTTP status.
     problems: Mapping[int, type[ProblemSerializer]] = field(default_factory=dict)
 
     def codes_by_status(self) -> dict[int, list[str]]:
-        """The codes of its problems, in the order of the catalogue."""
+        """Return the codes of its problems by status, in the order of the catalogue."""
         found: dict[int, list[str]] = {}
         for code, problem in PROBLEMS.items():
             if code in self.codes:
@@ -85,7 +85,7 @@ MONEY = (
 
 
 def instant(name: str, text: str) -> OpenApiParameter:
-    """A moment in the query."""
+    """Return a query parameter that is an instant."""
     pattern = f"^{instants.PATTERN}$"
     return OpenApiParameter(
         name, OpenApiTypes.DATETIME, description=text, pattern=pattern
@@ -93,19 +93,20 @@ def instant(name: str, text: str) -> OpenApiParameter:
 
 
 def choice(name: str, component: str, text: str) -> OpenApiParameter:
-    """One of the values of a named enum."""
+    """Return a query parameter with the values of a named enum."""
     return OpenApiParameter(
         name, {"$ref": f"#/components/schemas/{component}"}, description=text
     )
 
 
-# Without `default`: a generated client would send it, also where CSV has no pages.
+# Without `default`: generated clients would send it, also for CSV, which has no pages.
 LIMIT = OpenApiParameter(
     "limit",
     {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT},
-    description=f"How many on one page; {DEFAULT_LIMIT} unless it is sent.",
+    description=f"The number of rows on a page; default: {DEFAULT_LIMIT}.",
 )
 CURSOR = OpenApiParameter(
-    "cursor", description="Where a page begins. Follow the URLs of `Link` as they are."
+    "cursor",
+    description="The position of a page. Follow the URLs of `Link` as they are.",
 )
 SELF = "$request.path.wallet_uuid"

@@ -1,6 +1,7 @@
-"""Every endpoint: what it is for, what it takes, what it answers. In the order of a client.
+"""All endpoints for the document, in the order in which a client needs them.
 
-A new endpoint gets its entry in one of these tables, or the document cannot be made.
+A new endpoint needs an entry in one of these tables; otherwise the document cannot be
+made.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ _HEALTH: dict[type, dict[str, Operation]] = {
             id="alive",
             tag="Health",
             summary="The process answers",
-            description="Touches nothing else.",
+            description="Uses no other part of the service.",
             answer=AliveSerializer,
             codes=ANY,
         )
@@ -31,9 +32,9 @@ _HEALTH: dict[type, dict[str, Operation]] = {
             tag="Health",
             summary="Requests can be served",
             description=(
-                "503 without the database or with migrations missing. Without the broker, "
-                "with a sweep silent, with payouts paused or late, or with a bank that does "
-                "not answer it is 200 and `degraded`: payments are late."
+                "503 without the database or with missing migrations. 200 and `degraded` "
+                "without the broker, with a silent sweep, with paused or late payouts, or "
+                "with a bank that does not answer: payments are late then."
             ),
             answer=ReadySerializer,
             codes=STORED,

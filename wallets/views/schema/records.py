@@ -1,4 +1,4 @@
-"""The operations that show what has happened: transactions, statement, past balance."""
+"""The operations that show the past: transactions, statement, past balance."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ OPERATIONS: dict[type, dict[str, Operation]] = {
             tag="Transactions",
             summary="A wallet's transactions",
             description=(
-                "A bare array, newest first. The next page is in the `Link` header; what "
-                "is written meanwhile is neither skipped nor repeated."
+                "An array, newest first. The next page is in the `Link` header; new rows "
+                "are neither skipped nor repeated."
             ),
             answer=TransactionSerializer(many=True),
             codes=(*WALLET, *QUERY, "cursor_invalid"),
             query=(
-                choice("status", "TransactionStatus", "Only these."),
-                choice("type", "TransactionType", "Only these."),
-                instant("created_from", "Requested at this moment or later."),
-                instant("created_to", "Requested before this moment."),
+                choice("status", "TransactionStatus", "Only with this status."),
+                choice("type", "TransactionType", "Only of this type."),
+                instant("created_from", "Requested at this time or later."),
+                instant("created_to", "Requested before this time."),
                 LIMIT,
                 CURSOR,
             ),
@@ -45,7 +45,7 @@ OPERATIONS: dict[type, dict[str, Operation]] = {
             id="get_transaction",
             tag="Transactions",
             summary="A deposit or a withdrawal",
-            description="It exists only below its own wallet.",
+            description="It is found only under its own wallet.",
             answer=TransactionSerializer,
             codes=TRANSACTION,
         )
@@ -56,21 +56,22 @@ OPERATIONS: dict[type, dict[str, Operation]] = {
             tag="Statement",
             summary="Opening balance, movements, closing balance",
             description=(
-                "Every movement from `from` on and before `to`, oldest first; without "
-                "them, all there are. So the closing balance of one period is the opening "
-                "balance of the next, and opening balance and changes make the closing "
-                "balance. All pages are of the statement that the first one began: what "
-                "is written meanwhile is in none of them.\n\n"
-                "As `text/csv` it comes whole, without pages, `limit` and `cursor`. Its "
-                "first line is the opening balance and its last line the closing balance; "
-                "a file without that line broke off. A long one has to be read within a minute, and few are "
-                "written at a time: `service_unavailable` then says when to come again."
+                "Every movement from `from` (inclusive) to `to` (exclusive), oldest "
+                "first; without them, all movements. The closing balance of one period is "
+                "the opening balance of the next, and the opening balance and all changes "
+                "add up to the closing balance. All pages belong to the statement that "
+                "the first page began: later movements are in none of them.\n\n"
+                "As `text/csv` the answer is the whole statement, without `limit` and "
+                "`cursor`. Its first line is the opening balance and its last line the "
+                "closing balance; a file without that last line is incomplete. A long one "
+                "must be read within a minute, and few are written at a time: "
+                "`service_unavailable` then says when to try again."
             ),
             answer=StatementSerializer,
             codes=(*WALLET, *QUERY, "cursor_invalid"),
             query=(
-                instant("from", "The first moment; not after `to`."),
-                instant("to", "The moment that it ends before."),
+                instant("from", "The beginning, inclusive; not after `to`."),
+                instant("to", "The end, exclusive."),
                 LIMIT,
                 CURSOR,
             ),
@@ -84,12 +85,13 @@ OPERATIONS: dict[type, dict[str, Operation]] = {
             tag="Statement",
             summary="The balance at a moment",
             description=(
-                "After all that happened up to the moment, from the ledger. Before the "
-                "wallet was opened it is 0; for a moment to come, what is known now."
+                "The balance after all movements up to and including the moment, from the "
+                "ledger. Before the wallet was created it is 0; for a future moment it is "
+                "the present balance."
             ),
             answer=BalanceSerializer,
             codes=(*WALLET, *QUERY),
-            query=(instant("at", "The moment; now, unless it is sent."),),
+            query=(instant("at", "The moment; default: now."),),
         )
     },
 }

@@ -1,1 +1,1 @@
-"""MySQL and MariaDB: Django's backend with limits of our own."""
+"""MySQL and MariaDB: Django's backend with our time limits."""

@@ -1,4 +1,4 @@
-"""MySQL and MariaDB whose session is as ours must be, whatever the address says."""
+"""MySQL and MariaDB with our session settings, whatever DATABASE_URL says."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from django.db.backends.mysql import base
 
 from wallets.utils.database.backends.mysql.features import DatabaseFeatures
 
-# Seconds after which MySQL ends the session of a client that has vanished, and with it
-# the locks that it held. MariaDB has a variable for sessions in a transaction.
+# Seconds after which MySQL ends the session of a vanished client and releases its
+# locks. MariaDB has a variable for idle transactions.
 ABANDONED_SECONDS = 300
 
-# Only MariaDB reads what begins with `M!`: MySQL has no such variables.
+# Only MariaDB reads a comment that begins with `M!`; MySQL lacks these variables.
 _BEGIN_SESSION = """
 SET sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,\
 ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION',
@@ -24,16 +24,16 @@ ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION',
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """OPTIONS has two entries more, in seconds: `lock_timeout` and `statement_timeout`.
+    """Two further OPTIONS, in seconds: `lock_timeout` and `statement_timeout`.
 
-    The latter (0: none) also limits how long a transaction may idle; how long the server
-    may be silent is the driver's `read_timeout`.
+    `statement_timeout` (0: none) also limits idle transactions. The driver's
+    `read_timeout` limits how long the server may be silent.
     """
 
     features_class = DatabaseFeatures
 
     def get_connection_params(self) -> dict[str, Any]:
-        """The driver's parameters: all but our own two."""
+        """Return the driver's parameters, without our two options."""
         params = super().get_connection_params()
         self._lock_seconds = int(params.pop("lock_timeout", 0))
         self._statement_seconds = float(params.pop("statement_timeout", 0))
@@ -41,7 +41,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return params
 
     def init_connection_state(self) -> None:
-        """Set the session up, whatever `init_command` the address has named."""
+        """Set the session's variables, after any `init_command`."""
         super().init_connection_state()
         limits = {
             "lock": self._lock_seconds,

@@ -1,4 +1,4 @@
-"""What MySQL and MariaDB can do, as far as it is used here."""
+"""Features of MySQL and MariaDB, as this project uses them."""
 
 from django.db.backends.mysql import features
 
@@ -6,9 +6,9 @@ from django.db.backends.mysql import features
 class DatabaseFeatures(features.DatabaseFeatures):
     """UUIDs are text everywhere, as on MySQL and on MariaDB before 10.7.
 
-    MariaDB's own type refuses UUIDs that are valid: a version of 8 to f with a variant of
-    0 to 7, a quarter of all keys that a client might make by hand. And a server that is
-    updated to 10.7 would be asked for a type that its tables do not have.
+    MariaDB's own type refuses some valid UUIDs: versions 8 to f with a variant of 0 to
+    7, which is a quarter of random hexadecimal keys. And after an update to 10.7 Django
+    would expect a type that the tables do not have.
     """
 
     has_native_uuid_field = False

@@ -1,1 +1,1 @@
-"""PostgreSQL: Django's backend with limits of our own."""
+"""PostgreSQL: Django's backend with our time limits."""

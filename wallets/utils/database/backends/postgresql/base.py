@@ -1,9 +1,9 @@
-"""PostgreSQL whose time limits and isolation hold whatever stands in between.
+"""PostgreSQL with time limits and isolation that also hold behind a pooler.
 
-PgBouncer in transaction mode gives each transaction any session of the server, so nothing
-that is set for a session can be relied on, and should not be left behind for others.
-Whether a pooler is there is asked: the process that answers is then not the one that the
-greeting named. See docs/decisions/0016-limits-by-statements.md.
+PgBouncer in transaction mode gives each transaction any session of the server, so
+settings of a session are not reliable, and would affect others. A pooler is detected by
+a query: the answering process is not the one that accepted the connection. See
+docs/decisions/0016-limits-by-statements.md.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from django.db.backends.postgresql import base
 
 from wallets.utils.database.backends.postgresql import driver
 
-# Seconds that the test of a connection may take: nobody has asked for anything yet.
+# Seconds for the test of an idle connection.
 PROBE_SECONDS = 3
-# What the client waits longer than the server works: the server's word comes first.
+# The client waits longer than the server's limit by this, so that the server's error
+# comes first.
 MARGIN_SECONDS = 2
 
-# The process that answers; and, if it is the one that has greeted us, limits for as long
-# as the session lasts. All values in milliseconds, 0: none.
+# Reads the answering process. If it is the one that accepted the connection, sets the
+# limits of the session. Values in milliseconds; 0: no limit.
 _BEGIN_SESSION = """
 SELECT pg_backend_pid() <> %(greeted)s, CASE WHEN pg_backend_pid() = %(greeted)s THEN
     set_config('default_transaction_isolation', 'read committed', false)
@@ -44,10 +45,10 @@ SELECT set_config('statement_timeout', '0', true),
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """A connection that knows whether the session it has is its own.
+    """A connection that knows whether its session is its own.
 
-    OPTIONS has two entries more, in seconds: `lock_timeout`, and `statement_timeout` (0:
-    none), which also limits how long a transaction may idle and the server be silent.
+    Two further OPTIONS, in seconds: `lock_timeout` and `statement_timeout` (0: none).
+    The latter also limits idle transactions and the silence of the server.
     """
 
     Database = driver
@@ -55,7 +56,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
     pooled = False
 
     def get_connection_params(self) -> dict[str, Any]:
-        """The driver's parameters: all but our own two."""
+        """Return the driver's parameters, without our two options."""
         params = super().get_connection_params()
         self._lock_seconds = float(params.pop("lock_timeout", 0))
         self._statement_seconds = float(params.pop("statement_timeout", 0))
@@ -63,27 +64,27 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     @property
     def silence_seconds(self) -> float | None:
-        """How long the server may say nothing; None: for ever."""
+        """How long the server may be silent (seconds); None: no limit."""
         if not self._statement_seconds:
             return None
         return self._statement_seconds + MARGIN_SECONDS
 
     def init_connection_state(self) -> None:
-        """Find out whose session this is, and limit it if it is ours."""
+        """Detect a pooler; without one set the limits of the session."""
         self.connection.silence_seconds = self.silence_seconds
         greeted = self.connection.info.backend_pid
         with psycopg.Cursor(self.connection) as cursor:
             cursor.execute(_BEGIN_SESSION, {"greeted": greeted, **self._limits()})
             ((self.pooled, _),) = cursor.fetchall()
         if self.pooled:
-            # A statement that one session has planned is unknown to the next one.
+            # A statement prepared in one session is unknown in the next one.
             self.connection.prepare_threshold = None
         super().init_connection_state()
 
     def limit_transaction(self) -> None:
-        """Limit the transaction that begins, where the session is not ours.
+        """Set the limits of the new transaction, if there is a pooler.
 
-        BEGIN goes with it: no way to the server and back is added.
+        They are sent together with BEGIN, so there is no further round trip.
         """
         if not self.pooled:
             return
@@ -96,7 +97,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     @contextmanager
     def unhurried(self) -> Iterator[None]:
-        """Have no statement of this transaction cut off: it reads a great deal."""
+        """Remove the time limits of this transaction, which reads a lot."""
         with self.cursor() as cursor:
             cursor.execute(_UNLIMITED)
         session = self.connection
@@ -107,7 +108,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
             session.silence_seconds = self.silence_seconds
 
     def is_usable(self) -> bool:
-        """Whether the server answers, soon."""
+        """Whether the server answers within PROBE_SECONDS."""
         session = self.connection
         if session is None:
             return False

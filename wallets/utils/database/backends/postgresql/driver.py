@@ -1,4 +1,4 @@
-"""psycopg, with connections that do not wait for ever. The backend's `Database`."""
+"""psycopg with bounded waits: the backend's `Database`."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from psycopg.pq import TransactionStatus
 
 
 class ServerSilent(OperationalError):
-    """The server has not answered for too long, and the connection is closed.
+    """The server has not answered in time, and the connection is closed.
 
-    What it was asked for may have happened or not.
+    The last statement may have happened or not.
     """
 
 
 class BoundedConnection(Connection[Any]):
-    """Waits at most `silence_seconds` for each answer of the server; None: for ever.
+    """Waits at most `silence_seconds` for each answer of the server; None: no limit.
 
-    The kernel notices a peer whose packets vanish. It does not notice a server or a proxy
-    that stands still: the other kernel goes on to acknowledge what it gets.
+    The kernel notices a peer whose packets are lost. It does not notice a server or a
+    proxy that hangs, because the other kernel still acknowledges packets.
     """
 
     silence_seconds: float | None = None
@@ -28,9 +28,9 @@ class BoundedConnection(Connection[Any]):
     def wait(
         self, gen: Any, interval: float = 0.1, timeout: float | None = None
     ) -> Any:
-        """Wait as the driver does.
+        """Wait as the driver does, but not for longer.
 
-        :raises ServerSilent: when it has waited long enough.
+        :raises ServerSilent: the server has not answered in time.
         """
         if timeout is not None or self.silence_seconds is None:
             return super().wait(gen, interval, timeout)
@@ -39,7 +39,7 @@ class BoundedConnection(Connection[Any]):
         except OperationalError:
             if self.info.transaction_status is not TransactionStatus.ACTIVE:
                 raise
-            # What the server still says would be taken for the next statement's answer.
+            # A late answer would be taken for that of the next statement.
             self.close()
             raise ServerSilent(
                 f"the server did not answer for {self.silence_seconds:g} s"
