@@ -42,13 +42,13 @@ class Endpoint:
 
     def drive(self, port: int, *, seconds: float = 0, requests: int = 0) -> Load:
         """Ask for so many seconds, or so many times."""
+        messages = self._messages(int(self.ready * seconds))
         clients = [
             HttpClient(port, self.status, self.row, self.rows)
             for _ in range(self.connections)
         ]
         if requests:
-            return drive(clients, islice(self._messages(0), requests))
-        messages = self._messages(int(self.ready * seconds))
+            return drive(clients, islice(messages, requests))
         return drive(clients, messages, seconds=seconds, worth=self.worth)
 
     def _messages(self, count: int) -> Iterator[bytes]:

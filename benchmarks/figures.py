@@ -15,7 +15,7 @@ from benchmarks import fill
 from benchmarks.endpoints import Endpoint, endpoints, withdraw_at
 from benchmarks.load import HttpClient, Load, drive
 from benchmarks.sizes import Size
-from benchmarks.stack import Api, Bank, cpu_of
+from benchmarks.stack import Api, cpu_of
 from drills.process import Process, wait_until
 from wallets.models.attempt import Attempt
 from wallets.models.transaction import Transaction
@@ -138,9 +138,8 @@ def drain(worker: Process, owners: list[Wallet], count: int) -> Load:
     )
 
 
-def lateness(api: Api, owners: list[Wallet], bank: Bank, size: Size, say: Say) -> Loads:
+def lateness(api: Api, owners: list[Wallet], size: Size, say: Say) -> Loads:
     """How long after its time each withdrawal is begun that a client has scheduled."""
-    bank.set_faults(latency=DRAINS["drain_100ms"].latency, failure_rate=0)
     # Further away than a tick looks ahead, so that Beat finds them.
     first = datetime.now(timezone.utc) + timedelta(seconds=size.tick + 2)
     span = timedelta(seconds=size.late_seconds)

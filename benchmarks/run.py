@@ -68,14 +68,14 @@ class Run:
     def _on(self, name: str, parts: Collection[str], memory: bool) -> None:
         owners = fill.wallets(self.size.wallets, balance=10**9)
         mysql = connection.vendor == "mysql"
-        if "endpoints" in parts:
+        if "endpoints" in parts and mysql:
+            self._endpoints(name, ON_MYSQL[0])
+        elif "endpoints" in parts:
             fill.deposits(owners[0], self.size.movements)
-            self._endpoints(name, ON_MYSQL[0] if mysql else ())
-        if "drains" in parts:
+            self._endpoints(name)
+        if {"drains", "lateness"} & set(parts):
             for drain in ON_MYSQL[1] if mysql else figures.DRAINS:
-                self._drain(name, drain, owners)
-        if "lateness" in parts:
-            self._lateness(name, owners)
+                self._payouts(name, drain, owners, parts)
         if memory:
             self._memory(name, owners)
         say("verifying the books")
@@ -88,18 +88,21 @@ class Run:
             return MysqlAnchor(url, wallets=wallets)
         return Anchor(url, self.folder, wallets=wallets)
 
-    def _endpoints(self, name: str, asked: Collection[str]) -> None:
+    def _endpoints(self, name: str, asked: Collection[str] = ()) -> None:
         say("endpoints")
         anchor = self._anchor(name)
         with self._programs(name) as programs:
             api = programs.api()
             self.loads |= figures.requests(api, asked, anchor, self.size, say_load)
 
-    def _drain(self, name: str, drain: str, owners: list[Wallet]) -> None:
-        """Due withdrawals with this bank; beside them what the database does alone."""
+    def _payouts(
+        self, name: str, drain: str, owners: list[Wallet], parts: Collection[str]
+    ) -> None:
+        """Due withdrawals with this bank; with the simulator also how late they are."""
         how = figures.DRAINS[drain]
-        say(f"{drain}: {how.in_flight} calls in flight")
-        anchor = self._anchor(name) if drain == "drain_ceiling" else None
+        is_late_too = how.simulator and "lateness" in parts
+        if "drains" not in parts and not is_late_too:
+            return
         with self._programs(name) as programs:
             if how.simulator:
                 programs.bank().set_faults(latency=how.latency, failure_rate=0)
@@ -107,21 +110,25 @@ class Run:
                 programs.answerer(how.latency)
             worker = programs.worker(how.in_flight)
             programs.beat()
-            for _ in range(self.size.rounds):
-                if anchor:
-                    load = anchor.run(self.size.seconds)
-                    figures.add(self.loads, f"{anchor.name}_by_drain", load, say_load)
-                load = figures.drain(worker, owners, self.size.drain)
-                figures.add(self.loads, drain, load, say_load)
+            if "drains" in parts:
+                say(f"{drain}: {how.in_flight} calls in flight")
+                self._drain(name, drain, worker, owners)
+            if is_late_too:
+                say(f"lateness: withdrawals over {self.size.late_seconds} s")
+                api = programs.api()
+                self.loads |= figures.lateness(api, owners, self.size, say_load)
 
-    def _lateness(self, name: str, owners: list[Wallet]) -> None:
-        say(f"lateness: withdrawals over {self.size.late_seconds} s")
-        with self._programs(name) as programs:
-            bank = programs.bank()
-            programs.worker()
-            programs.beat()
-            api = programs.api()
-            self.loads |= figures.lateness(api, owners, bank, self.size, say_load)
+    def _drain(
+        self, name: str, drain: str, worker: Process, owners: list[Wallet]
+    ) -> None:
+        """The rounds of one drain; beside the first kind what the database does alone."""
+        anchor = self._anchor(name) if drain == "drain_ceiling" else None
+        for _ in range(self.size.rounds):
+            if anchor:
+                load = anchor.run(self.size.seconds)
+                figures.add(self.loads, f"{anchor.name}_by_drain", load, say_load)
+            load = figures.drain(worker, owners, self.size.drain)
+            figures.add(self.loads, drain, load, say_load)
 
     def _history(self, names: dict[str, str]) -> None:
         say("history")

@@ -1,4 +1,4 @@
-"""How much is measured: enough to mean something, to look at, or to see that it runs."""
+"""How much is measured: enough to mean something, for a first look, to see it run."""
 
 from __future__ import annotations
 
