@@ -6,12 +6,15 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from benchmarks import report
 from benchmarks.anchor import find_pgbench
+from benchmarks.load import HttpClient, LoadError, drive, http_get, http_post
+from drills.process import free_port, listens, wait_until
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -41,6 +44,31 @@ def test_every_figure_can_be_measured(tmp_path: Path) -> None:
         assert result[key] > 0, key
     assert {"rates", "machine", "versions", "taken_at"} <= set(result)
     assert report.chart(result).count("<rect") == 1 + len(measured)
+
+
+@pytest.fixture
+def answerer() -> Iterator[int]:
+    """The port of a bank that pays at once."""
+    port = free_port()
+    command = [sys.executable, "-m", "benchmarks.answerer", str(port), "0"]
+    with subprocess.Popen(command, cwd=ROOT) as process:
+        try:
+            wait_until(lambda: listens(port), seconds=60, what="the answerer")
+            yield port
+        finally:
+            process.kill()
+
+
+def test_an_answer_that_is_not_the_expected_one_ends_the_run(answerer: int) -> None:
+    payment = http_post("/", b'{"reference": "one"}')
+    one = b'"reference": "one"'
+    as_expected = [HttpClient(answerer, 200, one, 1) for _ in range(2)]
+    assert drive(as_expected, iter([payment] * 5)).done == 5
+    for unexpected in ((201,), (200, one, 2)):
+        with pytest.raises(LoadError):
+            drive([HttpClient(answerer, *unexpected)], iter([payment]))
+    with pytest.raises(LoadError):  # closed without an answer
+        drive([HttpClient(answerer)], iter([http_get("/payments/one")]))
 
 
 def test_the_docs_show_the_recorded_run() -> None:
