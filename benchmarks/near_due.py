@@ -45,6 +45,7 @@ def main() -> int:
 
     name = f"wallet_bench_{os.getpid()}"
     os.environ["DATABASE_URL"] = servers.database_url(servers.POSTGRESQL.url, name)
+    os.environ["DATABASE_STATEMENT_TIMEOUT"] = "0"
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "wallet.settings")
     import django
 

@@ -36,9 +36,10 @@ def say(text: str) -> None:
 
 def say_load(name: str, load: Load) -> None:
     """A measurement, as soon as it is there."""
+    cpu = f"   CPU {load.cpu_us:>6.0f} us each" if load.cpu else ""
     say(
-        f"  {name:<16} {load.rate:>9,.0f}/s   p50 {load.quantile(0.5):>7.1f} ms"
-        f"   p99 {load.quantile(0.99):>7.1f} ms   CPU {load.cpu_us:>6.0f} us each"
+        f"  {name:<20} {load.rate:>9,.0f}/s   p50 {load.quantile(0.5):>7.1f} ms"
+        f"   p99 {load.quantile(0.99):>7.1f} ms{cpu}"
     )
 
 

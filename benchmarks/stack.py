@@ -16,7 +16,7 @@ from drills.process import ROOT, Process, children_of, free_port, listens, wait_
 # Settings of whoever starts a benchmark must not decide its outcome.
 _FOREIGN = (
     *("DB_", "CELERY_", "THIRD_PARTY_", "WITHDRAWAL", "BANK_", "WEB_", "LOG_"),
-    *("DATABASE_URL", "METRICS_", "DEBUG"),
+    *("DATABASE_", "METRICS_", "DEBUG"),
 )
 # Of the worker's four processes two drain what is due.
 WORKER_PROCESSES = 4
