@@ -1,7 +1,7 @@
 """The anchor: what PostgreSQL itself does of the least that a deposit can be.
 
 One prepared statement: the balance, and a row with a unique key. No HTTP, no ledger, no
-checks; every deposit figure is a share of it, taken on the same machine in the same run.
+checks; the API's rates are shares of it, taken on the same machine in the same run.
 """
 
 from __future__ import annotations
@@ -44,6 +44,8 @@ def find_pgbench() -> str:
 
 class Anchor:
     """pgbench on a database that is ours."""
+
+    name = "pgbench"
 
     def __init__(self, url: str, folder: Path, *, wallets: int) -> None:
         self._url = url

@@ -1,22 +1,22 @@
-"""The figures: each is measured next to what it is compared with, in several rounds."""
+"""What is measured: each beside what it is compared with, in turns."""
 
 from __future__ import annotations
 
-import json
-import random
 import time
-import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from itertools import chain, repeat
+from typing import Protocol
 
 from django.db import connection
+from django.db.models import QuerySet
 
 from benchmarks import fill
-from benchmarks.anchor import CLIENTS, Anchor
-from benchmarks.load import Load, drive, http_get, http_post
+from benchmarks.endpoints import Endpoint, endpoints, withdraw_at
+from benchmarks.load import HttpClient, Load, drive
 from benchmarks.sizes import Size
-from benchmarks.stack import IN_FLIGHT, Bank
+from benchmarks.stack import Api, cpu_of
+from drills.process import Process, wait_until
 from wallets.models.attempt import Attempt
 from wallets.models.transaction import Transaction
 from wallets.models.transition import Transition
@@ -24,117 +24,104 @@ from wallets.models.wallet import Wallet
 from wallets.services.payouts.drain import find_due
 from wallets.utils.database.transactions import database_now
 
-BULK = 100
-# As many requests at once as there are processes to serve them, and as many to wait.
-BULK_CONNECTIONS = 4
-BANK_LATENCY = 0.1
-CEILING = IN_FLIGHT / BANK_LATENCY
+# As long as anything may take to be paid: 100,000 do for the figures of memory.
+SECONDS_TO_PAY = 600
 _OPEN = (Transaction.Status.PENDING, Transaction.Status.PROCESSING)
+
+# What may depend on how long the past is.
+HISTORY = ("deposit", "withdraw", "get_wallet", "get_transaction", "list", "statement")
 
 Loads = dict[str, Load]
 Say = Callable[[str, Load], None]
 
 
-def deposits(
-    port: int, owners: list[Wallet], anchor: Anchor | None, size: Size, say: Say
+class Anchor(Protocol):
+    """What the database does by itself. Its name is the measurement's."""
+
+    name: str
+
+    def run(self, seconds: float) -> Load:
+        """Measure it for so many seconds."""
+
+
+@dataclass(frozen=True)
+class Drain:
+    """Payouts by a bank that takes `latency` seconds, with so many calls in flight."""
+
+    latency: float
+    in_flight: int = 64
+    # The one of third-party/; else the answerer, which is not the limit.
+    simulator: bool = False
+
+
+DRAINS = {
+    "drain_ceiling": Drain(latency=0),
+    "drain_100ms": Drain(latency=0.1, simulator=True),
+    "drain_512": Drain(latency=0.1, in_flight=512),
+}
+
+
+def requests(
+    api: Api, names: Collection[str], anchor: Anchor, size: Size, say: Say
 ) -> Loads:
-    """Deposits onto many wallets, onto one, in bulk, and PostgreSQL's own."""
-    names = [str(wallet.uuid) for wallet in owners]
-    one = names[:1]
+    """The endpoints of these names, or all, and what the database does by itself."""
+    known = endpoints(size.wallets)
+    asked = {name: known[name] for name in names or known}
     loads: Loads = {}
+    for endpoint in asked.values():  # what is loaded late, and statements to prepare
+        endpoint.drive(api.port, requests=4 * endpoint.connections)
     # Short turns, and who goes first takes turns, too: a machine's speed drifts.
-    seconds = size.seconds / 2
-    turns = [("deposit", names), ("deposit_hot", one)]
-    for _ in range(2 * size.rounds):
-        if anchor is not None:
-            _add(loads, "pgbench", anchor.run(seconds), say)
-        for name, onto in turns:
-            load = drive(port, _deposits(onto), connections=CLIENTS, seconds=seconds)
-            _add(loads, name, load, say)
-        _add(loads, "deposit_bulk", _bulk(port, names, seconds), say)
-        turns.reverse()
+    order = list(asked)
+    for _ in range(size.turns):
+        add(loads, anchor.name, anchor.run(size.seconds), say)
+        for name in order:
+            add(loads, name, _measured(api, asked[name], size.seconds), say)
+        order.reverse()
     return loads
 
 
-def deposit(port: int, owners: list[Wallet], count: int) -> Load:
-    """So many deposits, one a request, onto many wallets."""
-    names = [str(wallet.uuid) for wallet in owners]
-    return drive(port, _deposits(names), connections=CLIENTS, requests=count)
+def _measured(api: Api, endpoint: Endpoint, seconds: float) -> Load:
+    """The endpoint for so many seconds, with the API's CPU for it."""
+    before = cpu_of(api.process)
+    load = endpoint.drive(api.port, seconds=seconds)
+    load.cpu = cpu_of(api.process) - before
+    return load
 
 
-def _deposits(names: list[str]) -> Callable[[], bytes]:
-    """Makes requests, each onto one of these wallets, with a key of its own."""
-
-    def request() -> bytes:
-        key = f"Idempotency-Key: {uuid.uuid4()}"
-        path = f"/wallets/{random.choice(names)}/deposit"
-        return http_post(path, b'{"amount": 1}', key)
-
-    return request
+def deposit(api: Api, size: Size, count: int) -> Load:
+    """So many deposits, one a request."""
+    return endpoints(size.wallets)["deposit"].drive(api.port, requests=count)
 
 
-def _bulk(port: int, names: list[str], seconds: float) -> Load:
-    # Made before the clock runs; some more on the fly, if they should not suffice.
-    ready = [_bulk_request(names) for _ in range(int(300 * seconds))]
-    requests = chain(ready, (_bulk_request(names) for _ in repeat(None)))
-    return drive(
-        port,
-        lambda: next(requests),
-        connections=BULK_CONNECTIONS,
-        seconds=seconds,
-        items=lambda body: body.count(b'"result":"done"'),
-    )
-
-
-def _bulk_request(names: list[str]) -> bytes:
-    items = [
-        {"wallet": name, "amount": 1, "idempotency_key": str(uuid.uuid4())}
-        for name in random.choices(names, k=BULK)
-    ]
-    return http_post("/deposits/", json.dumps(items).encode())
-
-
-def drains(bank: Bank, owners: list[Wallet], size: Size, say: Say) -> Loads:
-    """Due withdrawals with a slow bank and with a quick one, and the quick bank's own."""
-    loads: Loads = {}
-    for _ in range(size.rounds):
-        bank.set_faults(latency=0, failure_rate=0)
-        _add(loads, "bank", bank_alone(bank, size.seconds), say)
-        _add(loads, "drain_instant", drain(owners, size.drain), say)
-        bank.set_faults(latency=BANK_LATENCY)
-        _add(loads, "drain_100ms", drain(owners, size.drain), say)
-    return loads
-
-
-def together(port: int, owners: list[Wallet], size: Size, say: Say) -> Loads:
+def together(api: Api, size: Size, say: Say) -> Loads:
     """Deposits while the worker pays what is due."""
-    names = [str(wallet.uuid) for wallet in owners]
-    load = drive(port, _deposits(names), connections=CLIENTS, seconds=size.seconds)
+    load = _measured(api, endpoints(size.wallets)["deposit"], 2 * size.seconds)
     say("deposit", load)
-    while Transaction.objects.filter(status__in=_OPEN).exists():
-        time.sleep(0.2)
-    assert not Transaction.objects.filter(status=Transaction.Status.FAILED).exists()
+    _wait_until_paid(Transaction.objects.all())
     return {"deposit": load}
 
 
-def bank_alone(bank: Bank, seconds: float) -> Load:
-    """What the simulator answers to a load generator."""
-    return drive(bank.port, _payment, connections=IN_FLIGHT, seconds=seconds)
+def _wait_until_paid(withdrawals: QuerySet[Transaction]) -> None:
+    """Wait until nothing is open; nothing may have failed.
+
+    :raises TimeoutError: something stays open.
+    """
+    wait_until(
+        lambda: not withdrawals.filter(status__in=_OPEN).exists(),
+        seconds=SECONDS_TO_PAY,
+        what="all to be paid",
+        poll=0.2,
+    )
+    assert not withdrawals.filter(status=Transaction.Status.FAILED).exists()
 
 
-def _payment() -> bytes:
-    reference, wallet = uuid.uuid4(), uuid.uuid4()
-    body = {"wallet_uuid": str(wallet), "amount": 1, "reference": str(reference)}
-    key = f"Idempotency-Key: {reference}"
-    return http_post("/", json.dumps(body).encode(), key)
-
-
-def drain(owners: list[Wallet], count: int) -> Load:
+def drain(worker: Process, owners: list[Wallet], count: int) -> Load:
     """Have so many paid by the worker; the clock runs from the first claim on."""
+    before = cpu_of(worker)
     when = fill.due(owners, count)
     mine = Transaction.objects.filter(scheduled_for=when)
-    while mine.filter(status__in=_OPEN).exists():
-        time.sleep(0.2)
+    _wait_until_paid(mine)
+    cpu = cpu_of(worker) - before
     assert mine.filter(status=Transaction.Status.COMPLETED).count() == count
     events = Transition.objects.filter(transaction__in=mine).exclude(sequence=0)
     times = list(events.order_by("created_at").values_list("created_at", flat=True))
@@ -142,6 +129,7 @@ def drain(owners: list[Wallet], count: int) -> Load:
     return Load(
         done=count,
         seconds=(times[-1] - times[0]).total_seconds(),
+        cpu=cpu,
         latencies=[
             (attempt.closed_at - attempt.started_at).total_seconds()
             for attempt in attempts
@@ -150,27 +138,17 @@ def drain(owners: list[Wallet], count: int) -> Load:
     )
 
 
-def lateness(
-    port: int, owners: list[Wallet], bank: Bank, size: Size, say: Say
-) -> Loads:
+def lateness(api: Api, owners: list[Wallet], size: Size, say: Say) -> Loads:
     """How long after its time each withdrawal is begun that a client has scheduled."""
-    bank.set_faults(latency=BANK_LATENCY, failure_rate=0)
     # Further away than a tick looks ahead, so that Beat finds them.
     first = datetime.now(timezone.utc) + timedelta(seconds=size.tick + 2)
     span = timedelta(seconds=size.late_seconds)
     times = [first + span * number / size.late for number in range(size.late)]
-    left = iter(times)
-
-    def schedule() -> bytes:
-        body = json.dumps({"amount": 1, "scheduled_for": next(left).isoformat()})
-        return http_post(
-            f"/wallets/{random.choice(owners).uuid}/withdraw", body.encode()
-        )
-
-    drive(port, schedule, connections=2, requests=size.late)
+    names = [str(wallet.uuid) for wallet in owners]
+    messages = (withdraw_at(names, when) for when in times)
+    drive([HttpClient(api.port, 201) for _ in range(2)], messages)
     mine = Transaction.objects.filter(scheduled_for__range=(times[0], times[-1]))
-    while mine.filter(status__in=_OPEN).exists():
-        time.sleep(0.5)
+    _wait_until_paid(mine)
     late = [
         (paid.executed_at - paid.scheduled_for).total_seconds()
         for paid in mine.filter(status=Transaction.Status.COMPLETED)
@@ -183,26 +161,21 @@ def lateness(
 
 
 def history(
-    ports: dict[str, int], use: Callable[[str], None], size: Size, say: Say
+    apis: dict[str, Api], use: Callable[[str], None], size: Size, say: Say
 ) -> Loads:
     """The same work with a short past and with a long one; `use` changes the database."""
     loads: Loads = {}
-    for _ in range(2 * size.rounds):
-        for length, port in ports.items():
+    asked = {}
+    for length in apis:
+        use(length)
+        asked[length] = endpoints(size.wallets)
+    for _ in range(size.turns):
+        for length, api in apis.items():
             use(length)
-            names = [str(w.uuid) for w in Wallet.objects.order_by("pk")[: size.wallets]]
-            big = f"/wallets/{names[0]}"
-            requests: dict[str, Callable[[], bytes]] = {
-                "deposit": _deposits(names),
-                "list": repeat(http_get(f"{big}/transactions/")).__next__,
-                "statement": repeat(http_get(f"{big}/statement/")).__next__,
-            }
-            for name, request in requests.items():
-                load = drive(
-                    port, request, connections=CLIENTS, seconds=size.seconds / 4
-                )
-                _add(loads, f"{name}_{length}", load, say)
-            _add(loads, f"due_{length}", _due_scan(size.seconds / 8), say)
+            for name in HISTORY:
+                load = _measured(api, asked[length][name], size.seconds / 2)
+                add(loads, f"{name}_{length}", load, say)
+            add(loads, f"due_{length}", _due_scan(size.seconds / 4), say)
     return loads
 
 
@@ -212,7 +185,7 @@ def _due_scan(seconds: float) -> Load:
     began = time.perf_counter()
     while (load.seconds or 0) < seconds:
         before = time.perf_counter()
-        assert not list(find_due(database_now())[:IN_FLIGHT])
+        assert not list(find_due(database_now())[:64])
         load.latencies.append(time.perf_counter() - before)
         load.done += 1
         load.seconds = time.perf_counter() - began
@@ -220,7 +193,7 @@ def _due_scan(seconds: float) -> Load:
     return load
 
 
-def _add(loads: Loads, name: str, load: Load, say: Say) -> None:
+def add(loads: Loads, name: str, load: Load, say: Say) -> None:
     say(name, load)
     loads.setdefault(name, Load())
     loads[name] += load

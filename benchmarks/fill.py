@@ -32,6 +32,13 @@ def wallets(count: int, *, balance: int = 0) -> list[Wallet]:
     return made
 
 
+def deposits(owner: Wallet, count: int) -> None:
+    """Give a wallet so many deposits of 1."""
+    for first in range(0, count, MAX_MANY):
+        some = range(min(MAX_MANY, count - first))
+        deposit_many([DepositRequest(owner.uuid, 1, uuid.uuid4()) for _ in some])
+
+
 def due(owners: list[Wallet], count: int) -> datetime:
     """Write withdrawals that are due already, all at once; return when.
 

@@ -1,7 +1,8 @@
-"""Loads an HTTP server: as many requests as it answers, over kept-alive connections.
+"""Loads a server: as many requests as it answers, over connections that are kept.
 
 It shares the machine with what it measures, so it does as little as can be: one thread,
-raw sockets, requests that are ready to be sent.
+raw sockets, requests that were made before the clock ran. A request costs it about as much
+as it costs a load generator written in C, and the same whatever is asked.
 """
 
 from __future__ import annotations
@@ -9,10 +10,13 @@ from __future__ import annotations
 import select
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 SECONDS_TO_ANSWER = 30
+# Most answers are smaller. Much more room would cost the kernel a mapping for each read.
+READ_BYTES = 65_536
 
 
 class LoadError(Exception):
@@ -21,16 +25,25 @@ class LoadError(Exception):
 
 @dataclass
 class Load:
-    """What was answered, and how fast. A second part of the same may be added."""
+    """What was answered, and how fast. A second part of the same may be added.
+
+    `cpu`: seconds of CPU that the programs under test took for it, all together.
+    """
 
     done: int = 0
     seconds: float = 0.0
+    cpu: float = 0.0
     latencies: list[float] = field(default_factory=list)
 
     @property
     def rate(self) -> float:
         """Done a second."""
         return self.done / self.seconds if self.seconds else 0.0
+
+    @property
+    def cpu_us(self) -> float:
+        """Microseconds of CPU for each; 0 when that was not measured."""
+        return 1e6 * self.cpu / self.done if self.done else 0.0
 
     def quantile(self, share: float) -> float:
         """The latency, in milliseconds, that this share of the requests kept below."""
@@ -42,89 +55,102 @@ class Load:
     def __iadd__(self, other: Load) -> Load:
         self.done += other.done
         self.seconds += other.seconds
+        self.cpu += other.cpu
         self.latencies += other.latencies
         return self
 
 
-class _Connection:
-    """One client: sends its next request when the last one is answered."""
+class Client(Protocol):
+    """One connection, with at most one request under way."""
 
-    def __init__(self, port: int) -> None:
+    sock: socket.socket
+
+    def send(self, message: Any) -> None:
+        """Send a request."""
+
+    def receive(self) -> bool:
+        """Read what has come; return whether the answer is whole.
+
+        :raises LoadError: for an answer that is not the expected one.
+        """
+
+
+class HttpClient:
+    """A client of the server at this port.
+
+    `status`: of every answer. `row`, `rows`: a text that is in every answer so many times.
+    """
+
+    def __init__(
+        self, port: int, status: int = 200, row: bytes = b"", rows: int = 0
+    ) -> None:
         self.sock = socket.create_connection(("127.0.0.1", port), SECONDS_TO_ANSWER)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.began = 0.0
+        self.send = self.sock.sendall
+        self._begins = f"HTTP/1.1 {status} ".encode()
+        self._row, self._rows = row, rows
         self._received = b""
 
-    def send(self, message: bytes) -> None:
+    def receive(self) -> bool:
+        """See `Client.receive`."""
+        data = self.sock.recv(READ_BYTES)
+        if not data:
+            raise LoadError(f"the connection was closed: {self._received[:1000]!r}")
+        data = self._received + data
+        head, whole, body = data.partition(b"\r\n\r\n")
+        if not data.startswith(self._begins):
+            raise LoadError(f"not {self._begins!r}: {data[:1000]!r}")
+        _, _, length = head.lower().partition(b"\r\ncontent-length: ")
+        if not whole or len(body) < int(length.partition(b"\r")[0]):
+            self._received = data
+            return False
         self._received = b""
-        self.began = time.perf_counter()
-        self.sock.sendall(message)
-
-    def receive(self) -> bytes | None:
-        """Return the answer's body once it is whole.
-
-        :raises LoadError: for any answer but 200 and 201.
-        """
-        data = self.sock.recv(1 << 20)
-        self._received += data
-        head, found, body = self._received.partition(b"\r\n\r\n")
-        if not found:
-            if not data:
-                raise LoadError(f"the connection was closed: {self._received[:300]!r}")
-            return None
-        if head[9:12] not in (b"200", b"201"):
-            raise LoadError(self._received[:1000].decode(errors="replace"))
-        _, _, rest = head.lower().partition(b"\r\ncontent-length: ")
-        return body if len(body) >= int(rest.partition(b"\r\n")[0]) else None
+        if self._row and body.count(self._row) != self._rows:
+            raise LoadError(f"not {self._rows} times {self._row!r}: {data[:2000]!r}")
+        return True
 
 
 def drive(
-    port: int,
-    request: Callable[[], bytes],
+    clients: Sequence[Client],
+    requests: Iterator[Any],
     *,
-    connections: int,
     seconds: float = float("inf"),
-    requests: float = float("inf"),
-    items: Callable[[bytes], int] = lambda _body: 1,
+    worth: int = 1,
 ) -> Load:
-    """Send requests until the time is over or so many are sent; wait for the answers.
+    """Send requests until the time is over or there are no more; wait for the answers.
 
-    `items` says how much an answer's body tells to be done.
+    Each counts as so much done as it is `worth`. The connections are closed at the end.
 
-    :raises LoadError: when one request is not done.
+    :raises LoadError: when one request is not answered as expected.
     """
     load = Load()
     poll = select.epoll()
-    clients = {}
-    began = time.perf_counter()
-    sent = 0
+    by_number = {client.sock.fileno(): client for client in clients}
+    sent_at: dict[int, float] = {}
+    clock, took = time.perf_counter, load.latencies.append
+    began = clock()
     try:
-        while sent < min(connections, requests):
-            client = _Connection(port)
-            clients[client.sock.fileno()] = client
-            poll.register(client.sock, select.EPOLLIN)
-            client.send(request())
-            sent += 1
-        waiting = len(clients)
-        while waiting:
+        for number, client in by_number.items():
+            poll.register(number, select.EPOLLIN)
+            if (message := next(requests, None)) is not None:
+                sent_at[number] = clock()
+                client.send(message)
+        while sent_at:
             for number in _ready(poll):
-                client = clients[number]
-                body = client.receive()
-                if body is None:
+                client = by_number[number]
+                if not client.receive():
                     continue
-                now = time.perf_counter()
-                load.latencies.append(now - client.began)
-                load.done += items(body)
-                if sent < requests and now - began < seconds:
-                    client.send(request())
-                    sent += 1
-                else:
-                    waiting -= 1
+                now = clock()
+                took(now - sent_at.pop(number))
+                if now - began < seconds and (message := next(requests, None)):
+                    sent_at[number] = now
+                    client.send(message)
     finally:
         poll.close()
-        for client in clients.values():
+        for client in clients:
             client.sock.close()
-    load.seconds = time.perf_counter() - began
+    load.seconds = clock() - began
+    load.done = worth * len(load.latencies)
     return load
 
 

@@ -45,6 +45,7 @@ def main() -> int:
 
     name = f"wallet_bench_{os.getpid()}"
     os.environ["DATABASE_URL"] = servers.database_url(servers.POSTGRESQL.url, name)
+    os.environ["DATABASE_STATEMENT_TIMEOUT"] = "0"
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "wallet.settings")
     import django
 
@@ -64,15 +65,14 @@ def _measure(options: argparse.Namespace, url: str, folder: Path) -> None:
     owners = [str(wallet.uuid) for wallet in fill.wallets(100, balance=10**15)]
     redis = OwnRedis(folder)
     redis.start()
-    env = stack.environment(url, redis.url, WITHDRAWAL_CONCURRENCY="64")
+    env = stack.environment(url, redis.url)
     try:
         with stack.Programs(env, folder) as programs:
             bank = programs.bank()
             bank.set_faults(latency=BANK_LATENCY, failure_rate=0)
-            programs.worker()
+            programs.worker(128)
             programs.beat()
-            _, port = programs.api()
-            flood = _Flood(options, port, owners)
+            flood = _Flood(options, programs.api().port, owners)
             flood.run()
             _print(flood.late(bank.port))
     finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -15,6 +15,7 @@ from django.db import connection
 
 from benchmarks import figures, fill
 from benchmarks.anchor import Anchor
+from benchmarks.anchor_mysql import MysqlAnchor
 from benchmarks.databases import database
 from benchmarks.load import Load
 from benchmarks.sizes import Size
@@ -24,7 +25,8 @@ from drills.process import Process
 from wallets.models.wallet import Wallet
 from wallets.services.ledger import ledger_audit
 
-PARTS = ("deposits", "drains", "lateness", "history")
+# The endpoints and the drains that are measured on MariaDB.
+ON_MYSQL = ("deposit", "withdraw", "bulk"), ("drain_100ms",)
 
 
 def say(text: str) -> None:
@@ -34,9 +36,10 @@ def say(text: str) -> None:
 
 def say_load(name: str, load: Load) -> None:
     """A measurement, as soon as it is there."""
+    cpu = f"   CPU {load.cpu_us:>6.0f} us each" if load.cpu else ""
     say(
-        f"  {name:<16} {load.rate:>9,.0f}/s   p50 {load.quantile(0.5):>7.1f} ms"
-        f"   p99 {load.quantile(0.99):>7.1f} ms"
+        f"  {name:<20} {load.rate:>9,.0f}/s   p50 {load.quantile(0.5):>7.1f} ms"
+        f"   p99 {load.quantile(0.99):>7.1f} ms{cpu}"
     )
 
 
@@ -56,7 +59,7 @@ class Run:
         with tempfile.TemporaryDirectory(prefix="wallet-bench-") as folder:
             self.folder = Path(folder)
             name = str(connection.settings_dict["NAME"])
-            if {"deposits", "drains", "lateness"} & set(parts) or memory:
+            if set(parts) - {"history", "others"} or memory:
                 with database(name):
                     self._on(name, parts, memory)
             if "history" in parts:
@@ -65,38 +68,68 @@ class Run:
 
     def _on(self, name: str, parts: Collection[str], memory: bool) -> None:
         owners = fill.wallets(self.size.wallets, balance=10**9)
-        if "deposits" in parts:
-            self._deposits(name, owners)
+        mysql = connection.vendor == "mysql"
+        if "endpoints" in parts and mysql:
+            self._endpoints(name, ON_MYSQL[0])
+        elif "endpoints" in parts:
+            fill.deposits(owners[0], self.size.movements)
+            self._endpoints(name)
         if {"drains", "lateness"} & set(parts):
-            self._payouts(name, owners, parts)
+            for drain in ON_MYSQL[1] if mysql else figures.DRAINS:
+                self._payouts(name, drain, owners, parts)
         if memory:
             self._memory(name, owners)
         say("verifying the books")
         findings = list(ledger_audit.verify())
         assert not findings, findings[:10]
 
-    def _deposits(self, name: str, owners: list[Wallet]) -> None:
-        say("deposits")
-        anchor = None
-        if connection.vendor == "postgresql":
-            wallets = self.size.wallets
-            anchor = Anchor(self._url(name), self.folder, wallets=wallets)
-        with self._programs(name) as programs:
-            _, port = programs.api()
-            self.loads |= figures.deposits(port, owners, anchor, self.size, say_load)
+    def _anchor(self, name: str) -> figures.Anchor:
+        url, wallets = self._url(name), self.size.wallets
+        if connection.vendor == "mysql":
+            return MysqlAnchor(url, wallets=wallets)
+        return Anchor(url, self.folder, wallets=wallets)
 
-    def _payouts(self, name: str, owners: list[Wallet], parts: Collection[str]) -> None:
+    def _endpoints(self, name: str, asked: Collection[str] = ()) -> None:
+        say("endpoints")
+        anchor = self._anchor(name)
         with self._programs(name) as programs:
-            bank = programs.bank()
-            programs.worker()
+            api = programs.api()
+            self.loads |= figures.requests(api, asked, anchor, self.size, say_load)
+
+    def _payouts(
+        self, name: str, drain: str, owners: list[Wallet], parts: Collection[str]
+    ) -> None:
+        """Due withdrawals with this bank; with the simulator also how late they are."""
+        how = figures.DRAINS[drain]
+        is_late_too = how.simulator and "lateness" in parts
+        if "drains" not in parts and not is_late_too:
+            return
+        with self._programs(name) as programs:
+            if how.simulator:
+                programs.bank().set_faults(latency=how.latency, failure_rate=0)
+            else:
+                programs.answerer(how.latency)
+            worker = programs.worker(how.in_flight)
             programs.beat()
             if "drains" in parts:
-                say("drains")
-                self.loads |= figures.drains(bank, owners, self.size, say_load)
-            if "lateness" in parts:
+                say(f"{drain}: {how.in_flight} calls in flight")
+                self._drain(name, drain, worker, owners)
+            if is_late_too:
                 say(f"lateness: withdrawals over {self.size.late_seconds} s")
-                _, port = programs.api()
-                self.loads |= figures.lateness(port, owners, bank, self.size, say_load)
+                api = programs.api()
+                self.loads |= figures.lateness(api, owners, self.size, say_load)
+
+    def _drain(
+        self, name: str, drain: str, worker: Process, owners: list[Wallet]
+    ) -> None:
+        """The rounds of one drain; beside the first kind what the database does alone."""
+        anchor = self._anchor(name) if drain == "drain_ceiling" else None
+        for _ in range(self.size.rounds):
+            if anchor:
+                load = anchor.run(self.size.seconds)
+                figures.add(self.loads, f"{anchor.name}_by_drain", load, say_load)
+            load = figures.drain(worker, owners, self.size.drain)
+            figures.add(self.loads, drain, load, say_load)
 
     def _history(self, names: dict[str, str]) -> None:
         say("history")
@@ -107,29 +140,30 @@ class Run:
             fill.past(count)
             connection.close()
         with self._programs(names["short"]) as programs:
-            ports = {
-                length: programs.api(f"api-{length}", DATABASE_URL=self._url(name))[1]
+            apis = {
+                length: programs.api(f"api-{length}", DATABASE_URL=self._url(name))
                 for length, name in names.items()
             }
             self.loads |= figures.history(
-                ports, lambda length: use(names[length]), self.size, say_load
+                apis, lambda length: use(names[length]), self.size, say_load
             )
         connection.close()
 
     def _memory(self, name: str, owners: list[Wallet]) -> None:
         """Memory after a tenth of the work, when all is loaded, and after all of it."""
-        count = self.size.memory
-        say(f"memory over {count:,} deposits and payouts")
+        say(f"memory over {self.size.memory:,} deposits and payouts")
         with self._programs(name) as programs:
-            bank = programs.bank()
-            bank.set_faults(latency=0, failure_rate=0)
-            api, port = programs.api(WEB_MAX_REQUESTS="0")
-            self._grows("API", api, count, lambda n: figures.deposit(port, owners, n))
+            api = programs.api()
+            self._grows(
+                "API", api.process, lambda n: figures.deposit(api, self.size, n)
+            )
+            programs.answerer(latency=0)
             worker = programs.worker()
             programs.beat()
-            self._grows("worker", worker, count, lambda n: figures.drain(owners, n))
+            self._grows("worker", worker, lambda n: figures.drain(worker, owners, n))
 
-    def _grows(self, name: str, process: Process, count: int, work: Any) -> None:
+    def _grows(self, name: str, process: Process, work: Callable[[int], Load]) -> None:
+        count = self.size.memory
         work(count // 10)
         first = memory_of(process)
         began = time.monotonic()
@@ -146,13 +180,12 @@ class Run:
             call_command("migrate", verbosity=0)
             owners = fill.wallets(self.size.wallets, balance=10**9)
             with self._programs(str(connection.settings_dict["NAME"])) as programs:
-                bank = programs.bank()
-                bank.set_faults(latency=0, failure_rate=0)
+                programs.answerer(latency=0)
                 fill.due(owners, self.size.drain)
-                _, port = programs.api(WEB_CONCURRENCY="2")
+                api = programs.api(WEB_CONCURRENCY="2")
                 programs.worker()
                 programs.beat()
-                self.loads |= figures.together(port, owners, self.size, say_load)
+                self.loads |= figures.together(api, self.size, say_load)
             logs = "".join(log.read_text() for log in self.folder.glob("*.log"))
             assert "locked" not in logs, "database is locked: see the logs"
 

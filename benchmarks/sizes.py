@@ -1,4 +1,4 @@
-"""How much each figure takes: enough to mean something, or just enough to see it run."""
+"""How much is measured: enough to mean something, for a first look, to see it run."""
 
 from __future__ import annotations
 
@@ -7,11 +7,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Size:
-    """Seconds are of one measurement, of which there is one a round."""
+    """`turns` of so many `seconds` for each endpoint, `rounds` of each drain.
 
-    rounds: int
+    `movements`: of the wallet whose list and statement are read. `past`: transactions of
+    the two databases that are compared, and as many that wait.
+    """
+
+    turns: int
     seconds: float
+    rounds: int
     wallets: int
+    movements: int
     drain: int
     late: int
     late_seconds: int
@@ -22,9 +28,11 @@ class Size:
 
 
 FULL = Size(
+    turns=6,
+    seconds=4,
     rounds=3,
-    seconds=8,
     wallets=10_000,
+    movements=10_000,
     drain=5_000,
     late=500,
     late_seconds=60,
@@ -32,10 +40,25 @@ FULL = Size(
     memory=100_000,
     tick=10,
 )
-SHORT = Size(
+QUICK = Size(
+    turns=1,
+    seconds=2,
     rounds=1,
-    seconds=0.5,
+    wallets=10_000,
+    movements=10_000,
+    drain=1_500,
+    late=100,
+    late_seconds=10,
+    past=(10_000, 100_000),
+    memory=10_000,
+    tick=2,
+)
+SHORT = Size(
+    turns=1,
+    seconds=0.2,
+    rounds=1,
     wallets=50,
+    movements=50,
     drain=60,
     late=5,
     late_seconds=1,

@@ -7,6 +7,7 @@ import os
 import sys
 import urllib.request
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,9 @@ from drills.process import ROOT, Process, children_of, free_port, listens, wait_
 # Settings of whoever starts a benchmark must not decide its outcome.
 _FOREIGN = (
     *("DB_", "CELERY_", "THIRD_PARTY_", "WITHDRAWAL", "BANK_", "WEB_", "LOG_"),
-    *("DATABASE_URL", "METRICS_", "DEBUG"),
+    *("DATABASE_", "METRICS_", "DEBUG"),
 )
-# Calls in flight in all of the worker's drains; of four processes two drain what is due.
-IN_FLIGHT = 64
+# Of the worker's four processes two drain what is due.
 WORKER_PROCESSES = 4
 DRAINS = 2
 
@@ -39,9 +39,16 @@ def environment(database_url: str, broker_url: str, **changes: str) -> dict[str,
         "CELERY_TASK_DEFAULT_QUEUE": f"wallet-bench-{os.getpid()}",
         "THIRD_PARTY_DEDUPES": "true",
         "THIRD_PARTY_LOOKUP": "true",
-        "WITHDRAWAL_CONCURRENCY": str(IN_FLIGHT // DRAINS),
     }
     return inherited | own | changes
+
+
+@dataclass(frozen=True)
+class Api:
+    """The running API, and where it listens."""
+
+    process: Process
+    port: int
 
 
 class Programs(ExitStack):
@@ -60,8 +67,8 @@ class Programs(ExitStack):
         self.callback(process.end, 45)
         return process
 
-    def api(self, name: str = "api", **env: str) -> tuple[Process, int]:
-        """The API as `make serve` has it; its port."""
+    def api(self, name: str = "api", **env: str) -> Api:
+        """The API as `make serve` has it."""
         port = free_port()
         before, self.env = self.env, self.env | env
         command = [sys.executable, "-m", "wallet.serve", "--port", str(port)]
@@ -71,37 +78,46 @@ class Programs(ExitStack):
         # A first answer of each process loads what is loaded late.
         for _ in range(10):
             urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz").close()
-        return process, port
+        return Api(process, port)
 
-    def worker(self) -> Process:
-        """A Celery worker that takes messages."""
+    def worker(self, in_flight: int = 64) -> Process:
+        """A Celery worker that takes messages, with so many calls in flight in all."""
+        self.env = self.env | {"WITHDRAWAL_CONCURRENCY": str(in_flight // DRAINS)}
         options = ["-n", f"bench{os.getpid()}@%h", "-c", str(WORKER_PROCESSES)]
         process = self._celery("worker", *options)
         wait_until(lambda: process.said("ready."), seconds=60, what="the worker")
         return process
 
     def beat(self) -> Process:
-        """A Celery Beat: a tick at once, then every 10 s."""
+        """A Celery Beat: a tick at once, then as often as the environment says."""
         return self._celery("beat", "--pidfile", "")
 
     def _celery(self, name: str, *options: str) -> Process:
         command = [sys.executable, "-m", "celery", "-A", "wallet", name]
         return self._start(name, [*command, "--loglevel", "INFO", *options])
 
+    def answerer(self, latency: float) -> None:
+        """A bank that takes so many seconds for a payment and is not the limit."""
+        port = self._bank_port()
+        module = ["-m", "benchmarks.answerer", str(port), str(latency)]
+        self._start("bank", [sys.executable, *module])
+        wait_until(lambda: listens(port), seconds=30, what="the answerer")
+
     def bank(self) -> Bank:
         """The bank simulator under gunicorn, as in its container."""
-        port = free_port()
-        data = self.folder / "bank.sqlite3"
-        self.env = self.env | {
-            "BANK_DATA": str(data),
-            "THIRD_PARTY_BASE_URL": f"http://127.0.0.1:{port}",
-        }
+        port = self._bank_port()
+        self.env = self.env | {"BANK_DATA": str(self.folder / "bank.sqlite3")}
         command = [sys.executable, "-m", "gunicorn", "app:app"]
         command += ["--bind", f"127.0.0.1:{port}", "--worker-class", "gthread"]
         command += ["--threads", "128", "--keep-alive", "75", "--no-control-socket"]
         self._start("bank", command, cwd=ROOT / "third-party")
         wait_until(lambda: listens(port), seconds=30, what="the bank simulator")
         return Bank(port)
+
+    def _bank_port(self) -> int:
+        port = free_port()
+        self.env = self.env | {"THIRD_PARTY_BASE_URL": f"http://127.0.0.1:{port}"}
+        return port
 
 
 class Bank:
@@ -116,6 +132,15 @@ class Bank:
         body = json.dumps(faults).encode()
         request = urllib.request.Request(url, body, method="PUT")
         urllib.request.urlopen(request, timeout=10).close()
+
+
+def cpu_of(process: Process) -> float:
+    """The CPU that the process and its children have taken so far, in seconds."""
+    ticks = 0
+    for pid in (process.pid, *children_of(process.pid)):
+        _, _, fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")
+        ticks += sum(map(int, fields.split()[11:13]))  # utime, stime
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def memory_of(process: Process) -> float:
