@@ -35,6 +35,9 @@ MAX_FRAMES = 30
 # Shorter secrets could occur inside of ordinary words.
 MIN_SECRET = 6
 
+# No line tells thread or process, and each record would look them up.
+logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+
 LOGGERS: dict[str, dict[str, Any]] = {
     # These loggers write arguments and exceptions into their messages; django-structlog
     # logs tasks instead.
@@ -72,8 +75,6 @@ def logging_config(
         _Service(service),
         _Exceptions(with_messages),
     ]
-    # No line of ours tells thread or process: each record would look them up.
-    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

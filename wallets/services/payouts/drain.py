@@ -61,10 +61,9 @@ def _most_claimed(bank: Abilities) -> int:
 class Drain:
     """One sweep: pays what is due, and what becomes due within `seconds`, at its time.
 
-    Opens its own transactions; call outside a transaction. `now` is the clock that
-    decides what is due. Claims run ahead of the calls, so that no call waits for a
-    claim or a record. Answers are recorded in batches. Locked wallets are skipped, and
-    threads wait for them.
+    Opens its own transactions; call outside one. `now` is the clock that decides what is
+    due. Claims run ahead of the calls, so that no call waits for a claim or a record.
+    Answers are recorded in batches. The sweep skips locked wallets; threads wait for them.
     """
 
     def __init__(
