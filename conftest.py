@@ -14,12 +14,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="leave out what no database can change: it was tested on another one",
     )
+    parser.addoption(
+        "--slow-first",
+        action="store_true",
+        help="begin with what is slow: then several workers end at the same time",
+    )
 
 
+@pytest.hookimpl(trylast=True)  # after Django's order
 def pytest_collection_modifyitems(
     config: pytest.Config, items: list[pytest.Item]
 ) -> None:
-    """Leave out the tests that touch no database, where that is asked for."""
+    """Leave out the tests that touch no database, and sort, where that is asked for."""
+    if config.getoption("--slow-first"):
+        items.sort(key=lambda item: item.get_closest_marker("slow") is None)
     if not config.getoption("--database-only"):
         return
     others = [item for item in items if not _touches_database(item)]

@@ -111,6 +111,8 @@ class Shell:
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            # As in a terminal: a shell's background jobs ignore it, with all they start.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     def _replayed(self) -> str:
@@ -203,7 +205,7 @@ class WithoutMakeTest(unittest.TestCase):
                         self.run_beside(f"source .venv/bin/activate\n{line}")
                     )
                 self.assert_walks()
-                self.assert_tests_are_green(tests)
+        self.assert_tests_are_green(tests)
 
     def assert_walks(self) -> None:
         """Deposit, withdraw, be paid: the beginning of the walk."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from urllib.parse import quote
 
 from django.contrib.auth.models import User
+from django.db import connection
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
@@ -70,22 +71,28 @@ class HostileTest(ConsoleTestCase):
         self.withdrawal = self.execute(10, Does.LOSE)
         self.root = User.objects.create_superuser("root")
 
-    def clients(self) -> Iterator[tuple[str, Client]]:
-        for name, user in (
-            ("nobody", None),
-            ("olga", self.olga),
-            ("root", self.root),
+    def clients(self) -> Iterator[tuple[str, Client, str]]:
+        """Everybody, and how the pages begin that they are not turned away from.
+
+        Who is turned away asks no engine anything: on SQLite all ask for all.
+        """
+        everywhere = connection.vendor == "sqlite"
+        for name, user, reached in (
+            ("nobody", None, None),
+            ("olga", self.olga, "console/"),
+            ("root", self.root, ""),
         ):
             client = Client(raise_request_exception=False)
             if user is not None:
                 client.force_login(user)
-            yield name, client
+            if everywhere or reached is not None:
+                yield name, client, "" if everywhere else str(reached)
 
-    def paths(self, text: str) -> Iterator[str]:
-        """Each route with the text where it has a part of its own."""
+    def paths(self, text: str, begin: str = "") -> Iterator[str]:
+        """Each route that begins so, with the text where it has a part of its own."""
         known = {"id": self.withdrawal.pk, "uuid": self.alice.uuid}
         for route in pages():
-            if "logout" in route:
+            if "logout" in route or not route.startswith(begin):
                 continue  # what follows would be asked by nobody
             path = ""
             for piece in route.replace("$", "").replace("^", "").split("<"):
@@ -108,10 +115,11 @@ class HostileTest(ConsoleTestCase):
         super().tearDown()
 
     def test_a_text_in_a_path_is_no_failure(self):
-        for name, client in self.clients():
-            for text in TEXTS[::6] if name != "root" else TEXTS[::2]:
-                for path in self.paths(text):
-                    self.assert_no_failure(client.get(path), name, path)
+        for name, client, begin in self.clients():
+            texts = TEXTS[::6] if name != "root" else TEXTS[::2]
+            # Most routes have no part for a text: they are asked for once.
+            for path in {path for text in texts for path in self.paths(text, begin)}:
+                self.assert_no_failure(client.get(path), name, path)
 
     def test_a_query_is_no_failure(self):
         """The parameters that Django's list pages and our own pages know."""
@@ -153,7 +161,12 @@ class HostileTest(ConsoleTestCase):
         for path in self.paths(""):
             if path.endswith(("add/", "delete/", "history/")):
                 continue  # they read none
-            for parameter in names:
+            known = names  # by Django's lists
+            if "//" in path:  # by its pages of one row
+                known = names[:8]
+            elif path.startswith("/console/"):
+                known = names[:16]
+            for parameter in known:
                 for text in ("\0", "9" * 19):
                     query = f"?{parameter}={encoded(text)}"
                     self.assert_no_failure(client.get(path + query), path, query)
@@ -167,8 +180,8 @@ class HostileTest(ConsoleTestCase):
             "index",
             "_selected_action",
         )
-        for _name, client in self.clients():
-            for path in self.paths(""):
+        for _name, client, begin in self.clients():
+            for path in self.paths("", begin):
                 for text in ("\0", "\ud800", "x" * 5000):
                     form = {
                         field: text.replace("\ud800", "\\ud800") for field in fields

@@ -36,7 +36,7 @@ def install(*names: str) -> Path:
 
     :raises Trouble: the environment cannot be created, or a package not installed.
     """
-    with _one_at_a_time():
+    with one_at_a_time():
         if not _usable():
             _create()
         for name in names:
@@ -56,7 +56,7 @@ def database_engine() -> str:
 
 
 @contextmanager
-def _one_at_a_time() -> Iterator[None]:
+def one_at_a_time() -> Iterator[None]:
     """Two `make` must not install into the same environment at the same time."""
     folder = os.open(ROOT, os.O_RDONLY)
     try:

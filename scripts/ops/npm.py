@@ -9,7 +9,7 @@ import hashlib
 import os
 import shutil
 
-from ops import ROOT, VAR, Trouble
+from ops import ROOT, VAR, Trouble, environment
 from ops.steps import last_line, run_logged
 
 FOLDER = ROOT / "scripts" / "openapi"
@@ -32,6 +32,11 @@ def install() -> None:
     npm = shutil.which("npm")
     if npm is None:
         raise Trouble("npm is not installed (Debian: apt install npm)")
+    with environment.one_at_a_time():
+        _install(npm)
+
+
+def _install(npm: str) -> None:
     lock = (FOLDER / "package-lock.json").read_bytes()
     wanted = hashlib.sha256(lock).hexdigest()
     if _STAMP.exists() and _STAMP.read_text() == wanted:

@@ -26,13 +26,15 @@ class Line:
 
     def read_request(self) -> bytes:
         """The next request, head and body; empty when the client has left."""
-        data = self._rest
-        while b"\r\n\r\n" not in data:
+        data, end = bytearray(self._rest), b"\r\n\r\n"
+        searched = 0  # of a head of many megabytes, too
+        while data.find(end, searched) < 0:
+            searched = max(0, len(data) - len(end))
             more = self.sock.recv(65536)
             if not more:
                 return b""
             data += more
-        head, _, body = data.partition(b"\r\n\r\n")
+        head, _, body = bytes(data).partition(end)
         length = 0
         for line in head.split(b"\r\n")[1:]:
             name, _, value = line.partition(b":")
@@ -41,7 +43,7 @@ class Line:
         while len(body) < length:
             body += self.sock.recv(65536)
         self._rest = body[length:]
-        return head + b"\r\n\r\n" + body[:length]
+        return head + end + body[:length]
 
     def send(self, data: bytes) -> None:
         self.sock.sendall(data)

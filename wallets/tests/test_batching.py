@@ -6,7 +6,9 @@ import asyncio
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from unittest import IsolatedAsyncioTestCase, mock
+from unittest import mock
+
+from django.test import SimpleTestCase
 
 from wallets.utils import batching
 from wallets.utils.batching import Batcher, TooManyWaiting, Work
@@ -20,7 +22,7 @@ class Outage(Exception):
     """It concerns all."""
 
 
-class BatcherTest(IsolatedAsyncioTestCase):
+class BatcherTest(SimpleTestCase):
     """The work is to double numbers; some of them do something else."""
 
     def setUp(self) -> None:

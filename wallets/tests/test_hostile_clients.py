@@ -15,8 +15,10 @@ import tempfile
 import uuid
 from pathlib import Path
 from typing import ClassVar
+from unittest import skipUnless
 
 from django.conf import settings
+from django.db import connection
 from django.test import SimpleTestCase
 
 from drills import attacks, services
@@ -30,6 +32,7 @@ MANY = 60  # more than there are threads of any kind
 LONG = 5000  # movements: more than a client's socket takes unread
 
 
+@skipUnless(connection.vendor == "sqlite", "the server does not know the engine")
 @marks.slow
 @marks.timeout(300)
 class HostileClientsTest(CommittingTestCase):

@@ -1,4 +1,4 @@
-"""`manage.py test`: what it leaves out, what it runs when asked, and what it says."""
+"""`manage.py test`: what it leaves out, what it runs when asked, where, and what it says."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import tempfile
 import unittest
 from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 from django.test import SimpleTestCase
 
@@ -29,6 +30,27 @@ class SampleTest(SimpleTestCase):
 class SlowTest(SimpleTestCase):
     def test_all_of_it(self): pass
 """
+# Neither the test case nor the exception can be sent to another process.
+RED_SAMPLE = """
+import threading
+from django.test import TestCase
+from wallets.models.wallet import Wallet
+
+class Trouble(Exception):
+    def __init__(self, what, lock): super().__init__(what)
+
+class RedTest(TestCase):
+    def setUp(self): self.lock = threading.Lock()
+    def test_red(self): self.assertEqual(Wallet.objects.count(), 5)
+    def test_trouble(self): raise Trouble("a sad story", self.lock)
+    def test_part(self):
+        for number in range(9):
+            with self.subTest(number=number, lock=self.lock):
+                self.assertNotEqual(number, 7)
+
+class GreenTest(TestCase):
+    def test_green(self): Wallet.objects.create()
+"""
 QUICK, SLOW, ALL_SLOW = "test_quick", "test_slow", "test_all_of_it"
 LAST_LINE = "2 slow tests were left out; `make test` runs them."
 
@@ -43,9 +65,11 @@ class RunnerTest(SimpleTestCase):
         cls.path = folder.name
         # A name of its own: what one process has imported stays.
         cls.package = f"sample_{os.getpid()}"
-        (Path(folder.name) / cls.package).mkdir()
-        (Path(folder.name) / cls.package / "__init__.py").touch()
-        (Path(folder.name) / cls.package / "test_sample.py").write_text(SAMPLE)
+        for name, text in ((cls.package, SAMPLE), ("red", RED_SAMPLE)):
+            package = Path(folder.name) / name
+            package.mkdir()
+            (package / "__init__.py").touch()
+            (package / "test_sample.py").write_text(text)
         sys.path.insert(0, folder.name)
         cls.addClassCleanup(sys.path.remove, folder.name)
 
@@ -61,17 +85,21 @@ class RunnerTest(SimpleTestCase):
 
         return set(names(Runner(verbosity=0, **options).build_suite([label])))
 
-    def run_it(self, *arguments: str) -> list[str]:
-        """The lines of a run in a process of its own."""
+    def run_it(self, *arguments: str, code: int = 0) -> list[str]:
+        """The lines of a run in a process of its own, on a database of its own."""
         done = subprocess.run(
             [sys.executable, "manage.py", "test", *arguments],
             cwd=ROOT,
-            env={"PATH": os.environ["PATH"], "PYTHONPATH": self.path},
+            env={
+                "PATH": os.environ["PATH"],
+                "PYTHONPATH": self.path,
+                "DB_NAME": f"{self.path}/db.sqlite3",
+            },
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
-        self.assertEqual(done.returncode, 0, done.stdout)
+        self.assertEqual(done.returncode, code, done.stdout)
         return done.stdout.strip().splitlines()
 
     def test_leaves_out_what_is_slow_and_only_found(self) -> None:
@@ -112,3 +140,31 @@ class RunnerTest(SimpleTestCase):
         label, test = "wallets.tests.WithdrawalServiceTest", "test_execute_success"
         self.assertIn(test, self.found(label))
         self.assertEqual(self.found(f"{label}.{test}"), {test})
+
+    def test_shows_what_went_wrong_in_another_process(self) -> None:
+        shown = "\n".join(self.run_it("red", "--parallel", "2", "-v2", code=1))
+        for said in (
+            "test_green (red.test_sample.GreenTest.test_green) ... ok",
+            "assertEqual(Wallet.objects.count(), 5)",
+            "AssertionError: 0 != 5",
+            "red.test_sample.Trouble: a sad story",
+            "(number=7, lock=<unlocked",
+            "FAILED (failures=2, errors=1)",
+        ):
+            self.assertIn(said, shown)
+        self.assertEqual(list(Path(self.path).glob("*sqlite3*")), [])
+
+    def test_takes_several_processes_for_what_it_found_and_nobody_watches(self) -> None:
+        with mock.patch.dict(os.environ, {"DJANGO_TEST_PROCESSES": "9"}):
+            module = f"{self.package}.test_sample"
+            for label, options, processes in (
+                ("red", {}, 2),  # for two classes
+                ("red", {"parallel": 1}, 1),
+                ("red", {"pdb": True}, 1),
+                ("red.test_sample", {}, 0),
+                (module, {"parallel": 2}, 2),
+            ):
+                with self.subTest(label, **options):
+                    runner = Runner(verbosity=0, **options)
+                    runner.build_suite([label])
+                    self.assertEqual(runner.parallel, processes)
