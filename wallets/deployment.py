@@ -1,7 +1,7 @@
 """The checks of `check --deploy`: one line for each problem.
 
-An error lets others read or change payments. A warning is right in some systems, and
-forgotten in most.
+An error is a setting with which anyone could read or change payments. A warning is a
+setting that is correct in some systems, but in most of them an oversight.
 """
 
 from __future__ import annotations

@@ -89,8 +89,8 @@ def insert_new(planned: Sequence[Transaction]) -> dict[uuid.UUID, Transaction]:
     """Insert the transactions whose keys are new.
 
     Returns, by key, the transactions that have the other keys. Call inside a
-    transaction. Inserted ones get their ids; the others have none. An existing row with
-    the same key must differ in wallet or type.
+    transaction. Only the inserted transactions get ids. An existing row with the same
+    key must differ in wallet or type.
 
     :raises LostRace: a key was taken, and its transaction does not exist any more.
     """

@@ -87,8 +87,8 @@ def insert_untaken(
     Call inside a transaction. The inserted instances get their ids. The values are
     inserted in the order of the column's index, so two transactions with the same
     values cannot deadlock. An existing value is not an error: an error would undo the
-    rows before it, and a transaction that waits for those would be in the way of
-    others, which deadlocks on MySQL.
+    rows before it, and on MySQL a transaction that waits for those rows would then
+    deadlock with other transactions.
 
     MySQL does not report which rows it inserted, so an existing row with the same value
     must differ in one of the columns `same`.
