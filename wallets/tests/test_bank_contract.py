@@ -42,7 +42,7 @@ def a_payment(amount: int = 400) -> Payment:
     return Payment(uuid.uuid4(), WALLET, amount)
 
 
-class Teller(Protocol):
+class Control(Protocol):
     """Makes a bank do things, and tells what it really paid."""
 
     def next(self, does: Does) -> None:
@@ -54,7 +54,7 @@ class Teller(Protocol):
         """What was taken to be paid late is paid by now."""
 
 
-class FakeTeller:
+class FakeControl:
     def __init__(self, bank: FakeBank) -> None:
         self._bank = bank
 
@@ -68,7 +68,7 @@ class FakeTeller:
         self._bank.book()
 
 
-class SimulatorTeller:
+class SimulatorControl:
     MODES = {
         Does.REFUSE: "refuse",
         Does.PAY_SILENTLY: "accept_reset",
@@ -95,11 +95,11 @@ class SimulatorTeller:
 
 
 class Contract:
-    """Mixed into a test case that has `able` and `bare` banks and a teller for each."""
+    """Mixed into a test case that has `able` and `bare` banks and a control for each."""
 
     able: Bank
     bare: Bank
-    teller: Teller
+    control: Control
 
     def pay(self, payment: Payment, bank: Bank | None = None) -> Outcome:
         return (bank or self.able).pay(payment, send_before=NEVER).outcome
@@ -112,62 +112,62 @@ class Contract:
         answer = self.able.pay(payment, send_before=NEVER)
         self.assertEqual((answer.outcome, answer.http_status), (Outcome.ACCEPTED, 200))
         self.assertIn("success", answer.reason)
-        self.assertEqual(self.teller.paid(), [payment.reference])
+        self.assertEqual(self.control.paid(), [payment.reference])
 
     def test_refuses_and_says_so(self):
-        self.teller.next(Does.REFUSE)
+        self.control.next(Does.REFUSE)
         payment = a_payment()
         self.assertEqual(self.pay(payment), Outcome.REJECTED)
         self.assertEqual(self.look_up(payment), Outcome.REJECTED)
-        self.assertEqual(self.teller.paid(), [])
+        self.assertEqual(self.control.paid(), [])
 
     def test_pays_one_reference_once_and_gives_the_same_answer_again(self):
         payment = a_payment()
         self.assertEqual([self.pay(payment) for _ in range(3)], [Outcome.ACCEPTED] * 3)
-        self.assertEqual(self.teller.paid(), [payment.reference])
+        self.assertEqual(self.control.paid(), [payment.reference])
 
     def test_remembers_a_refusal(self):
-        self.teller.next(Does.REFUSE)
+        self.control.next(Does.REFUSE)
         payment = a_payment()
         self.assertEqual([self.pay(payment) for _ in range(2)], [Outcome.REJECTED] * 2)
-        self.assertEqual(self.teller.paid(), [])
+        self.assertEqual(self.control.paid(), [])
 
     def test_leaves_unknown_what_it_did_not_answer(self):
         for does in (Does.PAY_SILENTLY, Does.LOSE):
-            self.teller.next(does)
+            self.control.next(does)
             with self.subTest(does):
                 self.assertEqual(self.pay(a_payment()), Outcome.UNKNOWN)
-        self.assertEqual(len(self.teller.paid()), 1)
+        self.assertEqual(len(self.control.paid()), 1)
 
     def test_knows_a_payment_whose_answer_was_lost(self):
-        self.teller.next(Does.PAY_SILENTLY)
+        self.control.next(Does.PAY_SILENTLY)
         payment = a_payment()
         self.pay(payment)
         self.assertEqual(self.look_up(payment), Outcome.ACCEPTED)
         self.assertEqual(self.pay(payment), Outcome.ACCEPTED)
-        self.assertEqual(self.teller.paid(), [payment.reference])
+        self.assertEqual(self.control.paid(), [payment.reference])
 
     def test_does_not_know_what_never_arrived(self):
-        self.teller.next(Does.LOSE)
+        self.control.next(Does.LOSE)
         payment = a_payment()
         self.pay(payment)
         self.assertEqual(self.look_up(payment), Outcome.NOT_FOUND)
         self.assertEqual(self.look_up(a_payment()), Outcome.NOT_FOUND)
-        self.assertEqual(self.teller.paid(), [])
+        self.assertEqual(self.control.paid(), [])
 
     def test_does_not_know_at_once_what_it_books_late(self):
-        self.teller.next(Does.BOOK_LATE)
+        self.control.next(Does.BOOK_LATE)
         payment = a_payment()
         self.assertEqual(self.pay(payment), Outcome.UNKNOWN)
         self.assertEqual(self.look_up(payment), Outcome.NOT_FOUND)
-        self.teller.book()
+        self.control.book()
         self.assertEqual(self.look_up(payment), Outcome.ACCEPTED)
-        self.assertEqual(self.teller.paid(), [payment.reference])
+        self.assertEqual(self.control.paid(), [payment.reference])
 
     def test_sends_nothing_too_late(self):
         answer = self.able.pay(a_payment(), send_before=clock.elapsed())
         self.assertEqual(answer.outcome, Outcome.NOT_SENT)
-        self.assertEqual(self.teller.paid(), [])
+        self.assertEqual(self.control.paid(), [])
 
     def test_without_abilities_cannot_be_asked(self):
         payment = a_payment()
@@ -178,7 +178,7 @@ class Contract:
         payment = a_payment()
         for _ in range(2):
             self.assertEqual(self.pay(payment, self.bare), Outcome.ACCEPTED)
-        self.assertEqual(self.bare_teller.paid(), [payment.reference] * 2)
+        self.assertEqual(self.bare_control.paid(), [payment.reference] * 2)
 
     def test_pays_many_at_once(self):
         payments = [a_payment(n) for n in range(1, 17)]
@@ -195,13 +195,13 @@ class Contract:
         self.assertEqual(
             {answer.outcome for answer in answers.values()}, {Outcome.ACCEPTED}
         )
-        self.assertCountEqual(self.teller.paid(), [p.reference for p in payments])
+        self.assertCountEqual(self.control.paid(), [p.reference for p in payments])
 
     def test_lists_what_it_paid(self):
         payments = [a_payment(n) for n in (5, 6)]
         for payment in payments:
             self.pay(payment)
-        self.teller.next(Does.REFUSE)
+        self.control.next(Does.REFUSE)
         self.pay(a_payment())
         lines = self.able.statement()[-2:]
         self.assertEqual(
@@ -217,7 +217,7 @@ class Contract:
         ):
             with self.assertRaises(InsideTransaction), transaction.atomic():
                 call()
-        self.assertEqual(self.teller.paid(), [])
+        self.assertEqual(self.control.paid(), [])
 
 
 class FakeBankTest(Contract, SimpleTestCase):
@@ -225,7 +225,7 @@ class FakeBankTest(Contract, SimpleTestCase):
 
     def setUp(self) -> None:
         self.able, self.bare = FakeBank(fakes.ABLE), FakeBank(fakes.BARE)
-        self.teller, self.bare_teller = FakeTeller(self.able), FakeTeller(self.bare)
+        self.control, self.bare_control = FakeControl(self.able), FakeControl(self.bare)
 
 
 class SimulatorTestCase:
@@ -273,7 +273,7 @@ class HttpBankTest(SimulatorTestCase, Contract, SimpleTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.teller = self.bare_teller = SimulatorTeller(self.simulator)
+        self.control = self.bare_control = SimulatorControl(self.simulator)
         self.able = self.bank_with(fakes.ABLE)
         self.bare = BareSimulator(self.simulator, self.bank_with(fakes.BARE))
 
@@ -337,7 +337,7 @@ class SimulatorModeTest(SimulatorTestCase, SimpleTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.teller = SimulatorTeller(self.simulator)
+        self.control = SimulatorControl(self.simulator)
 
     def outcome(self, mode: str) -> Outcome:
         self.simulator.change(mode=mode, times=1)
@@ -350,7 +350,7 @@ class SimulatorModeTest(SimulatorTestCase, SimpleTestCase):
         with StandingClock() as time_stands:
             bank = self.bank_with(fakes.ABLE, DEADLINE)
             call = bank.pay_later(payment, send_before=NEVER)
-            paid = lambda: payment.reference in self.teller.paid()  # noqa: E731
+            paid = lambda: payment.reference in self.control.paid()  # noqa: E731
             wait_until(paid, seconds=PATIENCE, what="the bank to pay")
             time_stands.run()
             return call.result(PATIENCE).outcome
@@ -362,14 +362,14 @@ class SimulatorModeTest(SimulatorTestCase, SimpleTestCase):
             outcome = self.outcome_of_silence if silent else self.outcome
             with self.subTest(mode):
                 self.assertEqual(outcome(mode), Outcome.UNKNOWN)
-        self.teller.book()
-        self.assertEqual(len(self.teller.paid()), len(self.PAID_UNKNOWN))
+        self.control.book()
+        self.assertEqual(len(self.control.paid()), len(self.PAID_UNKNOWN))
 
     def test_is_unknown_when_somebody_else_answered(self):
         for mode in self.LOST_UNKNOWN:
             with self.subTest(mode):
                 self.assertEqual(self.outcome(mode), Outcome.UNKNOWN)
-        self.assertEqual(self.teller.paid(), [])
+        self.assertEqual(self.control.paid(), [])
 
     def test_is_known_when_it_answered(self):
         for mode, expected in self.ANSWERED.items():
@@ -397,7 +397,7 @@ class SimulatorModeTest(SimulatorTestCase, SimpleTestCase):
         bank = self.bank_with(fakes.ABLE)
         for does in (None, Does.REFUSE):
             if does:
-                self.teller.next(does)
+                self.control.next(does)
             payment = a_payment()
             bank.pay(payment, send_before=NEVER)
             for mode in self.LOOK_UP_UNKNOWN:
@@ -437,7 +437,7 @@ class WholeWayTest(SimulatorTestCase, CommittingTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.teller = SimulatorTeller(self.simulator)
+        self.control = SimulatorControl(self.simulator)
         self.deposit(1000)
 
     def test_pays_what_is_due(self):
@@ -447,28 +447,28 @@ class WholeWayTest(SimulatorTestCase, CommittingTestCase):
         for row in rows:
             row.refresh_from_db()
             self.assertEqual(row.status, "COMPLETED")
-        self.assertEqual(len(set(self.teller.paid())), 5)
+        self.assertEqual(len(set(self.control.paid())), 5)
         self.assert_money(self.alice, balance=500)
 
     def test_finds_out_a_lost_answer(self):
         for abilities in (fakes.LOOKS_UP_ONLY, fakes.DEDUPES_ONLY):
             bank = self.bank_with(abilities)
             row = self.due_withdrawal(100)
-            self.teller.next(Does.PAY_SILENTLY)
+            self.control.next(Does.PAY_SILENTLY)
             done = WithdrawalService.execute(row.pk, bank=bank, now=self.now)
             self.assertEqual(done.status, "PROCESSING")
             resolver.resolve_due(bank=bank, limit=9, now=self.after(60))
             row.refresh_from_db()
             with self.subTest(abilities):
                 self.assertEqual(row.status, "COMPLETED")
-        self.assertEqual(len(set(self.teller.paid())), 2)
-        self.assertEqual(len(self.teller.paid()), 2)
+        self.assertEqual(len(set(self.control.paid())), 2)
+        self.assertEqual(len(self.control.paid()), 2)
 
     def test_pays_once_while_its_look_up_refuses(self):
         """The answer is lost, and each look-up fails in the words of a refusal."""
         bank = self.bank_with(fakes.LOOKS_UP_ONLY)
         row = self.due_withdrawal(400)
-        self.teller.next(Does.PAY_SILENTLY)
+        self.control.next(Does.PAY_SILENTLY)
         self.simulator.change(dedupes=False)
         self.addCleanup(self.simulator.change, dedupes=True)
         WithdrawalService.execute(row.pk, bank=bank, now=self.now)
@@ -484,18 +484,18 @@ class WholeWayTest(SimulatorTestCase, CommittingTestCase):
         resolver.resolve_due(bank=bank, limit=9, now=self.after(3000))
         row.refresh_from_db()
         self.assertEqual((row.status, row.retry_count), ("COMPLETED", 0))
-        self.assertEqual(len(self.teller.paid()), 1)
+        self.assertEqual(len(self.control.paid()), 1)
         self.assert_money(self.alice, balance=600)
 
     def test_leaves_to_an_operator_what_a_bare_bank_cannot_say(self):
         self.simulator.change(bare=True)
         bank = self.bank_with(fakes.BARE)
         row = self.due_withdrawal(100)
-        self.teller.next(Does.PAY_SILENTLY)
+        self.control.next(Does.PAY_SILENTLY)
         WithdrawalService.execute(row.pk, bank=bank, now=self.now)
         for minutes in range(1, 200, 20):
             resolver.resolve_due(bank=bank, limit=9, now=self.after(60 * minutes))
         row.refresh_from_db()
         self.assertEqual((row.status, row.needs_review), ("PROCESSING", True))
-        self.assertEqual(len(self.teller.paid()), 1)
+        self.assertEqual(len(self.control.paid()), 1)
         self.assert_money(self.alice, balance=900, held=100)

@@ -139,7 +139,7 @@ class DrainTest(DrainTestCase):
 
 
 class ConcurrencyTest(DrainTestCase):
-    def crowd(self, payment: Payment) -> None:
+    def occupy(self, payment: Payment) -> None:
         with self.lock:
             self.inside += 1
             self.most = max(self.most, self.inside)
@@ -153,7 +153,7 @@ class ConcurrencyTest(DrainTestCase):
     def test_calls_many_at_once_and_no_more_than_allowed(self):
         self.lock, self.inside, self.most = threading.Lock(), 0, 0
         self.all_inside = threading.Event()
-        self.bank.on_the_way = self.crowd
+        self.bank.on_the_way = self.occupy
         for _ in range(40):
             self.due_withdrawal(1)
         with override_settings(WITHDRAWAL_CONCURRENCY=8):

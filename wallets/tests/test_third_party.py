@@ -505,14 +505,14 @@ class NotSentTest(PeerTestCase):
     def test_says_so_when_the_connection_is_not_made_in_time(self):
         with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
             port = listener.getsockname()[1]
-            crowd = []
+            others = []
             for _ in range(4):  # fills the queue of connections not yet accepted
                 sock = socket.socket()
                 sock.setblocking(False)
                 sock.connect_ex(("127.0.0.1", port))
-                crowd.append(sock)
+                others.append(sock)
             self.assert_not_sent(bank_at(f"http://127.0.0.1:{port}", **HASTY))
-            for sock in crowd:
+            for sock in others:
                 sock.close()
 
     def test_says_so_when_tls_meets_a_plain_port(self):
@@ -801,8 +801,8 @@ class ConnectionTest(PeerTestCase):
     def test_is_made_to_the_next_address_where_the_first_does_not_answer(self):
         peer = self.answering(response(PAID))
         with socket.create_server(("127.0.0.1", 0), backlog=0) as silent:
-            crowd = [socket.socket() for _ in range(4)]
-            for sock in crowd:  # fills the queue of connections not yet accepted
+            others = [socket.socket() for _ in range(4)]
+            for sock in others:  # fills the queue of connections not yet accepted
                 self.addCleanup(sock.close)
                 sock.setblocking(False)
                 sock.connect_ex(silent.getsockname())
