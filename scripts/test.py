@@ -131,10 +131,10 @@ def _count(report: Path, result: Result) -> None:
 
 
 def _everything(this: Round, required: bool) -> None:
-    """Run all parts, side by side.
+    """Run the product's tests on every database side by side, and then the others so.
 
-    They wait for servers, processes and clocks most of the time, so all of them at once
-    take hardly longer than the longest.
+    They wait for each other's servers, processes and clocks much of the time. The others
+    start whole services, and people wait for those: they have the machine for themselves.
     """
     from ops import servers
 
@@ -165,11 +165,12 @@ def _everything(this: Round, required: bool) -> None:
         else:
             notes.append(Result(server.name, detail, note="used"))
     try:
-        this.run([*parts, *_others(this)])
+        this.run(parts)
     finally:
         for server in databases:
             if answers[server.name][0]:
                 servers.drop_test_databases(server, name)
+    this.run(_others(this))
     this.results.extend(notes)
 
 

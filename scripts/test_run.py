@@ -25,6 +25,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 MARK = "WALLET_TEST_RUN"
+PATIENCE = 120  # for a busy machine
 PROGRESS = ("making .venv", "installing ", "installed in ")
 
 
@@ -105,7 +106,7 @@ class RunTestCase(unittest.TestCase):
 
     def start(self) -> subprocess.Popen[bytes]:
         process = self.make_run()
-        self.wait_for(lambda: "A walk to copy" in self.output.read_text(), 60)
+        self.wait_for(lambda: "A walk to copy" in self.output.read_text(), PATIENCE)
         return process
 
     def wait_for(self, condition: Callable[[], object], seconds: float) -> None:
@@ -156,16 +157,19 @@ class RunTestCase(unittest.TestCase):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 class MakeRunTest(RunTestCase):
     def test_pays_once_ends_cleanly_in_mid_payment_and_starts_again(self) -> None:
         process = self.start()
         wallet = self.wallet_with(10_000)
         first = self.withdraw(wallet, 4_000)
-        self.wait_for(lambda: self.api("GET", first)["status"] == "COMPLETED", 30)
+        self.wait_for(lambda: self.api("GET", first)["status"] == "COMPLETED", PATIENCE)
 
         self.bank("PUT", "/faults", {"latency": 4})
         second = self.withdraw(wallet, 1_000)
-        self.wait_for(lambda: self.api("GET", second)["status"] == "PROCESSING", 30)
+        self.wait_for(
+            lambda: self.api("GET", second)["status"] == "PROCESSING", PATIENCE
+        )
         os.killpg(process.pid, signal.SIGINT)  # Ctrl-C
         self.assert_gone(30)
         self.assertIn("everything has ended", self.output.read_text())
@@ -235,19 +239,22 @@ class MakeRunTest(RunTestCase):
                 now = {p for p, c in self.processes().items() if words in c}
                 return bool(now - before)
 
-            self.wait_for(is_another, 60)
-        self.wait_for(self.answers, 60)
+            self.wait_for(is_another, PATIENCE)
+        self.wait_for(self.answers, PATIENCE)
         wallet = self.wallet_with(10_000)
         withdrawal = self.withdraw(wallet, 4_000)
-        self.wait_for(lambda: self.api("GET", withdrawal)["status"] == "COMPLETED", 60)
+        self.wait_for(
+            lambda: self.api("GET", withdrawal)["status"] == "COMPLETED", PATIENCE
+        )
 
 
+@pytest.mark.timeout(600)
 class RefusalTest(RunTestCase):
     """What the user must mend is one line, soon, and nothing has been started."""
 
     def assert_refused(self, line: str, checkout: Path = ROOT) -> None:
         process = self.make_run(checkout)
-        self.assertNotEqual(process.wait(timeout=60), 0)
+        self.assertNotEqual(process.wait(timeout=PATIENCE), 0)
         said = self.output.read_text().splitlines()
         lines = [line for line in said if not line.startswith(PROGRESS)]
         self.assertEqual(len(lines), 2, lines)

@@ -127,9 +127,10 @@ class LoginLimitTest(TestCase):
 
     def test_hashes_one_at_a_time_in_all_processes(self):
         """Another process has the turn: who comes there waits for it, and is refused."""
+        # The turn is the machine's: other runs of the tests may have it for a moment.
         with (
-            override_settings(LOGIN_TURN_SECONDS=0),
             login_limit.turn() as first,
+            override_settings(LOGIN_TURN_SECONDS=0),
         ):
             pid = os.fork()
             if pid == 0:
