@@ -47,17 +47,21 @@ FROM unnest(%(wallets)s::bigint[], %(befores)s::bigint[], %(counts)s::bigint[])
     ) AS t
 """
 
-# Movements are numbered without gaps, so a page is a range of numbers.
+# Movements are numbered without gaps, so a page is a range of numbers. A number is asked for
+# as a range in order: asked for as equal, it may be searched by the index of times, through
+# all of a wallet's movements, where the planner last counted one movement for each wallet.
 _MOVEMENTS = """
 SELECT asked.place, coalesce(ends.opening, 0), coalesce(ends.closing, 0), {movement}
 FROM unnest(%(wallets)s::bigint[], %(openings)s::bigint[], %(closings)s::bigint[],
         %(afters)s::bigint[], %(lasts)s::bigint[])
         WITH ORDINALITY AS asked (wallet, opening, closing, after, last, place)
     CROSS JOIN LATERAL (
-        SELECT (SELECT balance_after FROM wallets_movement
-                WHERE wallet_id = asked.wallet AND sequence = asked.opening) AS opening,
-            (SELECT balance_after FROM wallets_movement
-                WHERE wallet_id = asked.wallet AND sequence = asked.closing) AS closing
+        SELECT (SELECT balance_after FROM wallets_movement WHERE wallet_id = asked.wallet
+                    AND sequence >= asked.opening AND sequence <= asked.opening
+                ORDER BY sequence LIMIT 1) AS opening,
+            (SELECT balance_after FROM wallets_movement WHERE wallet_id = asked.wallet
+                    AND sequence >= asked.closing AND sequence <= asked.closing
+                ORDER BY sequence LIMIT 1) AS closing
         OFFSET 0
     ) AS ends
     LEFT JOIN LATERAL (
