@@ -54,7 +54,7 @@ drill-restore: ## Restore each kind of backup by the recipes of docs/production.
 	@exec $(WITH_PYTHON) scripts/drill.py restore $(ARGS)
 
 .PHONY: bench
-bench: ## Measure speed and punctuality on PostgreSQL and Redis (ARGS="--only deposits", "--memory")
+bench: ## Measure speed and punctuality on PostgreSQL and Redis (ARGS="--quick", "--only endpoints", "--memory")
 	@exec $(WITH_PYTHON) scripts/bench.py $(ARGS)
 
 .PHONY: check
