@@ -394,7 +394,9 @@ class DedupeWindowTest(ResolverTestCase):
         ):
             yield
 
+    @override_settings(WITHDRAWAL_REVIEW_AFTER=DAY)
     def test_begins_with_the_first_send_whatever_the_clocks_do_since(self):
+        """The window alone calls the operator here, not the time that it has taken."""
         withdrawal = self.unknown()
         self.bank.script.append(Does.LOSE)
         self.resolve(LEASE)
