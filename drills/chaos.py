@@ -30,8 +30,9 @@ from drills.servers import OwnServer
 
 # From the last fault to the last withdrawal: a lease, the quiet period, all retries.
 SETTLE_SECONDS = 180
-# What Celery's worker logs before it ends by itself.
-CELERY_GAVE_UP = "Unrecoverable error"
+# What is logged before a process ends by itself: Celery's worker; and the API's server, of
+# which the same process has ended twice within 5.5 seconds.
+GAVE_UP = ("Unrecoverable error", "Worker crash loop detected")
 PROGRESS_SECONDS = 5
 NAME = "wallet_chaos"
 
@@ -172,7 +173,8 @@ def suffer(options: argparse.Namespace, this: system.System, report: Report) -> 
         nemesis.step()
         for process in nemesis.spared:
             if not process.alive:
-                report.died(process.name, gave_up=process.said(CELERY_GAVE_UP))
+                gave_up = any(process.said(text) for text in GAVE_UP)
+                report.died(process.name, gave_up=gave_up)
                 process.start()
         if time.monotonic() - shown >= PROGRESS_SECONDS:
             shown = time.monotonic()

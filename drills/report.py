@@ -23,8 +23,8 @@ class Report:
     def died(self, name: str, *, gave_up: bool = False) -> None:
         """Note that a process ended without a fault.
 
-        A worker that `gave_up` ended inside Celery and logged so; its supervisor starts
-        it again. It is counted, and is no error.
+        A process that `gave_up` ended inside Celery or Granian and logged so; its
+        supervisor starts it again. It is counted, and is no error.
         """
         if gave_up:
             self.gave_up += 1
@@ -46,7 +46,9 @@ class Report:
         if self.reviews:
             lines.append(f"reviews   {self.reviews} concluded by the bank's list")
         if self.gave_up:
-            lines.append(f"gave up   {self.gave_up} workers, inside Celery")
+            lines.append(
+                f"gave up   {self.gave_up} processes, inside Celery or Granian"
+            )
         lines += [f"WRONG     {wrong}" for wrong in self.wrongs[:50]]
         lines.append(f"{len(self.wrongs)} wrong (seed {self.seed})")
         return "\n".join(lines)

@@ -227,10 +227,10 @@ class ReportTest(SimpleTestCase):
         self.assertIn("worker-1 ended by itself", report.text())
         self.assertIn("1 wrong (seed 7)", report.text())
 
-    def test_counts_workers_that_gave_up_inside_celery(self) -> None:
+    def test_counts_processes_that_gave_up_inside_a_library(self) -> None:
         report = Report(seed=7)
         report.died("worker-1", gave_up=True)
-        self.assertIn("gave up   1 workers", report.text())
+        self.assertIn("gave up   1 processes", report.text())
         self.assertIn("0 wrong (seed 7)", report.text())
 
 
