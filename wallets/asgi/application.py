@@ -44,6 +44,10 @@ _ALLOWED = {"GET": b"GET, HEAD, OPTIONS", "POST": b"POST, OPTIONS"}
 # it has needed one.
 WRITERS = READERS = 4
 WAITERS = 4
+# Threads for Django, unless WEB_THREADS is set. Busy threads take turns with the event
+# loop, which serves all other requests, so more of them make those answers later.
+# Exports hold at most four.
+DJANGO_THREADS = 6
 
 
 class Application:
@@ -54,7 +58,7 @@ class Application:
         django: DjangoApplication | None = None,
         pool: Callable[[int, str], Executor] = ThreadPoolExecutor,
     ) -> None:
-        threads = int(os.environ.get("WEB_THREADS") or 8)
+        threads = int(os.environ.get("WEB_THREADS") or DJANGO_THREADS)
         self._django = django or DjangoApplication(Handler(), threads=threads)
         self._pool = pool
         self._pools = {
