@@ -8,7 +8,25 @@ _POSTGRESQL = "wallets/utils/database/backends/postgresql/base.py"
 _DRIVER = "wallets/utils/database/backends/postgresql/driver.py"
 _SAFEGUARDS = "wallets/services/operations/safeguards.py"
 
+_BATCH_MYSQL = "wallets/utils/database/batch_mysql.py"
+
 DATABASE_GUARDS = (
+    Guard(
+        "an update of many rows reads no other row",
+        _BATCH_MYSQL,
+        " FORCE INDEX (PRIMARY)",
+        "",
+        "test_batch.py::GuardedUpdatesLockTest",
+        MARIADB,
+    ),
+    Guard(
+        "texts of many guards are compared by their letters",
+        _BATCH_MYSQL,
+        "{'BINARY ' * (_type(field) == _TEXT)}",
+        "",
+        "test_batch.py::GuardedUpdatesTest",
+        MARIADB,
+    ),
     Guard(
         "limits of each transaction behind a pooler",
         "wallets/utils/database/transactions.py",

@@ -97,8 +97,9 @@ class DatabaseTroubleTest(Api, CommittingTestCase):
         ]
         for method, path, sent in requests:
             with self.subTest(path=path):
-                with database_out_of_reach(), self.assertLogs(
-                    "wallets.views.problems.from_exceptions"
+                with (
+                    database_out_of_reach(),
+                    self.assertLogs("wallets.views.problems.from_exceptions"),
                 ):
                     response = self.call(method, path, sent)
                 self.assert_problem(response, 503, "service_unavailable")
@@ -106,8 +107,9 @@ class DatabaseTroubleTest(Api, CommittingTestCase):
 
     @override_settings(DEBUG=True)
     def test_shows_no_stack_in_debug_mode_either(self) -> None:
-        with database_out_of_reach(), self.assertLogs(
-            "wallets.views.problems.from_exceptions"
+        with (
+            database_out_of_reach(),
+            self.assertLogs("wallets.views.problems.from_exceptions"),
         ):
             response = self.get(self.path())
         self.assert_problem(response, 503, "service_unavailable")

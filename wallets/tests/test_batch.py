@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from django.db import transaction
+import threading
+import uuid
+from collections.abc import Iterable
+from typing import Any
+
+from django.db import connection, transaction
+from django.test import skipUnlessDBFeature
 
 from wallets.errors import LostRace
+from wallets.models.attempt import Attempt
+from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
-from wallets.tests.base import WalletTestCase
+from wallets.tests.base import CommittingTestCase, WalletTestCase, close_connections
 from wallets.utils.database.batch import (
     GuardedUpdate,
     as_new,
     as_stored,
     guarded_updates,
 )
+from wallets.utils.database.transactions import guarded_update, lock_rows
 
 
 class AsStoredTest(WalletTestCase):
@@ -29,7 +38,13 @@ class AsStoredTest(WalletTestCase):
             as_new(Wallet, balanse=1)
 
 
+# Values that a document, a quoted string or a column could change.
+TEXTS = ["", "plain", 'it\'s "quoted" \\ back\\slash', "%s %% {}", "ä 😀 \u2028\n\t"]
+
+
 class GuardedUpdatesTest(WalletTestCase):
+    books_must_be_right = False  # some rows are written without the others
+
     def update(self, bobs_count: int) -> None:
         """Stamp both wallets, where bob's still has so many movements."""
         changes = {"updated_at": self.after(60)}
@@ -51,3 +66,108 @@ class GuardedUpdatesTest(WalletTestCase):
         with self.assertRaises(LostRace):
             self.update(bobs_count=7)
         self.assertEqual(self.stamped(), 0)
+
+    def test_write_what_single_updates_write(self):
+        """Texts, times, UUIDs, JSON, numbers and NULL, in one statement and singly."""
+        rows = [self.attempt() for _ in TEXTS]
+        values = [
+            {
+                "answer": text,
+                "next_check_at": self.after(n) if n % 2 else None,
+                "http_status": 200 + n if n % 2 else None,
+                "claim_token": uuid.uuid4(),
+                "waits": {"text": text, "number": n} if n % 2 else None,
+                "checks": n * 1_000_000,
+            }
+            for n, text in enumerate(TEXTS)
+        ]
+        pairs = list(zip(rows, values, strict=True))
+        with transaction.atomic():
+            guarded_updates(
+                Attempt,
+                [
+                    GuardedUpdate({"pk": row.pk, "open": True}, value)
+                    for row, value in pairs
+                ],
+            )
+        written = self.written(values[0])
+        for row, value in pairs:
+            guarded_update(Attempt, {"pk": row.pk}, **value)
+        self.assertEqual(self.written(values[0]), written)
+        self.assertEqual(written, [tuple(value.values()) for value in values])
+
+    def attempt(self) -> Attempt:
+        now = self.after(0)
+        return Attempt.objects.create(
+            transaction=self.due_withdrawal(1),
+            number=1,
+            reference=uuid.uuid4(),
+            started_at=now,
+            last_sent_at=now,
+            lease_expires_at=now,
+        )
+
+    def written(self, names: Iterable[str]) -> list[Any]:
+        return list(Attempt.objects.order_by("pk").values_list(*names))
+
+    def test_compare_texts_by_their_letters(self):
+        """A collation of MySQL and MariaDB takes `pending` for `PENDING`."""
+        rows = [self.due_withdrawal(1) for _ in range(2)]
+        changes = {"updated_at": self.after(60)}
+        updates = [
+            GuardedUpdate({"pk": row.pk, "status": row.status.lower()}, changes)
+            for row in rows
+        ]
+        with self.assertRaises(LostRace), transaction.atomic():
+            guarded_updates(Transaction, updates)
+
+    def test_refuse_values_that_no_column_can_hold(self):
+        """A document's number is never cut to the largest of its column."""
+        updates = [
+            GuardedUpdate({"pk": wallet.pk}, {"movement_count": -1})
+            for wallet in (self.alice, self.bob)
+        ]
+        with self.assertRaises(Exception), transaction.atomic():  # noqa: B017
+            guarded_updates(Wallet, updates)
+
+
+@skipUnlessDBFeature("has_select_for_update")
+class GuardedUpdatesLockTest(CommittingTestCase):
+    def test_waits_for_no_row_but_its_own(self):
+        """In a small table a scan costs less than the index, and meets every lock."""
+        others = [Wallet.objects.create() for _ in range(3)]
+        locked, let_go = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            with transaction.atomic():
+                lock_rows(Wallet.objects.filter(pk__in=[row.pk for row in others]))
+                locked.set()
+                let_go.wait(15)
+            close_connections()
+
+        holder = threading.Thread(target=hold)
+        holder.start()
+        self.addCleanup(holder.join)
+        self.addCleanup(let_go.set)
+        self.assertTrue(locked.wait(15))
+        changes = {"updated_at": self.after(60)}
+        with transaction.atomic():
+            self.be_impatient()
+            guarded_updates(
+                Wallet,
+                [
+                    GuardedUpdate({"pk": row.pk, "movement_count": 0}, changes)
+                    for row in (self.alice, self.bob)
+                ],
+            )
+        stamped = Wallet.objects.filter(updated_at=self.after(60))
+        self.assertEqual(stamped.count(), 2)
+
+    def be_impatient(self) -> None:
+        statement = {
+            "postgresql": "SET LOCAL lock_timeout = '100ms'",
+            "mysql": "SET SESSION innodb_lock_wait_timeout = 1",
+        }[connection.vendor]
+        self.addCleanup(connection.close)
+        with connection.cursor() as cursor:
+            cursor.execute(statement)

@@ -232,8 +232,8 @@ class ConcurrencyTest(DrainTestCase):
             while sweep._answered.qsize() < 3 and time.monotonic() < ends:
                 time.sleep(0.001)
 
-        self.bank.on_the_way = lambda payment: payment.amount == 1 or gathers.wait(
-            PATIENCE
+        self.bank.on_the_way = lambda payment: (
+            payment.amount == 1 or gathers.wait(PATIENCE)
         )
         for amount in (1, 2, 2, 2):
             self.due_withdrawal(amount)

@@ -97,8 +97,9 @@ class ReviewTest(WalletTestCase):
             withdrawal = self.execute(does)
             before = withdrawal.version
             for paid in (True, False):
-                with self.subTest(does, paid=paid), self.assertRaises(
-                    IllegalTransition
+                with (
+                    self.subTest(does, paid=paid),
+                    self.assertRaises(IllegalTransition),
                 ):
                     self.resolve(withdrawal, paid=paid)
             withdrawal.refresh_from_db()

@@ -1,7 +1,7 @@
 """Updates and inserts of many rows, in one statement where the engine can.
 
-On PostgreSQL the rows are sent as one JSON document: the driver encodes one value
-instead of one for each column of each row, which took most of a drain's time.
+The rows are sent as one JSON document where that is faster: the driver then encodes one
+value instead of one for each column of each row, which took most of a drain's time.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from django.db.models.base import ModelState
 
 from wallets.errors import LostRace
 from wallets.utils.database import batch_mysql
+from wallets.utils.database.batch_mysql import Fields
 from wallets.utils.database.transactions import guarded_update
 
 M = TypeVar("M", bound=Model)
@@ -43,21 +44,20 @@ def guarded_updates(model: type[Model], updates: Iterable[GuardedUpdate]) -> Non
     :raises LostRace: a row has been changed by another transaction.
     """
     known = list(updates)
-    if connection.vendor != "postgresql" or len(known) == 1:
+    update_many = _UPDATES.get(connection.vendor)
+    if update_many is None or len(known) == 1:
         for update in known:
             guarded_update(model, update.guard, **update.changes)
         return
     # Each statement has one list of columns.
-    shapes: dict[tuple[Any, ...], list[GuardedUpdate]] = defaultdict(list)
+    shapes: dict[tuple[Any, ...], list[list[Any]]] = defaultdict(list)
     for update in known:
-        shapes[tuple(update.guard), tuple(update.changes)].append(update)
-    for (guard, changes), same in shapes.items():
-        names = (*(f"guard_{name}" for name in guard), *changes)
-        rows = [
-            dict(zip(names, [*u.guard.values(), *u.changes.values()], strict=True))
-            for u in same
-        ]
-        changed = _execute(_update_sql(model, guard, changes), rows)
+        values = [*update.guard.values(), *update.changes.values()]
+        shapes[tuple(update.guard), tuple(update.changes)].append(values)
+    for (guard, changes), rows in shapes.items():
+        guards = tuple(_field(model, name) for name in guard)
+        sets = tuple(_field(model, name) for name in changes)
+        changed = update_many(model, guards, sets, rows)
         if changed != len(rows):
             raise LostRace(f"{model.__name__}: {changed} of {len(rows)} rows")
 
@@ -206,10 +206,18 @@ def _plain_defaults(model: type[Model]) -> dict[str, Any]:
     }
 
 
-def _execute(sql: str, rows: Sequence[dict[Any, Any]]) -> int:
+def _update_many(
+    model: type[Model], guard: Fields, changes: Fields, rows: Sequence[Sequence[Any]]
+) -> int:
+    columns = [f"guard_{field.column}" for field in guard]
+    columns += [str(field.column) for field in changes]
+    values = _as_json([dict(zip(columns, row, strict=True)) for row in rows])
     with connection.cursor() as cursor:
-        cursor.execute(sql, [_as_json(rows)])
+        cursor.execute(_update_sql(model, guard, changes), [values])
         return int(cursor.rowcount)
+
+
+_UPDATES = {"postgresql": _update_many, "mysql": batch_mysql.update}
 
 
 def _as_json(rows: Sequence[dict[Any, Any]]) -> str:
@@ -246,32 +254,26 @@ def _insert_sql(model: type[Model], unless_taken: str = "") -> str:
         if not field.primary_key
     }
     names = ", ".join(f'"{name}"' for name in fields)
+    untaken = (
+        f' ON CONFLICT ("{unless_taken}") DO NOTHING RETURNING "{unless_taken}", id'
+    )
     return (
         f'INSERT INTO "{model._meta.db_table}" ({names}) '  # noqa: S608
-        f"SELECT {names} FROM {_recordset(fields)}"
-        + (
-            f' ON CONFLICT ("{unless_taken}") DO NOTHING RETURNING "{unless_taken}", id'
-            if unless_taken
-            else ""
-        )
+        f"SELECT {names} FROM {_recordset(fields)}{untaken * bool(unless_taken)}"
     )
 
 
 @functools.lru_cache(maxsize=256)
-def _update_sql(
-    model: type[Model], guard: tuple[str, ...], changes: tuple[str, ...]
-) -> str:
-    guards = {f"guard_{name}": _field(model, name) for name in guard}
-    sets = {name: _field(model, name) for name in changes}
-    assignments = ", ".join(
-        f'"{field.column}" = d."{name}"' for name, field in sets.items()
-    )
+def _update_sql(model: type[Model], guard: Fields, changes: Fields) -> str:
+    sets = ", ".join(f'"{field.column}" = d."{field.column}"' for field in changes)
     where = " AND ".join(
-        f't."{field.column}" = d."{name}"' for name, field in guards.items()
+        f't."{field.column}" = d."guard_{field.column}"' for field in guard
     )
+    columns = {f"guard_{field.column}": field for field in guard}
+    columns |= {str(field.column): field for field in changes}
     return (
-        f'UPDATE "{model._meta.db_table}" AS t SET {assignments} '  # noqa: S608
-        f"FROM {_recordset({**guards, **sets})} WHERE {where}"
+        f'UPDATE "{model._meta.db_table}" AS t SET {sets} '  # noqa: S608
+        f"FROM {_recordset(columns)} WHERE {where}"
     )
 
 

@@ -1,4 +1,4 @@
-"""Inserts of many rows on MySQL and MariaDB, without Django's SQL compiler.
+"""Inserts and updates of many rows on MySQL and MariaDB, without Django's SQL compiler.
 
 The INSERT lists its values. An INSERT … SELECT from JSON_TABLE would lock the table's
 AUTO_INCREMENT on MariaDB until it ends, and delay all other inserts.
@@ -7,13 +7,24 @@ AUTO_INCREMENT on MariaDB until it ends, and delay all other inserts.
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from typing import Any
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import Field, JSONField, Model
+from django.db.models import (
+    BooleanField,
+    DateTimeField,
+    Field,
+    IntegerField,
+    JSONField,
+    Model,
+)
+
+_TEXT = "LONGTEXT"
+Fields = tuple["Field[Any, Any]", ...]
 
 
 def insert(
@@ -36,6 +47,29 @@ def insert(
     return {unique.to_python(value): pk for value, pk in returned}
 
 
+def update(
+    model: type[Model], guard: Fields, changes: Fields, rows: Sequence[Sequence[Any]]
+) -> int:
+    """Update the rows that match their guards; return their number.
+
+    Call inside a transaction. Each of `rows` has the values of `guard`, then those of
+    `changes`. The primary key is one of `guard`: rows are found and locked by it only.
+    """
+    fields = (*guard, *changes)
+    values = [
+        {
+            f"c{place}": _plain(field, value)
+            for place, (field, value) in enumerate(zip(fields, row, strict=True))
+        }
+        for row in rows
+    ]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _update_sql(model, guard, changes), [json.dumps(values, default=str)]
+        )
+        return int(cursor.rowcount)
+
+
 def tells_what_it_inserted() -> bool:
     """Whether the engine has RETURNING: MariaDB has, MySQL has not."""
     return bool(connection.features.can_return_rows_from_bulk_insert)
@@ -56,7 +90,10 @@ def _fields(model: type[Model]) -> list[Field[Any, Any]]:
 
 def _value(field: Field[Any, Any], row: Model) -> Any:
     """Return the column's value for the driver."""
-    value = field.pre_save(row, add=True)
+    return _plain(field, field.pre_save(row, add=True))
+
+
+def _plain(field: Field[Any, Any], value: Any) -> Any:
     if isinstance(value, datetime):
         return value.astimezone(timezone.utc).replace(tzinfo=None)
     if isinstance(value, UUID):
@@ -78,3 +115,34 @@ def _insert_sql(model: type[Model], count: int, unless_taken: str) -> str:
     if unless_taken and tells_what_it_inserted():
         sql += f" RETURNING `{unless_taken}`, `{model._meta.pk.column}`"
     return sql
+
+
+@functools.lru_cache(maxsize=256)
+def _update_sql(model: type[Model], guard: Fields, changes: Fields) -> str:
+    columns = ", ".join(
+        f"c{place} {_type(field)} PATH '$.c{place}'"
+        for place, field in enumerate((*guard, *changes))
+    )
+    # BINARY: the collations of the table and of the document may differ.
+    guards = " AND ".join(
+        f"t.`{field.column}` = {'BINARY ' * (_type(field) == _TEXT)}d.c{place}"
+        for place, field in enumerate(guard)
+    )
+    assignments = ", ".join(
+        f"t.`{field.column}` = d.c{place}"
+        for place, field in enumerate(changes, len(guard))
+    )
+    # Without the order and the index a small table would be read whole, and its locked
+    # rows waited for.
+    return (
+        f"UPDATE JSON_TABLE(%s, '$[*]' COLUMNS ({columns})) AS d "  # noqa: S608
+        f"STRAIGHT_JOIN `{model._meta.db_table}` AS t FORCE INDEX (PRIMARY) "
+        f"ON {guards} SET {assignments}"
+    )
+
+
+def _type(field: Field[Any, Any]) -> str:
+    """Return a type of JSON_TABLE that cuts no value: a wrong one is the table's error."""
+    if isinstance(field, DateTimeField):
+        return "DATETIME(6)"
+    return "BIGINT" if isinstance(field, (IntegerField, BooleanField)) else _TEXT
