@@ -71,12 +71,11 @@ def insert_rows(model: type[Model], rows: Sequence[Model]) -> None:
         return
     if connection.vendor == "mysql":
         batch_mysql.insert(model, rows)
-        return
-    if connection.vendor != "postgresql":
+    elif connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute(_insert_sql(model), [_as_json(_columns(model, rows))])
+    else:
         model._default_manager.bulk_create(rows)
-        return
-    with connection.cursor() as cursor:
-        cursor.execute(_insert_sql(model), [_as_json(_columns(model, rows))])
 
 
 def insert_untaken(
