@@ -83,11 +83,10 @@ def insert_untaken(
 ) -> list[M]:
     """Insert the rows whose value of the column `unique` is new; return the other rows.
 
-    Call inside a transaction. The inserted instances get their ids. The values are
-    inserted in the order of the column's index, so two transactions with the same
-    values cannot deadlock. An existing value is not an error: an error would undo the
-    rows before it, and on MySQL a transaction that waits for those rows would then
-    deadlock with other transactions.
+    Call inside a transaction. The inserted instances get their ids. Values are inserted
+    in the order of the column's index, so transactions with the same values cannot
+    deadlock. An existing value is not an error: an error would undo the rows before it,
+    and on MySQL transactions that wait for those rows would then deadlock.
 
     MySQL does not report which rows it inserted, so an existing row with the same value
     must differ in one of the columns `same`.
