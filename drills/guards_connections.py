@@ -1,4 +1,4 @@
-"""Guards against clients who send or read slowly, or ask for much; see `drills.guard`."""
+"""Guards against clients that read slowly or request much; see `drills.guard`."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ CONNECTION_GUARDS = (
         f"{_EXPORTS}another_one_is_told_to_come_again",
     ),
     Guard(
-        "who reads a long answer slowly loses his place",
+        "a slow reader of a long answer loses its place",
         "wallets/views/http/exports.py",
         "if slowest.rate() >= LEAST_RATE or len(self._lost) == self._most:",
         "if True:",
         "test_exports.py::SlowReaderTest",
     ),
     Guard(
-        "no more threads for long answers than twice the places",
+        "threads for long answers are bounded by twice the places",
         "wallets/views/http/exports.py",
         "if slowest.rate() >= LEAST_RATE or len(self._lost) == self._most:",
         "if slowest.rate() >= LEAST_RATE:",
