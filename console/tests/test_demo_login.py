@@ -1,4 +1,4 @@
-"""The demo operator: on this machine only, always with the same password."""
+"""The demo operator exists on this machine only, always with the same password."""
 
 import stat
 import tempfile

@@ -1,4 +1,4 @@
-"""Plots: what is drawn, and the words around it."""
+"""Plots: their geometry and their texts."""
 
 from datetime import timedelta
 from xml.etree import ElementTree
