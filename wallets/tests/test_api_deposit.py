@@ -62,7 +62,7 @@ class DepositApiTest(Api, WalletTestCase):
             self.assertEqual(response.status_code, 200, response.content)
         self.assertEqual(response.json()["wallet"]["balance"], MAX_MONEY)
 
-    def test_refuses_what_the_wallet_has_no_room_for(self) -> None:
+    def test_refuses_what_exceeds_the_cap_of_the_wallet(self) -> None:
         """Row 41 of the bad inputs. The key stays free."""
         key = uuid.uuid4()
         self.deposit(MAX_MONEY)
