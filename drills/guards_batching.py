@@ -14,7 +14,7 @@ BATCHING_GUARDS = (
         _BATCHING,
         "        elif isinstance(error, self.work.concerns_all) or len(batch) == 1:\n",
         "        elif True:\n",
-        f"{_TESTS}keeps_poison_from_the_others",
+        f"{_TESTS}keeps_a_failing_call_from_failing_the_others",
     ),
     Guard(
         "a call that waits for a lock runs alone",
@@ -56,7 +56,7 @@ BATCHING_GUARDS = (
         _BATCHING,
         "    if call.answer.done():\n        return\n",
         "",
-        f"{_TESTS}undoes_nothing_for_a_caller_that_goes_away",
+        f"{_TESTS}cancels_nothing_for_a_caller_that_goes_away",
     ),
     Guard(
         "a request with a cookie goes to Django",

@@ -29,14 +29,15 @@ SCHEDULING_GUARDS = (
         _BROKER,
         "                    if left <= 0 or self._hurries:\n",
         "                    if True:\n",
-        f"{_REDIS}makes_one_message_of_what_is_asked_for_at_once",
+        f"{_REDIS}makes_one_message_of_wake_ups_at_the_same_time",
     ),
     Guard(
         "a locked wallet does not delay other payouts",
         "wallets/services/payouts/drain.py",
         "            claimed = payout.claim(some, limit=limit, now=begins, wait=wait)\n",
         "            claimed = payout.claim(some, limit=limit, now=begins)\n",
-        "test_busy_wallets.py::BusyWalletTest::test_and_alices_is_claimed_and_paid_meanwhile",
+        "test_busy_wallets.py::BusyWalletTest::"
+        "test_does_not_delay_the_claim_and_payment_of_alices_payout",
         POSTGRESQL,
     ),
     Guard(

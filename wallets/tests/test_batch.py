@@ -1,4 +1,4 @@
-"""Many rows in one statement: all of them, or none."""
+"""Guarded updates of many rows in one statement: all of them, or none."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class AsStoredTest(WalletTestCase):
 
 class GuardedUpdatesTest(WalletTestCase):
     def update(self, bobs_count: int) -> None:
-        """Stamp both wallets, where bob's still has so many movements."""
+        """Set `updated_at` of both wallets, if Bob's still has this many movements."""
         changes = {"updated_at": self.after(60)}
         updates = [
             GuardedUpdate({"pk": self.alice.pk, "movement_count": 0}, changes),

@@ -127,7 +127,7 @@ class ServerTest(SimpleTestCase):
             with self.subTest(name):
                 self.assert_refused(request(field), status, code)
 
-    def test_refuses_chunks_that_are_none(self) -> None:
+    def test_refuses_invalid_chunks(self) -> None:
         fields = (b"Content-Type: application/json", b"Transfer-Encoding: chunked")
         head = request(*fields, line=b"POST /wallets/ HTTP/1.1")
         for chunks in (b"zz\r\n{}\r\n0\r\n\r\n", b"2\r\n{}}\r\n0\r\n\r\n", b"-1\r\n"):
