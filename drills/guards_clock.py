@@ -78,7 +78,7 @@ CLOCK_GUARDS = (
         POSTGRESQL,
     ),
     Guard(
-        "a group is halved around a locked wallet",
+        "a group is halved around a conflicting request",
         "wallets/services/requests/group.py",
         "        elif len(part) > 1:\n",
         "        elif False:\n",

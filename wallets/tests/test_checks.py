@@ -1,4 +1,4 @@
-"""The system checks: a configuration that could lose money does not start."""
+"""The system checks: the service does not start with unsafe settings."""
 
 from django.conf import settings
 from django.core.checks import Error, run_checks
@@ -42,7 +42,7 @@ class LookUpWindowTest(SimpleTestCase):
             self.assertEqual(checks.not_found_can_be_believed(), [])
 
     def test_is_warned_of_when_not_found_could_never_be_believed(self):
-        # A quiet period, and the longest call and the booking time between two answers.
+        # The quiet period, and the distance: the longest call and the booking time.
         needed = (
             settings.WITHDRAWAL_QUIET_PERIOD
             + settings.THIRD_PARTY_DEADLINE
@@ -85,7 +85,7 @@ class SessionTest(CommittingTestCase):
         self.assertEqual(checks.sessions_are_safe(databases=["default"]), [])
 
     def test_is_refused_when_something_bends_it(self):
-        self.addCleanup(connection.close)  # the next test opens it as it should be
+        self.addCleanup(connection.close)  # the next test opens a normal connection
         with connection.cursor() as cursor:
             cursor.execute(self.bend[connection.vendor])
         found = checks.sessions_are_safe(databases=["default"])

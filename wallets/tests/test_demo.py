@@ -1,4 +1,4 @@
-"""Demo data: a day through the services, only where it can do no harm."""
+"""Demo data: a day of business through the services, only where it does no harm."""
 
 import json
 import os
@@ -41,7 +41,7 @@ class DemoTest(CommittingTestCase):
         ahead = Transaction.objects.filter(status=Status.PENDING)
         self.assertGreater(ahead.filter(scheduled_for__gt=self.now).count(), 10)
         self.assertIn("100%", progress)
-        # That the books are right is seen after every test.
+        # The ledger is verified after every test.
 
     def test_agrees_with_the_simulators_list_and_with_every_check(self):
         url = self.start_simulator()
