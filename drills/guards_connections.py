@@ -12,7 +12,7 @@ CONNECTION_GUARDS = (
         "wallets/views/http/exports.py",
         "            if len(self._places) == self._most:\n",
         "            if False:\n",
-        f"{_EXPORTS}another_one_is_told_to_come_again",
+        f"{_EXPORTS}another_one_is_refused_with_a_time_to_retry",
     ),
     Guard(
         "a slow reader of a long answer loses its place",

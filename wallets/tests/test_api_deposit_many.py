@@ -161,7 +161,7 @@ class DepositManyApiTest(Api, WalletTestCase):
         self.assertEqual(len(response.json()), MAX_MANY)
         self.assert_money(self.alice, balance=MAX_MANY)
 
-    def test_does_nothing_for_nothing(self) -> None:
+    def test_does_nothing_for_an_empty_array(self) -> None:
         self.assertEqual(self.results([]), [])
 
     def test_refuses_a_body_that_is_not_an_array(self) -> None:

@@ -159,7 +159,7 @@ class CheckerTest(SimpleTestCase):
                 intents = [withdrawal("k", ok(1)), cancel("k", LOST)]
                 self.assert_wrong(": paid", intents, books, [Payment("r1", "w", 60)])
 
-    def test_sees_what_never_came_to_rest(self) -> None:
+    def test_sees_what_was_never_settled(self) -> None:
         for status in ("PENDING", "PROCESSING", "FAILED"):
             with self.subTest(status=status):
                 books = [withdrawal_row(1, "k", status=status)]
@@ -189,7 +189,7 @@ class CheckerTest(SimpleTestCase):
         books = [withdrawal_row(1, "k", status="CANCELLED")]
         self.assert_wrong("not cancelled for", intents, books)
 
-    def test_takes_a_refused_cancellation_for_right_that_was_confirmed_later(self):
+    def test_accepts_a_refused_cancellation_that_was_confirmed_later(self):
         """The first request came during an attempt, the second after its failure."""
         intents = [withdrawal("k", ok(1)), cancel("k", NO), cancel("k", ok(1))]
         books = [withdrawal_row(1, "k", status="CANCELLED")]

@@ -222,7 +222,7 @@ class LookUpWindowTest(ResolverTestCase):
 
     abilities = Abilities(looks_up=True, booking_time=BOOKING, lookup_window=DAY)
 
-    def test_calls_an_operator_when_all_of_ours_was_down_for_days(self):
+    def test_calls_an_operator_after_a_downtime_of_days(self):
         """It was paid, the answer was lost, and the bank forgot it in three days."""
         withdrawal = self.unknown(Does.PAY_SILENTLY)
         self.bank._remembered.clear()
@@ -355,7 +355,7 @@ class DedupeWindowTest(ResolverTestCase):
                 self.assert_state(withdrawal, State.NEEDS_REVIEW)
                 self.assertEqual(len(self.bank.requests), paid)
 
-    def test_is_over_so_after_a_second_send_too(self):
+    def test_is_also_over_after_a_second_send(self):
         withdrawal = self.sent_at(database=DAY, host=0, does=Does.LOSE)
         self.bank.script.append(Does.PAY_SILENTLY)
         self.time.stand_at(LEASE)

@@ -91,7 +91,7 @@ class RecordPaymentCommandTest(CommandTestCase):
         self.refused("at most", "--key", uuid.uuid4(), amount=10**15 + 1)
         self.refused("deposit what is missing", "--key", uuid.uuid4(), amount=1001)
 
-    def test_says_how_to_have_the_wallet_again_and_then_works(self) -> None:
+    def test_says_how_to_create_the_wallet_and_then_works(self) -> None:
         """Follow each step that the refusals name."""
         lost = uuid.uuid4()
         self.refused(f"create_wallet --uuid {lost}", "--key", KEY, wallet=lost)

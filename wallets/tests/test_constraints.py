@@ -366,7 +366,7 @@ class ConstraintTestCase(WalletTestCase):
 
 
 class ConstraintTest(ConstraintTestCase):
-    def test_every_constraint_of_every_model_is_hit(self):
+    def test_every_constraint_of_every_model_is_tested(self):
         declared = {
             name
             for model in apps.get_app_config("wallets").get_models()
@@ -380,12 +380,12 @@ class ConstraintTest(ConstraintTestCase):
         )
         self.assertEqual(hit - declared, set(), "these constraints are gone: drop them")
 
-    def test_every_constraint_stands_in_the_database(self):
+    def test_every_constraint_is_in_the_database(self):
         for model in apps.get_app_config("wallets").get_models():
             missing = set(constraints_of(model)) - names_in_database(model)
             self.assertEqual(missing, set(), f"{model.__name__}: add a migration")
 
-    def test_a_row_that_breaks_nothing_is_taken(self):
+    def test_a_row_that_breaks_no_rule_is_accepted(self):
         for model in dict.fromkeys(hit.model for hit in HITS):
             with self.subTest(model.__name__), undone():
                 insert(model, self.valid(model))

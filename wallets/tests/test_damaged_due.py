@@ -51,31 +51,31 @@ class DamagedDueTest(WalletTestCase):
         alarm = Alarm.objects.get(kind=Alarm.Kind.DAMAGED_ROWS)
         self.assertEqual(alarm.transaction_id, self.damaged.pk)
 
-    def test_wallet_keeps_nobody_else_from_being_paid(self) -> None:
+    def test_wallet_does_not_stop_other_payments(self) -> None:
         Wallet.objects.filter(pk=self.bob.pk).update(movement_count=0)
         self.check()
 
-    def test_transaction_keeps_nobody_else_from_being_paid(self) -> None:
+    def test_transaction_does_not_stop_other_payments(self) -> None:
         """The row has the state of two changes ago."""
         self.refuse_all()
         update(Transaction, self.damaged.pk, {"version": 1})
         self.check(sweeps.pay_retries, left="FAILED")
 
-    def test_attempt_keeps_nobody_else_from_being_paid(self) -> None:
+    def test_attempt_does_not_stop_other_payments(self) -> None:
         """One that the withdrawal does not know of has its number."""
         at = moment.read(self.now - timedelta(hours=1))
         key = self.damaged.idempotency_key
         attempt.begun(self.damaged, self.bob, 1, key, at).save(force_insert=True)
         self.check()
 
-    def test_transition_keeps_nobody_else_from_being_paid(self) -> None:
+    def test_transition_does_not_stop_other_payments(self) -> None:
         """One that the withdrawal does not know of has its number."""
         known = Transition.objects.get(transaction=self.damaged)
         columns = {f.name: getattr(known, f.attname) for f in fields(Transition)}
         insert(Transition, columns | {"sequence": known.sequence + 1})
         self.check()
 
-    def test_wallet_keeps_no_other_retry_from_being_made(self) -> None:
+    def test_wallet_does_not_stop_other_retries(self) -> None:
         self.refuse_all()
         Wallet.objects.filter(pk=self.bob.pk).update(movement_count=0)
         self.check(sweeps.pay_retries, left="FAILED")

@@ -83,7 +83,7 @@ class DamagedRowTest(ResolverTestCase):
 
     # --- the withdrawal ---
 
-    def test_of_a_withdrawal_whose_status_nobody_knows(self):
+    def test_of_a_withdrawal_whose_status_is_unknown(self):
         attempt = self.begin()
         self.damage(Transaction, self.damaged.pk, status="BOGUS")
         alarm = self.check_others_go_on(attempt)
@@ -97,7 +97,7 @@ class DamagedRowTest(ResolverTestCase):
         self.assertIn("completed", self.check_others_go_on(attempt).detail)
         self.check_is_put_aside(attempt)
 
-    def test_of_a_withdrawal_that_is_not_there(self):
+    def test_of_a_missing_withdrawal(self):
         attempt = self.begin()
         self.delete(Transaction, self.damaged.pk)
         alarm = self.check_others_go_on(attempt)
@@ -128,7 +128,7 @@ class DamagedRowTest(ResolverTestCase):
         self.check_others_go_on(attempt)
         self.check_is_put_aside(attempt)
 
-    def test_of_an_attempt_whose_number_is_another_ones(self):
+    def test_of_an_attempt_with_the_number_of_another_one(self):
         """The settlement does not find its hold."""
         attempt = self.begin()
         update(Attempt, attempt.pk, {"number": 7})
@@ -159,7 +159,7 @@ class DamagedRowTest(ResolverTestCase):
 
     # --- the wallet ---
 
-    def test_of_a_wallet_that_is_not_there(self):
+    def test_of_a_missing_wallet(self):
         attempt = self.begin()
         self.delete(Wallet, self.bob.pk)
         alarm = self.check_others_go_on(attempt)

@@ -115,7 +115,7 @@ class TroubleTestCase(CommittingTestCase):
 class DriverErrorTest(TroubleTestCase):
     """After each error of the driver, at each statement, the transaction runs again."""
 
-    def test_is_cured_by_running_the_whole_deposit_again(self):
+    def test_is_followed_by_another_run_of_the_whole_deposit(self):
         def work() -> Transaction:
             return WalletService.deposit(self.bob.uuid, 7)
 
@@ -123,7 +123,7 @@ class DriverErrorTest(TroubleTestCase):
         done = Movement.objects.filter(wallet=self.bob).count()
         self.assert_money(self.bob, balance=7 * done)
 
-    def test_is_cured_by_running_the_whole_cancellation_again(self):
+    def test_is_followed_by_another_run_of_the_whole_cancellation(self):
         def work() -> None:
             withdrawal = WithdrawalService.schedule(
                 self.alice.uuid, 1, self.after(60), now=self.now
@@ -134,7 +134,7 @@ class DriverErrorTest(TroubleTestCase):
 
         self.assert_cured(work, last=1)
 
-    def test_is_cured_when_it_strikes_a_claim_or_the_recording(self):
+    def test_is_followed_by_another_run_of_a_claim_or_the_recording(self):
         def work() -> None:
             withdrawal = self.due_withdrawal(1)
             done = WithdrawalService.execute(
@@ -203,7 +203,7 @@ class DeadlockTest(TroubleTestCase):
         self.assert_money(self.alice, balance=1020)
         self.assert_money(self.bob, balance=20)
 
-    def test_waits_for_a_lock_that_somebody_holds_too_long(self):
+    def test_waits_for_a_lock_that_is_held_too_long(self):
         held, released = threading.Event(), threading.Event()
 
         def hold() -> None:
@@ -319,7 +319,7 @@ class EndedSessionTest(TroubleTestCase):
                     with self.trouble_at(number, self.end_session):
                         work()
                 except (DatabaseError, OperationalError):
-                    # A read outside a transaction failed, so the task fails: sweep again.
+                    # A failed read outside a transaction ends the task: sweep again.
                     connection.close()
                     if self.withdrawal.attempts.count() == 0:
                         work()

@@ -62,8 +62,8 @@ def deadlocks() -> int:
 class AnyMixTest(CommittingTestCase):
     """A mix of concurrent deposits, withdrawals, groups, cancellations and payouts…
 
-    In each round all callers use the same new keys, each in another order, and mostly
-    for different wallets: callers that wait for a wallet would not conflict at the keys.
+    In each round all callers use the same new keys, each in another order. Mostly their
+    wallets differ: callers that wait for a wallet would not conflict at the keys.
     """
 
     def setUp(self) -> None:
@@ -156,7 +156,7 @@ def is_deadlock(error: Exception) -> bool:
 
 
 class OneOrderTest(CommittingTestCase):
-    """The order of locks: wallets by id, then keys in the order of their index…"""
+    """The one order of locks: wallets by id, then keys in the order of their index."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -198,7 +198,7 @@ class OneOrderTest(CommittingTestCase):
         return not future.done()
 
     @skipUnlessDBFeature("has_select_for_update_nowait")
-    def test_who_waits_for_a_key_has_taken_none_behind_it(self) -> None:
+    def test_a_waiting_deposit_has_used_no_later_key(self) -> None:
         first, second, third = self.keys
         carol = WalletService.create()
         with transaction.atomic():
@@ -241,7 +241,7 @@ class OneOrderTest(CommittingTestCase):
             self.assertEqual(kinds, [True, True, False])
 
     @skipUnlessDBFeature("has_select_for_update_nowait")
-    def test_a_key_that_is_taken_undoes_nothing(self) -> None:
+    def test_a_used_key_rolls_nothing_back(self) -> None:
         """The transaction does not run again after it has waited for the key."""
         with mock.patch.object(transactions, "may_be_over_next_time") as run_again:
             with transaction.atomic():

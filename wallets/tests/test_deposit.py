@@ -57,7 +57,7 @@ class DepositManyTest(WalletTestCase):
         hers = [a.pk for a in answers if a.wallet.uuid == self.alice.uuid]
         self.assertEqual(in_the_statement, hers)
 
-    def test_writes_nothing_for_nothing(self) -> None:
+    def test_writes_nothing_for_an_empty_list(self) -> None:
         self.assertEqual(deposit_many([]), [])
 
     def test_does_the_good_ones_beside_the_refused(self) -> None:
@@ -199,7 +199,7 @@ class ConcurrentDepositTest(CommittingTestCase):
             self.assert_money(wallet, balance=15)
 
     @skipUnlessDBFeature("has_select_for_update_skip_locked")
-    def test_does_not_wait_for_a_wallet_that_somebody_holds(self) -> None:
+    def test_does_not_wait_for_a_locked_wallet(self) -> None:
         """Alice's wallet is locked: her answer is `Busy`, and Bob's deposit is made."""
         with transaction.atomic():
             lock_rows(Wallet.objects.filter(pk=self.alice.pk))
@@ -246,7 +246,7 @@ class DepositGroupTest(CommittingTestCase):
         self.assertIsInstance(three, Exception)
 
     @skipUnlessDBFeature("has_select_for_update_skip_locked")
-    def test_does_without_a_wallet_that_somebody_holds(self) -> None:
+    def test_leaves_out_a_locked_wallet(self) -> None:
         with ThreadPoolExecutor(1) as pool:
             for balance in (2, 4):
                 with transaction.atomic():
@@ -258,7 +258,7 @@ class DepositGroupTest(CommittingTestCase):
         self.assert_money(self.alice, balance=0)
 
     @skipUnlessDBFeature("has_select_for_update_skip_locked")
-    def test_waits_a_moment_for_a_wallet_that_somebody_holds(self) -> None:
+    def test_waits_a_moment_for_a_locked_wallet(self) -> None:
         """Mostly another process's group holds it, for milliseconds."""
         with (
             mock.patch.object(deposit_group, "LOCK_WAIT_SECONDS", 30),
@@ -274,7 +274,7 @@ class DepositGroupTest(CommittingTestCase):
         self.assertEqual((hers.balance_after, his.balance_after), (1, 2))
 
     @skipUnless(connection.vendor == "postgresql", "another statement elsewhere")
-    def test_waits_for_no_wallet_for_a_while_after_it_has_waited_in_vain(self) -> None:
+    def test_does_not_wait_again_soon_after_a_wait_in_vain(self) -> None:
         with (
             mock.patch.object(deposit_group, "run_unless_locked") as run,
             mock.patch.object(deposit_group.clock, "elapsed") as elapsed,
@@ -301,7 +301,7 @@ class DepositGroupTest(CommittingTestCase):
         return somebody_waits()
 
     @skipUnlessDBFeature("has_select_for_update_nowait")
-    def test_does_not_wait_long_for_a_key_that_somebody_uses(self) -> None:
+    def test_does_not_wait_long_for_a_key_in_use(self) -> None:
         """The row of the key is not committed, so its result is not known."""
         key = uuid.uuid4()
         with ThreadPoolExecutor(1) as pool, transaction.atomic():
@@ -331,7 +331,7 @@ class DepositGroupTest(CommittingTestCase):
         self.assertEqual([one.amount for one in answers.result(timeout=60)], [2, 1])
 
     @skipUnless(connection.vendor == "postgresql", "a statement of PostgreSQL's")
-    def test_locks_them_so_however_the_table_is_read(self) -> None:
+    def test_locks_them_in_this_order_however_the_table_is_read(self) -> None:
         """A small table is read in physical order: the last changed row comes last."""
         others = Wallet.objects.bulk_create([Wallet() for _ in range(300)])
         Wallet.objects.filter(pk=self.alice.pk).update(updated_at=self.now)
@@ -406,7 +406,7 @@ class OneOfAGroupTest(CommittingTestCase):
         self.assertTrue(all(made), answers)
         return answer, tried
 
-    def test_for_a_wallet_that_is_not_there(self) -> None:
+    def test_for_an_unknown_wallet(self) -> None:
         with CaptureQueriesContext(connection) as usual:
             self.together(asked(self.alice, 1))
         with CaptureQueriesContext(connection) as queries:
@@ -425,7 +425,7 @@ class OneOfAGroupTest(CommittingTestCase):
             self.assertEqual(tried, 1)
 
     @skipUnlessDBFeature("has_select_for_update_nowait")
-    def test_for_a_key_that_somebody_is_just_using(self) -> None:
+    def test_for_a_key_in_use(self) -> None:
         key = uuid.uuid4()
         with ThreadPoolExecutor(1) as pool, transaction.atomic():
             deposit_in_steps([asked(self.alice, 1, key)])
@@ -454,7 +454,7 @@ class OneOfAGroupTest(CommittingTestCase):
 
 class OneOfABulkTest(CommittingTestCase):
     @skipUnlessDBFeature("has_select_for_update_skip_locked")
-    def test_that_waits_for_its_wallet_keeps_nobody_waiting_for_the_others(
+    def test_that_waits_for_its_wallet_locks_no_other_wallet(
         self,
     ) -> None:
         """The request waits for Alice's wallet, and locks no other one meanwhile."""

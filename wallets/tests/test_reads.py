@@ -198,7 +198,7 @@ class PagesTest(ReadTestCase):
             pages([PageRequest(self.alice.uuid), PageRequest(self.bob.uuid)] * 8)
         self.assertEqual(self.queries(queries), 2)
 
-    def test_are_nothing_for_nothing(self) -> None:
+    def test_are_none_for_an_empty_list(self) -> None:
         self.assertEqual(pages([]), [])
 
 

@@ -91,7 +91,7 @@ class ScheduleManyTest(ScheduleTestCase):
             )
             self.assertEqual((first.actor, first.created_at), ("client", self.now))
 
-    def test_writes_nothing_for_nothing(self) -> None:
+    def test_writes_nothing_for_an_empty_list(self) -> None:
         for wait in (True, False):
             self.assertEqual(schedule_many([], wait=wait), [])
 
