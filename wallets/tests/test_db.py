@@ -354,11 +354,11 @@ class CuttingProxy:
                     if not data:
                         return
                     if source is client and self.cut and commits(data):
-                        self._cut_at_commit(client, server, data)
+                        self._cut(client, server, data)
                         return
                     (server if source is client else client).sendall(data)
 
-    def _cut_at_commit(self, client: socket.socket, server: socket.socket, data: bytes) -> None:
+    def _cut(self, client: socket.socket, server: socket.socket, data: bytes) -> None:
         cut, self.cut = self.cut, ""
         self.cuts += 1
         if cut == "after":
