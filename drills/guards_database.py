@@ -65,7 +65,7 @@ DATABASE_GUARDS = (
         _DRIVER,
         "            return super().wait(gen, interval, self.silence_seconds)\n",
         "            return super().wait(gen, interval, None)\n",
-        "test_silent_database.py::PatienceTest::test_ends_with_a_closed_connection",
+        "test_silent_database.py::TimeoutTest::test_ends_with_a_closed_connection",
         POSTGRESQL,
     ),
     Guard(
@@ -73,7 +73,7 @@ DATABASE_GUARDS = (
         _DRIVER,
         "            self.close()\n",
         "            pass\n",
-        "test_silent_database.py::PatienceTest::test_ends_with_a_closed_connection",
+        "test_silent_database.py::TimeoutTest::test_ends_with_a_closed_connection",
         POSTGRESQL,
     ),
     Guard(

@@ -68,7 +68,7 @@ SCHEDULING_GUARDS = (
         "wallets/utils/messaging/stopping.py",
         "    if _in_parent and os.getpid() != _parent:\n",
         "    if _in_parent:\n",
-        "test_worker_pools.py::PoolTest::test_of_none_at_all_works",
+        "test_worker_pools.py::PoolTest::test_without_child_processes_works",
     ),
     Guard(
         "pools of greenlets are refused",
