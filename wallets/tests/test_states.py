@@ -55,8 +55,8 @@ DESIGN = (
 )
 # An operator may act before the scheduled time.
 RETRY = ((State.FAILED_RETRYABLE, Event.RETRY_NOW, State.FAILED_RETRYABLE, NONE),)
-# The design's rule for an answer is also valid for a late answer and for a look-up. Late
-# answers count only if they are proof.
+# The design's rule for an answer is also valid for a late answer and for a look-up.
+# Late answers count only if they are proof.
 LATE = (
     (State.UNKNOWN, Event.ACCEPTED, State.COMPLETED, SETTLE),
     (State.UNKNOWN, Event.REJECTED, State.FAILED_RETRYABLE, RELEASE),
