@@ -123,7 +123,7 @@ class Shell:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 class WalkTest(RunTestCase):
-    def test_works_as_it_stands_twice(self) -> None:
+    def test_works_unchanged_twice(self) -> None:
         process = self.start()
         # Like the user's shell, it knows only the ports of the run.
         known = ("HOME", "PATH", "PORT", "BANK_PORT", "WALLET_VAR")
@@ -189,7 +189,7 @@ class WithoutMakeTest(unittest.TestCase):
     def said(self) -> str:
         return (self.folder / "log").read_text()[-5000:]
 
-    def test_works_as_it_stands_twice(self) -> None:
+    def test_works_unchanged_twice(self) -> None:
         install, programs, tests = [
             block for block, _ in blocks(section("Without make"))
         ]

@@ -233,7 +233,7 @@ class ComposeTest(unittest.TestCase):
         ):
             self.assertIn(words, " ".join(self.services[name]["healthcheck"]["test"]))
 
-    def test_gives_the_broker_a_password_and_everybody_who_needs_it(self) -> None:
+    def test_gives_the_broker_and_its_clients_a_password(self) -> None:
         password = "${REDIS_PASSWORD:-only-for-loopback}"
         broker = self.services["redis"]
         self.assertEqual(broker["command"][-2:], ["--requirepass", password])

@@ -43,7 +43,7 @@ class AccessTest(ConsoleTestCase):
         super().setUp()
         self.deposit(1000)
 
-    def test_sends_strangers_to_the_login(self):
+    def test_redirects_to_the_login_without_one(self):
         self.client.logout()
         for path in self.pages():
             with self.subTest(path=path):
@@ -198,7 +198,7 @@ class LoginTest(ConsoleTestCase):
         data = {"username": username, "password": password, **more}
         return self.client.post(reverse("console:login"), data)
 
-    def test_leads_to_where_one_wanted_to_go(self):
+    def test_leads_to_the_requested_page(self):
         answer = self.log_in(next=reverse("console:review"))
         self.assertRedirects(answer, reverse("console:review"))
 

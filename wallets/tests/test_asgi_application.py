@@ -106,7 +106,7 @@ class TroubleTest(Api, WalletTestCase):
             answer = self.deposit_in_trouble(OperationalError())
             self.assert_problem(answer, 503, "service_unavailable")
 
-    def test_of_too_many_is_told_with_a_time_to_come_back(self) -> None:
+    def test_of_too_many_requests_is_answered_with_a_retry_time(self) -> None:
         answer = self.deposit_in_trouble(TooManyWaiting())
         self.assert_problem(answer, 503, "service_unavailable")
         self.assertEqual(answer.headers["Retry-After"], "1")

@@ -368,7 +368,7 @@ class SimulatorModeTest(SimulatorTestCase, SimpleTestCase):
         self.control.book()
         self.assertEqual(len(self.control.paid()), len(self.PAID_UNKNOWN))
 
-    def test_is_unknown_when_somebody_else_answered(self):
+    def test_is_unknown_when_another_server_answered(self):
         for mode in self.LOST_UNKNOWN:
             with self.subTest(mode):
                 self.assertEqual(self.outcome(mode), Outcome.UNKNOWN)

@@ -153,7 +153,7 @@ class BankListTest(ListTestCase):
 
         self.assert_none(script, "not whole after 60 seconds")
 
-    def test_that_cannot_be_had_says_from_where(self):
+    def test_that_is_not_available_names_its_address(self):
         page = response(b"<h1>Hello</h1>", headers={"Content-Type": "text/html"})
         for data, why in (
             (response(b"", status="404 Not Found"), "answered HTTP 404"),

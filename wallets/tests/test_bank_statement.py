@@ -85,7 +85,7 @@ class BankStatementTest(StatementTestCase):
                 self.assertEqual(self.compare(line), ["paid_otherwise"])
         self.assertEqual(self.alarms(), ["paid_otherwise"])
 
-    def test_finds_payments_that_no_attempt_of_ours_asked_for(self):
+    def test_finds_payments_without_an_attempt(self):
         lines = [
             StatementLine(uuid.uuid4(), self.alice.uuid, 5),
             StatementLine(None, self.alice.uuid, 5),

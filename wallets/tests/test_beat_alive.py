@@ -52,7 +52,7 @@ class BeatAliveTest(SimpleTestCase):
             beat_alive.mark()
             self.assertFalse(beat_alive.is_alive())
 
-    def test_follows_no_link_that_somebody_has_put_there(self):
+    def test_follows_no_symbolic_link(self):
         target = f"{self.folder}/target"
         os.symlink(target, beat_alive.path())
         beat_alive.mark()

@@ -620,7 +620,7 @@ class MovementInItsTransactionsWalletTest(CommittingTestCase):
                 insert(Movement, a_hold(wallet, withdrawal.pk, self.now))
         self.assertEqual(Movement.objects.count(), 0)
 
-    def test_refuses_to_give_somebody_else_a_transaction_whose_money_has_moved(self):
+    def test_refuses_to_move_a_transaction_with_movements_to_another_wallet(self):
         deposit = self.deposit(1000)
         with self.refused():
             update(Transaction, deposit.pk, {"wallet": self.bob.pk})

@@ -80,7 +80,7 @@ class DemoTest(CommittingTestCase):
         (line,) = [one for one in said.splitlines() if "simulator" in one]
         self.assertIn("No simulator at http://127.0.0.1:9 took the day's", line)
 
-    def test_is_content_with_what_is_there_if_it_is_told_to(self):
+    def test_accepts_existing_data_on_request(self):
         self.deposit(1)
         before = Transaction.objects.count()
         call_command("demo", "--once", stdout=StringIO())

@@ -156,11 +156,11 @@ class MomentTest(WalletTestCase):
         answer = Answer(Outcome.ACCEPTED, sent_at=sending.leased_at + 7)
         self.assertEqual(self.executed(sending, answer), self.after(7))
 
-    def test_is_the_claims_where_nobody_saw_the_first_byte(self) -> None:
+    def test_is_the_claims_if_the_first_byte_is_unknown(self) -> None:
         answer = Answer(Outcome.ACCEPTED)
         self.assertEqual(self.executed(self.claimed(), answer), self.now)
 
-    def test_is_the_first_of_several_nobody_knows_which_was_paid(self) -> None:
+    def test_is_the_first_of_several_sends(self) -> None:
         sending = self.claimed()
         Transaction.objects.get(pk=sending.attempt.transaction_id).attempts.update(
             sends=2
@@ -203,7 +203,7 @@ class MomentTest(WalletTestCase):
 
 
 class FakeBankTest(WalletTestCase):
-    def test_knows_no_first_byte(self) -> None:
+    def test_reports_no_first_byte(self) -> None:
         """So a test that gives a time gets it as the execution time."""
         self.deposit(10)
         withdrawal = self.due_withdrawal(10)

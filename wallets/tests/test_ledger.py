@@ -157,7 +157,7 @@ class LockTest(LedgerTestCase):
 
 
 class StatementTest(WalletTestCase):
-    def test_of_a_whole_life_adds_up(self):
+    def test_of_all_movements_adds_up(self):
         self.deposit(1000)
         for does in (Does.PAY, Does.REFUSE, Does.LOSE, Does.UNREACHABLE, Does.PAY):
             self.bank.script.append(does)

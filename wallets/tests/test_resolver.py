@@ -84,7 +84,7 @@ class LookUpTest(ResolverTestCase):
         self.assert_state(withdrawal, State.COMPLETED)
         self.assertEqual(len(self.bank.paid), 1)
 
-    def test_starts_to_count_anew_after_any_other_answer(self):
+    def test_starts_to_count_again_after_any_other_answer(self):
         """The answers are "not found", an error, and "not found" again."""
         withdrawal = self.unknown()
         at = QUIET

@@ -59,7 +59,7 @@ class RestoreDrillTest(SimpleTestCase):
 
 
 class RecipeTest(SimpleTestCase):
-    def test_stands_in_the_document_for_every_kind_of_backup(self) -> None:
+    def test_is_in_the_document_for_every_kind_of_backup(self) -> None:
         for name in restore.KINDS:
             for step in ("backup", "restore"):
                 self.assertTrue(backups.recipe(f"{name} {step}").strip())

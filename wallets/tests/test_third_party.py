@@ -813,7 +813,7 @@ class ConnectionTest(PeerTestCase):
                 answer = self.pay(bank_at("http://bank.test"))
         self.assertEqual(answer.outcome, Outcome.ACCEPTED)
 
-    def test_is_made_anew_when_the_bank_has_closed_it(self):
+    def test_is_opened_again_when_the_bank_has_closed_it(self):
         peer = self.answering(response(PAID), keep=False)
         bank = bank_at(peer.url)
         for _ in range(3):
