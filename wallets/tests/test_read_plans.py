@@ -110,7 +110,7 @@ class ReadPlansTest(Api, CommittingTestCase):
                     answer = self.get(path, **headers)
                     text = answer.getvalue() if answer.streaming else answer.content
                 self.assertEqual(answer.status_code, 200, text)
-                # The wrapper does not see prepared statements; `test_reads.PlanTest` does.
+                # `test_reads.PlanTest` tests the prepared statements.
                 if connection.vendor == "mysql":
                     self.assertNotEqual(plans, [])
                 for sql, plan in plans:
