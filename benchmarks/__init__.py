@@ -1,4 +1,5 @@
-"""How fast and how punctual the service is, as ratios taken side by side in one run.
+"""`make bench`: the speed and punctuality of the service, as ratios.
 
-`make bench`. What the figures mean stands in docs/performance.md.
+Both values of a ratio are measured side by side in one run. docs/performance.md says
+what the figures mean.
 """

@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: see `--help`. `make bench` starts it with what it needs."""
+"""`python -m benchmarks`: see `--help`. `make bench` installs its packages first."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 ENGINES = ("postgresql", "mariadb", "sqlite")
-# What can be measured by itself.
+# The parts that can be measured alone.
 PARTS = ("endpoints", "drains", "lateness", "history", "others")
 
 
 def main() -> int:
-    """Measure, print, write down."""
+    """Measure, print the figures and store them."""
     options = _options()
-    # Ended like Ctrl-C, so that what was made for it goes, too.
+    # SIGTERM ends the run like Ctrl-C, so that its databases are dropped.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.path.insert(0, str(ROOT / "scripts"))
     from ops import servers
@@ -50,7 +50,8 @@ def main() -> int:
         if options.engine != "sqlite":
             url = servers.database_url(urls[options.engine], name)
         os.environ["DATABASE_URL"] = url
-        # Of ours, which fills databases and drops them; the programs have the default.
+        # Only for this process, which fills and drops databases. The programs under
+        # test have the default.
         os.environ["DATABASE_STATEMENT_TIMEOUT"] = "0"
         result = measure(options, url, servers.REDIS.url)
     if options.engine != "postgresql":
@@ -60,7 +61,7 @@ def main() -> int:
 
 
 def measure(options: argparse.Namespace, url: str, broker_url: str) -> dict[str, Any]:
-    """Measure on the engine of the environment."""
+    """Measure on the database engine of the environment."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "wallet.settings")
     import django
 
@@ -107,7 +108,7 @@ def _report(
 
 
 def _measured_on(engine: str, options: argparse.Namespace) -> dict[str, Any]:
-    """What the same comes to on another engine: in a process of its own."""
+    """Return the rates on another engine, measured in a process of its own."""
     print(engine, file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "rates.json"

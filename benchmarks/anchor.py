@@ -1,7 +1,8 @@
-"""The anchor: what PostgreSQL itself does of the least that a deposit can be.
+"""The anchor: the rate at which PostgreSQL alone makes minimal deposits.
 
-One prepared statement: the balance, and a row with a unique key. No HTTP, no ledger, no
-checks; the API's rates are shares of it, taken on the same machine in the same run.
+A minimal deposit is one prepared statement: it changes a balance and inserts a row with
+a unique key, without HTTP, ledger or checks. The API's rates are shares of the anchor's
+rate, measured on the same machine in the same run.
 """
 
 from __future__ import annotations
@@ -36,14 +37,14 @@ INSERT INTO anchor.deposit (wallet, amount, key) VALUES (:id, 1, gen_random_uuid
 
 
 def find_pgbench() -> str:
-    """Return where pgbench is, "" where it is not installed."""
+    """Return the path of pgbench; "" if it is not installed."""
     found = shutil.which("pgbench")
     installed = sorted(Path("/usr/lib/postgresql").glob("*/bin/pgbench"))
     return found or (str(installed[-1]) if installed else "")
 
 
 class Anchor:
-    """pgbench on a database that is ours."""
+    """pgbench on a database of the run."""
 
     name = "pgbench"
 
@@ -57,13 +58,13 @@ class Anchor:
         (folder / "anchor.sql").write_text(_SCRIPT.format(wallets=wallets))
 
     def run(self, seconds: float) -> Load:
-        """Deposit for so many seconds."""
+        """Deposit for this many seconds."""
         parts = urlsplit(self._url)
         command = [
             *(find_pgbench(), "--no-vacuum", "--protocol=prepared"),
             *("--file", "anchor.sql", "--client", str(CLIENTS), "--jobs", "2"),
             *("--time", str(max(1, round(seconds)))),
-            # The latency of every tenth, in microseconds, in files of its own.
+            # Files with the latency, in microseconds, of a tenth of the transactions.
             *("--log", "--sampling-rate", "0.1", "--log-prefix", "anchor"),
             *(
                 "--host",

@@ -1,8 +1,8 @@
 """The anchor on MariaDB and MySQL: UPDATE and INSERT in one durable transaction.
 
-Four statements, each sent when the one before is answered, as sysbench sends them and any
-client without a procedure on the server. The load generator is the one that the API is
-measured with: it takes over connections on which a driver has logged in.
+A transaction is four statements. Each is sent after the answer to the previous one, as
+sysbench does and every client without a stored procedure. The load generator is the
+same as for the API; it uses connections on which a driver has logged in.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _READY_PER_SECOND = 8_000
 
 
 class MysqlAnchor:
-    """The anchor's tables in a database that is ours, and what fills them."""
+    """The anchor's tables in a database of the run, and the deposits into them."""
 
     name = "anchor"
 
@@ -58,7 +58,7 @@ class MysqlAnchor:
             cursor.executemany("INSERT INTO anchor_wallet VALUES (%s, %s)", rows)
 
     def run(self, seconds: float) -> Load:
-        """Deposit for so many seconds."""
+        """Deposit for this many seconds."""
         made = [self._transaction() for _ in range(int(_READY_PER_SECOND * seconds))]
         more = (self._transaction() for _ in repeat(None))
         clients = [_Client(self._where) for _ in range(CLIENTS)]
@@ -75,13 +75,13 @@ class MysqlAnchor:
 
 
 def _packet(statement: str) -> bytes:
-    """A query as the protocol has it: length, number of the packet, kind, text."""
+    """Return a query as the protocol requires: length, packet number, kind, text."""
     content = _QUERY + statement.encode()
     return len(content).to_bytes(3, "little") + b"\0" + content
 
 
 class _Client:
-    """One connection: a transaction at a time, and of that a statement at a time."""
+    """One connection, with one transaction and one statement at a time."""
 
     def __init__(self, where: dict[str, Any]) -> None:
         self._connection = pymysql.connect(**where)
@@ -94,7 +94,7 @@ class _Client:
         self.sock.sendall(first)
 
     def receive(self) -> bool:
-        """See `Client.receive`: each statement's answer is one packet that says OK."""
+        """See `Client.receive`. The answer to each statement is one OK packet."""
         data = self.sock.recv(READ_BYTES)
         if len(data) < 5 or data[4] != _OK or len(data) != 4 + data[0]:
             raise LoadError(f"not OK: {data!r}")

@@ -1,7 +1,8 @@
-"""`python -m benchmarks.answerer PORT SECONDS`: a bank that pays whatever it is asked to.
+"""`python -m benchmarks.answerer PORT SECONDS`: a bank that accepts every payment.
 
-After so many seconds, on loopback, keeping nothing. So it is the service that limits how
-much is paid; the simulator of `third-party/`, which keeps books, answers fewer a second.
+It answers after SECONDS, on loopback, and stores nothing. So the service limits the
+rate of payouts, and not the bank. The simulator of `third-party/` stores its payments
+and answers fewer requests a second.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import cast
 
 import uvloop
 
-# As many calls may begin at once.
+# The most connections that may be opened at the same time.
 BACKLOG = 2048
 _HEAD = (
     b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
@@ -21,7 +22,7 @@ _HEAD = (
 
 
 class Answerer(asyncio.Protocol):
-    """One connection: a payment at a time, as the service's client sends them."""
+    """One connection, with one payment at a time, as the service's client sends."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -33,7 +34,7 @@ class Answerer(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
-        """Answer when the request is whole. What is no payment is not answered."""
+        """Answer a complete request. If it is no payment, close the connection."""
         self._received += data
         head, whole, body = self._received.partition(b"\r\n\r\n")
         _, _, length = head.lower().partition(b"\r\ncontent-length: ")
@@ -50,7 +51,7 @@ class Answerer(asyncio.Protocol):
 
 
 async def serve(port: int, seconds: float) -> None:
-    """Answer at this port until the process is ended."""
+    """Answer on this port until the process is ended."""
     loop = asyncio.get_running_loop()
     server = await loop.create_server(
         lambda: Answerer(seconds), "127.0.0.1", port, backlog=BACKLOG

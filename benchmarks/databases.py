@@ -1,4 +1,4 @@
-"""A database of our own on each engine: made with the schema, gone afterwards."""
+"""A database of the run on each engine: created with the schema, and dropped."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _OUTSIDE = {"postgresql": "postgres", "mysql": "mysql"}
 
 @contextmanager
 def database(name: str) -> Iterator[str]:
-    """Make the database, with the schema, and let this process's connection be to it."""
+    """Create the database with the schema, and connect this process to it."""
     _outside(name, "CREATE DATABASE")
     try:
         use(name)

@@ -1,4 +1,4 @@
-"""What is asked of the API: each endpoint's request, and what every answer must be."""
+"""The requests to each endpoint of the API, and what every answer must contain."""
 
 from __future__ import annotations
 
@@ -16,20 +16,21 @@ from benchmarks.load import HttpClient, Load, drive, http_get, http_post
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
 
-# As many as pgbench has.
+# The same number as pgbench has.
 CONNECTIONS = 16
 BULK = 100
-# As many requests at once as there are processes to serve them, and as many to wait.
+# The API's processes serve as many requests at a time, and as many others wait.
 BULK_CONNECTIONS = 4
 PAGE = 20
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A kind of request, over and over.
+    """A kind of request that is repeated.
 
-    `status`, `row`, `rows`: of every answer, see `HttpClient`. `worth`: how many things one
-    request does. `ready`: how many requests are made before the clock runs, for a second.
+    `status`, `row`, `rows` are of every answer: see `HttpClient`. `worth` is the number
+    of things that one request does. `ready` is the number of requests that are prepared
+    before the measurement, for each of its seconds.
     """
 
     request: Callable[[], bytes]
@@ -41,7 +42,7 @@ class Endpoint:
     ready: int = 12_000
 
     def drive(self, port: int, *, seconds: float = 0, requests: int = 0) -> Load:
-        """Ask for so many seconds, or so many times."""
+        """Send requests for this many seconds, or this many requests."""
         messages = self._messages(int(self.ready * seconds))
         clients = [
             HttpClient(port, self.status, self.row, self.rows)
@@ -52,16 +53,16 @@ class Endpoint:
         return drive(clients, messages, seconds=seconds, worth=self.worth)
 
     def _messages(self, count: int) -> Iterator[bytes]:
-        """Requests without end; so many are made before the first is asked for."""
+        """Return endless requests, of which the first `count` are prepared now."""
         made = [self.request() for _ in range(count)]
         return chain(made, (self.request() for _ in repeat(None)))
 
 
 def endpoints(count: int) -> dict[str, Endpoint]:
-    """The endpoints by the names of their measurements, for what is in the database.
+    """Return the endpoints by the names of their measurements.
 
-    So many wallets and transactions are asked for, at random. The first wallet is the one
-    with a past: its list and its statement are read.
+    The requests name `count` wallets and transactions of the database, at random. The
+    first wallet has a long history: its list and its statement are read.
     """
     first = Wallet.objects.order_by("pk")[:count]
     wallets = [str(name) for name in first.values_list("uuid", flat=True)]
@@ -93,7 +94,7 @@ def endpoints(count: int) -> dict[str, Endpoint]:
 
 
 def _transactions(count: int) -> list[str]:
-    """The paths of up to so many transactions, from all over the past."""
+    """Return the paths of up to `count` transactions, evenly from all of the past."""
     ends = Transaction.objects.aggregate(first=Min("pk"), last=Max("pk"))
     numbers = range(ends["first"], ends["last"] + 1)
     some = random.sample(numbers, min(count, len(numbers)))
@@ -102,20 +103,20 @@ def _transactions(count: int) -> list[str]:
 
 
 def deposit(wallets: list[str]) -> bytes:
-    """A deposit onto one of these, with a key of its own."""
+    """Return a deposit into one of these wallets, with a new key."""
     key = f"Idempotency-Key: {uuid.uuid4()}"
     path = f"/wallets/{random.choice(wallets)}/deposit"
     return http_post(path, b'{"amount": 1}', key)
 
 
 def withdraw(wallets: list[str]) -> bytes:
-    """A withdrawal from one of these, some time from tomorrow on, with a key."""
+    """Return a withdrawal from one of these wallets, due in one to two days."""
     seconds = random.randrange(86_400, 2 * 86_400)
     return withdraw_at(wallets, datetime.now(timezone.utc) + timedelta(0, seconds))
 
 
 def withdraw_at(wallets: list[str], when: datetime) -> bytes:
-    """A withdrawal from one of these at this time, with a key of its own."""
+    """Return a withdrawal from one of these wallets at this time, with a new key."""
     key = f"Idempotency-Key: {uuid.uuid4()}"
     body = json.dumps({"amount": 1, "scheduled_for": when.isoformat()})
     path = f"/wallets/{random.choice(wallets)}/withdraw"
@@ -123,7 +124,7 @@ def withdraw_at(wallets: list[str], when: datetime) -> bytes:
 
 
 def bulk(wallets: list[str]) -> bytes:
-    """A hundred deposits, each onto one of these, with a key of its own."""
+    """Return a request of BULK deposits into these wallets, each with a new key."""
     items = [
         {"wallet": name, "amount": 1, "idempotency_key": str(uuid.uuid4())}
         for name in random.choices(wallets, k=BULK)

@@ -1,4 +1,4 @@
-"""What is measured: each beside what it is compared with, in turns."""
+"""The measurements. Each alternates with the one that it is compared with."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from wallets.models.wallet import Wallet
 from wallets.services.payouts.drain import find_due
 from wallets.utils.database.transactions import database_now
 
-# As long as anything may take to be paid: 100,000 do for the figures of memory.
+# The most seconds until everything is paid; the memory figures need 100,000 payouts.
 SECONDS_TO_PAY = 600
 _OPEN = (Transaction.Status.PENDING, Transaction.Status.PROCESSING)
 
-# What may depend on how long the past is.
+# The requests whose speed may depend on the length of the history.
 HISTORY = ("deposit", "withdraw", "get_wallet", "get_transaction", "list", "statement")
 
 Loads = dict[str, Load]
@@ -36,21 +36,21 @@ Say = Callable[[str, Load], None]
 
 
 class Anchor(Protocol):
-    """What the database does by itself. Its name is the measurement's."""
+    """A measurement of the database alone, with the name of the measurement."""
 
     name: str
 
     def run(self, seconds: float) -> Load:
-        """Measure it for so many seconds."""
+        """Measure it for this many seconds."""
 
 
 @dataclass(frozen=True)
 class Drain:
-    """Payouts by a bank that takes `latency` seconds, with so many calls in flight."""
+    """Payouts by a bank that takes `latency` seconds, `in_flight` calls at a time."""
 
     latency: float
     in_flight: int = 64
-    # The one of third-party/; else the answerer, which is not the limit.
+    # With the simulator of third-party/; else with the answerer, which is no limit.
     simulator: bool = False
 
 
@@ -64,13 +64,13 @@ DRAINS = {
 def requests(
     api: Api, names: Collection[str], anchor: Anchor, size: Size, say: Say
 ) -> Loads:
-    """The endpoints of these names, or all, and what the database does by itself."""
+    """Measure the endpoints of these names, or all, and the database alone."""
     known = endpoints(size.wallets)
     asked = {name: known[name] for name in names or known}
     loads: Loads = {}
-    for endpoint in asked.values():  # what is loaded late, and statements to prepare
+    for endpoint in asked.values():  # a warm-up: late imports, prepared statements
         endpoint.drive(api.port, requests=4 * endpoint.connections)
-    # Short turns, and who goes first takes turns, too: a machine's speed drifts.
+    # A machine's speed drifts. So the turns are short, and their order is reversed.
     order = list(asked)
     for _ in range(size.turns):
         add(loads, anchor.name, anchor.run(size.seconds), say)
@@ -81,7 +81,7 @@ def requests(
 
 
 def _measured(api: Api, endpoint: Endpoint, seconds: float) -> Load:
-    """The endpoint for so many seconds, with the API's CPU for it."""
+    """Measure an endpoint for this many seconds, with the API's CPU for it."""
     before = cpu_of(api.process)
     load = endpoint.drive(api.port, seconds=seconds)
     load.cpu = cpu_of(api.process) - before
@@ -89,12 +89,12 @@ def _measured(api: Api, endpoint: Endpoint, seconds: float) -> Load:
 
 
 def deposit(api: Api, size: Size, count: int) -> Load:
-    """So many deposits, one a request."""
+    """Make `count` deposits, each by a request of its own."""
     return endpoints(size.wallets)["deposit"].drive(api.port, requests=count)
 
 
 def together(api: Api, size: Size, say: Say) -> Loads:
-    """Deposits while the worker pays what is due."""
+    """Measure deposits while the worker pays due withdrawals."""
     load = _measured(api, endpoints(size.wallets)["deposit"], 2 * size.seconds)
     say("deposit", load)
     _wait_until_paid(Transaction.objects.all())
@@ -102,9 +102,9 @@ def together(api: Api, size: Size, say: Say) -> Loads:
 
 
 def _wait_until_paid(withdrawals: QuerySet[Transaction]) -> None:
-    """Wait until nothing is open; nothing may have failed.
+    """Wait until no withdrawal is open; none may have failed.
 
-    :raises TimeoutError: something stays open.
+    :raises TimeoutError: a withdrawal stays open.
     """
     wait_until(
         lambda: not withdrawals.filter(status__in=_OPEN).exists(),
@@ -116,7 +116,7 @@ def _wait_until_paid(withdrawals: QuerySet[Transaction]) -> None:
 
 
 def drain(worker: Process, owners: list[Wallet], count: int) -> Load:
-    """Have so many paid by the worker; the clock runs from the first claim on."""
+    """Measure `count` payouts by the worker, from the first claim on."""
     before = cpu_of(worker)
     when = fill.due(owners, count)
     mine = Transaction.objects.filter(scheduled_for=when)
@@ -139,8 +139,8 @@ def drain(worker: Process, owners: list[Wallet], count: int) -> Load:
 
 
 def lateness(api: Api, owners: list[Wallet], size: Size, say: Say) -> Loads:
-    """How long after its time each withdrawal is begun that a client has scheduled."""
-    # Further away than a tick looks ahead, so that Beat finds them.
+    """Measure how late the payment of each scheduled withdrawal begins."""
+    # Beyond the time that a tick looks ahead, so that Beat finds the withdrawals.
     first = datetime.now(timezone.utc) + timedelta(seconds=size.tick + 2)
     span = timedelta(seconds=size.late_seconds)
     times = [first + span * number / size.late for number in range(size.late)]
@@ -163,7 +163,10 @@ def lateness(api: Api, owners: list[Wallet], size: Size, say: Say) -> Loads:
 def history(
     apis: dict[str, Api], use: Callable[[str], None], size: Size, say: Say
 ) -> Loads:
-    """The same work with a short past and with a long one; `use` changes the database."""
+    """Measure the same work with a short and a long history.
+
+    `use` changes the database.
+    """
     loads: Loads = {}
     asked = {}
     for length in apis:
@@ -180,7 +183,7 @@ def history(
 
 
 def _due_scan(seconds: float) -> Load:
-    """What a worker asks when nothing is due, over and over."""
+    """Repeat a worker's query for due withdrawals when nothing is due."""
     load = Load()
     began = time.perf_counter()
     while (load.seconds or 0) < seconds:

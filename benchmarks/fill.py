@@ -1,4 +1,4 @@
-"""Puts into the database what a figure needs to be there; not part of any measurement."""
+"""Fills the database for a measurement. The filling is not measured."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from wallets.utils.database.transactions import database_now
 
 
 def wallets(count: int, *, balance: int = 0) -> list[Wallet]:
-    """Open so many wallets, each with this balance."""
+    """Create `count` wallets, each with this balance."""
     Wallet.objects.bulk_create([Wallet() for _ in range(count)], batch_size=1000)
     made = list(Wallet.objects.order_by("pk"))
     for first in range(0, count if balance else 0, MAX_MANY):
@@ -33,17 +33,18 @@ def wallets(count: int, *, balance: int = 0) -> list[Wallet]:
 
 
 def deposits(owner: Wallet, count: int) -> None:
-    """Give a wallet so many deposits of 1."""
+    """Make `count` deposits of 1 into a wallet."""
     for first in range(0, count, MAX_MANY):
         some = range(min(MAX_MANY, count - first))
         deposit_many([DepositRequest(owner.uuid, 1, uuid.uuid4()) for _ in some])
 
 
 def due(owners: list[Wallet], count: int) -> datetime:
-    """Write withdrawals that are due already, all at once; return when.
+    """Write `count` withdrawals that are due now, in one transaction; return when.
 
-    As if each had been scheduled an hour ago; one after the other through the API, the
-    first would be paid before the last is there.
+    The rows are as if each withdrawal had been scheduled an hour ago. If they were
+    scheduled one after the other by the API, the first would be paid before the last is
+    written.
     """
     now = database_now()
     earlier = now - timedelta(hours=1)
@@ -78,8 +79,8 @@ def _scheduled(row: Transaction, when: datetime) -> Transition:
     )
 
 
-# A past of deposits of 1, one a second, every tenth of them onto the first wallet, and as
-# many withdrawals that wait for a time far away. PostgreSQL only.
+# A history of deposits of 1, one a second, every tenth of them into the first wallet;
+# and as many withdrawals that are due in the far future. PostgreSQL only.
 _PAST: tuple[LiteralString, ...] = (
     """
     INSERT INTO wallets_transaction (created_at, updated_at, executed_at, wallet_id,
@@ -119,7 +120,7 @@ _PAST: tuple[LiteralString, ...] = (
 
 
 def past(count: int) -> None:
-    """Give empty wallets a past of so many deposits, and a far future of withdrawals."""
+    """Write a history of `count` deposits, and `count` withdrawals that are not due."""
     assert not Movement.objects.exists()
     with connection.cursor() as cursor:
         for statement in _PAST:

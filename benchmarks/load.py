@@ -1,8 +1,9 @@
-"""Loads a server: as many requests as it answers, over connections that are kept.
+"""A load generator: as many requests as the server answers, on kept connections.
 
-It shares the machine with what it measures, so it does as little as can be: one thread,
-raw sockets, requests that were made before the clock ran. A request costs it about as much
-as it costs a load generator written in C, and the same whatever is asked.
+It shares the machine with the server, so it does as little work as possible: one
+thread, raw sockets, and requests that are prepared before the measurement. A request
+costs about as much as in a load generator written in C, and every request costs the
+same.
 """
 
 from __future__ import annotations
@@ -15,19 +16,20 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 SECONDS_TO_ANSWER = 30
-# Most answers are smaller. Much more room would cost the kernel a mapping for each read.
+# Most answers are smaller. For a much larger buffer the kernel would map memory at each
+# read.
 READ_BYTES = 65_536
 
 
 class LoadError(Exception):
-    """The server did not answer as it must; the message has what came."""
+    """The server's answer was not the expected one; the message contains it."""
 
 
 @dataclass
 class Load:
-    """What was answered, and how fast. A second part of the same may be added.
+    """The number of answers and their latencies. Loads of one kind may be added.
 
-    `cpu`: seconds of CPU that the programs under test took for it, all together.
+    `cpu` is the CPU time, in seconds, of all programs under test together.
     """
 
     done: int = 0
@@ -37,16 +39,16 @@ class Load:
 
     @property
     def rate(self) -> float:
-        """Done a second."""
+        """The number of things that were done a second."""
         return self.done / self.seconds if self.seconds else 0.0
 
     @property
     def cpu_us(self) -> float:
-        """Microseconds of CPU for each; 0 when that was not measured."""
+        """Microseconds of CPU for each; 0 if they were not measured."""
         return 1e6 * self.cpu / self.done if self.done else 0.0
 
     def quantile(self, share: float) -> float:
-        """The latency, in milliseconds, that this share of the requests kept below."""
+        """Return this quantile of the latencies, in milliseconds."""
         if not self.latencies:
             return 0.0
         ordered = sorted(self.latencies)
@@ -61,7 +63,7 @@ class Load:
 
 
 class Client(Protocol):
-    """One connection, with at most one request under way."""
+    """One connection, with at most one request at a time."""
 
     sock: socket.socket
 
@@ -69,16 +71,16 @@ class Client(Protocol):
         """Send a request."""
 
     def receive(self) -> bool:
-        """Read what has come; return whether the answer is whole.
+        """Read the bytes that have arrived; return whether the answer is complete.
 
-        :raises LoadError: for an answer that is not the expected one.
+        :raises LoadError: the answer is not the expected one.
         """
 
 
 class HttpClient:
-    """A client of the server at this port.
+    """A client of the server on this port.
 
-    `status`: of every answer. `row`, `rows`: a text that is in every answer so many times.
+    Every answer must have the `status`, and contain the text `row` `rows` times.
     """
 
     def __init__(
@@ -117,11 +119,11 @@ def drive(
     seconds: float = float("inf"),
     worth: int = 1,
 ) -> Load:
-    """Send requests until the time is over or there are no more; wait for the answers.
+    """Send requests until the time is over or none is left; wait for the answers.
 
-    Each counts as so much done as it is `worth`. The connections are closed at the end.
+    Each request counts `worth` times. The connections are closed at the end.
 
-    :raises LoadError: when one request is not answered as expected.
+    :raises LoadError: an answer is not the expected one.
     """
     load = Load()
     poll = select.epoll()
@@ -162,7 +164,7 @@ def _ready(poll: select.epoll) -> list[int]:
 
 
 def http_post(path: str, body: bytes, *headers: str) -> bytes:
-    """A whole POST of JSON, ready to be sent."""
+    """Return the bytes of a POST of JSON."""
     lines = [
         f"POST {path} HTTP/1.1",
         "Host: 127.0.0.1",
@@ -174,5 +176,5 @@ def http_post(path: str, body: bytes, *headers: str) -> bytes:
 
 
 def http_get(path: str) -> bytes:
-    """A whole GET, ready to be sent."""
+    """Return the bytes of a GET."""
     return f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()

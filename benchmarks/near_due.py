@@ -1,8 +1,9 @@
-"""`python -m benchmarks.near_due`: many withdrawals due at once, and a stranger's meanwhile.
+"""`python -m benchmarks.near_due`: many clients schedule withdrawals that are due soon.
 
-Clients schedule withdrawals that are due within the tick, through the API, as many a
-second as are asked for. Strangers scheduled theirs long before. How late each was is what
-the bank saw: when it decided, less when the payment was due, on one machine's clock.
+They use the API, at the requested rate, and every withdrawal is due within the tick.
+Other clients ("strangers") have scheduled theirs long before. The lateness of each
+payment is the time of the bank's decision minus the scheduled time, on the clock of one
+machine.
 """
 
 from __future__ import annotations
@@ -24,21 +25,21 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 BANK_LATENCY = 0.1
-# Strangers' withdrawals are scheduled this long before the first is due.
+# The other clients schedule this many seconds before their first withdrawal is due.
 BEFORE = 15.0
 SECONDS_TO_SETTLE = 180
 HEADERS = {"Content-Type": "application/json"}
 
 
 def main() -> int:
-    """Measure, print."""
+    """Measure, and print the lateness."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.near_due")
     parser.add_argument("--rate", type=int, default=100, help="near ones a second")
     parser.add_argument("--strangers", type=int, default=5, help="a second")
     parser.add_argument("--seconds", type=int, default=30)
     parser.add_argument("--ahead", type=float, default=9, help="due so soon at most")
     options = parser.parse_args()
-    # Ended like Ctrl-C, so that what was made for it goes, too.
+    # SIGTERM ends the run like Ctrl-C, so that its database is dropped.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.path.insert(0, str(ROOT / "scripts"))
     from ops import servers
@@ -80,7 +81,7 @@ def _measure(options: argparse.Namespace, url: str, folder: Path) -> None:
 
 
 class _Flood:
-    """What is scheduled, by its amount: each has one of its own."""
+    """The scheduled withdrawals, each identified by a different amount."""
 
     def __init__(
         self, options: argparse.Namespace, port: int, owners: list[str]
@@ -93,7 +94,7 @@ class _Flood:
         self._drawing = threading.Lock()
 
     def run(self) -> None:
-        """Schedule the strangers', and when they begin to be due, the flood."""
+        """Schedule the others' withdrawals; when the first is due, send the flood."""
         first = datetime.now(timezone.utc) + timedelta(seconds=BEFORE)
         client = self._client()
         count = self._options.strangers * self._options.seconds
@@ -102,7 +103,7 @@ class _Flood:
             self._schedule(client, "strangers", due)
         until = (first - datetime.now(timezone.utc)).total_seconds()
         time.sleep(max(0.0, until))
-        # Several clients, so that no answer is waited for by what comes next.
+        # There are several clients, so that no request waits for an earlier answer.
         clients = [threading.Thread(target=self._near, args=(n,)) for n in range(4)]
         for thread in clients:
             thread.start()
@@ -132,13 +133,13 @@ class _Flood:
         client.request("POST", path, body, HEADERS)
         answer = client.getresponse()
         text = answer.read()
-        if answer.status == 422:  # its time had come before the request did
+        if answer.status == 422:  # the request came after its scheduled time
             del self._due[amount]
         elif answer.status != 201:
             raise RuntimeError(f"{answer.status}: {text.decode()}")
 
     def late(self, bank_port: int) -> dict[str, list[float]]:
-        """How late each was at the bank, in seconds, when all are paid."""
+        """Wait until all are paid; return the seconds by which each was late."""
         paid: list[dict[str, Any]] = []
         ends = time.monotonic() + SECONDS_TO_SETTLE
         while len(paid) < len(self._due) and time.monotonic() < ends:

@@ -1,4 +1,4 @@
-"""Turns measurements into the figures: JSON, a table, a chart, the page of the docs."""
+"""The figures from the measurements: as JSON, a table, a chart and part of the docs."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ CHART = ROOT / "docs" / "images" / "performance.svg"
 PAGE = ROOT / "docs" / "performance.md"
 _BEGIN, _END = "<!-- results: written by make bench -->", "<!-- end of results -->"
 
-# Each measurement's rate, p50 and p99, by its name: `rates`, and `all_rates` of a result.
+# The rate, p50 and p99 of each measurement by its name: see `rates` and `all_rates`.
 Rates = Mapping[str, Mapping[str, float]]
 
 
 @dataclass(frozen=True)
 class Figure:
-    """What is to be reached, at least or `at_most`, and what is made of the rates.
+    """A figure and its target: a lower bound, or an upper bound if `at_most`.
 
-    `value` raises KeyError when something that it is made of was not measured.
+    `value` computes the figure. It raises KeyError if a measurement is missing.
     """
 
     reach: float
@@ -38,17 +38,17 @@ class Figure:
     at_most: bool = False
 
     def reached(self, value: float) -> bool:
-        """Whether this is enough."""
+        """Whether this value reaches the target."""
         return value <= self.reach if self.at_most else value >= self.reach
 
     def share(self, value: float) -> float:
-        """How much of it is reached."""
+        """Return the share of the target that this value reaches."""
         value = max(value, 0.001)
         return self.reach / value if self.at_most else value / self.reach
 
 
 def _over(name: str, *others: str | float) -> Callable[[Rates], float]:
-    """One rate ÷ the lowest of these rates: measured ones by their names."""
+    """Return one rate ÷ the lowest of the others: numbers, or names of measurements."""
 
     def value(rates: Rates) -> float:
         found = [
@@ -65,11 +65,11 @@ def _p99(name: str) -> Callable[[Rates], float]:
 
 
 def _ceiling(name: str) -> float:
-    """Payouts a second when the bank alone is the limit."""
+    """Return the payouts a second if the bank is the only limit."""
     return DRAINS[name].in_flight / DRAINS[name].latency
 
 
-# Each of these ÷ what the database does by itself, and what to reach.
+# The target of each rate ÷ the rate of the database alone.
 _OVER_PGBENCH = {
     "deposit": 0.35,
     "deposit64": 0.65,
@@ -94,7 +94,7 @@ FIGURES = {
         0.2, _over("drain_ceiling", "pgbench_by_drain")
     ),
     "drain_100ms_over_ceiling": Figure(0.95, _over("drain_100ms", _AT_100MS)),
-    # The lower one counts: what the bank allows, or what can be paid by one that is no limit.
+    # The lower limit counts: the bank's, or the rate with a bank that is no limit.
     "drain_512_over_ceiling": Figure(
         0.95, _over("drain_512", _ceiling("drain_512"), "drain_ceiling")
     ),
@@ -135,7 +135,7 @@ NAMES = {
 
 
 def rates(loads: Mapping[str, Load]) -> dict[str, dict[str, float]]:
-    """Rate, p50, p99 and, where it was measured, CPU of each measurement."""
+    """Return rate, p50, p99 and, if it was measured, CPU of each measurement."""
     return {
         name: {
             "per_second": round(load.rate, 1),
@@ -148,7 +148,7 @@ def rates(loads: Mapping[str, Load]) -> dict[str, dict[str, float]]:
 
 
 def all_rates(result: Mapping[str, Any]) -> Rates:
-    """Those of every engine; of another one than PostgreSQL with its name before."""
+    """Return the rates of all engines; those of PostgreSQL have no prefix."""
     others = result.get("other_engines", {})
     return result["rates"] | {
         f"{engine}_{name}": rate
@@ -158,7 +158,7 @@ def all_rates(result: Mapping[str, Any]) -> Rates:
 
 
 def figures(measured: Rates) -> dict[str, float]:
-    """The figures that these measurements suffice for, by their keys."""
+    """Return the figures that can be computed from these measurements, by key."""
     found = {}
     for key, figure in FIGURES.items():
         with suppress(KeyError):
@@ -167,7 +167,7 @@ def figures(measured: Rates) -> dict[str, float]:
 
 
 def circumstances(servers: Mapping[str, str]) -> dict[str, Any]:
-    """Where and with what this was measured."""
+    """Return the machine and the versions of this measurement."""
     model = next(
         (
             line.split(":", 1)[1].strip()
@@ -196,7 +196,7 @@ def circumstances(servers: Mapping[str, str]) -> dict[str, Any]:
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """The result as Markdown, which is as good on a terminal."""
+    """Return the result as Markdown, which is also readable in a terminal."""
     lines = ["| figure | reach | measured | |", "|---|---|---|---|"]
     for key, figure in FIGURES.items():
         if key in result:
@@ -225,7 +225,7 @@ def _line(name: str, rate: Mapping[str, float]) -> str:
 
 
 def page_part(result: Mapping[str, Any]) -> str:
-    """What docs/performance.md says of the recorded run."""
+    """Return the part of docs/performance.md about the recorded run."""
     machine, versions = result["machine"], result["versions"]
     named = ", ".join(f"{name} {number}" for name, number in versions.items())
     return (
@@ -236,9 +236,9 @@ def page_part(result: Mapping[str, Any]) -> str:
 
 
 def write(result: Mapping[str, Any], path: Path) -> None:
-    """Write the result; the recorded one has every figure, and the docs show it.
+    """Write the result; also into the docs, if `path` is that of the recorded run.
 
-    :raises RuntimeError: one is missing in what is to be recorded.
+    :raises RuntimeError: the recorded run would lack a figure.
     """
     missing = FIGURES.keys() - result.keys()
     if path == LATEST and missing:
@@ -254,7 +254,7 @@ def write(result: Mapping[str, Any], path: Path) -> None:
 
 
 def chart(result: Mapping[str, Any]) -> str:
-    """A bar for each figure, as a share of its target; SVG."""
+    """Return an SVG with a bar for each figure, as a share of its target."""
     rows = [(key, figure) for key, figure in FIGURES.items() if key in result]
     parts = []
     for number, (key, figure) in enumerate(rows):

@@ -1,4 +1,4 @@
-"""One run on one database engine: makes the databases, starts the programs, measures."""
+"""One run on one database engine: create databases, start the programs, measure."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ ON_MYSQL = ("deposit", "withdraw", "bulk"), ("drain_100ms",)
 
 
 def say(text: str) -> None:
-    """A line of progress."""
+    """Print a line of progress."""
     print(text, file=sys.stderr, flush=True)
 
 
 def say_load(name: str, load: Load) -> None:
-    """A measurement, as soon as it is there."""
+    """Print a measurement as soon as it is complete."""
     cpu = f"   CPU {load.cpu_us:>6.0f} us each" if load.cpu else ""
     say(
         f"  {name:<20} {load.rate:>9,.0f}/s   p50 {load.quantile(0.5):>7.1f} ms"
@@ -44,7 +44,7 @@ def say_load(name: str, load: Load) -> None:
 
 
 class Run:
-    """The measurements of one run. `database_url` names a database that may be made."""
+    """The measurements of one run. It creates the databases of `database_url`."""
 
     def __init__(self, database_url: str, broker_url: str, size: Size) -> None:
         self.url = database_url
@@ -55,7 +55,7 @@ class Run:
         self.folder = Path()
 
     def measure(self, parts: Collection[str], *, memory: bool = False) -> None:
-        """Measure these parts. What was made for it is gone afterwards."""
+        """Measure these parts; drop the databases and delete the files afterwards."""
         with tempfile.TemporaryDirectory(prefix="wallet-bench-") as folder:
             self.folder = Path(folder)
             name = str(connection.settings_dict["NAME"])
@@ -99,7 +99,7 @@ class Run:
     def _payouts(
         self, name: str, drain: str, owners: list[Wallet], parts: Collection[str]
     ) -> None:
-        """Due withdrawals with this bank; with the simulator also how late they are."""
+        """Measure due withdrawals with this bank; with the simulator also lateness."""
         how = figures.DRAINS[drain]
         is_late_too = how.simulator and "lateness" in parts
         if "drains" not in parts and not is_late_too:
@@ -122,7 +122,7 @@ class Run:
     def _drain(
         self, name: str, drain: str, worker: Process, owners: list[Wallet]
     ) -> None:
-        """The rounds of one drain; beside the first kind what the database does alone."""
+        """Measure the rounds of one drain; with the first kind also the anchor."""
         anchor = self._anchor(name) if drain == "drain_ceiling" else None
         for _ in range(self.size.rounds):
             if anchor:
@@ -150,7 +150,7 @@ class Run:
         connection.close()
 
     def _memory(self, name: str, owners: list[Wallet]) -> None:
-        """Memory after a tenth of the work, when all is loaded, and after all of it."""
+        """Measure memory after a tenth of the work (all is loaded) and at its end."""
         say(f"memory over {self.size.memory:,} deposits and payouts")
         with self._programs(name) as programs:
             api = programs.api()
@@ -174,7 +174,7 @@ class Run:
         say(f"  {name}: {first:.1f} MB, after {done}: {after:.1f} MB")
 
     def sqlite_together(self) -> None:
-        """Deposits through two processes while the worker pays; nothing may fail."""
+        """Measure deposits by two processes while the worker pays; nothing may fail."""
         with tempfile.TemporaryDirectory(prefix="wallet-bench-") as folder:
             self.folder = Path(folder)
             call_command("migrate", verbosity=0)

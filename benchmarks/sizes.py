@@ -1,4 +1,4 @@
-"""How much is measured: enough to mean something, for a first look, to see it run."""
+"""The sizes of a run: FULL for figures, QUICK for a first look, SHORT for tests."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Size:
-    """`turns` of so many `seconds` for each endpoint, `rounds` of each drain.
+    """The numbers of a run.
 
-    `movements`: of the wallet whose list and statement are read. `past`: transactions of
-    the two databases that are compared, and as many that wait.
+    Each endpoint has `turns` of this many `seconds`, and each drain has `rounds`.
+    `movements` are of the wallet whose list and statement are read. `past` has the
+    numbers of deposits in the two databases that are compared; each has as many pending
+    withdrawals.
     """
 
     turns: int

@@ -1,4 +1,4 @@
-"""The programs under test, started as in production, on a database of their own."""
+"""The programs under test, started as in production, on a database of the run."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from typing import Any
 
 from drills.process import ROOT, Process, children_of, free_port, listens, wait_until
 
-# Settings of whoever starts a benchmark must not decide its outcome.
+# The caller's settings must not decide the result.
 _FOREIGN = (
     *("DB_", "CELERY_", "THIRD_PARTY_", "WITHDRAWAL", "BANK_", "WEB_", "LOG_"),
     *("DATABASE_", "METRICS_", "DEBUG"),
 )
-# Of the worker's four processes two drain what is due.
+# Two of the worker's four processes pay due withdrawals.
 WORKER_PROCESSES = 4
 DRAINS = 2
 
 
 def environment(database_url: str, broker_url: str, **changes: str) -> dict[str, str]:
-    """The environment of every program: the defaults, and where things are."""
+    """Return the environment of every program: the defaults, addresses and changes."""
     inherited = {
         name: value
         for name, value in os.environ.items()
@@ -35,7 +35,7 @@ def environment(database_url: str, broker_url: str, **changes: str) -> dict[str,
         "DATABASE_URL": database_url,
         "CELERY_BROKER_URL": broker_url,
         "CELERY_RESULT_BACKEND": "cache+memory://",
-        # Another worker on this broker must not take our messages.
+        # Other workers of this broker must not get the messages of the run.
         "CELERY_TASK_DEFAULT_QUEUE": f"wallet-bench-{os.getpid()}",
         "THIRD_PARTY_DEDUPES": "true",
         "THIRD_PARTY_LOOKUP": "true",
@@ -45,14 +45,14 @@ def environment(database_url: str, broker_url: str, **changes: str) -> dict[str,
 
 @dataclass(frozen=True)
 class Api:
-    """The running API, and where it listens."""
+    """The running API and its port."""
 
     process: Process
     port: int
 
 
 class Programs(ExitStack):
-    """Starts programs; ends them, the last one first, when the block is left."""
+    """Starts programs; ends them in reverse order at the end of the `with` block."""
 
     def __init__(self, env: dict[str, str], folder: Path) -> None:
         super().__init__()
@@ -68,20 +68,20 @@ class Programs(ExitStack):
         return process
 
     def api(self, name: str = "api", **env: str) -> Api:
-        """The API as `make serve` has it."""
+        """Start the API like `make serve`."""
         port = free_port()
         before, self.env = self.env, self.env | env
         command = [sys.executable, "-m", "wallet.serve", "--port", str(port)]
         process = self._start(name, command)
         self.env = before
         wait_until(lambda: listens(port), seconds=60, what="the API to listen")
-        # A first answer of each process loads what is loaded late.
+        # The first answer of each process imports further modules.
         for _ in range(10):
             urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz").close()
         return Api(process, port)
 
     def worker(self, in_flight: int = 64) -> Process:
-        """A Celery worker that takes messages, with so many calls in flight in all."""
+        """Start a Celery worker with this many calls in flight."""
         self.env = self.env | {"WITHDRAWAL_CONCURRENCY": str(in_flight // DRAINS)}
         options = ["-n", f"bench{os.getpid()}@%h", "-c", str(WORKER_PROCESSES)]
         process = self._celery("worker", *options)
@@ -89,7 +89,7 @@ class Programs(ExitStack):
         return process
 
     def beat(self) -> Process:
-        """A Celery Beat: a tick at once, then as often as the environment says."""
+        """Start a Celery Beat: its first tick is at once."""
         return self._celery("beat", "--pidfile", "")
 
     def _celery(self, name: str, *options: str) -> Process:
@@ -97,14 +97,14 @@ class Programs(ExitStack):
         return self._start(name, [*command, "--loglevel", "INFO", *options])
 
     def answerer(self, latency: float) -> None:
-        """A bank that takes so many seconds for a payment and is not the limit."""
+        """Start a bank that takes `latency` seconds for a payment and is no limit."""
         port = self._bank_port()
         module = ["-m", "benchmarks.answerer", str(port), str(latency)]
         self._start("bank", [sys.executable, *module])
         wait_until(lambda: listens(port), seconds=30, what="the answerer")
 
     def bank(self) -> Bank:
-        """The bank simulator under gunicorn, as in its container."""
+        """Start the bank simulator with gunicorn, as in its container."""
         port = self._bank_port()
         self.env = self.env | {"BANK_DATA": str(self.folder / "bank.sqlite3")}
         command = [sys.executable, "-m", "gunicorn", "app:app"]
@@ -127,7 +127,7 @@ class Bank:
         self.port = port
 
     def set_faults(self, **faults: Any) -> None:
-        """Change how it answers from now on."""
+        """Change the simulator's faults."""
         url = f"http://127.0.0.1:{self.port}/faults"
         body = json.dumps(faults).encode()
         request = urllib.request.Request(url, body, method="PUT")
@@ -135,7 +135,7 @@ class Bank:
 
 
 def cpu_of(process: Process) -> float:
-    """The CPU that the process and its children have taken so far, in seconds."""
+    """Return the CPU time of the process and its children so far, in seconds."""
     ticks = 0
     for pid in (process.pid, *children_of(process.pid)):
         _, _, fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")
@@ -144,7 +144,7 @@ def cpu_of(process: Process) -> float:
 
 
 def memory_of(process: Process) -> float:
-    """The memory that the process and its children have for themselves, in MB."""
+    """Return the private memory of the process and its children, in MB."""
     total = 0
     for pid in (process.pid, *children_of(process.pid)):
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():

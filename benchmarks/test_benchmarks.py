@@ -1,4 +1,4 @@
-"""That each figure can be measured, and that the docs show what was: never how fast."""
+"""Each figure can be measured; the docs show the recorded run. No speed is tested."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_every_figure_can_be_measured(tmp_path: Path) -> None:
 
 @pytest.fixture
 def answerer() -> Iterator[int]:
-    """The port of a bank that pays at once."""
+    """Yield the port of a bank that pays at once."""
     port = free_port()
     command = [sys.executable, "-m", "benchmarks.answerer", str(port), "0"]
     with subprocess.Popen(command, cwd=ROOT) as process:

@@ -21,7 +21,7 @@
 
 #define NANO 1000000000LL
 #define READ_EVERY (NANO / 20)
-/* A moment before this is one of the monotonic clock, which counts from the last boot. */
+/* An earlier moment is of the monotonic clock, which counts from the last boot. */
 #define WALL_CLOCK_BEGINS 500000000LL
 
 static _Atomic int64_t offset_ns;
@@ -40,7 +40,7 @@ static void from_ns(int64_t ns, struct timespec *at) {
     }
 }
 
-/* The kernel's own answer: no library's function, so nothing can call itself. */
+/* Asks the kernel directly, so that no function of this library calls itself. */
 static int true_time(clockid_t clock, struct timespec *at) {
     return (int)syscall(SYS_clock_gettime, clock, at);
 }
@@ -66,7 +66,7 @@ static int64_t offset(void) {
     int saved = errno;
     if (true_time(CLOCK_MONOTONIC, &at) == 0) {
         now = as_ns(&at);
-        /* The first one reads before anybody is answered; later one thread reads for all. */
+        /* The first read is before any answer; later one thread reads for all. */
         if (due == 0) {
             read_offset();
             atomic_store(&next_read, now + READ_EVERY);
@@ -83,7 +83,7 @@ static int is_wall(clockid_t clock) {
     return clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE || clock == CLOCK_TAI;
 }
 
-/* --- What reads the clock --------------------------------------------------------- */
+/* --- Functions that read the clock ------------------------------------------------ */
 
 int clock_gettime(clockid_t clock, struct timespec *at) {
     int failed = true_time(clock, at);
@@ -117,7 +117,7 @@ int timespec_get(struct timespec *at, int base) {
     return base;
 }
 
-/* --- What waits until a moment of it ---------------------------------------------- */
+/* --- Functions that wait until a moment of the clock ------------------------------ */
 
 static const struct timespec *true_moment(const struct timespec *at, struct timespec *own) {
     if (at == NULL || at->tv_sec < WALL_CLOCK_BEGINS)
@@ -126,7 +126,7 @@ static const struct timespec *true_moment(const struct timespec *at, struct time
     return own;
 }
 
-/* Some of these names have an older meaning in the library; the version says which is meant. */
+/* Some of these names have an older version in the library; `version` selects one. */
 static void *next(const char *name, const char *version) {
     void *found = NULL;
 #ifdef __GLIBC__

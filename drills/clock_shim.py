@@ -93,14 +93,14 @@ class SteppedClock:
         os.environ[VARIABLE] = str(self._file)
 
     def step_to(self, offset: float) -> None:
-        """Set it so many seconds ahead of true time (negative: behind)."""
+        """Set it this many seconds ahead of true time (negative: behind)."""
         beside = self._file.with_name(f"{self._file.name}.new")
         beside.write_text(f"{offset:.9f}\n")
         beside.replace(self._file)  # a reader sees the old one or the new one, whole
         self._offset = offset
 
     def step(self, seconds: float) -> None:
-        """Move it by so many seconds, forward or back."""
+        """Move it by this many seconds, forward or back."""
         self.step_to(self._offset + seconds)
 
 

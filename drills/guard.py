@@ -1,8 +1,8 @@
-"""A guard: product code that keeps money safe, and how a scratch copy switches it off.
+"""A guard: product code that keeps money safe, and how a scratch copy disables it.
 
 A guard is an exact text of the product, its replacement, and the quickest tests that
-must then fail. A text that is not found is an error: the code has changed, so it is not
-known whether a test would notice its absence.
+must then fail. A text that is not found is an error: the code has changed, so nobody
+knows whether a test would fail without the guard.
 """
 
 from __future__ import annotations

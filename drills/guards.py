@@ -1,4 +1,4 @@
-"""Guards of concurrency, of the unknown, and of money; see `drills.guard`."""
+"""Guards of concurrency, unknown outcomes, money and keys; see `drills.guard`."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ GUARDS = (
         POSTGRESQL,
     ),
     Guard(
-        "whole transactions run again",
+        "a failed transaction runs again as a whole",
         _DB,
         "if run == MAX_RUNS or taken > 1 or not may_be_over_next_time(error):",
         "if True:",
@@ -65,23 +65,23 @@ GUARDS = (
         "test_db.py",
     ),
     Guard(
-        "one damaged wallet stops nobody else",
+        "a damaged wallet does not stop the others",
         "wallets/utils/damaged.py",
         "    *(DataError, IntegrityError, LostRace),\n",
         "",
         "test_drain.py::DamagedWalletTest test_damaged_rows.py",
     ),
     Guard(
-        "own COMMIT recognised by a claim",
+        "a claim recognises its own COMMIT",
         _PAYOUT,
         "        if written and (mine := committed()):\n",
         "        if False:\n",
         "test_database_trouble.py::LostCommitTest",
         POSTGRESQL,
     ),
-    # --- unknown is not failed ---
+    # --- unknown outcomes ---
     Guard(
-        "unknown is not refunded",
+        "an unknown outcome is not refunded",
         _PAYOUT,
         "    return Event.UNKNOWN\n",
         "    return Event.REJECTED\n",
@@ -102,7 +102,7 @@ GUARDS = (
         "test_payout.py::SecondSenderTest test_stateful.py",
     ),
     Guard(
-        "a stale sender moves nothing",
+        "a late answer moves no money",
         _PAYOUT,
         "        if attempt.open is None:\n"
         "            outcome.check_late_answer(withdrawal, attempt, answer)\n"
@@ -132,14 +132,14 @@ GUARDS = (
         "test_payout.py::ReferenceTest",
     ),
     Guard(
-        "a refund is of the attempt that its proof is about",
+        "a refund needs proof about the same attempt",
         "wallets/services/withdrawal.py",
         "if not proof or attempt.reference != reference:",
         "if not proof:",
         "test_withdrawal.py::WithdrawalRefundTest",
     ),
     Guard(
-        "a live sender is left alone",
+        "no check before the sender's lease ends",
         "wallets/services/payouts/attempt.py",
         "        next_check_at=lease_expires_at,\n",
         "        next_check_at=now,\n",
@@ -154,7 +154,7 @@ GUARDS = (
         "test_wallet.py test_ledger.py",
     ),
     Guard(
-        "no more than there is",
+        "a wallet spends at most its balance",
         "wallets/services/ledger/postings.py",
         "    if wallet.balance < amount:\n",
         "    if False:\n",
@@ -168,7 +168,7 @@ GUARDS = (
         "test_payout.py::ClaimTest",
     ),
     Guard(
-        "same key, same request",
+        "a key belongs to one request",
         "wallets/services/requests/idempotency.py",
         "    if not same:\n",
         "    if False:\n",
@@ -189,7 +189,7 @@ GUARDS = (
         "test_withdrawal.py::WithdrawalRetryTest test_payout.py::RetryTest",
     ),
     Guard(
-        "only the table's transitions",
+        "only transitions of the table",
         "wallets/services/payouts/transition.py",
         "        if rule is None:\n",
         "        if False:\n",
@@ -197,14 +197,14 @@ GUARDS = (
     ),
     Guard(
         "append-only triggers",
-        # Not in a migration: later ones put the triggers back.
+        # The triggers cannot be disabled in a migration: later ones create them again.
         "wallets/utils/database/append_only.py",
         "    _run(connection, _CREATE[connection.vendor], tables)\n",
         "    pass\n",
         "test_constraints.py::AppendOnlyTest",
     ),
     Guard(
-        "time limits in order",
+        "order of the time limits",
         "wallets/checks.py",
         "        if low >= high\n",
         "        if False\n",

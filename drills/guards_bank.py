@@ -1,4 +1,4 @@
-"""Guards of the HTTP client and of what its answers prove; see `drills.guard`."""
+"""Guards of the HTTP client and of the proof in its answers; see `drills.guard`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BANK_GUARDS = (
         "test_third_party.py::InsideTransactionTest",
     ),
     Guard(
-        "lease looked at before sending",
+        "the lease is checked before sending",
         _CALLS,
         "now >= call.send_before or ",
         "",
@@ -33,7 +33,7 @@ BANK_GUARDS = (
         "test_payout.py::ClaimTest",
     ),
     Guard(
-        "right to send ends at all",
+        "the right to send ends",
         _PAYOUT,
         "        + settings.WITHDRAWAL_LEASE\n",
         "        + 10 * settings.WITHDRAWAL_LEASE\n",
@@ -48,7 +48,7 @@ BANK_GUARDS = (
         "test_restored_books.py",
     ),
     Guard(
-        "right to send ends before the lease in the books",
+        "the right to send ends before the stored lease",
         _PAYOUT,
         "        leased_at = clock.elapsed()\n        return moment.read(now)\n",
         "        read = moment.read(now)\n"
@@ -57,7 +57,7 @@ BANK_GUARDS = (
         "test_execution_time.py::MomentTest",
     ),
     Guard(
-        "execution is when the payment left",
+        "execution time is the time of sending",
         _PAYOUT,
         "if answer.sent_at is None or sent.send_number > 1:",
         "if True:",
@@ -73,35 +73,35 @@ BANK_GUARDS = (
         "test_execution_time.py",
     ),
     Guard(
-        "answers kept while the database is away",
+        "answers are kept while the database is away",
         "wallets/utils/database/outage.py",
         "            if last or not is_away(error):\n",
         "            if True:\n",
         "test_recording.py::OutageTest",
     ),
     Guard(
-        "answers given up at last",
+        "waiting with unrecorded answers ends",
         "wallets/utils/database/outage.py",
         "        last = clock.elapsed() >= _end(ends) or soft_limit.struck()\n",
         "        last = tries > 1000\n",
         "test_recording.py::OutageTest test_recording.py::SoftLimitTest",
     ),
     Guard(
-        "answers recorded whatever ends a sweep",
+        "answers are recorded however a sweep ends",
         "wallets/services/payouts/drain.py",
         "                self._record_rest()\n",
         "                pass\n",
         "test_recording.py::EndedSweepTest",
     ),
     Guard(
-        "soft limit put off while answers are in hand",
+        "the soft limit waits for answers to be recorded",
         "wallets/utils/messaging/soft_limit.py",
         "    if _deferring or handler is None:\n",
         "    if True:\n",
         "test_recording.py::SoftLimitTest",
     ),
     Guard(
-        "own COMMIT looked for when the database is back",
+        "a claim checks its COMMIT when the database is back",
         _PAYOUT,
         "        if not written or not outage.is_away(error):\n",
         "        if True:\n",
@@ -122,28 +122,28 @@ BANK_GUARDS = (
         "test_third_party.py::EchoTest",
     ),
     Guard(
-        "silence before a new connection is used",
+        "a new connection is silent before it is used",
         _CALLS,
         "        if not connection.is_quiet():\n",
         "        if False:\n",
         "test_third_party.py::EarlyAnswerTest test_third_party.py::EarlyTlsAnswerTest",
     ),
     Guard(
-        "a moment for what nobody asked for",
+        "a new connection is observed for a moment",
         "wallets/utils/bank/connections.py",
         "            await made.listen(min(_SILENCE_SECONDS + took, _MAX_SILENCE_SECONDS))\n",
         "            pass\n",
         "test_third_party.py::EarlyAnswerTest",
     ),
     Guard(
-        "no answer before the whole question has left",
+        "no answer counts before the whole request is sent",
         _CALLS,
         "            if answer is not None and connection.unsent:\n",
         "            if False:\n",
         "test_third_party.py::EarlyAnswerTest",
     ),
     Guard(
-        "of two answers none is ours without an echo",
+        "an answer that another one follows counts only with an echo",
         _ANSWERS,
         "    if answer.followed and not echoed:\n",
         "    if False:\n",
@@ -171,14 +171,14 @@ BANK_GUARDS = (
         "test_bank_contract.py::WholeWayTest",
     ),
     Guard(
-        "redirects are no answers",
+        "a redirect is not an answer",
         _ANSWERS,
         "_OK = frozenset({200})\n",
         "_OK = frozenset(range(200, 400))\n",
         "test_third_party.py::UnbelievableAnswerTest test_third_party.py::RedirectTest",
     ),
     Guard(
-        "the bank's word only as JSON",
+        "the bank's answer counts only as JSON",
         _ANSWERS,
         'if answer.media_type != "application/json" or len(answer.body)',
         "if len(answer.body)",
@@ -192,21 +192,21 @@ BANK_GUARDS = (
         "test_strict_json.py test_third_party.py::UnbelievableAnswerTest",
     ),
     Guard(
-        "answer compared with the question",
+        "the answer is compared with the request",
         _ANSWERS,
         "key in ours and type(value) is type(ours[key]) and value == ours[key]\n",
         "key in ours\n",
         "test_third_party.py::UnbelievableAnswerTest",
     ),
     Guard(
-        "refusal only in the bank's own words",
+        "a refusal counts only in its documented form",
         _ANSWERS,
         '        Word(_OK | {503}, "failed", 503, Outcome.REJECTED),\n',
         '        Word(_OK | {500, 503}, "failed", 503, Outcome.REJECTED),\n',
         "test_bank_answers.py::ExampleTest",
     ),
     Guard(
-        "the bank's list bounded",
+        "the bank's list is bounded",
         _BANK,
         "        limit = payment_list.MAX_BYTES\n",
         "        limit = 10**12\n",
@@ -227,28 +227,28 @@ BANK_GUARDS = (
         "test_bank_list.py::BankListTest::test_is_not_unpacked",
     ),
     Guard(
-        "foreign lines leave the list readable",
+        "invalid lines do not make the list unreadable",
         "wallets/utils/bank/payment_list.py",
         "    if _UUID.fullmatch(text):\n",
         "    if True:\n",
         "test_bank_list.py::LineTest",
     ),
     Guard(
-        "missed only in the time that the list covers",
+        "payments are missing only in the time that the list covers",
         "wallets/services/operations/reconciliation.py",
         "        return None if first is None else (first + late, end)\n",
         "        return (first or end - LONGEST_PERIOD), end\n",
         "test_bank_statement.py::CoverTest",
     ),
     Guard(
-        "what may still be booked is not missed",
+        "a payment that may still be booked is not missing",
         "wallets/services/operations/reconciliation.py",
         "        end = min(self.until or self.asked_at, self.asked_at) - late\n",
         "        end = min(self.until or self.asked_at, self.asked_at)\n",
         "test_bank_statement.py::CoverTest",
     ),
     Guard(
-        "forgotten payments named by the references that they would get",
+        "lost payments are found by the references that they would get",
         "wallets/services/operations/reconciliation.py",
         "            if reference in wanted:\n",
         "            if False:\n",
@@ -276,14 +276,14 @@ BANK_GUARDS = (
         "test_http_exchange.py::ConnectionTest",
     ),
     Guard(
-        "what comes at rest ends the connection",
+        "bytes on an idle connection end it",
         "wallets/utils/bank/connections.py",
         "        if not self._asked:\n            self.close()\n",
         "",
         "test_third_party.py::ConnectionTest",
     ),
     Guard(
-        "body bounded",
+        "the body is bounded",
         _EXCHANGE,
         "MAX_BODY_BYTES = 16 * 1024\n",
         "MAX_BODY_BYTES = 16 * 1024 * 1024\n",

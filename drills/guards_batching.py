@@ -1,4 +1,4 @@
-"""Guards of the batches that the API makes of requests; see `drills.guard`."""
+"""Guards of the API's batches of requests; see `drills.guard`."""
 
 from __future__ import annotations
 
@@ -10,63 +10,63 @@ _TESTS = "test_batching.py::BatcherTest::test_"
 
 BATCHING_GUARDS = (
     Guard(
-        "poison in a batch is its own",
+        "a failing call does not fail its batch",
         _BATCHING,
         "        elif isinstance(error, self.work.concerns_all) or len(batch) == 1:\n",
         "        elif True:\n",
-        f"{_TESTS}keeps_poison_from_the_others",
+        f"{_TESTS}keeps_a_failing_call_from_failing_the_others",
     ),
     Guard(
-        "who waits for a lock is asked alone",
+        "a call that waits for a lock runs alone",
         _BATCHING,
         "                if self.work.is_busy(answer):\n",
         "                if False:\n",
         f"{_TESTS}answers_others_while_one_waits_for_a_lock",
     ),
     Guard(
-        "a batch that hangs keeps nobody waiting",
+        "a batch that hangs does not delay the next one",
         _BATCHING,
         "            return self._may_begin_at\n",
         '            return float("inf")\n',
         f"{_TESTS}begins_beside_a_batch_that_hangs",
     ),
     Guard(
-        "few batches are at work at once",
+        "the number of running batches is bounded",
         _BATCHING,
         "        if self._running >= MAX_RUNNING:\n",
         "        if False:\n",
         f"{_TESTS}has_a_bounded_number_of_batches_at_work",
     ),
     Guard(
-        "not more calls wait than can be answered",
+        "the number of waiting calls is bounded",
         _BATCHING,
         "        if len(self._waiting) >= MAX_WAITING:\n",
         "        if False:\n",
         f"{_TESTS}refuses_more_than_can_wait_and_does_nothing",
     ),
     Guard(
-        "not more calls wait for locks than can be answered",
+        "the number of calls that wait for locks is bounded",
         _BATCHING,
         "        if self._alone >= MAX_WAITING:\n",
         "        if False:\n",
         f"{_TESTS}refuses_more_than_can_wait_for_locks",
     ),
     Guard(
-        "a caller that goes away undoes nothing",
+        "a caller that goes away cancels nothing",
         _BATCHING,
         "    if call.answer.done():\n        return\n",
         "",
-        f"{_TESTS}undoes_nothing_for_a_caller_that_goes_away",
+        f"{_TESTS}cancels_nothing_for_a_caller_that_goes_away",
     ),
     Guard(
-        "a cookie is Django's to judge",
+        "a request with a cookie goes to Django",
         _APPLICATION,
         '            or headers.get("cookie")  # Django may answer one by another\n',
         "",
         "test_asgi_same.py",
     ),
     Guard(
-        "both transports judge the Host",
+        "both transports check the Host",
         _APPLICATION,
         "            or origin is None\n",
         "",

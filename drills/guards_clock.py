@@ -1,4 +1,4 @@
-"""Guards of the database's clock and of the one order of locks; see `drills.guard`."""
+"""Guards of the database's clock and of the order of locks; see `drills.guard`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from drills.guard import POSTGRESQL, Guard
 
 CLOCK_GUARDS = (
     Guard(
-        "the database's clock in the one statement",
+        "the database's clock in the single statement",
         "wallets/services/deposits/deposit.py",
         "deposit_at_once, left, now, skip_locked=not alone",
         "deposit_at_once, left, now or __import__('datetime').datetime.now("
@@ -32,7 +32,7 @@ CLOCK_GUARDS = (
         POSTGRESQL,
     ),
     Guard(
-        "the database's clock judges what is in the future",
+        "the database's clock decides what is in the future",
         "wallets/services/withdrawals/schedule_batch.py",
         "        now=now or database_now(),",
         "        now=now or datetime.now(__import__('datetime').timezone.utc),",
@@ -44,7 +44,7 @@ CLOCK_GUARDS = (
         "wallets/services/operations/host_clock.py",
         "    if abs(seconds) <= TOLERATED_SECONDS:\n",
         "    if True:\n",
-        "test_host_clock.py::SaysSoTest test_host_clock.py::DescribeTest",
+        "test_host_clock.py::WrongClockReportTest test_host_clock.py::DescribeTest",
     ),
     Guard(
         "wallets dated ahead are named",
@@ -54,7 +54,7 @@ CLOCK_GUARDS = (
         "test_host_clock.py::DatedAheadTest",
     ),
     Guard(
-        "keys in one order",
+        "keys are locked in one order",
         "wallets/services/ledger/ledger_postgresql.py",
         "WHERE total <= {max_money} ORDER BY key",
         "WHERE total <= {max_money} ORDER BY place",
@@ -62,7 +62,7 @@ CLOCK_GUARDS = (
         POSTGRESQL,
     ),
     Guard(
-        "a key that is taken undoes nothing",
+        "a used key rolls nothing back",
         "wallets/utils/database/batch.py",
         'f\' ON CONFLICT ("{unless_taken}") DO NOTHING RETURNING',
         "f' RETURNING",
@@ -70,7 +70,7 @@ CLOCK_GUARDS = (
         POSTGRESQL,
     ),
     Guard(
-        "a bulk request holds no stranger's wallet while it waits",
+        "a bulk request locks no other wallet while it waits",
         "wallets/services/deposits/deposit.py",
         "    alone = wait and len(left) <= 1\n",
         "    alone = wait\n",
@@ -78,7 +78,7 @@ CLOCK_GUARDS = (
         POSTGRESQL,
     ),
     Guard(
-        "a group halves itself around what is in the way",
+        "a group is halved around a conflicting request",
         "wallets/services/requests/group.py",
         "        elif len(part) > 1:\n",
         "        elif False:\n",

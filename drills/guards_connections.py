@@ -1,4 +1,4 @@
-"""Guards against clients who send or read slowly, or ask for much; see `drills.guard`."""
+"""Guards against clients that read slowly or request much; see `drills.guard`."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ CONNECTION_GUARDS = (
         "wallets/views/http/exports.py",
         "            if len(self._places) == self._most:\n",
         "            if False:\n",
-        f"{_EXPORTS}another_one_is_told_to_come_again",
+        f"{_EXPORTS}another_one_is_refused_with_a_time_to_retry",
     ),
     Guard(
-        "who reads a long answer slowly loses his place",
+        "a slow reader of a long answer loses its place",
         "wallets/views/http/exports.py",
         "if slowest.rate() >= LEAST_RATE or len(self._lost) == self._most:",
         "if True:",
         "test_exports.py::SlowReaderTest",
     ),
     Guard(
-        "no more threads for long answers than twice the places",
+        "threads for long answers are bounded by twice the places",
         "wallets/views/http/exports.py",
         "if slowest.rate() >= LEAST_RATE or len(self._lost) == self._most:",
         "if slowest.rate() >= LEAST_RATE:",
@@ -50,6 +50,6 @@ CONNECTION_GUARDS = (
         "        if not _writing.acquire(blocking=False):\n            return None\n",
         "        if not _writing.acquire(blocking=False):\n            return b''\n",
         "test_api_docs.py::GeneratedTest::"
-        "test_is_made_by_one_thread_while_others_have_other_things_to_do",
+        "test_is_made_by_one_thread_while_others_do_not_wait",
     ),
 )

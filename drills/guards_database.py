@@ -1,4 +1,7 @@
-"""Guards between us and the database: limits, silence, types, what a restore lost."""
+"""Guards of the database: time limits, silent servers, types, lost safeguards.
+
+See `drills.guard`.
+"""
 
 from __future__ import annotations
 
@@ -76,19 +79,19 @@ DATABASE_GUARDS = (
         POSTGRESQL,
     ),
     Guard(
-        "an end to waiting for a server that stands still",
+        "waiting for a silent server ends",
         _DRIVER,
         "            return super().wait(gen, interval, self.silence_seconds)\n",
         "            return super().wait(gen, interval, None)\n",
-        "test_silent_database.py::PatienceTest::test_ends_with_a_closed_connection",
+        "test_silent_database.py::TimeoutTest::test_ends_with_a_closed_connection",
         POSTGRESQL,
     ),
     Guard(
-        "what a silent server still says is nobody's answer",
+        "a late answer of a silent server is not used",
         _DRIVER,
         "            self.close()\n",
         "            pass\n",
-        "test_silent_database.py::PatienceTest::test_ends_with_a_closed_connection",
+        "test_silent_database.py::TimeoutTest::test_ends_with_a_closed_connection",
         POSTGRESQL,
     ),
     Guard(
@@ -124,7 +127,7 @@ DATABASE_GUARDS = (
         MARIADB,
     ),
     Guard(
-        "a patience of the driver with MariaDB",
+        "the driver's time-out with MariaDB",
         "wallet/databases.py",
         '        defaults |= {"read_timeout": patience, "write_timeout": patience}\n',
         "        pass\n",

@@ -1,4 +1,7 @@
-"""Guards of withdrawals that are planned together, and of what is read together."""
+"""Guards of withdrawals that are planned in one batch, and of batched reads.
+
+See `drills.guard`.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ _STATEMENT = "wallets/services/withdrawals/schedule_postgresql.py"
 
 MANY_GUARDS = (
     Guard(
-        "the database's clock in the one statement that plans withdrawals",
+        "the database's clock in the single statement that plans withdrawals",
         _STATEMENT,
         '        "now": now,\n',
         "        \"now\": now or datetime.now(__import__('datetime').timezone.utc),\n",
@@ -25,7 +28,7 @@ MANY_GUARDS = (
         POSTGRESQL,
     ),
     Guard(
-        "the one statement plans nothing that an operator has recorded",
+        "the single statement plans nothing that an operator has recorded",
         _STATEMENT,
         "    WHERE NOT EXISTS (SELECT FROM wallets_attempt\n",
         "    WHERE true OR NOT EXISTS (SELECT FROM wallets_attempt\n",
@@ -33,7 +36,7 @@ MANY_GUARDS = (
         POSTGRESQL,
     ),
     Guard(
-        "the one statement plans nothing for the past",
+        "the single statement plans nothing for the past",
         _STATEMENT,
         "    WHERE scheduled_for > now\n",
         "    WHERE true\n",
@@ -41,7 +44,7 @@ MANY_GUARDS = (
         POSTGRESQL,
     ),
     Guard(
-        "the one statement plans nothing beyond the horizon",
+        "the single statement plans nothing beyond the horizon",
         _STATEMENT,
         "        AND scheduled_for <= now + make_interval(secs => %(horizon)s)\n",
         "        AND %(horizon)s::float8 > 0\n",
@@ -49,7 +52,7 @@ MANY_GUARDS = (
         POSTGRESQL,
     ),
     Guard(
-        "a key that is just being used is not waited for",
+        "a group does not wait for a key in use",
         "wallets/services/withdrawals/schedule.py",
         "lock_wait=KEY_WAIT_SECONDS",
         "lock_wait=None",

@@ -1,4 +1,7 @@
-"""Guards of what operators do, and of what clients may see and take back."""
+"""Guards of operators' actions, and of what clients may see and cancel.
+
+See `drills.guard`.
+"""
 
 from __future__ import annotations
 
@@ -16,21 +19,21 @@ OPERATOR_GUARDS = (
         "test_payout.py::ClaimTest test_pause.py",
     ),
     Guard(
-        "a pause stops what would be sent again",
+        "a pause stops repeated sends",
         _STEP,
         "    if pause.is_paused():\n",
         "    if False:\n",
         "test_pause.py::PauseTest test_bank_statement.py::PausedTest",
     ),
     Guard(
-        "the pause of an operator counts as the setting does",
+        "an operator's pause counts like the setting",
         "wallets/services/operations/pause.py",
         "return settings.WITHDRAWALS_PAUSED or Pause.objects.filter(open=True).exists()",
         "return settings.WITHDRAWALS_PAUSED",
         "test_pause.py::PauseTest",
     ),
     Guard(
-        "nothing is cancelled while an attempt is under way",
+        "nothing is cancelled while an attempt is open",
         "wallets/models/states.py",
         "    (State.SENDING, Event.ACCEPTED): _PAID,\n",
         "    (State.SENDING, Event.ACCEPTED): _PAID,\n"
@@ -38,14 +41,14 @@ OPERATOR_GUARDS = (
         "test_withdrawal.py::WithdrawalCancelTest test_states.py",
     ),
     Guard(
-        "what is recorded as paid has not begun",
+        "a withdrawal that is recorded as paid has not begun",
         "wallets/services/operations/record.py",
         "    if rule_for(state, Event.RECORD_PAID) is None:\n",
         "    if False:\n",
         "test_record.py::RecordPaidTest",
     ),
     Guard(
-        "what is recorded as paid is the wallet's to spend",
+        "a withdrawal that is recorded as paid is covered by the balance",
         "wallets/services/operations/record.py",
         "    _check_balance(withdrawal.wallet, withdrawal.amount)\n",
         "",
@@ -66,7 +69,7 @@ OPERATOR_GUARDS = (
         "test_record.py::RecordPaidTest",
     ),
     Guard(
-        "a client that asks again for what was recorded gets it, not another payment",
+        "a repeated request gets the recorded withdrawal",
         "wallets/services/withdrawals/schedule_batch.py",
         "            if (request.wallet, key) in self._recorded:\n",
         "            if False:\n",
@@ -87,35 +90,35 @@ OPERATOR_GUARDS = (
         "test_bank_words.py::WhatClientsSeeTest",
     ),
     Guard(
-        "giving money back takes two persons where it is said so",
+        "a refund takes two persons where the setting says so",
         "wallets/services/operations/review.py",
         "    if not said.paid and settings.REVIEW_TWO_PERSONS:\n",
         "    if False:\n",
         "test_review_proposal.py",
     ),
     Guard(
-        "one person is not two",
+        "the second person is another person",
         "wallets/services/operations/review_proposal.py",
         "    if is_same_person(earlier, actor=actor, user_id=user_id):\n",
         "    if False:\n",
         "test_review_proposal.py",
     ),
     Guard(
-        "nobody deletes in the admin who logged in",
+        "the admin does not delete log-in records",
         "wallets/admin.py",
         "    (AccessAttempt, AccessLog, AccessFailureLog), OfService, list_display=_ACCESS\n",
         "    (AccessAttempt, AccessLog, AccessFailureLog), list_display=_ACCESS\n",
         "test_admin.py",
     ),
     Guard(
-        "no bank is asked in the clear",
+        "the bank is called only over HTTPS",
         "wallets/deployment.py",
         '    if bank.scheme == "https" or _is_loopback(bank.hostname or ""):\n',
         "    if True:\n",
         "test_deployment.py",
     ),
     Guard(
-        "a page of the console asks for the permission to look",
+        "a page of the console needs the view permission",
         "console/views/base.py",
         "                if lacking := not_to_see(request.user, models):\n",
         '                if lacking := "":\n',

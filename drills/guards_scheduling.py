@@ -1,4 +1,4 @@
-"""Guards of what is paid on time, and of what the service says about it; see `drills.guard`."""
+"""Guards of payouts on time, and of the reports about them; see `drills.guard`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SCHEDULING_GUARDS = (
         "test_beat.py",
     ),
     Guard(
-        "no message expires by another machine's clock",
+        "no message expires by another host's clock",
         "wallets/utils/messaging/beat.py",
         "**entry.options\n",
         "**entry.options, expires=2\n",
@@ -25,18 +25,19 @@ SCHEDULING_GUARDS = (
         POSTGRESQL,
     ),
     Guard(
-        "wake-ups that are asked for at once are one",
+        "wake-ups at the same time are one message",
         _BROKER,
         "                    if left <= 0 or self._hurries:\n",
         "                    if True:\n",
-        f"{_REDIS}makes_one_message_of_what_is_asked_for_at_once",
+        f"{_REDIS}makes_one_message_of_wake_ups_at_the_same_time",
     ),
     Guard(
-        "a busy wallet keeps nobody else's payout waiting",
+        "a locked wallet does not delay other payouts",
         "wallets/services/payouts/drain.py",
         "            claimed = payout.claim(some, limit=limit, now=begins, wait=wait)\n",
         "            claimed = payout.claim(some, limit=limit, now=begins)\n",
-        "test_busy_wallets.py::BusyWalletTest::test_and_alices_is_claimed_and_paid_meanwhile",
+        "test_busy_wallets.py::BusyWalletTest::"
+        "test_does_not_delay_the_claim_and_payment_of_alices_payout",
         POSTGRESQL,
     ),
     Guard(
@@ -47,7 +48,7 @@ SCHEDULING_GUARDS = (
         f"{_REDIS}adds_nothing_to_a_queue_in_which_enough_waits",
     ),
     Guard(
-        "a replica takes no messages",
+        "a replica does not count as a broker",
         _BROKER,
         "            _try_a_message(connection)\n",
         "            pass\n",
@@ -67,7 +68,7 @@ SCHEDULING_GUARDS = (
         "wallets/utils/messaging/stopping.py",
         "    if _in_parent and os.getpid() != _parent:\n",
         "    if _in_parent:\n",
-        "test_worker_pools.py::PoolTest::test_of_none_at_all_works",
+        "test_worker_pools.py::PoolTest::test_without_child_processes_works",
     ),
     Guard(
         "pools of greenlets are refused",
@@ -84,7 +85,7 @@ SCHEDULING_GUARDS = (
         "test_heartbeat.py",
     ),
     Guard(
-        "no heartbeat of a tick while paused",
+        "no heartbeat of a tick while payouts are paused",
         "wallets/services/payouts/dispatch.py",
         "    if pause.is_paused():\n",
         "    if False:\n",
@@ -105,7 +106,7 @@ SCHEDULING_GUARDS = (
         "test_slots.py",
     ),
     Guard(
-        "a drain looks once more before it leaves",
+        "a drain checks once more before it ends",
         _SWEEPS,
         "        if slots.bounded() and sweep.leaves_work():\n",
         "        if False:\n",
@@ -119,7 +120,7 @@ SCHEDULING_GUARDS = (
         "test_slots.py",
     ),
     Guard(
-        "a message pays nobody before his turn",
+        "a message does not change the order of payouts",
         _SWEEPS,
         "not pay(bank=bank, seconds=settings.WITHDRAWAL_POLL)",
         "not drain.Drain(lambda now, find=find: find(now).filter(pk=transaction_id), "
@@ -127,7 +128,7 @@ SCHEDULING_GUARDS = (
         "test_tasks.py",
     ),
     Guard(
-        "damaged withdrawals rest",
+        "damaged withdrawals are put aside",
         _SWEEPS,
         "            damaged=aside,\n",
         "",

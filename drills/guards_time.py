@@ -1,4 +1,7 @@
-"""Guards of the resolver: elapsed time, memories that end, damaged rows; see `drills.guard`."""
+"""Guards of the resolver: elapsed time, the bank's windows, reviews, damaged rows.
+
+See `drills.guard`.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ _TAKE = "wallets/services/payouts/take.py"
 _WAITS = "wallets/services/payouts/waits.py"
 
 TIME_GUARDS = (
-    # --- when "not found" is believed ---
+    # --- when "not found" is proof ---
     Guard(
         "quiet period",
         _BELIEF,
@@ -43,7 +46,7 @@ TIME_GUARDS = (
         "test_clock_steps.py::SteppedClockTest",
     ),
     Guard(
-        "a clock that was set back says nothing",
+        "a clock that was set back is ignored",
         _BELIEF,
         "    if by_database >= 0:\n",
         "    if True:\n",
@@ -65,7 +68,7 @@ TIME_GUARDS = (
         "test_clock_steps.py::SteppedClockTest",
     ),
     Guard(
-        "the distance has a zero of its own",
+        "the distance counts from the first 'not found'",
         _BELIEF,
         "passed = moment.waited_since(attempt, waits.NOT_FOUND)",
         "passed = moment.waited_since(attempt, waits.SENT)",
@@ -79,7 +82,7 @@ TIME_GUARDS = (
         "test_resolver.py::LookUpTest",
     ),
     Guard(
-        "a look-up is as old as its question",
+        "a look-up counts from its question",
         _LOOK_UP,
         "        event = _event_of(answer, attempt, abilities, check.taken, told)\n",
         "        object.__setattr__(check, 'taken', told)\n"
@@ -102,14 +105,14 @@ TIME_GUARDS = (
         "test_waits.py test_clock_steps.py::OtherMachineTest",
     ),
     Guard(
-        "a clock that shows less stands still",
+        "a clock that goes back counts as standing still",
         _WAITS,
         "passed = max(0.0, elapsed - elapsed_at) if",
         "passed = abs(elapsed - elapsed_at) if",
         "test_waits.py",
     ),
     Guard(
-        "a re-send begins anew",
+        "a repeated send starts its waits again",
         _WAITS,
         "    again = begun(clock=clock, elapsed=elapsed, shown=shown)\n",
         "    again = {SENT: _observed(waits, event, clock, elapsed), SHOWN: {}}\n",
@@ -123,27 +126,27 @@ TIME_GUARDS = (
         "test_waits.py::MachineTest",
     ),
     Guard(
-        "plans of another clock are not waited for",
+        "plans of another clock are ignored",
         _TAKE,
         "    return planned <= now or planned > now + look_up.longest_plan()\n",
         "    return planned <= now\n",
         "test_clock_steps.py::SteppedClockTest",
     ),
     Guard(
-        "nobody is called for a clock's step",
+        "no review because of a clock's step",
         _STEP,
         "return agrees and moment.waited_since(attempt, waits.SENT) >= patience",
         "return agrees",
         "test_clock_steps.py::SteppedClockTest",
     ),
     Guard(
-        "a live sender is left alone while the database's clock is ahead",
+        "no check during a lease while the database's clock is ahead",
         _STEP,
         "    if until_lease_ends(attempt, withdrawal, moment):\n",
         "    if False:\n",
         "test_clock_steps.py::LiveSenderTest",
     ),
-    # --- memories that end ---
+    # --- the bank's windows ---
     Guard(
         "look-up window",
         _BELIEF,
@@ -180,7 +183,7 @@ TIME_GUARDS = (
         "test_clock_steps.py::DedupeWindowTest",
     ),
     Guard(
-        "re-send only to a bank that dedupes",
+        "repeated sends only to a bank that dedupes",
         _STEP,
         "    if not abilities.dedupes or age + margin >= abilities.dedupe_window:\n",
         "    if False:\n",
@@ -200,7 +203,7 @@ TIME_GUARDS = (
         "moment.age(attempt, waits.SENT, attempt.last_sent_at)",
         "test_clock_steps.py::DedupeWindowTest",
     ),
-    # --- people ---
+    # --- reviews ---
     Guard(
         "an operator is called for a bank that stays silent",
         _STEP,
@@ -209,7 +212,7 @@ TIME_GUARDS = (
         "test_resolver.py::ResendTest",
     ),
     Guard(
-        "nothing sent behind an operator's back",
+        "nothing is sent during a review",
         _STEP,
         "    if withdrawal.state is State.NEEDS_REVIEW:\n",
         "    if False:\n",
@@ -224,7 +227,7 @@ TIME_GUARDS = (
     ),
     # --- damaged rows ---
     Guard(
-        "one damaged row stops nobody else's check",
+        "a damaged row does not stop other checks",
         _RESOLVER,
         "        except DAMAGED:\n            checks: list",
         "        except ZeroDivisionError:\n            checks: list",
@@ -245,7 +248,7 @@ TIME_GUARDS = (
         "test_damaged_rows.py",
     ),
     Guard(
-        "damaged rows are looked at seldom",
+        "damaged rows are checked seldom",
         "wallets/services/payouts/attempt.py",
         ".update(next_check_at=until)",
         ".update()",

@@ -32,7 +32,7 @@ OPERATIONS: dict[str, Operation[Any, Any]] = {
 
 
 class Together:
-    """The application; requests enter when so many have come, once."""
+    """The application; once, requests wait until `clients` of them have come."""
 
     def __init__(self, application: Application, clients: int, mark: Path) -> None:
         self._application = application

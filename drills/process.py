@@ -74,7 +74,7 @@ def send(pid: int, signum: int) -> bool:
 class Process:
     """A program that can be started several times, one process at a time.
 
-    Start it from the main thread: the kernel binds its life to the thread that forked.
+    Start it from the main thread: the kernel kills it when the thread that forked ends.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Process:
         self._cwd = cwd
         self._user = user
         self._popen: subprocess.Popen[bytes] | None = None
-        self._log_began = 0  # where this life's part of the log begins
+        self._log_began = 0  # where the log of this start begins
 
     @property
     def pid(self) -> int:

@@ -11,7 +11,7 @@ _CHUNK = 65536
 
 
 class Proxy:
-    """Passes bytes between its own port and a target, until told otherwise.
+    """Passes bytes between its own port and a target.
 
     After `black_hole()` connections stay open and no byte passes, as when a machine has
     vanished. After `heal()` only new connections pass.
@@ -39,7 +39,7 @@ class Proxy:
             self._hold()
 
     def black_hole_after(self, answers: int) -> None:
-        """Do so after so many more answers of the target."""
+        """Let nothing pass after this number of further answers of the target."""
         with self._lock:
             self._answers_left = answers
 

@@ -104,7 +104,7 @@ def settle(*, bank: Simulator | None = None) -> None:
 
 
 def sweep_for(seconds: float) -> None:
-    """Sweep for so many seconds, whatever is left."""
+    """Sweep for this many seconds, even if something is left."""
     ends = time.monotonic() + seconds
     while time.monotonic() < ends:
         sweeper.run_once()

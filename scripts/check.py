@@ -1,4 +1,4 @@
-"""`make check`: all checks of the code that are no tests."""
+"""`make check`: all checks of the code, except the tests."""
 
 from __future__ import annotations
 

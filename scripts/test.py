@@ -1,8 +1,9 @@
-"""`make test`: everything, on every database and broker that answers.
+"""`make test`: all tests, on every database and broker that answers.
 
-SQLite always; PostgreSQL and MariaDB each get every test that touches a database where
-they answer, Redis and RabbitMQ are handed to the tests that need them. With WALLET_REQUIRE_SERVERS=1 a
-server that does not answer is a failure. Nothing is retried: red means red.
+All tests run on SQLite. If PostgreSQL and MariaDB answer, every test that uses a
+database runs on them, too. If Redis and RabbitMQ answer, the tests that need them run.
+With WALLET_REQUIRE_SERVERS=1 a server that does not answer is a failure. A failed test
+is not repeated.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pathlib import Path
 from ops import VAR, Trouble, environment, npm
 from ops.steps import main, run_together
 
-# Settings of the person who runs the tests must not decide their outcome.
+# The caller's settings must not decide the result of the tests.
 OWN_PREFIXES = (
     "ALLOWED_HOSTS",
     "BANK_",
@@ -35,7 +36,7 @@ OWN_PREFIXES = (
     "WEB_",
     "WITHDRAWAL",
 )
-# Hundreds of processes would compile all modules anew.
+# With this variable, hundreds of processes would compile all modules again.
 SLOWS_DOWN = ("PYTHONDONTWRITEBYTECODE",)
 PRODUCT = ["wallet", "wallets", "console"]
 PARALLEL = ("--dist", "loadscope", "--no-loadscope-reorder", "--slow-first", "-n")
@@ -43,7 +44,7 @@ PARALLEL = ("--dist", "loadscope", "--no-loadscope-reorder", "--slow-first", "-n
 
 @dataclass
 class Result:
-    """What one part of the test run came to."""
+    """The result of one part of the run."""
 
     name: str
     detail: str
@@ -59,7 +60,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Part:
-    """One run of pytest: what is tested, on what, and the variables that say so."""
+    """One run of pytest: its paths, its server, and the variables that select it."""
 
     name: str
     detail: str
@@ -70,7 +71,7 @@ class Part:
 
 @dataclass
 class Round:
-    """All runs of one `make test`, and what they share."""
+    """All parts of one `make test`, and their common settings."""
 
     options: list[str]
     folder: Path
@@ -78,7 +79,7 @@ class Round:
     results: list[Result] = field(default_factory=list)
 
     def run(self, parts: list[Part]) -> None:
-        """Run the parts side by side; the first one is watched, the others reported."""
+        """Run the parts concurrently; print the first one's output at once."""
         reports = [self.folder / f"{part.name}.xml" for part in parts]
         logs = [self.folder / f"{part.name}.log" for part in parts[1:]]
         print(f"\n=== {_title(parts[0])} ===", flush=True)
@@ -107,7 +108,7 @@ def _title(part: Part) -> str:
 
 
 def _result(part: Part, report: Path, code: int) -> Result:
-    """What the run came to; it never passes for having no tests."""
+    """Return the result of a part; a part without tests has failed."""
     result = Result(part.name, part.detail)
     if report.exists():
         _count(report, result)
@@ -118,9 +119,9 @@ def _result(part: Part, report: Path, code: int) -> Result:
 
 
 def _count(report: Path, result: Result) -> None:
-    """Count each test once, by its worst outcome; its subtests are part of it."""
+    """Count each test once, by the worst outcome of the test and its subtests."""
     ranks: dict[tuple[str | None, str | None], int] = {}
-    # The report is pytest's own, written a moment ago.
+    # pytest has just written the report, so it is trusted.
     for case in ElementTree.parse(report).getroot().iter("testcase"):  # noqa: S314
         outcomes = {child.tag for child in case}
         rank = 2 if outcomes & {"failure", "error"} else int("skipped" in outcomes)
@@ -131,17 +132,17 @@ def _count(report: Path, result: Result) -> None:
 
 
 def _everything(this: Round, required: bool) -> None:
-    """Run the product's tests on every database side by side, and then the others so.
+    """Run the product's tests on all databases concurrently, and then the other parts.
 
-    They wait for each other's servers, processes and clocks much of the time. The others
-    start whole services, and people wait for those: they have the machine for themselves.
+    The product's tests mostly wait for servers, processes and clocks. The other parts
+    start whole services and measure waits, so they run without the product's tests.
     """
     from ops import servers
 
     databases = (servers.POSTGRESQL, servers.MARIADB)
     answers = {server.name: server.probe() for server in servers.ALL}
     for server in servers.ALL:
-        # The tests use what a variable names: it names what answers.
+        # The tests use the servers that variables name: here only those that answer.
         this.base_env.pop(server.variable, None)
         if answers[server.name][0]:
             this.base_env[server.variable] = server.url
@@ -157,8 +158,8 @@ def _everything(this: Round, required: bool) -> None:
         elif server in databases:
             env = {"DATABASE_URL": servers.database_url(server.url, name)}
             if server is servers.MARIADB:
-                # PyMySQL reads the authorities of this machine for each connection, for
-                # 30 ms, and then asks none of them.
+                # PyMySQL reads the machine's certificates for each connection, which
+                # takes 30 ms, and then does not use them.
                 env["SSL_CERT_FILE"] = os.devnull
             options = (*PARALLEL, "2", "--database-only")
             parts.append(Part(server.name, detail, PRODUCT, env, options))
@@ -177,12 +178,12 @@ def _everything(this: Round, required: bool) -> None:
 def _sqlite(this: Round, *options: str) -> Part:
     env = {"DATABASE_URL": f"sqlite:///{this.folder / 'db.sqlite3'}"}
     detail = "quick" if options else "a file"
-    # It has what no database changes, too.
+    # Tests that no database affects run only here.
     return Part("SQLite", detail, PRODUCT, env, (*PARALLEL, "3", *options))
 
 
 def _others(this: Round) -> list[Part]:
-    """What is not the product: the bank simulator, the commands, the benchmarks."""
+    """Return the parts for the bank simulator, the scripts and the benchmarks."""
     return [
         Part(
             name,
@@ -199,7 +200,7 @@ def _others(this: Round) -> list[Part]:
 
 
 def _install_generators() -> None:
-    """Install what generates clients in TypeScript; its tests say it where that fails."""
+    """Install the generators of TypeScript clients; without them their tests skip."""
     try:
         npm.install()
     except Trouble as trouble:
@@ -230,7 +231,7 @@ def script() -> int:
             _everything(this, os.environ.get("WALLET_REQUIRE_SERVERS") == "1")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    print("\nUsed, and what came of it:")
+    print("\nServers and results:")
     for result in this.results:
         print(result)
     passed, failed, skipped = (

@@ -1,4 +1,4 @@
-"""README.md, as a new user reads it: each block as it stands, twice."""
+"""The commands in README.md work for a new user: each block, unchanged, twice."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|\+00:00)")
 
 
 def section(title: str) -> str:
-    """The text under a heading."""
+    """Return the text under a heading."""
     return TEXT.split(f"\n## {title}\n")[1].split("\n## ")[0]
 
 
 def blocks(text: str) -> list[tuple[str, str]]:
-    """Each block of commands with the answer that stands below it, or with none."""
+    """Return each block of commands with the answer below it; "" if there is none."""
     found = re.findall(r"```(bash|json|text)\n(.*?)```", text, re.S)
     pairs: list[tuple[str, str]] = []
     for kind, body in found:
@@ -47,7 +47,7 @@ def blocks(text: str) -> list[tuple[str, str]]:
 
 
 class Normal:
-    """Answers without what is new each time; the same id is the same name everywhere."""
+    """Replaces what differs between runs; the same id always gets the same name."""
 
     def __init__(self) -> None:
         self._names: dict[str, str] = {}
@@ -56,7 +56,7 @@ class Normal:
         text = UUID.sub(self._name, text)
         text = INSTANT.sub("<instant>", text)
         text = re.sub(r'"id":\d+', '"id":<id>', text)
-        # Said as soon as a payment is old enough to be missed.
+        # This line appears only when a payment is so old that it must be on the list.
         text = re.sub(
             r"Payments of the books from .* must be on the list\.\n", "", text
         )
@@ -68,9 +68,9 @@ class Normal:
 
 
 class Shell:
-    """One terminal: variables stay from block to block, in the file `kept`.
+    """One terminal: the file `kept` keeps the variables from block to block.
 
-    `enter` are the words before a command that runs it somewhere else.
+    `enter` is a prefix of every command that runs it in another network.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Shell:
         self._enter = enter
 
     def paste(self, block: str, *, seconds: float = PATIENCE) -> str:
-        """Run a block; return what it prints, and what went wrong besides."""
+        """Run a block; return its output and its errors."""
         mark = "what the block says:"
         script = f"{self._replayed()}\necho '{mark}'\n{block}\ndeclare -p >{self._kept}"
         done = subprocess.run(
@@ -102,7 +102,7 @@ class Shell:
         return done.stdout.partition(mark)[2].strip() + done.stderr.strip()
 
     def open(self, command: str, log: IO[bytes]) -> subprocess.Popen[bytes]:
-        """Run a command that does not end, in a terminal of its own."""
+        """Start a command that does not end, in a terminal of its own."""
         return subprocess.Popen(
             [*self._enter, "bash", "-c", f"{self._replayed()}\n{command}"],
             cwd=self._cwd,
@@ -111,21 +111,21 @@ class Shell:
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            # As in a terminal: a shell's background jobs ignore it, with all they start.
+            # As in a terminal; a shell's background jobs and their children ignore it.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     def _replayed(self) -> str:
-        """Take up the variables that earlier blocks have set."""
+        """Return a command that restores the variables of earlier blocks."""
         return f"[ -e {self._kept} ] && source {self._kept} 2>/dev/null || true"
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 class WalkTest(RunTestCase):
-    def test_works_as_it_stands_twice(self) -> None:
+    def test_works_unchanged_twice(self) -> None:
         process = self.start()
-        # As the user: a shell that knows nothing of the run but its ports.
+        # Like the user's shell, it knows only the ports of the run.
         known = ("HOME", "PATH", "PORT", "BANK_PORT", "WALLET_VAR")
         env = {name: self.env[name] for name in known}
         shell = Shell(env, self.folder / "var" / "shell")
@@ -146,7 +146,7 @@ class WalkTest(RunTestCase):
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 class WithoutMakeTest(unittest.TestCase):
-    """In a fresh clone, on a loopback of its own, where the usual ports are free…"""
+    """The commands without make, in a fresh clone, on a loopback of its own…"""
 
     def setUp(self) -> None:
         folder = tempfile.TemporaryDirectory()
@@ -165,7 +165,7 @@ class WithoutMakeTest(unittest.TestCase):
         self.addCleanup(self.log.close)
 
     def _network(self) -> tuple[str, ...]:
-        """Make a loopback that nobody else has; return how to run something there."""
+        """Create a separate loopback; return the prefix of commands that use it."""
         holder = subprocess.Popen(
             ["unshare", "-rn", "sh", "-c", "ip link set lo up && echo up && read _"],
             stdin=subprocess.PIPE,
@@ -174,7 +174,7 @@ class WithoutMakeTest(unittest.TestCase):
         self.addCleanup(holder.communicate)
         assert holder.stdout is not None
         if holder.stdout.readline() != b"up\n":
-            self.skipTest("this machine lets nobody make a network of his own")
+            self.skipTest("this machine does not allow a separate network")
         target = ("--target", str(holder.pid), "--user", "--net")
         return ("nsenter", *target, "--preserve-credentials")
 
@@ -182,20 +182,20 @@ class WithoutMakeTest(unittest.TestCase):
         return Shell(self.env, self.folder / "shell", cwd=self.clone, enter=enter)
 
     def run_beside(self, command: str) -> Callable[[], None]:
-        """Run it in another terminal; return what presses Ctrl-C there."""
+        """Start it in another terminal; return a function that presses Ctrl-C there."""
         process = self.shell(*self.enter).open(command, self.log)
         return functools.partial(_press_ctrl_c, process)
 
     def said(self) -> str:
         return (self.folder / "log").read_text()[-5000:]
 
-    def test_works_as_it_stands_twice(self) -> None:
+    def test_works_unchanged_twice(self) -> None:
         install, programs, tests = [
             block for block, _ in blocks(section("Without make"))
         ]
         with mock.patch.object(broker, "VAR", self.folder):
             redis, _ = broker.command(6379)
-        # Which the README says is needed.
+        # The README names Redis as a requirement.
         self.addCleanup(self.run_beside(shlex.join(redis)))
         for time in ("first", "second"):
             with self.subTest(time), contextlib.ExitStack() as until:
@@ -208,7 +208,7 @@ class WithoutMakeTest(unittest.TestCase):
         self.assert_tests_are_green(tests)
 
     def assert_walks(self) -> None:
-        """Deposit, withdraw, be paid: the beginning of the walk."""
+        """Run the beginning of the walk: a deposit, a withdrawal, its payment."""
         here, recorded, shell = Normal(), Normal(), self.shell(*self.enter)
         for port in (8000, 8010):
             up = f"http://127.0.0.1:{port}/healthz"
@@ -217,7 +217,7 @@ class WithoutMakeTest(unittest.TestCase):
             self.assertEqual(here(shell.paste(block)), recorded(answer), self.said())
 
     def assert_tests_are_green(self, block: str) -> None:
-        """Those that are named. All of them: CI runs that line, in a clone of its own."""
+        """Run the named tests. Continuous integration runs the line of all tests."""
         lines = block.splitlines()
         self.assertEqual(lines.pop(0), "python manage.py test wallets -v2")
         for line in lines:

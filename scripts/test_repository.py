@@ -201,11 +201,11 @@ class ComposeTest(unittest.TestCase):
                 ability = f"THIRD_PARTY_{ability}"
                 self.assertEqual(environment[ability], f"${{{ability}:-true}}")
 
-    # Compose has a database of its own, named by DB_*; the image keeps the key in a volume.
+    # Compose has its own database, set by DB_*; the image keeps the key in a volume.
     OWN = {"DATABASE_URL", "SECRET_KEY_FILE"}
 
-    def test_hands_on_every_variable_that_is_documented(self) -> None:
-        """A variable that does not reach the containers does nothing: not even stop."""
+    def test_passes_on_every_documented_variable(self) -> None:
+        """A variable that does not reach the containers has no effect and no error."""
         text = (ROOT / "docs" / "configuration.md").read_text()
         service, _, others = text.partition("\n## `docker compose` alone")
         compose, _, others = others.partition("\n## `make run`")
@@ -224,7 +224,7 @@ class ComposeTest(unittest.TestCase):
         simulator = set(self.services["third-party"]["environment"])
         self.assertLessEqual(variables_of(others) - {"PORT"}, simulator)
 
-    def test_asks_each_role_whether_it_is_well(self) -> None:
+    def test_checks_the_health_of_each_role(self) -> None:
         for name, words in (
             ("celery", "inspect ping"),
             ("celery-beat", "wallets.utils.messaging.beat_alive"),
@@ -233,7 +233,7 @@ class ComposeTest(unittest.TestCase):
         ):
             self.assertIn(words, " ".join(self.services[name]["healthcheck"]["test"]))
 
-    def test_gives_the_broker_a_password_and_everybody_who_needs_it(self) -> None:
+    def test_gives_the_broker_and_its_clients_a_password(self) -> None:
         password = "${REDIS_PASSWORD:-only-for-loopback}"
         broker = self.services["redis"]
         self.assertEqual(broker["command"][-2:], ["--requirepass", password])
@@ -252,7 +252,7 @@ class ComposeTest(unittest.TestCase):
             self.assertRegex(image, r":\d+\.\d+\.\d+|@sha256:")
 
     def test_leaves_the_defaults_to_the_service(self) -> None:
-        """Two lists of defaults would come to differ."""
+        """Two lists of defaults would differ sooner or later."""
         environment = self.services["backend"]["environment"]
         handed_on = {name for name, value in environment.items() if value is None}
         self.assertIn("WITHDRAWALS_PAUSED", handed_on)

@@ -1,4 +1,4 @@
-"""`make run` itself: a clean start, the walk, a clean end, a second start."""
+"""`make run`: a clean start, a payment, a clean end, a second start, refusals."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def free_port() -> int:
 
 
 def processes(mark: str, folder: Path) -> dict[int, str]:
-    """Return all living processes that inherited our mark or work in our folder."""
+    """Return all running processes with our variable or in our folder."""
     found = {}
     wanted = f"{MARK}={mark}".encode()
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             environment = (entry / "environ").read_bytes().split(b"\0")
-            # The broker writes its title over its environment, but it has moved.
+            # The broker's title overwrites its environment; its folder identifies it.
             if wanted in environment or (entry / "cwd").readlink().is_relative_to(
                 folder
             ):
@@ -54,7 +54,7 @@ def processes(mark: str, folder: Path) -> dict[int, str]:
 
 
 class RunTestCase(unittest.TestCase):
-    """Starts `make run` on ports and data of its own."""
+    """Starts `make run` with its own ports and data."""
 
     def setUp(self) -> None:
         folder = tempfile.TemporaryDirectory()
@@ -97,7 +97,7 @@ class RunTestCase(unittest.TestCase):
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                # A shell's background jobs ignore it, and so would all that they start.
+                # A shell's background jobs, and their children, ignore it.
                 preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
         self.addCleanup(process.wait)
@@ -127,7 +127,7 @@ class RunTestCase(unittest.TestCase):
             return json.load(answer)
 
     def answers(self) -> bool:
-        """Whether the API does; its process is there a while before."""
+        """Whether the API answers, which is some time after its process has started."""
         try:
             self.api("GET", "/healthz")
         except OSError:
@@ -178,7 +178,7 @@ class MakeRunTest(RunTestCase):
         process = self.start()
         for slow in PROGRESS:
             self.assertNotIn(slow, self.output.read_text())
-        # Finished before the end, not found out after the start.
+        # The call was finished before the end, and not resolved after the start.
         self.assertEqual(self.api("GET", second)["status"], "COMPLETED")
         self.assertEqual(
             [p["amount"] for p in self.bank("GET", "/payments")], [4000, 1000]
@@ -224,7 +224,7 @@ class MakeRunTest(RunTestCase):
         os.kill(launchers[0], signal.SIGKILL)
         self.assert_gone(30)
 
-    def test_revives_each_service(self) -> None:
+    def test_restarts_each_service(self) -> None:
         self.start()
         for words in (
             "wallet.serve",
@@ -250,7 +250,7 @@ class MakeRunTest(RunTestCase):
 
 @pytest.mark.timeout(600)
 class RefusalTest(RunTestCase):
-    """What the user must mend is one line, soon, and nothing has been started."""
+    """A problem that the user must solve is one line, soon; nothing is started."""
 
     def assert_refused(self, line: str, checkout: Path = ROOT) -> None:
         process = self.make_run(checkout)
@@ -267,7 +267,7 @@ class RefusalTest(RunTestCase):
             with socket.create_server(("127.0.0.1", port)):
                 self.assert_refused(f"port {port} is taken (set {variable}=…)")
 
-    def test_a_port_that_is_none(self) -> None:
+    def test_an_invalid_port(self) -> None:
         for text in ("0", "65536", "http", "-1", "٨"):
             self.env["PORT"] = text
             self.assert_refused("set it to a number from 1 to 65535")

@@ -1,4 +1,4 @@
-"""What `make run` plans to start: the user's own variables win."""
+"""The plan of `make run`: the user's variables take precedence."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 SCRIPTS = Path(__file__).resolve().parent
 
-# Each service is a line of shell; the program prints what a supervisor prints.
+# Each service is a shell command; the program prints the supervisor's output.
 PROGRAM = """
 import os, sys
 sys.path.insert(0, {scripts!r})
@@ -105,12 +105,12 @@ class SupervisorTest(unittest.TestCase):
         for line in ("api      | one", "api      | two"):
             self.wait_for_line(line)
 
-    def test_prints_the_last_words_of_the_dead_and_starts_them_again(self) -> None:
+    def test_prints_the_last_line_of_an_ended_service_and_starts_it_again(self) -> None:
         self.supervise(("api", 0, "printf 'no newline'; exit 3"))
         self.wait_for_line("api      | no newline", times=2)
         self.wait_for_line("make run | api ended (exit code 3) and is started again")
 
-    def test_revives_what_was_killed_and_sweeps_up_its_children(self) -> None:
+    def test_restarts_a_killed_service_and_ends_its_children(self) -> None:
         self.supervise(
             ("api", 0, "echo $$ >$HERE/main; sleep 60 & echo $! >$HERE/child; wait")
         )
@@ -121,7 +121,7 @@ class SupervisorTest(unittest.TestCase):
         self.assertNotEqual(self.pid("main"), main)
         self.wait_for(lambda: not alive(child), "the end of the orphan")
 
-    def test_lets_work_in_hand_finish_before_it_ends_what_that_needs(self) -> None:
+    def test_lets_work_finish_before_it_ends_what_the_work_needs(self) -> None:
         work = "trap 'sleep 0.5; echo finished; exit' TERM; echo up; sleep 60 & wait"
         needed = "trap 'echo bank ends; exit' TERM; echo up; sleep 60 & wait"
         process = self.supervise(("worker", 0, work), ("bank", 1, needed))

@@ -1,7 +1,7 @@
-"""The bank simulator: pays, refuses, or fails in every way a real bank was seen to.
+"""The bank simulator: it pays, refuses, and fails like a real bank.
 
-Lives here: the HTTP face, the environment variables, the start.
-Must never happen here: an answer about money that is not in the data file yet.
+This module has the HTTP interface, the environment variables and the start. It never
+answers about money before the decision is in the data file.
 """
 
 import json
@@ -33,7 +33,7 @@ UNDER_GUNICORN = __name__ != "__main__" and "gunicorn" in os.environ.get(
 
 
 def answer_to(order: Order, *, paid: bool) -> Answer:
-    """Return the answer's fields: the specification's two, and the echo."""
+    """Return the answer's fields: the two of the specification, and the echo."""
     answer: Answer = {"data": "success" if paid else "failed"}
     answer["status"] = 200 if paid else 503
     if order.reference is not None:
@@ -42,15 +42,15 @@ def answer_to(order: Order, *, paid: bool) -> Answer:
 
 
 def problem(data: str, status: int, **details: Any) -> Response:
-    """Return an answer with an HTTP status of its own."""
+    """Return an answer whose HTTP status is the `status` of its body."""
     return plain({"data": data, "status": status, **details}, status)
 
 
-# --- the HTTP face ------------------------------------------------------------------
+# --- the HTTP interface -------------------------------------------------------------
 
 
 class Face:
-    """What each path answers, on one data file."""
+    """The view of each path, on one data file."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -68,12 +68,12 @@ class Face:
             request.environ["bank.sleep"](faults.latency)
         if decided is None:
             return problem("conflict", 409, reference=order.reference)
-        # A bare bank ignores the reference, so it has none to repeat.
+        # A bare bank ignores the reference, so it cannot echo it.
         decided = without_echo(decided) if faults.bare else decided
         return MODES[faults.mode].reply(decided)
 
     def _decide(self, order: Order, faults: Faults, draw: float) -> Answer | None:
-        """Return the answer to give, or None if the reference means another order."""
+        """Return the answer, or None if the reference belongs to another order."""
         mode = MODES[faults.mode]
         paid = draw >= faults.failure_rate
         if mode.decides is not Decides.BY_RATE:
@@ -87,7 +87,7 @@ class Face:
             delay=faults.booking_delay if mode.late else 0.0,
             copies=mode.copies,
         )
-        # After this point the decision is in the file: whatever happens to the answer.
+        # From here on the decision is in the file, even if the answer is lost.
         if decision.order != order:
             return None
         return answer_to(order, paid=decision.paid)
@@ -138,7 +138,7 @@ class Face:
 
 
 def too_large(error: RequestEntityTooLarge) -> Response:
-    """Refuse a body that no order is as long as."""
+    """Refuse a body that is longer than any order."""
     return problem("invalid", 413, error=f"the body is over {MAX_BODY} bytes")
 
 
@@ -181,10 +181,10 @@ def environment_faults() -> dict[str, Any]:
 
 
 def server_run() -> str:
-    """Name this run of the server: gunicorn's workers share their parent's."""
+    """Return an id of this run of the server, the same for all workers of gunicorn."""
     pid = os.getppid() if UNDER_GUNICORN else os.getpid()
     try:
-        # Its start time tells it from an earlier process with the same number.
+        # The start time distinguishes it from an earlier process with the same pid.
         status = Path(f"/proc/{pid}/stat").read_text()
         return f"{pid}/{status.rpartition(')')[2].split()[19]}"
     except OSError:
@@ -192,7 +192,7 @@ def server_run() -> str:
 
 
 def open_store() -> Store:
-    """Open the data file, or end with one clear line."""
+    """Open the data file, or end with a message of one line."""
     explicit = environment_faults()
     default = Path(__file__).resolve().parent / "data" / "bank.sqlite3"
     path = Path(os.environ.get("BANK_DATA") or default)
@@ -205,14 +205,14 @@ def open_store() -> Store:
 
 
 def stop(reason: str) -> NoReturn:
-    """End with one clear line."""
+    """End with a message of one line."""
     say(reason)
-    # gunicorn starts a worker again and again unless it ends with this code.
+    # With any other code gunicorn would start the worker again, without end.
     sys.exit(4 if UNDER_GUNICORN else 2)
 
 
 def main() -> None:
-    """Serve until told to stop."""
+    """Serve until a signal ends the process."""
     host = os.environ.get("BANK_HOST") or "127.0.0.1"
     port = os.environ.get("BANK_PORT") or "8010"
     if not (port.isascii() and port.isdigit() and int(port) <= 65535):
@@ -228,8 +228,8 @@ def main() -> None:
 app = create_app(open_store())
 
 if UNDER_GUNICORN or __name__ == "__main__":
-    # Whoever hangs or waits is not waited for: what the bank decided is in the file,
-    # as it would be after kill -9. (SIGQUIT is what gunicorn makes of its Ctrl-C.)
+    # End at once, without waiting for open requests: every decision is in the file, as
+    # after kill -9. (On Ctrl-C gunicorn sends SIGQUIT to its workers.)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, lambda *_: os._exit(0))
 

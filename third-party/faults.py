@@ -1,8 +1,6 @@
-"""The faults that can be switched on.
+"""The faults that can be switched on: the settings of ``/faults``, and the modes.
 
-Lives here: the settings of ``/faults`` with their checks, and one table of modes.
-Must never happen here: deciding or recording a payment; ``store.py`` does that, before
-any of the replies is given.
+This module never decides or records a payment: ``store.py`` does so, before the reply.
 """
 
 from collections.abc import Callable
@@ -55,7 +53,7 @@ class Mode:
 MODES = {
     "normal": Mode(Decides.BY_RATE, plain),
     "refuse": Mode(Decides.REFUSES, plain),
-    # Paid, and the answer is lost.
+    # Paid, but the answer is lost.
     "accept_hang": Mode(Decides.PAYS, on_the_wire(hang)),
     "accept_reset": Mode(Decides.PAYS, on_the_wire(reset)),
     "accept_close": Mode(Decides.PAYS, on_the_wire(close)),
@@ -63,7 +61,7 @@ MODES = {
     "drip": Mode(Decides.PAYS, on_the_wire(drip)),
     "drip_headers": Mode(Decides.PAYS, on_the_wire(drip_headers)),
     "late_booking": Mode(Decides.PAYS, on_the_wire(close), late=True),
-    # Paid, and the answer cannot be believed.
+    # Paid, but the answer is no proof.
     "garbage": Mode(Decides.PAYS, canned("{'data': success")),
     "empty": Mode(Decides.PAYS, canned("")),
     "null": Mode(Decides.PAYS, canned("null")),
@@ -79,10 +77,10 @@ MODES = {
     "wrong_amount": Mode(
         Decides.PAYS, changed(amount=lambda answer: answer.get("amount", -1) + 1)
     ),
-    # Paid, and answered; not as agreed.
+    # Paid and answered, but not as the bank declared.
     "no_echo": Mode(Decides.PAYS, no_echo),
     "pay_twice": Mode(Decides.PAYS, plain, copies=2),
-    # Not paid, and nothing remembered: the order never reached the books.
+    # Not paid and not recorded: the order never reached the bank's books.
     "reset": Mode(Decides.NOTHING, on_the_wire(reset)),
     "error": Mode(Decides.NOTHING, html(500)),
     **{f"html_{s}": Mode(Decides.NOTHING, html(s)) for s in (403, 404, 407, 413, 429)},
@@ -93,7 +91,8 @@ MODES = {
     },
 }
 
-# The look-up's own troubles; None leaves the answer to the books, "no_echo" shortens it.
+# The faults of the look-up. With None the answer comes from the data file; "no_echo"
+# removes the echo from it.
 LOOKUP_MODES: dict[str, Reply | None] = {
     "normal": None,
     "not_found": None,
@@ -102,7 +101,7 @@ LOOKUP_MODES: dict[str, Reply | None] = {
     "hang": on_the_wire(hang),
     "reset": on_the_wire(reset),
     "garbage": canned("{'data': success"),
-    # It fails in words that could be taken for the payment's.
+    # A failed look-up, with a body like that of a refused payment.
     "refuses_503": refused(503),
     "refuses_200": refused(200),
     "another_payment": refused(200, about="not-"),
@@ -132,8 +131,8 @@ class Faults:
     def changed(self, changes: dict[str, Any]) -> "Faults":
         """Return these settings with the changes; raises ``ValueError`` if one is bad.
 
-        A new mode without ``times`` lasts until changed: what is left of an earlier
-        mode's ``times`` must not cut it short.
+        A new mode without ``times`` lasts until it is changed: the rest of an earlier
+        mode's ``times`` must not end it.
         """
         for name, value in changes.items():
             if name not in CHECKS:

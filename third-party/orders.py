@@ -1,6 +1,6 @@
-"""What clients send, read strictly: orders, payments of the past, moments.
+"""Strict parsing of clients' input: orders, payments of the past, times.
 
-Must never happen here: a guess at what a client may have meant.
+Invalid input is refused and never guessed.
 """
 
 import json
@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from store import Order
 
-MAX_AMOUNT = 2**63 - 1  # What the data file can hold.
+MAX_AMOUNT = 2**63 - 1  # The largest integer of SQLite.
 MAX_TEXT = 255
 
 
@@ -50,7 +50,7 @@ def read_order(body: bytes, idempotency_key: str | None) -> Order:
 
 
 def read_payments(body: bytes) -> list[tuple[Order, datetime]]:
-    """Return payments with their times, as the list writes them; raises ``ValueError``."""
+    """Return payments in the form of the list, with times; raises ``ValueError``."""
     lines = read_object(body).get("payments")
     if not isinstance(lines, list) or not all(isinstance(one, dict) for one in lines):
         raise ValueError("payments must be a list of objects")
@@ -67,19 +67,19 @@ def _text(name: str, value: Any) -> str:
     if (
         isinstance(value, str)
         and 0 < len(value) <= MAX_TEXT
-        and value.isprintable()  # False for half a surrogate pair, too.
+        and value.isprintable()  # Also False for half a surrogate pair.
     ):
         return value
     raise ValueError(f"{name} must be 1 to {MAX_TEXT} printable characters")
 
 
 def instant(name: str, text: str | None) -> datetime | None:
-    """Return the query parameter as a moment, or None; raises ``ValueError``."""
+    """Return the query parameter as a time, or None; raises ``ValueError``."""
     return _moment(name, text) if text else None
 
 
 def _moment(name: str, text: str) -> datetime:
-    """Return the moment that the text names; raises ``ValueError``."""
+    """Return the time that the text names, in UTC; raises ``ValueError``."""
     try:
         moment = datetime.fromisoformat(text.upper().replace("Z", "+00:00"))
         return moment.astimezone(timezone.utc) if moment.tzinfo else _naive(name)

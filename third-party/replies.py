@@ -1,7 +1,6 @@
-"""What each fault looks like on the wire, down to the bytes where they are the fault.
+"""The replies of the faults, as HTTP answers or as bytes on the connection.
 
-Lives here: the replies that `faults.py` chooses from.
-Must never happen here: deciding or recording a payment, or choosing a reply.
+`faults.py` chooses between them. This module never decides or records a payment.
 """
 
 import json
@@ -21,32 +20,32 @@ from flask import Response, request
 Answer = dict[str, Any]
 Reply = Callable[[Answer], Response]
 
-# Long enough for any client's deadline, short enough to leave nothing behind.
+# Longer than any client's deadline, and short, so that no thread stays for long.
 HANG_SECONDS = 60
 DRIP_SECONDS = 0.5
 HUGE_BYTES = 5_000_000
 
 
-# --- replies that a server can give -------------------------------------------------
+# --- replies through the server -----------------------------------------------------
 
 
 def plain(answer: Answer, status: int = 200) -> Response:
-    """Answer honestly."""
+    """Send this answer unchanged."""
     return Response(json.dumps(answer), status, mimetype="application/json")
 
 
 def canned(body: str, mimetype: str = "application/json") -> Reply:
-    """Answer 200 with this body, whatever was decided."""
+    """Answer 200 with this body, whatever the decision was."""
     return lambda answer: Response(body, mimetype=mimetype)
 
 
 def html(status: int) -> Reply:
-    """Answer like a proxy in front of the bank, or a crashed bank."""
+    """Answer like a proxy in front of the bank, or like a crashed bank."""
     return lambda answer: Response(f"<h1>Error {status}</h1>", status)
 
 
 def redirect(status: int) -> Reply:
-    """Send the client to a page of this bank that says "success" and pays nothing."""
+    """Redirect to a page of this bank that answers "success" and pays nothing."""
 
     def reply(answer: Answer) -> Response:
         echo = {k: v for k, v in answer.items() if k in ("reference", "amount")}
@@ -56,7 +55,7 @@ def redirect(status: int) -> Reply:
 
 
 def redirected() -> Response:
-    """Say "success" to a client that followed a redirect. Nothing is paid."""
+    """Answer "success" to a client that followed a redirect. Nothing is paid."""
     answer: Answer = {"data": "success", "status": 200}
     if "reference" in request.args:
         answer["reference"] = request.args["reference"]
@@ -65,22 +64,22 @@ def redirected() -> Response:
 
 
 def changed(**changes: Callable[[Answer], Any]) -> Reply:
-    """Answer honestly but for these fields."""
+    """Answer with these fields changed."""
     return lambda answer: plain(answer | {k: f(answer) for k, f in changes.items()})
 
 
 def without_echo(answer: Answer) -> Answer:
-    """Leave the two fields of the specification."""
+    """Return only the two fields of the specification."""
     return {"data": answer["data"], "status": answer["status"]}
 
 
 def no_echo(answer: Answer) -> Response:
-    """Answer the two fields of the specification only."""
+    """Answer only with the two fields of the specification."""
     return plain(without_echo(answer))
 
 
 def refused(status: int, *, about: str | None = None) -> Reply:
-    """Fail a look-up in the words of a refused payment, whatever was decided."""
+    """Fail a look-up with the body of a refused payment, whatever was decided."""
 
     def reply(answer: Answer) -> Response:
         echo = {} if about is None else {"reference": about + answer["reference"]}
@@ -90,26 +89,26 @@ def refused(status: int, *, about: str | None = None) -> Reply:
 
 
 def duplicate_keys(answer: Answer) -> Response:
-    """Say "success" and "failed" at once: most parsers keep the last, a refusal."""
+    """Answer "success" and "failed" with the same keys: most parsers keep the last."""
     failed = json.dumps({"data": "failed", "status": 503})
     body = json.dumps(answer)[:-1] + ", " + failed[1:]
     return Response(body, mimetype="application/json")
 
 
 def huge(answer: Answer) -> Response:
-    """Answer honestly, but behind five million spaces."""
+    """Answer correctly, but after five million spaces."""
     body = " " * HUGE_BYTES + json.dumps(answer)
     return Response(body, mimetype="application/json")
 
 
-# --- replies that need the connection itself ----------------------------------------
+# --- replies on the connection itself -----------------------------------------------
 
 
 def take_over() -> socket.socket:
-    """Take the connection away from the server, which keeps a dead one in its place.
+    """Take the connection from the server, and give it a closed one instead.
 
-    So a request that hangs for a minute holds no thread of the server, and what the
-    server still writes goes nowhere (it sees a client that has left).
+    So a request that hangs for a minute occupies no thread of the server. The server's
+    further output is discarded: for the server the client has left.
     """
     names = ("bank.socket", "gunicorn.socket", "werkzeug.socket")
     served = next(request.environ[name] for name in names if name in request.environ)
@@ -123,7 +122,7 @@ def take_over() -> socket.socket:
 
 
 def on_the_wire(act: Callable[[socket.socket, bytes, bytes], None]) -> Reply:
-    """Let ``act(connection, head, body)`` answer, then close; the server goes on."""
+    """Let ``act(connection, head, body)`` answer in a thread; close the connection."""
 
     def reply(answer: Answer) -> Response:
         body = json.dumps(answer).encode()
@@ -134,7 +133,7 @@ def on_the_wire(act: Callable[[socket.socket, bytes, bytes], None]) -> Reply:
         taken = take_over()
 
         def run() -> None:
-            # An OSError is a client that has left, which ends every one of these.
+            # An OSError means that the client has left; then the reply ends.
             with taken, suppress(OSError):
                 act(taken, head, body)
 
@@ -151,7 +150,7 @@ def hang(connection: socket.socket, head: bytes, body: bytes) -> None:
 
 
 def reset(connection: socket.socket, head: bytes, body: bytes) -> None:
-    # Lingering for zero seconds makes close() send RST instead of FIN.
+    # With a linger time of 0, close() sends RST instead of FIN.
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 

@@ -1,8 +1,7 @@
 """The HTTP server of ``python app.py``: threads, HTTP/1.1, connections kept alive.
 
-Lives here: what the servers that come with Python and Flask lack, both of which close
-the connection after every answer.
-Must never happen here: anything about banks. Under load, use gunicorn.
+The servers of Python and Flask close the connection after every answer. This module
+knows nothing about banks. Under load, use gunicorn.
 """
 
 import io
@@ -18,23 +17,23 @@ from wsgiref.handlers import SimpleHandler
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 MAX_BODY = 1_000_000
-IDLE_SECONDS = 300  # Longer than the wallet's sweeps are apart.
+IDLE_SECONDS = 300  # Longer than the interval of the wallet's sweeps.
 
 
 def say(line: str) -> None:
-    """Log a line that can be told apart in a log of several programs."""
+    """Log a line with the prefix "bank:", for a log of several programs."""
     sys.stderr.write(f"bank: {line}\n")
     sys.stderr.flush()
 
 
 class _Answer(SimpleHandler):
     http_version = "1.1"
-    # The process's environment is nothing that a request should see.
+    # A request must not see the environment of the process.
     os_environ: dict[str, str] = {}
 
 
 class Handler(WSGIRequestHandler):
-    """One connection: requests one after the other until the client has left."""
+    """One connection: serves one request after the other until the client leaves."""
 
     server: "Server"
     protocol_version = "HTTP/1.1"
@@ -54,7 +53,7 @@ class Handler(WSGIRequestHandler):
         elif len(length) > 9 or int(length) > MAX_BODY:
             self.refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
         else:
-            # Read it all, so that the next request starts where it should.
+            # The whole body is read, so that the next request begins after it.
             self.answer(self.rfile.read(int(length)))
 
     def answer(self, body: bytes) -> None:
@@ -62,7 +61,7 @@ class Handler(WSGIRequestHandler):
         environ = self.get_environ() | {"bank.socket": self.connection}
         sent = io.BytesIO()
         _Answer(io.BytesIO(body), sent, sys.stderr, environ).run(self.server.app)
-        # In one piece: two small packets would wait 40 ms for each other's ACK.
+        # Written at once: the second of two small packets would wait 40 ms for an ACK.
         self.wfile.write(sent.getvalue())
         if self.command in ("POST", "PUT"):
             self.log_message("%s %s", self.requestline, sent.getvalue()[9:12].decode())
@@ -70,12 +69,12 @@ class Handler(WSGIRequestHandler):
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = respond
 
     def refuse(self, status: HTTPStatus) -> None:
-        """Refuse a request whose end cannot be found, and the connection with it."""
+        """Refuse a request whose end is unknown, and close its connection."""
         self.close_connection = True
         self.send_error(status)
 
     def log_error(self, format: str, *args: object) -> None:
-        """Stay quiet: a kept connection that idles until it is closed is no error."""
+        """Log nothing: the time-out of an idle connection is no error."""
 
     def log_message(self, format: str, *args: object) -> None:
         say(format % args)
@@ -92,7 +91,7 @@ class Server(ThreadingMixIn, WSGIServer):
         self.app = app
 
     def server_bind(self) -> None:
-        # Without http.server's look-up of the host's name, which may ask the network.
+        # Omits http.server's look-up of the host's name, which may use the network.
         socketserver.TCPServer.server_bind(self)
         self.server_name = str(self.server_address[0])
         self.server_port = self.server_address[1]

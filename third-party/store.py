@@ -1,9 +1,9 @@
-"""What the bank decided: one SQLite file that survives restarts and ``kill -9``.
+"""The bank's decisions: one SQLite file that survives restarts and ``kill -9``.
 
-Lives here: the table of decisions (the rows with ``paid = 1`` are the ground truth of
-every fault test), and the settings of ``/faults``, so that all threads and processes
-of a server agree on both.
-Must never happen here: HTTP, and an answer: a decision is committed before it is told.
+The file has the table of decisions, whose rows with ``paid = 1`` are the ground truth
+of every fault test; and the settings of ``/faults``, so that they are the same for all
+threads and processes of a server. This module does no HTTP. A decision is committed
+before it is returned.
 """
 
 import json
@@ -21,8 +21,8 @@ from typing import Any
 
 from faults import Faults
 
-# "once" is 1 where the bank honours the reference and NULL where it does not (bare
-# mode, its own double booking): UNIQUE counts NULLs as different from each other.
+# "once" is 1 if the bank pays a reference once, and NULL if it does not (bare mode, a
+# double booking): for UNIQUE every NULL is different.
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS decisions (
     id INTEGER PRIMARY KEY,
@@ -42,8 +42,8 @@ CREATE TABLE IF NOT EXISTS faults (
 );
 """
 
-# One statement, so one transaction: it cannot be half done, and whoever comes second
-# with the same reference changes no row.
+# One statement, so one transaction: it is done completely or not at all. The second
+# order with the same reference inserts no row.
 INSERT_DECISION = """
 INSERT INTO decisions (reference, once, wallet_uuid, amount, paid, decided_at)
 SELECT ?, ?, ?, ?, ?, ?
@@ -51,16 +51,16 @@ WHERE ? OR NOT EXISTS (SELECT 1 FROM decisions WHERE reference = ?)
 ON CONFLICT (reference, once) DO NOTHING
 """
 
-# What a repeated order does to a late booking: it is booked by now.
+# A repeated order books a late booking now.
 BOOK_NOW = "UPDATE decisions SET decided_at = ? WHERE reference = ? AND decided_at > ?"
 
-FOR_EVER = "9999"  # Sorts after every time of decision.
+FOR_EVER = "9999"  # As text it is greater than every time of a decision.
 LOCK_SECONDS = 30
 
 
 @dataclass(frozen=True)
 class Order:
-    """What a client asks the bank to pay."""
+    """A client's order to pay."""
 
     wallet_uuid: str
     amount: int
@@ -69,17 +69,17 @@ class Order:
 
 @dataclass(frozen=True)
 class Decision:
-    """What the bank answered to an order, now or the first time."""
+    """The bank's decision about an order; a repeated order has the first decision."""
 
     order: Order
     paid: bool
 
 
 class Store:
-    """The data file. Threads share one connection and take turns.
+    """The data file. The threads share one connection, under a lock.
 
-    SQLite has one writer at a time. Threads that queue at a lock of Python's wait
-    microseconds for their turn; at SQLite's own lock they would sleep and poll.
+    SQLite has one writer at a time. A thread waits microseconds for a lock of Python;
+    at SQLite's own lock it would sleep and poll.
     """
 
     def __init__(self, path: Path) -> None:
@@ -88,10 +88,10 @@ class Store:
         self._opened: sqlite3.Connection | None = None
 
     def start(self, *, server: str, explicit: dict[str, Any]) -> None:
-        """Create the file, or open it again; ``explicit`` settings win, once a server.
+        """Create or open the file, and apply ``explicit`` settings once for each run.
 
-        ``server`` names the server's run: a second worker process, or one started
-        again after a crash, must not undo what was set over HTTP in the meantime.
+        ``server`` is the id of the server's run: a second worker process, or one that
+        is started again after a crash, must not undo later changes by HTTP.
         """
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._lock:
@@ -119,9 +119,9 @@ class Store:
     def decide(
         self, order: Order, *, paid: bool, bare: bool, delay: float, copies: int
     ) -> Decision:
-        """Record the decision, or return the one that this reference already has.
+        """Record the decision, or return the earlier one about this reference.
 
-        With ``delay`` the payment counts as made only that many seconds from now.
+        With ``delay`` the payment is booked only that many seconds from now.
         """
         decided_at = _now(delay)
         with self._lock:
@@ -129,7 +129,7 @@ class Store:
                 for _ in range(copies - 1):
                     self._insert(order, paid, decided_at, bare=True)
                 return Decision(order, paid)
-            # An answer that says "success" must find its line in the list.
+            # After the answer "success" the payment must be on the list.
             self._execute(BOOK_NOW, (decided_at, order.reference, decided_at))
             decision = self._find(order.reference, booked_by=FOR_EVER)
             if decision is None:
@@ -137,7 +137,7 @@ class Store:
             return decision
 
     def take_over(self, paid: list[tuple[Order, datetime]]) -> int:
-        """Record payments as made at their times, all or none; return how many are new."""
+        """Record payments with their times, all or none; return how many are new."""
         with self._transaction():
             return sum(
                 self._insert(order, True, _written(moment), bare=False)
@@ -145,14 +145,14 @@ class Store:
             )
 
     def find(self, reference: str, *, age: float = 0.0) -> Decision | None:
-        """Return what was decided for this reference, once it is booked, so long ago."""
+        """Return the decision that was booked at least ``age`` seconds ago, or None."""
         with self._lock:
             return self._find(reference, booked_by=_now(-age))
 
     def payments(
         self, *, since: datetime | None = None, until: datetime | None = None
     ) -> list[dict[str, Any]]:
-        """Return what was really paid, oldest first; within a period if one is given."""
+        """Return the real payments, oldest first; of a period if one is given."""
         last = _now() if until is None else min(_now(), _written(until))
         with self._lock:
             rows = self._execute(
@@ -164,12 +164,12 @@ class Store:
         return [dict(zip(names, row, strict=True)) for row in rows]
 
     def faults(self) -> Faults:
-        """Return the settings in force."""
+        """Return the current settings."""
         with self._lock:
             return self._read_faults()
 
     def change_faults(self, changes: dict[str, Any]) -> Faults:
-        """Apply a partial update; raises ``ValueError`` and changes nothing if bad."""
+        """Change settings; raises ``ValueError`` and changes none if one is bad."""
         with self._transaction() as connection:
             faults = self._read_faults().changed(changes)
             connection.execute(
@@ -180,11 +180,11 @@ class Store:
         return faults
 
     def take_faults(self) -> tuple[Faults, float]:
-        """Return the settings for one more payment order, and its random draw.
+        """Return the settings for the next payment order, and its random number.
 
-        Counts down ``times`` and, with a seed, counts the draws: in the file, so that
-        exactly so many orders are hit, and a run can be repeated, however many
-        threads and processes there are.
+        ``times``, and with a seed the number of draws, are counted in the file. So the
+        fault hits exactly ``times`` orders, and a run can be repeated, with any number
+        of threads and processes.
         """
         faults = self.faults()
         if faults.times is None and faults.seed is None:
@@ -207,7 +207,7 @@ class Store:
         return cursor.rowcount == 1
 
     def _find(self, reference: str | None, *, booked_by: str) -> Decision | None:
-        # Bare mode leaves several rows for a reference: paid once is paid.
+        # In bare mode a reference has several rows; if one is paid, it counts as paid.
         row = self._execute(
             "SELECT wallet_uuid, amount, paid FROM decisions"
             " WHERE reference = ? AND decided_at <= ? ORDER BY paid DESC, id LIMIT 1",
@@ -227,7 +227,7 @@ class Store:
     @property
     def _connection(self) -> sqlite3.Connection:
         if self._opened is None:
-            # Every use is under the lock, so threads may share it.
+            # Threads may share the connection, because every use is under the lock.
             self._opened = sqlite3.connect(
                 self._path,
                 timeout=LOCK_SECONDS,
@@ -235,9 +235,9 @@ class Store:
                 check_same_thread=False,
             )
             _switch_to_wal(self._opened)
-            # A commit is in the operating system's hands before it returns, and
-            # outlives kill -9 of this process. Only a power cut could lose the last
-            # ones, which no test here provokes; FULL would cost an fsync a payment.
+            # The operating system has a commit before COMMIT returns, so it survives
+            # kill -9 of this process. Only a power cut could lose the last commits,
+            # and no test cuts the power. FULL would cost an fsync for each payment.
             self._opened.execute("PRAGMA synchronous = NORMAL")
         return self._opened
 
@@ -255,8 +255,8 @@ class Store:
 
 
 def _switch_to_wal(connection: sqlite3.Connection) -> None:
-    # On a new file that another worker switches at this moment SQLite refuses at once,
-    # whatever the time-out: waiting while both hold a lock could be a deadlock.
+    # If another worker switches a new file at the same time, SQLite refuses at once,
+    # whatever the time-out: a wait while both hold a lock could be a deadlock.
     deadline = time.monotonic() + LOCK_SECONDS
     while True:
         try:
@@ -273,12 +273,12 @@ def _now(delay: float = 0.0) -> str:
 
 
 def _written(moment: datetime) -> str:
-    # Always UTC, six decimals and +00:00, so that text order is time order.
+    # Always UTC with six decimals and +00:00, so that texts sort like times.
     return moment.astimezone(timezone.utc).isoformat(timespec="microseconds")
 
 
 def _draw(key: str | None = None) -> float:
-    # Chance for a simulation, not for a secret.
+    # Random numbers of a simulation, not of a secret.
     return random.Random(key).random() if key else random.random()  # noqa: S311
 
 

@@ -1,7 +1,7 @@
 """Tests of the bank simulator: real processes on loopback, as its users run it.
 
-Under test is what other tests rely on: the list of payments is the truth, whatever
-fault was on and whoever was killed. Every mode runs under both servers.
+Other tests rely on the list of payments: it is correct with every fault, and after
+every killed process. Every mode is tested with both servers.
 """
 
 import http.client
@@ -100,7 +100,7 @@ class Bank:
         return [payment["reference"] for payment in self.get("/payments")]
 
     def kill(self) -> None:
-        # The group, because gunicorn's workers outlive their killed parent a while.
+        # The group, because gunicorn's workers survive their killed parent for a while.
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
@@ -169,7 +169,7 @@ class BankTestCase(unittest.TestCase):
 
 
 class SharedBankTestCase(unittest.TestCase):
-    """One bank for all tests of a class, faults off and references of their own."""
+    """One bank for all tests of a class; each begins without faults."""
 
     workers = 0
 
@@ -304,7 +304,7 @@ class PaymentTest(SharedBankTestCase):
         self.assertEqual(listed[0]["paid_at"], "2020-02-17T12:00:00.000000+00:00")
         self.assertEqual(self.bank.get(f"/payments/{known}")["amount"], 5)
 
-    def test_of_the_past_is_refused_as_a_whole_if_one_is_none(self) -> None:
+    def test_of_the_past_is_refused_with_all_others_if_one_is_invalid(self) -> None:
         reference = str(uuid.uuid4())
         good = {"wallet_uuid": WALLET, "amount": 7, "reference": reference}
         good["paid_at"] = "2020-02-17T12:00:00Z"
@@ -398,7 +398,7 @@ class FaultTest(SharedBankTestCase):
         here = PAID_AND_LOST + PAID_AND_UNBELIEVABLE + NOT_PAID + ELSEWHERE
         self.assertEqual(sorted(known), sorted(here))
 
-    def test_loses_the_answer_of_what_was_paid(self) -> None:
+    def test_pays_and_loses_the_answer(self) -> None:
         ends = {"accept_hang": "silence", "drip": "silence", "drip_headers": "silence"}
         ends["accept_reset"] = "reset"
         for mode in PAID_AND_LOST:
@@ -417,7 +417,7 @@ class FaultTest(SharedBankTestCase):
                 self.ask(0.2 if silent else 20)
                 self.assertEqual(self.times_paid(), 1)
 
-    def test_answers_what_cannot_be_believed(self) -> None:
+    def test_pays_and_gives_an_answer_that_is_no_proof(self) -> None:
         honest = {"data": "success", "status": 200, "reference": "r", "amount": 5}
         for mode in PAID_AND_UNBELIEVABLE:
             with self.subTest(mode):
@@ -497,14 +497,14 @@ class FaultTest(SharedBankTestCase):
         self.assertIn("success", self.bank.pay(self.reference)[1])
         self.assertEqual(self.times_paid(), 1)
 
-    def test_hits_as_many_orders_as_it_was_told_to(self) -> None:
+    def test_hits_as_many_orders_as_requested(self) -> None:
         self.bank.set(mode="error", times=5)
         answers = together(*[lambda: self.bank.pay(str(uuid.uuid4()))[0]] * 12)
         self.assertEqual(sorted(answers), [200] * 7 + [500] * 5)
         faults = self.bank.get("/faults")
         self.assertEqual((faults["mode"], faults["times"]), ("normal", None))
 
-    def test_is_not_cut_short_by_an_earlier_ones_times(self) -> None:
+    def test_is_not_ended_by_the_times_of_an_earlier_fault(self) -> None:
         self.bank.set(mode="error", times=5)
         self.bank.set(mode="refuse")
         self.assertIsNone(self.bank.get("/faults")["times"])
@@ -538,7 +538,7 @@ class FaultTest(SharedBankTestCase):
         self.assertEqual(self.times_paid(), 2)
         self.assertEqual(self.look_up()[0], 200)
 
-    def test_makes_the_look_up_ill(self) -> None:
+    def test_makes_the_look_up_fail(self) -> None:
         self.bank.pay(self.reference)
         self.bank.set(lookup_mode="not_found")
         self.assertEqual(self.look_up()[0], 404)
@@ -560,7 +560,7 @@ class FaultTest(SharedBankTestCase):
         with self.assertRaises(ConnectionResetError):
             self.bank.call("GET", path)
 
-    def test_makes_a_look_up_fail_in_the_words_of_a_refusal(self) -> None:
+    def test_makes_a_look_up_fail_with_the_body_of_a_refusal(self) -> None:
         self.bank.pay(self.reference)
         refusal = {"data": "failed", "status": 503}
         another = refusal | {"reference": f"not-{self.reference}"}
@@ -687,7 +687,7 @@ class DurabilityTest(BankTestCase):
 class SlowClientTest(BankTestCase):
     """A client that is slow to send its order…"""
 
-    def test_keeps_nobody_waiting(self) -> None:
+    def test_delays_no_other_client(self) -> None:
         order = json.dumps({"wallet_uuid": WALLET, "amount": 5, "reference": "slow"})
         head = f"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {len(order)}\r\n"
         for workers in (0, 1):
@@ -695,7 +695,7 @@ class SlowClientTest(BankTestCase):
                 bank = self.start(workers=workers)
                 with socket.create_connection(("127.0.0.1", bank.port), 20) as client:
                     client.sendall(f"{head}Expect: 100-continue\r\n\r\n".encode())
-                    # Said by a thread that waits for the order from now on.
+                    # A thread sends this line, and then waits for the order.
                     self.assertIn(b" 100 Continue", client.recv(1000))
                     client.sendall(order[:9].encode())
                     self.assertEqual(bank.pay(str(workers))[0], 200)
@@ -769,7 +769,7 @@ class StartTest(BankTestCase):
         self.assertEqual(bank.get("/faults")["failure_rate"], 0.75)
 
     def test_waits_for_another_worker_that_has_just_made_the_file(self) -> None:
-        # It is not in WAL mode yet, and SQLite itself refuses to wait for that.
+        # The file is not in WAL mode yet. SQLite does not wait for the switch.
         other = sqlite3.connect(
             self.data, isolation_level=None, check_same_thread=False
         )
@@ -782,7 +782,7 @@ class StartTest(BankTestCase):
         store.start(server="a worker", explicit={"failure_rate": 0.25})
         self.assertEqual(store.faults().failure_rate, 0.25)
 
-    def test_ends_at_once_whoever_hangs(self) -> None:
+    def test_ends_at_once_with_open_requests(self) -> None:
         for workers in (0, 2):
             for number in (signal.SIGTERM, signal.SIGINT):
                 with self.subTest(workers=workers, signal=number.name):

@@ -1,7 +1,7 @@
-"""Threads that work in turns: what keeps the simulator quick with 64 calls under way.
+"""One lock around the application, so that the simulator is fast with 64 open calls.
 
-Lives here: the one lock around the application, and the two waits that are outside it.
-Must never happen here: a wait for a client while it is held; everybody would wait.
+A thread does not hold the lock while it waits for a client or for the latency, because
+all other threads would wait, too.
 """
 
 import io
@@ -12,11 +12,11 @@ from typing import Any
 
 
 class OneAtATime:
-    """Lets one thread at a time do the work of a request; waiting takes no turn.
+    """WSGI middleware: one thread at a time works; waiting threads hold no lock.
 
-    Python runs one thread at a time anyway. Those that work "at once" take the interpreter
-    from each other at every statement of SQLite's: when 64 calls of 100 ms woke up in the
-    same moment, they took 145 ms, and in turns they take 102 ms.
+    Python runs one thread at a time anyway. Without the lock, threads switch at every
+    statement of SQLite. Then 64 calls with a latency of 100 ms, which continue at the
+    same moment, take 145 ms; with the lock they take 102 ms.
     """
 
     def __init__(self, app: Callable[..., Iterable[bytes]], max_body: int) -> None:
@@ -25,7 +25,7 @@ class OneAtATime:
         self._turn = threading.Lock()
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        # Before its turn: a client may be slow to send.
+        # Before the lock is taken, because a client may send slowly.
         body = environ["wsgi.input"].read(self._max_body)
         environ |= {"wsgi.input": io.BytesIO(body), "bank.sleep": self._sleep}
         with self._turn:

@@ -1,4 +1,4 @@
-"""Test cases of the console: the cast of `wallets.tests`, and oscar logged in."""
+"""Test cases of the console: the users of `wallets.tests`, with Oscar logged in."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from wallets.tests.fakes import BARE, Does, FakeBank
 
 
 def staff(name: str, *permissions: str) -> User:
-    """A member of staff with these permissions of `wallets`, by codename."""
+    """Return a member of staff with these permissions of `wallets`, by codename."""
     user = User.objects.create_user(
         name, is_staff=True
-    )  # no password: logged in by force
+    )  # no password: the tests use force_login
     ours = Permission.objects.filter(content_type__app_label="wallets")
     user.user_permissions.set(ours.filter(codename__in=permissions))
     return user
 
 
 def views() -> list[str]:
-    """The codename of each permission to look."""
+    """Return the codename of every view permission."""
     models = apps.get_app_config("wallets").get_models()
     return [f"view_{model._meta.model_name}" for model in models]
 
 
 class ConsoleTestCase(WalletTestCase):
-    """Oscar, an operator, is logged in; olga may only look, at everything."""
+    """Oscar, an operator, is logged in. Olga may see everything, but not act."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -40,14 +40,14 @@ class ConsoleTestCase(WalletTestCase):
         self.client.force_login(self.oscar)
 
     def execute(self, amount: int, *does: Does, bank: FakeBank | None = None):
-        """A withdrawal that was due and has been executed once."""
+        """Return a withdrawal that was due and has been executed once."""
         bank = bank or self.bank
         bank.script.extend(does)
         withdrawal = self.due_withdrawal(amount)
         return WithdrawalService.execute(withdrawal.pk, bank=bank, now=self.now)
 
     def withdrawal_in_review(self, amount: int) -> Transaction:
-        """The bank cannot tell whether it paid."""
+        """Return a withdrawal of which the bank cannot tell whether it paid."""
         withdrawal = self.execute(amount, Does.LOSE)
         resolver.resolve_due(bank=FakeBank(BARE), limit=10, now=self.after(60))
         withdrawal.refresh_from_db()

@@ -1,6 +1,6 @@
-"""A real browser for tests: Debian's Chromium, driven by Playwright.
+"""A real browser for tests: Debian's Chromium, controlled by Playwright.
 
-Every test fails that leaves an error on the page's console or asks another host.
+A test fails if a page logs an error in the browser's console or calls another host.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from django.db import connection
 from wallets.tests.base import CommittingTestCase
 
 PASSWORD = "correct horse battery staple"
-SECONDS = 20  # to wait for what the page should show; a loaded machine is slow
+SECONDS = 20  # the longest wait for the expected content, for a loaded machine
 DESKTOP = {"width": 1280, "height": 860}
 PHONE = {"width": 390, "height": 844}
 PICTURES = Path(settings.BASE_DIR) / "artifacts" / "console"
 
 
 def missing() -> str:
-    """What is missing for a browser here; empty if nothing is."""
+    """Return what is missing for a browser on this machine; "" if nothing is."""
     try:
         import playwright.sync_api  # noqa: F401
     except ImportError:
@@ -36,7 +36,7 @@ def missing() -> str:
 
 
 class BrowserTestCase(CommittingTestCase, StaticLiveServerTestCase):
-    """The whole service behind a live server, and a browser in front of it."""
+    """The whole service behind a live server, and a browser that uses it."""
 
     @classmethod
     def setUpClass(cls) -> None:
@@ -50,7 +50,8 @@ class BrowserTestCase(CommittingTestCase, StaticLiveServerTestCase):
         from playwright.sync_api import expect, sync_playwright
 
         expect.set_options(timeout=SECONDS * 1000)
-        # Playwright's own loop runs in this thread; the tests' queries are no danger to it.
+        # Django refuses queries in a thread with an event loop. Playwright's loop is
+        # in this thread, but the tests' queries do it no harm.
         unsafe = patch.dict(os.environ, {"DJANGO_ALLOW_ASYNC_UNSAFE": "true"})
         unsafe.start()
         cls.addClassCleanup(unsafe.stop)
@@ -82,7 +83,7 @@ class BrowserTestCase(CommittingTestCase, StaticLiveServerTestCase):
         super().tearDown()
 
     def open(self, *, size=None, dark=False, log_in=True):
-        """A page in a window of its own, logged in as oscar."""
+        """Open a page in a new window, logged in as Oscar."""
         context = self.browser.new_context(
             viewport=size or DESKTOP,
             color_scheme="dark" if dark else "light",
@@ -103,7 +104,7 @@ class BrowserTestCase(CommittingTestCase, StaticLiveServerTestCase):
         return page
 
     def picture(self, page, name: str, *, whole: bool = False) -> None:
-        """Keep what the page looks like, for people to see."""
+        """Store a picture of the page, for people."""
         page.screenshot(path=PICTURES / f"{name}.png", full_page=whole)
 
     def _listen(self, message) -> None:

@@ -1,4 +1,4 @@
-"""Who gets in, who may act, and what the pages look like from outside."""
+"""Who may log in, see pages and act, and what other users get."""
 
 from django.contrib.auth.models import User
 from django.test import Client, override_settings
@@ -12,7 +12,7 @@ from wallets.tests.base import OSCAR, CommittingTestCase, quick_passwords
 from wallets.tests.fakes import Does
 
 HTMX = {"HX-Request": "true"}
-# Pages that ask for another permission, or for none.
+# Pages that need another permission than to view, or none.
 BUTTONS_AND_LOGIN = {"cancel", "retry", "resolve", "record", "acknowledge", "pause"} | {
     "resume",
     "login",
@@ -43,7 +43,7 @@ class AccessTest(ConsoleTestCase):
         super().setUp()
         self.deposit(1000)
 
-    def test_sends_strangers_to_the_login(self):
+    def test_redirects_to_the_login_without_one(self):
         self.client.logout()
         for path in self.pages():
             with self.subTest(path=path):
@@ -106,7 +106,7 @@ class AccessTest(ConsoleTestCase):
 
 
 class PermissionTest(ConsoleTestCase):
-    """Each page asks for what the admin would ask for."""
+    """Each page needs the same permissions as the admin."""
 
     def setUp(self):
         super().setUp()
@@ -119,7 +119,7 @@ class PermissionTest(ConsoleTestCase):
         return self.client.get(reverse(f"console:{page}", args=args))
 
     def needed(self):
-        """Each page, its arguments, and the permissions that it cannot do without."""
+        """Return each page, its arguments, and its required permissions."""
         withdrawal, wallet = [self.withdrawal.pk], [self.alice.uuid]
         return (
             ("overview", (), ["view_transaction"]),
@@ -136,7 +136,7 @@ class PermissionTest(ConsoleTestCase):
         every = {p.name for p in urls.urlpatterns if p.name not in BUTTONS_AND_LOGIN}
         self.assertEqual(every, asking)
 
-    def test_opens_its_own_page_only_and_is_named_where_it_lacks(self):
+    def test_opens_its_own_page_only_and_is_named_where_it_is_missing(self):
         for page, args, needed in self.needed():
             for lacking in needed:
                 with self.subTest(page=page, lacking=lacking):
@@ -179,7 +179,7 @@ class PermissionTest(ConsoleTestCase):
         self.assertContains(answer, "Payouts are paused", status_code=403)
         self.assertNotContains(answer, "Mrs Smith", status_code=403)
 
-    def test_to_act_brings_all_permissions_to_look(self):
+    def test_to_act_includes_all_permissions_to_view(self):
         for page, args, _ in self.needed():
             with self.subTest(page=page):
                 answer = self.see(page, "change_transaction", args=args)
@@ -198,11 +198,11 @@ class LoginTest(ConsoleTestCase):
         data = {"username": username, "password": password, **more}
         return self.client.post(reverse("console:login"), data)
 
-    def test_leads_to_where_one_wanted_to_go(self):
+    def test_leads_to_the_requested_page(self):
         answer = self.log_in(next=reverse("console:review"))
         self.assertRedirects(answer, reverse("console:review"))
 
-    def test_does_not_lead_out_of_the_house(self):
+    def test_does_not_redirect_to_another_host(self):
         answer = self.log_in(next="https://evil.example/")
         self.assertRedirects(answer, reverse("console:overview"))
 
@@ -242,7 +242,7 @@ class FormTest(ConsoleTestCase):
 
 
 class OutageTest(CommittingTestCase):
-    def test_is_told_by_a_page(self):
+    def test_is_shown_by_a_page(self):
         oscar = staff("oscar", "change_transaction")
         self.client.force_login(oscar)
         with database_out_of_reach():

@@ -1,4 +1,7 @@
-"""The buttons: one POST, one service call, the operator recorded; refusals as sentences."""
+"""The buttons: each is one POST and one service call, recorded with the operator.
+
+A refusal is shown as a sentence.
+"""
 
 from django.contrib.auth.models import User
 from django.contrib.messages import get_messages
@@ -19,7 +22,7 @@ Status = Transaction.Status
 
 class ActionTestCase(ConsoleTestCase):
     def press(self, button, pk, *args, **data):
-        """Post what the button posts; return what the page says then."""
+        """Send the button's POST; return the message on the next page."""
         answer = self.client.post(
             reverse(f"console:{button}", args=[pk, *args]), data, follow=True
         )
@@ -47,7 +50,7 @@ class CancelTest(ActionTestCase):
         self.assertEqual(self.last_actor(withdrawal), OSCAR)
         self.assertIn("cancelled", said)
 
-    def test_takes_back_what_would_be_tried_again(self):
+    def test_cancels_what_has_failed_and_waits_for_a_retry(self):
         self.deposit(100)
         failed = self.execute(10, Does.REFUSE)
         page = self.client.get(reverse("console:withdrawal", args=[failed.pk]))
@@ -56,13 +59,13 @@ class CancelTest(ActionTestCase):
         failed.refresh_from_db()
         self.assertEqual(failed.status, Status.CANCELLED)
 
-    def test_says_so_when_it_is_too_late(self):
+    def test_shows_a_message_when_it_is_too_late(self):
         self.deposit(100)
         withdrawal = self.execute(10)
         said = self.press("cancel", withdrawal.pk)
         self.assertEqual(said, "Nothing was changed: the withdrawal is “Paid” by now.")
 
-    def test_knows_no_deposit_and_no_stranger(self):
+    def test_gets_404_for_a_deposit_and_an_unknown_id(self):
         for pk in (self.deposit(5).pk, 10**17):
             with self.subTest(pk=pk):
                 answer = self.client.post(reverse("console:cancel", args=[pk]))
@@ -80,7 +83,7 @@ class RetryTest(ActionTestCase):
         done = WithdrawalService.execute(withdrawal.pk, bank=self.bank)
         self.assertEqual(done.status, Status.COMPLETED)
 
-    def test_says_so_when_there_is_nothing_to_retry(self):
+    def test_shows_a_message_when_there_is_nothing_to_retry(self):
         said = self.press("retry", self.due_withdrawal(10).pk)
         self.assertIn("“Scheduled” by now", said)
 
@@ -91,7 +94,7 @@ class ResolveTest(ActionTestCase):
         self.deposit(1000)
         self.withdrawal = self.withdrawal_in_review(400)
 
-    def test_asks_with_the_reference_at_hand(self):
+    def test_shows_the_reference_on_its_page(self):
         path = reverse("console:resolve", args=[self.withdrawal.pk, "paid"])
         page = self.client.get(path)
         self.assertContains(page, self.withdrawal.attempts.get().reference)
@@ -115,14 +118,14 @@ class ResolveTest(ActionTestCase):
         self.assertTrue(self.withdrawal.final)
         self.assert_money(self.alice, balance=1000)
 
-    def test_wants_evidence(self):
+    def test_requires_evidence(self):
         for evidence in ("", "   ", "x" * 2001):
             with self.subTest(length=len(evidence)):
                 self.press("resolve", self.withdrawal.pk, "paid", evidence=evidence)
                 self.withdrawal.refresh_from_db()
                 self.assertTrue(self.withdrawal.needs_review)
 
-    def test_happens_once(self):
+    def test_concludes_once(self):
         self.press("resolve", self.withdrawal.pk, "not-paid", evidence="first")
         said = self.press("resolve", self.withdrawal.pk, "paid", evidence="second")
 
@@ -131,8 +134,8 @@ class ResolveTest(ActionTestCase):
         alarm = Alarm.objects.get(kind=Alarm.Kind.PAID_AFTER_RELEASE)
         self.assertIn("second", alarm.detail)
 
-    def test_is_logged_with_who_it_was_and_from_where(self):
-        """Who resolved, and who came too late: the user's id and address."""
+    def test_is_logged_with_the_user_and_the_address(self):
+        """The log has id and address of who resolved it, and of who was too late."""
         with self.assertLogs("wallets.utils.deeds", "INFO") as logs:
             self.press("resolve", self.withdrawal.pk, "not-paid", evidence="first")
             self.press("resolve", self.withdrawal.pk, "paid", evidence="second")
@@ -169,14 +172,14 @@ class TwoPersonsTest(ActionTestCase):
     def page(self, name, *args):
         return self.client.get(reverse(f"console:{name}", args=args))
 
-    def test_says_beforehand_that_another_must_confirm(self):
+    def test_says_that_another_person_must_confirm(self):
         words = "another person must confirm it"
         page = self.page("resolve", self.withdrawal.pk, "not-paid")
         self.assertContains(page, words)
         page = self.page("resolve", self.withdrawal.pk, "paid")
         self.assertNotContains(page, words)
 
-    def test_shows_what_was_proposed_wherever_one_may_confirm_it(self):
+    def test_shows_the_proposal_on_every_page_that_can_confirm_it(self):
         self.assertIn("another person must confirm", self.not_paid("letter 7"))
         for page in (
             self.page("review"),
@@ -186,11 +189,11 @@ class TwoPersonsTest(ActionTestCase):
             self.assertContains(page, "letter 7")
             self.assertContains(page, f"by {OSCAR}")
 
-    def test_takes_another_user(self):
+    def test_requires_another_user(self):
         self.not_paid("letter 7")
         self.assertIn("Nothing was changed: You have", self.not_paid("letter 8"))
         self.assert_money(self.alice, balance=600, held=400)
-        # A new name makes nobody another person.
+        # A user with a new name is still the same person.
         User.objects.filter(pk=self.oscar.pk).update(username="oscar2")
         self.assertIn("Nothing was changed: You have", self.not_paid("letter 8"))
         self.client.force_login(staff("piet", "change_transaction"))
@@ -199,7 +202,7 @@ class TwoPersonsTest(ActionTestCase):
         page = self.page("withdrawal", self.withdrawal.pk)
         self.assertContains(page, f"Proposed by {OSCAR}: letter 7")
 
-    def test_refreshes_the_page_of_who_waits_for_it(self):
+    def test_refreshes_the_open_page_of_the_withdrawal(self):
         path = reverse("console:withdrawal", args=[self.withdrawal.pk])
         seen = self.client.get(path).context["life"].fingerprint
         self.not_paid("letter 7")
@@ -216,7 +219,7 @@ class RecordTest(ActionTestCase):
     def reference(self, number=1):
         return reference_of(self.withdrawal, self.alice.uuid, number)
 
-    def test_asks_with_the_references_at_hand(self):
+    def test_shows_the_references_on_its_page(self):
         path = reverse("console:record", args=[self.withdrawal.pk])
         page = self.client.get(path)
         for number in (1, 4):
@@ -246,7 +249,7 @@ class RecordTest(ActionTestCase):
         failed.refresh_from_db()
         self.assertEqual(failed.status, Status.COMPLETED)
 
-    def test_wants_evidence_and_a_reference_that_is_one(self):
+    def test_requires_evidence_and_a_valid_reference(self):
         for data in (
             {"evidence": ""},
             {"evidence": "x", "reference": "nonsense"},
@@ -299,7 +302,7 @@ class AcknowledgeTest(ActionTestCase):
         everything = self.client.get(reverse("console:alarms") + "?all=1")
         self.assertContains(everything, OSCAR)
 
-    def test_knows_no_stranger(self):
+    def test_gets_404_for_an_unknown_id(self):
         answer = self.client.post(reverse("console:acknowledge", args=[10**17]))
         self.assertEqual(answer.status_code, 404)
 
@@ -321,7 +324,7 @@ class ForgeryTest(ActionTestCase):
                 answer = client.post(reverse(f"console:{name}", args=args))
                 self.assertEqual(answer.status_code, 403)
 
-    def test_needs_more_than_a_look(self):
+    def test_is_refused_without_the_permission_to_act(self):
         self.client.force_login(self.olga)
         withdrawal = self.due_withdrawal(10)
         answer = self.client.post(reverse("console:cancel", args=[withdrawal.pk]))

@@ -1,4 +1,4 @@
-"""The console as an operator sees it, and the documentation, in a real browser."""
+"""The operators' console and the API's documentation, in a real browser."""
 
 from datetime import timedelta
 from io import StringIO
@@ -76,7 +76,7 @@ class ConsoleBrowserTest(BrowserTestCase):
 
         sweeps.pay_pending(bank=self.bank, seconds=60)
 
-        expect(badge).to_have_text("Paid")  # the page has found out by itself
+        expect(badge).to_have_text("Paid")  # the page has refreshed itself
         expect(page.get_by_text("Settle", exact=False).first).to_be_visible()
         self.assertEqual([payment.amount for payment in self.bank.paid], [25_000])
         self.picture(page, "paid", whole=True)
@@ -149,7 +149,7 @@ class ConsoleBrowserTest(BrowserTestCase):
         withdrawal = WithdrawalService.schedule(self.alice.uuid, 5, self.after(3600))
         page = self.open(log_in=False)
         page.goto(f"/console/withdrawals/{withdrawal.pk}")
-        page.keyboard.type("oscar")  # the name has the focus
+        page.keyboard.type("oscar")  # the field of the name has the focus
         page.keyboard.press("Tab")
         page.keyboard.type("correct horse battery staple")
         page.keyboard.press("Enter")
@@ -167,7 +167,7 @@ class ConsoleBrowserTest(BrowserTestCase):
         self.assertEqual(withdrawal.status, Status.CANCELLED)
 
     def tab_to(self, page, words):
-        """Press Tab until what says so has the focus."""
+        """Press Tab until the element with this text has the focus."""
         page.get_by_text(words).wait_for()
         for _ in range(30):
             page.keyboard.press("Tab")

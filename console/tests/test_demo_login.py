@@ -1,4 +1,4 @@
-"""The demo operator: on this machine only, always with the same password."""
+"""The demo operator exists on this machine only, always with the same password."""
 
 import stat
 import tempfile
@@ -61,7 +61,7 @@ class DemoLoginTest(TestCase):
         User.objects.create_user("oscar", password="own", is_staff=True)
         self.refuses("users of its own")
 
-    def test_never_takes_the_account_of_somebody_with_its_name(self):
+    def test_never_changes_another_account_with_its_name(self):
         other = User.objects.create_user("demo", password="own")
         self.refuses("users of its own")
         other.refresh_from_db()

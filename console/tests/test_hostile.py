@@ -1,4 +1,4 @@
-"""Whatever anybody sends to the console and the admin, logged in or not: never a 5xx."""
+"""No input to the console or the admin gets a 5xx, with or without a login."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from wallets.models.attempt import Attempt
 from wallets.tests import marks
 from wallets.tests.fakes import Does
 
-# What a text in a path, a query, a form or a cookie may be.
+# The texts that are sent in paths, queries, forms and cookies.
 TEXTS = (
     "",
     "0",
@@ -46,7 +46,7 @@ def encoded(text: str) -> str:
 
 
 def routes(patterns: list[URLPattern | URLResolver], prefix: str = "") -> Iterator[str]:
-    """Every route below, as Django writes it."""
+    """Return every route below these patterns, in Django's notation."""
     for pattern in patterns:
         route = prefix + str(pattern.pattern)
         if isinstance(pattern, URLResolver):
@@ -56,7 +56,7 @@ def routes(patterns: list[URLPattern | URLResolver], prefix: str = "") -> Iterat
 
 
 def pages() -> list[str]:
-    """Every route of console and admin."""
+    """Return every route of the console and the admin."""
     found = routes(get_resolver().url_patterns)
     return [route for route in found if route.startswith(("console/", "admin/"))]
 
@@ -72,9 +72,11 @@ class HostileTest(ConsoleTestCase):
         self.root = User.objects.create_superuser("root")
 
     def clients(self) -> Iterator[tuple[str, Client, str]]:
-        """Everybody, and how the pages begin that they are not turned away from.
+        """Yield each user with a client and the prefix of the pages to request.
 
-        Who is turned away asks no engine anything: on SQLite all ask for all.
+        A request that is refused for lack of permission does not depend on the
+        database. So SQLite tests every user on every page; the other engines test only
+        the pages that a user may see.
         """
         everywhere = connection.vendor == "sqlite"
         for name, user, reached in (
@@ -89,11 +91,11 @@ class HostileTest(ConsoleTestCase):
                 yield name, client, "" if everywhere else str(reached)
 
     def paths(self, text: str, begin: str = "") -> Iterator[str]:
-        """Each route that begins so, with the text where it has a part of its own."""
+        """Yield each path with this prefix, with the text in its variable part."""
         known = {"id": self.withdrawal.pk, "uuid": self.alice.uuid}
         for route in pages():
             if "logout" in route or not route.startswith(begin):
-                continue  # what follows would be asked by nobody
+                continue  # after a logout the user would have no login
             path = ""
             for piece in route.replace("$", "").replace("^", "").split("<"):
                 name, closing, rest = piece.partition(">")
@@ -117,12 +119,12 @@ class HostileTest(ConsoleTestCase):
     def test_a_text_in_a_path_is_no_failure(self):
         for name, client, begin in self.clients():
             texts = TEXTS[::6] if name != "root" else TEXTS[::2]
-            # Most routes have no part for a text: they are asked for once.
+            # Most routes have no variable part: each is requested once.
             for path in {path for text in texts for path in self.paths(text, begin)}:
                 self.assert_no_failure(client.get(path), name, path)
 
     def test_a_query_is_no_failure(self):
-        """The parameters that Django's list pages and our own pages know."""
+        """It has every parameter of Django's list pages and of our own pages."""
         names = [
             "q",
             "p",
@@ -160,9 +162,9 @@ class HostileTest(ConsoleTestCase):
         client.force_login(self.root)
         for path in self.paths(""):
             if path.endswith(("add/", "delete/", "history/")):
-                continue  # they read none
-            known = names  # by Django's lists
-            if "//" in path:  # by its pages of one row
+                continue  # these pages read no query
+            known = names  # Django's lists read these
+            if "//" in path:  # Django's pages of one row read this
                 known = names[:8]
             elif path.startswith("/console/"):
                 known = names[:16]
@@ -199,7 +201,7 @@ class HostileTest(ConsoleTestCase):
                     answer = client.get(path, HTTP_COOKIE=header)
                     self.assert_no_failure(answer, path, header)
 
-    def test_a_name_as_long_as_a_name_may_be_presses_every_button(self):
+    def test_a_user_with_the_longest_name_presses_every_button(self):
         long = User.objects.create_superuser("o" * 150)
         self.client.force_login(long)
         waiting = self.withdrawal_in_review(5)

@@ -1,4 +1,4 @@
-"""The style sheet: every word can be read, in the light and in the dark (WCAG AA)."""
+"""The style sheet: all text has enough contrast in both colour schemes (WCAG AA)."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from django.test import SimpleTestCase
 CSS = Path(__file__).resolve().parents[1] / "static" / "console" / "console.css"
 WORDS = ("ink", "soft", "accent", "good", "bad", "warn", "busy", "muted")
 FILLS = ("good-fill", "bad-fill", "warn-fill", "accent")
-BADGE = 0.13  # how much of its tone is in a badge's ground
+BADGE = 0.13  # the share of its tone in the background of a badge
 
 Colour = tuple[float, ...]
 
 
 def themes() -> dict[str, dict[str, Colour]]:
-    """The colours by name, of the light theme and, over it, the dark one."""
+    """Return the colours by name, of the light and of the dark colour scheme."""
     css = CSS.read_text()
     light, dark = re.findall(r":root \{(.*?)\}", css, re.S)[:2]
     found = {"light": colours(light)}

@@ -1,4 +1,4 @@
-"""The overview: its figures, from what the services have written."""
+"""The figures of the overview, from rows that the services have written."""
 
 from datetime import timedelta
 
@@ -97,7 +97,7 @@ class OverviewPageTest(ConsoleTestCase):
         self.assertContains(page, "Needs attention")
         self.assertContains(page, 'hx-trigger="every 5s"')
 
-    def test_says_when_all_is_well(self):
+    def test_says_that_all_is_well(self):
         for name in ("pending", "retry", "resolve"):
             heartbeat.beat(name)
         self.assertContains(self.client.get("/console/"), "All is well")
@@ -125,6 +125,6 @@ class OverviewPageTest(ConsoleTestCase):
         with CaptureQueriesContext(connection) as queries:
             self.client.get("/console/")
         self.assertLess(len(queries), 28)
-        # Session, user and permissions, and whether payouts are paused (banner, button).
+        # Session, user, permissions, and the pause of payouts (banner and button).
         with self.assertNumQueries(6):
             self.client.get("/console/")

@@ -1,4 +1,4 @@
-"""Pausing and resuming payouts: the button, the banner on every page, what is kept."""
+"""The pause of payouts: the button, the banner on every page, the record."""
 
 from datetime import timedelta
 
@@ -39,7 +39,7 @@ class PayoutsPageTest(ConsoleTestCase):
         self.assertEqual(row.resumed_by, OSCAR)
         self.assertContains(self.client.get("/console/payouts"), REASON)
 
-    def test_wants_a_reason(self):
+    def test_requires_a_reason(self):
         for reason in ("", "  ", "x" * 501):
             answer = self.press("pause", reason=reason)
             self.assertEqual(answer.status_code, 400)
@@ -69,7 +69,7 @@ class PayoutsPageTest(ConsoleTestCase):
         self.assertNotContains(self.client.get("/console/"), "Pause payouts")
         self.assertFalse(pause.is_paused())
 
-    def test_is_closed_to_strangers_and_forgers(self):
+    def test_is_refused_without_a_login_or_a_token(self):
         forger = Client(enforce_csrf_checks=True)
         forger.force_login(self.oscar)
         for button in ("pause", "resume"):
@@ -119,14 +119,14 @@ class BannerTest(ConsoleTestCase):
             self.assertEqual(BANNER in text, expected)
             pause.pause(reason=REASON, actor=OSCAR)
 
-    def test_tells_strangers_nothing(self):
+    def test_is_hidden_without_a_login(self):
         pause.pause(reason=REASON, actor=OSCAR)
         self.client.logout()
         self.assertNotContains(self.client.get("/console/login"), REASON)
 
 
 class VerdictTest(ConsoleTestCase):
-    """ "All is well" only where it is."""
+    """The page says "All is well" only if nothing is wrong."""
 
     def setUp(self):
         super().setUp()

@@ -1,4 +1,4 @@
-"""Plots: what is drawn, and the words around it."""
+"""Plots: their geometry and their texts."""
 
 from datetime import timedelta
 from xml.etree import ElementTree
@@ -52,7 +52,7 @@ class StepsTest(SimpleTestCase):
     def test_know_when_there_is_nothing_to_show(self):
         self.assertTrue(plots.steps("x", [], start=NOON, end=NOON).empty)
 
-    def test_name_the_day_where_hours_come_again(self):
+    def test_name_the_day_where_hours_repeat(self):
         for minutes, label in ((60, "12:00"), (24 * 60, "22 Nov 12:00")):
             end = NOON + minutes * MINUTE
             plot = plots.steps("x", [(NOON, 1)], start=NOON, end=end)

@@ -1,4 +1,4 @@
-"""Finding withdrawals, and the page of one."""
+"""The list of withdrawals, the page of one withdrawal, and the page of a wallet."""
 
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -91,7 +91,7 @@ class WithdrawalPageTest(ConsoleTestCase):
     def path(self, withdrawal, **query):
         return reverse("console:withdrawal", args=[withdrawal.pk])
 
-    def test_tells_the_whole_life(self):
+    def test_shows_the_whole_history(self):
         withdrawal = self.execute(300, Does.REFUSE)
         WithdrawalService.retry_now(withdrawal.pk, actor="operator oscar")
         WithdrawalService.execute(withdrawal.pk, bank=self.bank)
@@ -127,7 +127,7 @@ class WithdrawalPageTest(ConsoleTestCase):
         answer = self.client.get(path, headers=HTMX)
         self.assertEqual(answer.headers["HX-Refresh"], "true")
 
-    def test_stops_asking_when_it_is_over(self):
+    def test_stops_reloading_when_it_is_final(self):
         page = self.client.get(self.path(self.execute(10)))
         self.assertNotContains(page, "hx-get")
 

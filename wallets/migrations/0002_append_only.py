@@ -1,4 +1,4 @@
-"""Movements and transitions can be written, never changed: the database refuses it."""
+"""The database refuses every change and deletion of movements and transitions."""
 
 from django.db import migrations
 

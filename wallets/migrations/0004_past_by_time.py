@@ -1,6 +1,6 @@
-"""A wallet's past by time: these indexes take the place of those of the foreign keys.
+"""Indexes of a wallet's history by time replace the indexes of the foreign keys.
 
-SQLite changes a table by making it anew, and would lose its triggers on the way.
+SQLite changes a table by creating it again, which would drop its triggers.
 """
 
 import django.db.models.deletion

@@ -1,8 +1,8 @@
-"""Each question has one index: a unique constraint that begins with the transaction is one.
+"""Each query has one index; a unique constraint on the transaction is one, too.
 
-On PostgreSQL the partial index `transaction_retryable` answers what `transaction_status_next`
-is for elsewhere; every deposit had to keep it. SQLite changes a table by making it anew,
-and would lose its triggers on the way.
+On PostgreSQL the partial index `transaction_retryable` serves the queries of
+`transaction_status_next`, which every deposit had to update. SQLite changes a table by
+creating it again, which would drop its triggers.
 """
 
 import django.db.models.deletion

@@ -1,6 +1,7 @@
 """Attempts and transitions are ordered by their own columns, without a join.
 
-An ordering by `transaction` is by that table's own, so PostgreSQL read all of it.
+An ordering by `transaction` uses the ordering of that table, so PostgreSQL read all of
+it.
 """
 
 from django.db import migrations

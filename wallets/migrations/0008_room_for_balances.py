@@ -1,8 +1,8 @@
-"""On PostgreSQL half of each page of wallets is left free for their next balances.
+"""On PostgreSQL half of each page of wallets stays free for their next balances.
 
-A balance that finds room on its own page needs no new entry in the wallets' indexes
-(a HOT update). In full pages one in fifty did; now all do. Pages that are full already
-get room by VACUUM FULL, or as they are rewritten.
+An update on the same page needs no new entry in the wallets' indexes (a HOT update). In
+full pages one update in fifty was a HOT update; now all are. Pages that are already
+full get free space by VACUUM FULL, or when they are rewritten.
 """
 
 from django.db import migrations

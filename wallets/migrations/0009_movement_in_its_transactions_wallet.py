@@ -1,11 +1,11 @@
 """A movement belongs to the wallet of its transaction: one foreign key of both columns.
 
-It takes the place of the two that a movement had, which could name the wallet of one
-customer and the transaction of another. The unique constraint that it refers to takes the
-place of an index: read backwards it lists a wallet's transactions, the newest first.
+It replaces the two foreign keys of a movement, which could name the wallet of one
+customer and the transaction of another. The unique constraint that it refers to
+replaces an index: read backwards, it lists a wallet's transactions, the newest first.
 
-It is made before the old keys go, so the books are never without. SQLite changes a table
-by making it anew, and would lose its triggers on the way.
+It is created before the old keys are dropped, so movements always have a foreign key.
+SQLite changes a table by creating it again, which would drop its triggers.
 """
 
 import django.db.models.deletion
@@ -16,9 +16,9 @@ from wallets.utils.database import append_only
 
 
 def check(apps, schema_editor):
-    """Say which movement breaks the rule before anything is changed.
+    """Name a movement that breaks the rule, before anything is changed.
 
-    MySQL and MariaDB do not take back half a migration.
+    MySQL and MariaDB do not roll back half a migration.
     """
     movements = apps.get_model("wallets", "movement").objects
     foreign = movements.exclude(wallet=models.F("transaction__wallet"))

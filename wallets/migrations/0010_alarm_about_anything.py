@@ -1,7 +1,6 @@
-"""An alarm may be about something else than a withdrawal: it names its subject as text.
+"""An alarm names its subject as text, because it may concern no withdrawal.
 
-What the bank's statement has and the books have not, a damaged row, payouts that an
-operator has paused: none of them has a withdrawal.
+Examples are a payment that only the bank's list has, a damaged row, and paused payouts.
 """
 
 import django.db.models.deletion

@@ -1,7 +1,7 @@
-"""An attempt knows how long ago it was sent by elapsed time, which nobody can set.
+"""An attempt stores how long ago it was sent, by elapsed time, which nobody can set.
 
-NULL for the attempts that there are, and for those of workers of the release before,
-which still run: of them it is counted from the first look on.
+It is NULL for existing attempts, and for those of the previous release's workers, which
+still run: their time counts from the first look-up on.
 """
 
 from django.db import migrations, models

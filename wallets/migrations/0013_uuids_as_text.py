@@ -1,7 +1,7 @@
-"""UUIDs are text on MariaDB: its own type refuses some that are valid.
+"""UUIDs are text on MariaDB, because its own type refuses some valid UUIDs.
 
-Tables that were made by an earlier release on MariaDB 10.7 or newer are changed. The
-release before this one cannot read them afterwards: stop it first, there only.
+Tables of an earlier release on MariaDB 10.7 or newer are changed. The previous release
+cannot read them afterwards: there, and only there, stop it before the migration.
 """
 
 from django.db import migrations

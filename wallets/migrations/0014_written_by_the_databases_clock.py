@@ -1,6 +1,6 @@
-"""When a row was written is said by the database's clock, in every path.
+"""The time of writing of a row is always the time of the database's clock.
 
-The columns stay as they are: only what Django fills in differs. No table is touched.
+The columns stay the same: only the values that Django sets differ. No table is changed.
 """
 
 from django.db import migrations

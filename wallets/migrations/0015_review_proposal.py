@@ -1,4 +1,4 @@
-"""What one operator proposes about a withdrawal in review, for another one to confirm."""
+"""An operator's proposal about a withdrawal in review, which another one confirms."""
 
 import django.db.models.deletion
 from django.db import migrations, models

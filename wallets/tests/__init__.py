@@ -1,7 +1,8 @@
 """The test suite.
 
-`manage.py test wallets.tests.WalletServiceTest` names a class without its module: the
-modules are searched when a name is asked for, so that discovery runs nothing twice.
+`manage.py test wallets.tests.WalletServiceTest` names a class without its module. So
+this package searches its modules for a name, but only when the name is requested:
+discovery must not run a test twice.
 """
 
 import importlib

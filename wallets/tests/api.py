@@ -1,4 +1,4 @@
-"""What the API's tests share: a client as users have one, and what a refusal must be."""
+"""Common code of the API's tests: an HTTP client, and the check of a problem."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from wallets.tests.conformance import assert_documented
 from wallets.views.problems.catalogue import PROBLEMS
 
 FUTURE = "2030-01-31T12:00:00Z"
-# The test client's responses have more than `HttpResponse` has, by monkey patch.
+# The test client adds attributes to each `HttpResponse`, so its type is `Any`.
 Answer = Any
-# What no answer may show: stacks, SQL, names of tables and modules, secrets.
+# No answer may contain these: stacks, SQL, names of tables and modules.
 LEAKS = ("Traceback", 'File "', "SELECT ", "INSERT ", "wallets_", "django", "psycopg")
 
 
 class Api:
-    """Calls the API with exact bytes. Mixed into the test cases of `base`."""
+    """Calls the API with exact bytes. A mixin for the test cases of `base`."""
 
     client_class: type[Client] = Client
 
@@ -68,14 +68,14 @@ class Api:
         return self.call("POST", path, body, **options)
 
     def path(self, *parts: Any, wallet: Any = None) -> str:
-        """A path below alice's wallet, or another's; ends as the last part does."""
+        """Return the path of these parts below Alice's wallet, or below `wallet`."""
         wallet = wallet or self.alice  # type: ignore[attr-defined]
         return f"/wallets/{wallet.uuid}/" + "/".join(str(part) for part in parts)
 
     def assert_problem(
         self, response: Answer, status: int, code: str, field: str | None = None
     ) -> dict[str, Any]:
-        """The response is this problem, whole and without leaks; return its members."""
+        """Check that the response is this problem, complete; return its members."""
         text = response.content.decode()
         assert response.status_code == status, (response.status_code, text)
         assert response.headers["Content-Type"] == "application/problem+json"
@@ -106,9 +106,9 @@ def call_wsgi(
     wsgi_input: io.BytesIO | None = None,
     **environ: Any,
 ) -> tuple[str, dict[str, str], bytes]:
-    """Call an application as a server does; return status line, headers and body.
+    """Call an application like a server; return status line, headers and body.
 
-    It is a POST of JSON unless `environ` says otherwise; None takes a variable away.
+    By default it is a POST of JSON. `environ` changes variables; None removes one.
     """
     path, _, query = path.partition("?")
     given: dict[str, Any] = {
@@ -131,21 +131,21 @@ def call_wsgi(
 
 
 def keep_connection(case: TestCase) -> None:
-    """A request closes old connections; the test's transaction is on this one."""
+    """Keep old connections: a request would close the one of the test's transaction."""
     for signal in (request_started, request_finished):
         signal.disconnect(close_old_connections)
         case.addCleanup(signal.connect, close_old_connections)
 
 
 def without_ids_and_times(body: bytes) -> str:
-    """What two answers that differ in nothing else have in common. A key is an id, too."""
+    """Return the body without ids, keys and times, to compare two answers."""
     text = re.sub(r'"id":[0-9]+', '"id":ID', body.decode())
     text = re.sub(r'"idempotency_key":"[0-9a-f-]{36}"', '"idempotency_key":KEY', text)
     return re.sub(r'"[0-9-]+T[0-9:.]+Z"', '"TIME"', text)
 
 
 def item(wallet: Wallet, amount: Any = 5, key: Any = None) -> dict[str, Any]:
-    """One deposit of `POST /deposits/`."""
+    """Return one deposit of `POST /deposits/`."""
     return {
         "wallet": str(wallet.uuid),
         "amount": amount,
@@ -155,7 +155,7 @@ def item(wallet: Wallet, amount: Any = 5, key: Any = None) -> dict[str, Any]:
 
 @contextmanager
 def nothing_written() -> Iterator[None]:
-    """Fail when any row of any table of ours was added, changed or removed."""
+    """Fail if the block adds, changes or removes a row of the app's tables."""
     before = _all_rows()
     yield
     assert _all_rows() == before
@@ -173,7 +173,7 @@ def _all_rows() -> dict[str, list[Any]]:
 
 @contextmanager
 def database_out_of_reach() -> Iterator[None]:
-    """Let every new connection fail, as when the server is gone."""
+    """Let every new connection fail, as without a database server."""
     connection.close()
     saved = dict(connection.settings_dict)
     nowhere = {"NAME": "/nonexistent/database"} if _is_sqlite() else {"PORT": "1"}

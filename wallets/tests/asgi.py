@@ -1,4 +1,4 @@
-"""A test client that asks the ASGI application, in the test's own transaction."""
+"""A test client that calls the ASGI application, in the test's own transaction."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Message = dict[str, Any]
 
 
 class TestThread(Executor):
-    """Hands work to the test's own thread, so that it sees what is not committed."""
+    """Runs work in the test's own thread, so that it sees uncommitted rows."""
 
     def __init__(self) -> None:
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
@@ -41,7 +41,7 @@ class TestThread(Executor):
         return future
 
     def work_during(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Do what is handed over, until the coroutine, in a thread of its own, ends."""
+        """Run the coroutine in another thread; do submitted work here until it ends."""
         with ThreadPoolExecutor(1) as loop:
             ended = loop.submit(asyncio.run, coroutine)
             ended.add_done_callback(lambda _: self._jobs.put(None))
@@ -51,12 +51,12 @@ class TestThread(Executor):
 
 
 class Handler(ClientHandler):
-    """Asks the ASGI application; what it hands to Django, Django's own client asks."""
+    """Calls the ASGI application. A request for Django goes to Django's own handler."""
 
     def __init__(self, enforce_csrf_checks: bool) -> None:
         super().__init__(enforce_csrf_checks)
         self.thread = TestThread()
-        # How often Django was asked.
+        # The number of requests that Django answered.
         self.handed_on = 0
         self._application = Application(
             _Django(self),  # type: ignore[arg-type]
@@ -67,7 +67,7 @@ class Handler(ClientHandler):
         self._request = request
         self._body = request.environ["wsgi.input"].read()
         self._response: HttpResponseBase | None = None
-        # The test's transaction is on the connection, however old that is.
+        # Old connections are kept: the test's transaction is on one.
         for signal in (request_started, request_finished):
             signal.disconnect(close_old_connections)
         try:
@@ -93,10 +93,10 @@ class Handler(ClientHandler):
             self._response = _response_of(*sent)
 
     def ask_django(self) -> None:
-        """Have Django answer the request."""
+        """Let Django answer the request."""
         self.handed_on += 1
         stream = io.BytesIO(self._body)
-        # Django has put the path decoded where a server puts bytes.
+        # The path is decoded here; a server would pass its bytes as latin-1.
         path = self._request.path_info.encode().decode("latin-1")
         request = WSGIRequest(
             self._request.environ | {"wsgi.input": stream, "PATH_INFO": path}
@@ -106,7 +106,7 @@ class Handler(ClientHandler):
 
 
 class _Django:
-    """Stands for `DjangoApplication`."""
+    """Replaces `DjangoApplication`."""
 
     def __init__(self, handler: Handler) -> None:
         self._handler = handler
@@ -139,7 +139,7 @@ def _scope_of(request: WSGIRequest) -> Message:
         if environ.get(name):
             header = name.replace("_", "-").lower().encode()
             headers.append((header, _bytes(str(environ[name]))))
-    # Every client of HTTP/1.1 says whom it asks; Django's test client need not.
+    # Every HTTP/1.1 request has a Host; Django's test client may omit it.
     if "HTTP_HOST" not in environ:
         headers.append((b"host", environ["SERVER_NAME"].encode()))
     path = request.path_info.encode()
@@ -152,7 +152,7 @@ def _scope_of(request: WSGIRequest) -> Message:
         "headers": headers,
         "scheme": environ["wsgi.url_scheme"],
         "http_version": environ["SERVER_PROTOCOL"].partition("/")[2],
-        "client": ("192.0.2.7", 1),  # a stranger
+        "client": ("192.0.2.7", 1),  # an address of the documentation range
         "server": ("testserver", 80),
     }
 
@@ -166,7 +166,7 @@ class AsgiClient(Client):
 
 
 def _bytes(text: str) -> bytes:
-    """What a client sends; Django's test client takes more than a header can hold."""
+    """Return a header's bytes; Django's test client also allows other characters."""
     try:
         return text.encode("latin-1")
     except UnicodeEncodeError:

@@ -1,6 +1,6 @@
-"""Test cases with a cast: alice owns a wallet, bob is a stranger, oscar an operator.
+"""Test cases with common data: Alice and Bob own wallets, Oscar is an operator.
 
-The books are verified after every test. Tests never ring a real broker.
+The ledger is verified after every test. Tests never use a shared broker by default.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ from wallets.utils.database import append_only
 from wallets.utils.database.transactions import database_now
 
 current_app.conf.broker_url = "memory://"
-# A test client has a handler of its own, and each would list all static files anew.
+# Each test client has its own handler, which would list all static files again.
 settings.WHITENOISE_AUTOREFRESH = True
 
 OSCAR = "operator oscar"
 END_OF_TIME = datetime.max.replace(tzinfo=dt_timezone.utc)
-# For tests that check many passwords: a safe hash takes long on purpose.
+# For tests that check many passwords: a safe hash is slow on purpose.
 quick_passwords = override_settings(
     PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"],
-    # Other runs on this machine log in, too.
+    # Other test runs on this machine log in at the same time.
     LOGIN_TURN_SECONDS=60,
 )
 
 
-class Cast:
-    """What every test has at hand. Mixed into Django's two kinds of test case."""
+class CommonCase:
+    """Data and checks of every test. A mixin for Django's two kinds of test case."""
 
-    # A test that damages the books on purpose says so.
+    # False in a test that damages the ledger on purpose.
     books_must_be_right = True
 
     def setUp(self) -> None:
@@ -58,42 +58,42 @@ class Cast:
 
     def tearDown(self) -> None:
         if self.books_must_be_right and not _books_are_empty():
-            # Tests put the clock forward: when is theirs to judge.
+            # Tests set the clock forward, so no row counts as dated in the future.
             findings = list(ledger_audit.verify(now=END_OF_TIME))
             assert not findings, findings
-            # Sweeps put aside what fails: nothing may, where nothing was damaged.
+            # A sweep puts aside a row that fails. No row may fail here.
             damaged = Alarm.objects.filter(kind=Alarm.Kind.DAMAGED_ROWS)
             assert not damaged, list(damaged.values_list("subject", "detail"))
         super().tearDown()  # type: ignore[misc]
 
     def after(self, seconds: float) -> datetime:
-        """A moment so many seconds after the test began."""
+        """Return the time that is this many seconds after the start of the test."""
         return self.now + timedelta(seconds=seconds)
 
     def deposit(self, amount: int, wallet: Wallet | None = None) -> Transaction:
         return builders.deposit(wallet or self.alice, amount)
 
     def due_withdrawal(self, amount: int, wallet: Wallet | None = None) -> Transaction:
-        """A withdrawal that is due when the test begins."""
+        """Return a withdrawal that is due when the test begins."""
         return builders.due_withdrawal(wallet or self.alice, amount, due=self.now)
 
     def assert_money(self, wallet: Wallet, *, balance: int, held: int = 0) -> None:
-        """The wallet, read afresh, has this balance and this much in flight."""
+        """Read the wallet again, and compare its balance and its held money."""
         wallet.refresh_from_db()
         found = {"balance": wallet.balance, "held": wallet.held}
         assert found == {"balance": balance, "held": held}, found
 
 
-class WalletTestCase(Cast, TestCase):
-    """For what one connection can show. Fast: rolled back after each test."""
+class WalletTestCase(CommonCase, TestCase):
+    """For tests on one connection. Fast: it rolls back after each test."""
 
 
-class CommittingTestCase(Cast, TransactionTestCase):
-    """For what needs real commits: threads, races, constraints, on_commit."""
+class CommittingTestCase(CommonCase, TransactionTestCase):
+    """For tests that need real commits: threads, races, constraints, on_commit."""
 
     def _fixture_teardown(self) -> None:
-        # The tables are emptied between tests, which append-only tables refuse. What
-        # migrations know of the models stays: Django would make it anew each time, slowly.
+        # The tables are emptied between tests, which the append-only triggers refuse.
+        # Permissions and content types stay: Django is slow to create them again.
         append_only.remove(connection)
         try:
             _empty_tables()
@@ -112,7 +112,7 @@ def _empty_tables() -> None:
 
 
 def _books_are_empty() -> bool:
-    """Whether there is nothing that could be wrong."""
+    """Whether the ledger is empty, so that nothing can be wrong."""
     used = Q(balance__gt=0) | Q(held__gt=0) | Q(movement_count__gt=0)
     rows = (
         Transaction.objects.all(),
@@ -128,17 +128,17 @@ def close_connections() -> None:
 
 
 def database_environment() -> dict[str, str]:
-    """The environment of a program that shall use the test's own database."""
+    """Return the environment of a program that uses the test's own database."""
     parts = ("ENGINE", "NAME", "USER", "PASSWORD", "HOST", "PORT")
     database = connection.settings_dict
     return {f"DB_{part}": str(database[part] or "") for part in parts}
 
 
 def up_for(seconds: float) -> Any:
-    """A service that was started so long ago: as a `with` or as a decorator."""
+    """Set the service's uptime to this many seconds, by `with` or as a decorator."""
     return mock.patch.object(uptime, "BEGAN", clock.elapsed() - seconds)
 
 
 def utc(*parts: int) -> datetime:
-    """A moment in UTC."""
+    """Return a time in UTC."""
     return datetime(*parts, tzinfo=dt_timezone.utc)  # type: ignore[misc,arg-type]

@@ -1,4 +1,4 @@
-"""Brokers for tests: a Redis server of the test's own, or a queue on the shared RabbitMQ."""
+"""Brokers for tests: the test's own Redis server, or a queue of a shared RabbitMQ."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RABBITMQ_URL = os.environ.get("TEST_RABBITMQ_URL", "")
 
 
 def at_port(url: str, port: int) -> str:
-    """The same broker's address, seen through a proxy at this port."""
+    """Return the broker's address through a proxy on this port."""
     parts = urlsplit(url)
     user = f"{parts.username}:{parts.password}@" if parts.username else ""
     return urlunsplit(parts._replace(netloc=f"{user}127.0.0.1:{port}"))
@@ -30,7 +30,7 @@ def at_port(url: str, port: int) -> str:
 
 @contextmanager
 def publishing_to(url: str, queue: str = "wallet") -> Iterator[None]:
-    """Have this process publish there, with the settings for that kind of broker."""
+    """Let this process publish to this broker, with the settings of its kind."""
     settings = {
         key.lower(): value for key, value in broker_settings(url, queue).items()
     }
@@ -38,7 +38,7 @@ def publishing_to(url: str, queue: str = "wallet") -> Iterator[None]:
     changes = {**settings, "broker_url": url, "task_default_queue": queue}
     before = {key: conf.get(key) for key in changes}
     conf.update(changes)
-    # Celery keeps the queues it has worked out.
+    # Celery caches its queues.
     amqp = current_app.__dict__.pop("amqp", None)
     publisher, broker._publisher = broker._publisher, broker.Publisher()
     try:
@@ -52,7 +52,7 @@ def publishing_to(url: str, queue: str = "wallet") -> Iterator[None]:
 
 
 class RedisBehindProxy:
-    """A Redis server of our own, reached through a proxy of our own."""
+    """The test's own Redis server, behind a proxy."""
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory()
@@ -63,7 +63,7 @@ class RedisBehindProxy:
         self.queue = "wallet"
 
     def waiting(self) -> int:
-        """How many messages wait in the queue, asked past the proxy."""
+        """Return the number of messages in the queue, without the proxy."""
         with self.server.client() as client:
             return int(client.llen(self.queue))
 
@@ -75,7 +75,7 @@ class RedisBehindProxy:
 
 
 class RabbitMQBehindProxy:
-    """The shared RabbitMQ with a queue of our own, reached through a proxy of our own."""
+    """The shared RabbitMQ with the test's own queue, behind a proxy."""
 
     def __init__(self) -> None:
         self.proxy = Proxy(urlsplit(RABBITMQ_URL).port or 5672)
@@ -83,12 +83,12 @@ class RabbitMQBehindProxy:
         self.queue = f"wallet-test-{uuid.uuid4()}"
 
     def take(self) -> int:
-        """Take all messages from the queue, past the proxy; return how many those are."""
+        """Remove all messages of the queue, without the proxy; return their number."""
         with kombu.Connection(RABBITMQ_URL) as connection:
             channel, count = connection.default_channel, 0
             with suppress(
                 connection.channel_errors
-            ):  # the first message makes the queue
+            ):  # the queue exists after the first message
                 while channel.basic_get(self.queue, no_ack=True) is not None:
                     count += 1
             return count

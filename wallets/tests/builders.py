@@ -1,4 +1,4 @@
-"""Builds what tests need, through the services, as a user would."""
+"""Creates wallets, deposits and withdrawals for tests, through the services."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from wallets.services.withdrawal import WithdrawalService
 
 
 def wallet_with(amount: int) -> Wallet:
-    """A wallet that holds so much."""
+    """Return a wallet with this balance."""
     wallet = WalletService.create()
     if amount:
         deposit(wallet, amount)
@@ -24,7 +24,7 @@ def deposit(wallet: Wallet, amount: int) -> Transaction:
 
 
 def due_withdrawal(wallet: Wallet, amount: int, *, due: datetime) -> Transaction:
-    """A withdrawal that was scheduled an hour before it was due."""
+    """Return a withdrawal that was scheduled an hour before it is due."""
     return WithdrawalService.schedule(
         wallet.uuid, amount, due, now=due - timedelta(hours=1)
     )

@@ -1,4 +1,4 @@
-"""A clock that a test moves: no time passes while a busy machine looks elsewhere."""
+"""A clock that only the test moves, so that a slow machine does not matter."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from wallets.utils import clock
 
 
 class StandingClock:
-    """Stands from its making on, until it is put forward or let run.
+    """A clock that stands still until it is set forward or started.
 
-    `with` or `start` puts it in the place of `clock.elapsed`, in what is forked, too.
+    `with` or `start` replaces `clock.elapsed`, also in forked processes.
     """
 
     def __init__(self) -> None:
@@ -36,14 +36,14 @@ class StandingClock:
         return self._shows + self._real() - self._runs_since
 
     def go_on(self, seconds: float) -> None:
-        """So much time has passed, at once."""
+        """Set it forward by this many seconds."""
         self._shows += seconds
 
     def stand_at(self, seconds: float) -> None:
-        """It is so many seconds after it was made: a story may be told in any order."""
+        """Set it to this many seconds after its creation, forward or back."""
         self._shows = self._began + seconds
 
     def run(self) -> None:
-        """From now on time passes as it does."""
+        """Let it run like the real clock from now on."""
         if self._runs_since is None:
             self._runs_since = self._real()

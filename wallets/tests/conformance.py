@@ -1,7 +1,7 @@
-"""Holds every answer that a test gets against the OpenAPI document.
+"""Compares every answer that a test gets with the OpenAPI document.
 
-The document leaves answers open, for what a later release adds. Here they are closed: what
-this release answers is all documented, to the last word and member.
+The document allows further members in answers, for later releases. Here they are not
+allowed: this release documents every member and every value of an enum.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from wallets.utils.limits import UUID_PATTERN
 from wallets.views.schema.document import CODES, document
 
 ROOT = "urn:openapi"
-# As answers have them, which is narrower than the formats' own definitions.
+# The forms that answers have; the definitions of the formats allow more.
 PATTERNS = {
     "date-time": r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{6})?Z",
     "uuid": UUID_PATTERN,
@@ -32,7 +32,7 @@ PATTERNS = {
 
 
 def assert_documented(method: str, path: str, response: Any) -> None:
-    """The answer is one that the document announces, if it has the path and method."""
+    """Check that the document describes the answer, if it has the path and method."""
     operation = _operation("GET" if method == "HEAD" else method, path)
     if operation is None:
         return
@@ -57,13 +57,13 @@ def assert_documented(method: str, path: str, response: Any) -> None:
 
 @cache
 def as_published() -> dict[str, Any]:
-    """The document as clients get it."""
+    """Return the document as clients get it."""
     return json.loads(OpenApiJsonRenderer().render(document()))
 
 
 @cache
 def operations() -> dict[tuple[str, str], dict[str, Any]]:
-    """Every operation of the document by method and path."""
+    """Return every operation of the document by method and path."""
     return {
         (method.upper(), path): operation
         for path, item in as_published()["paths"].items()
@@ -78,12 +78,12 @@ def _operation(method: str, path: str) -> dict[str, Any] | None:
         return None
     template = "/" + re.sub(r"<\w+:(\w+)>", r"{\1}", route)
     known = operations()
-    # Actions are documented without the trailing slash that they also take.
+    # Actions are documented without the trailing slash, which they also accept.
     return known.get((method, template)) or known.get((method, template.rstrip("/")))
 
 
 class Formats(FormatChecker):
-    """Holds every text to the pattern of its format."""
+    """Checks every text by the pattern of its format."""
 
     def check(self, instance: object, format: str) -> None:
         known = isinstance(instance, str) and format in PATTERNS
@@ -100,7 +100,7 @@ def _validator(schema: str) -> Draft202012Validator:
 
 
 def _closed(schema: Any) -> Any:
-    """The schema without room for what is not in it yet."""
+    """Return the schema without further members and values."""
     if isinstance(schema, list):
         return [_closed(each) for each in schema]
     if not isinstance(schema, dict):

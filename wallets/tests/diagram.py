@@ -1,4 +1,4 @@
-"""Draws the table of transitions for ARCHITECTURE.md; `test_states` keeps the two equal."""
+"""Draws the table of transitions for ARCHITECTURE.md; `test_states` compares them."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ SECTION = re.compile(f"{re.escape(BEGIN)}.*{re.escape(END)}", re.DOTALL)
 
 
 def render() -> str:
-    """The generated part, with its marks."""
+    """Return the generated part with its marks."""
     return "\n".join([BEGIN, "", *_diagram(), "", *_table(), "", END])
 
 
 def write() -> None:
-    """Bring the document up to date."""
+    """Update the document."""
     text = DOCUMENT.read_text(encoding="utf-8")
     DOCUMENT.write_text(SECTION.sub(lambda _: render(), text), encoding="utf-8")
 
 
 def written() -> str:
-    """The generated part as it stands in the document; empty when it has none."""
+    """Return the generated part of the document; "" if it has none."""
     found = SECTION.search(DOCUMENT.read_text(encoding="utf-8"))
     return found.group() if found else ""
 

@@ -1,6 +1,7 @@
-"""A bank to test with: a full implementation of `Bank`, without HTTP.
+"""A bank for tests: a complete implementation of `Bank`, without HTTP.
 
-`paid` is what it really paid, whatever it answered: the truth to compare the books with.
+`paid` has the real payments, whatever the answers were. Tests compare the ledger with
+it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from wallets.utils.bank.interface import Abilities, Answer, Outcome, Payment
 from wallets.utils.bank.payment_list import StatementLine
 from wallets.utils.database.transactions import refuse_inside_transaction
 
-# Everything a bank can do, and nothing: the specification's.
+# From a bank with all abilities to the specification's bank, which has none.
 ABLE = Abilities(dedupes=True, dedupe_window=86400, looks_up=True, booking_time=1)
 DEDUPES_ONLY = Abilities(dedupes=True, dedupe_window=86400)
 LOOKS_UP_ONLY = Abilities(looks_up=True, booking_time=1)
@@ -26,14 +27,14 @@ BARE = Abilities()
 
 
 class Does(Enum):
-    """What the bank does with one request."""
+    """The bank's reaction to one request."""
 
-    PAY = auto()  # pays and says so
-    REFUSE = auto()  # does not pay and says so
+    PAY = auto()  # pays and answers
+    REFUSE = auto()  # does not pay and answers
     UNREACHABLE = auto()  # nothing was sent
     PAY_SILENTLY = auto()  # pays, the answer is lost
-    LOSE = auto()  # the request is lost; nothing is paid, nothing answered
-    BOOK_LATE = auto()  # takes the request, answers nothing, pays at `book()`
+    LOSE = auto()  # the request is lost: no payment, no answer
+    BOOK_LATE = auto()  # accepts without an answer, pays at `book()`
 
 
 _PAID = Answer(Outcome.ACCEPTED, '{"data": "success", "status": 200}', 200)
@@ -45,7 +46,7 @@ _UNREACHABLE = Answer(Outcome.NOT_SENT, "ConnectionRefusedError")
 
 
 class InThisThread:
-    """A pool that runs calls at once: what they do sees the test's own transaction."""
+    """A pool that runs calls in the test's thread, inside the test's transaction."""
 
     def __init__(self, size: int) -> None: ...
 
@@ -58,18 +59,18 @@ class InThisThread:
 
 
 class FakeBank:
-    """Does what its script says, one entry a request, then pays. Safe between threads."""
+    """Follows its script, one entry for each request; then it pays. Thread-safe."""
 
     def __init__(self, abilities: Abilities = ABLE, script: tuple[Does, ...] = ()):
         self._abilities = abilities
         self.script = deque(script)
         self.paid: list[Payment] = []
         self.requests: list[Payment] = []
-        # Called before a request is dealt with, as what happens on the way there.
+        # Called before a request is processed, for events during its transport.
         self.on_the_way: Callable[[Payment], None] = lambda payment: None
-        # Answers of the next look-ups, before those that the books give.
+        # The answers to the next look-ups; later look-ups get the real answers.
         self.look_up_script: deque[Answer] = deque()
-        # The periods that its list was asked for, and why it cannot be had, if so.
+        # The requested periods of its list; and why the list is not available, if so.
         self.asked_for: list[tuple[datetime | None, datetime | None]] = []
         self.statement_trouble = ""
         self._remembered: dict[UUID, tuple[Payment, Answer]] = {}
@@ -100,7 +101,7 @@ class FakeBank:
     def statement(
         self, *, since: datetime | None = None, until: datetime | None = None
     ) -> list[StatementLine]:
-        """All that it paid: it ignores the period, and knows no times."""
+        """Return all payments: it ignores the period and has no times."""
         refuse_inside_transaction("the bank was asked for its statement")
         self.asked_for.append((since, until))
         if self.statement_trouble:
@@ -112,7 +113,7 @@ class FakeBank:
             ]
 
     def book(self) -> None:
-        """Pay now what was taken to be paid late."""
+        """Make the late payments now."""
         with self._lock:
             for payment in self._booking:
                 self._pay_late(payment)
@@ -141,14 +142,14 @@ class FakeBank:
         return _PAID if does is Does.PAY else _LOST
 
     def _recalled(self, payment: Payment) -> Answer | None:
-        """What it said of this reference; nothing good if that was another payment."""
+        """Return the answer to this reference; a conflict if its payment differs."""
         recalled = self._remembered.get(payment.reference)
         if recalled is None:
             return None
         return recalled[1] if recalled[0] == payment else _CONFLICT
 
     def _pay_late(self, payment: Payment) -> None:
-        """Pay what was taken earlier, unless it came again and was paid since."""
+        """Pay an accepted request, unless a repeated one has been paid since."""
         if not (
             self._abilities.dedupes and payment.reference in self.paid_references()
         ):

@@ -1,9 +1,10 @@
-"""A machine that lives random stories of withdrawals, for `test_stateful`.
+"""A state machine that runs random stories of withdrawals, for `test_stateful`.
 
-Everything happens in one thread, by clocks of the machine's own, and each story is
-rolled back: a story is told by its steps alone. The bank uses all the time that it
-declared, the database's clock is set while elapsed time passes as it does, senders and
-resolvers die or freeze between any two steps, and what the bank really paid is the truth.
+Everything runs in one thread with simulated clocks, and each story is rolled back. So
+the steps of a story determine it completely. The bank uses all the time that it
+declared. The database's clock is set, while elapsed time is not changed. Senders and
+resolvers die or freeze between any two steps. The ledger is compared with the bank's
+real payments.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ from wallets.utils.bank.interface import Abilities, Answer, Outcome, Payment
 BEGIN = utc(2040, 1, 1)
 BOOKING = 20.0
 WINDOW = 600.0
-# From the last request on.
+# It begins with the last request.
 LOOKUP_WINDOW = 1800.0
 LOOKS_UP = {
     "looks_up": True,
@@ -66,9 +67,9 @@ BANKS = {
     "looks up": Abilities(**LOOKS_UP),
     "able": Abilities(dedupes=True, dedupe_window=WINDOW, **LOOKS_UP),
 }
-# Most is to be found out at those that can do one thing.
+# These banks are chosen more often: with one ability most cases are possible.
 HELPFUL = ("dedupes", "looks up")
-# As short as the order of the limits allows, so that a story meets each of them.
+# As short as the order of the limits allows, so that a story reaches each of them.
 TIMES = {
     "WITHDRAWAL_QUIET_PERIOD": settings.WITHDRAWAL_LEASE + 1,
     "WITHDRAWAL_CHECK_BASE": 5,
@@ -77,24 +78,24 @@ TIMES = {
 TROUBLE = Answer(Outcome.UNKNOWN, "<h1>Error</h1>", 500)
 MAX_ROUNDS = 300
 SOME = st.integers(min_value=0, max_value=5)
-# What leaves the outcome open is what the stories are about.
+# Unknown outcomes are chosen more often.
 DOES = st.sampled_from([*Does, Does.PAY_SILENTLY, Does.BOOK_LATE, Does.BOOK_LATE])
-# The same request again is best refused, or not sent, when it was paid or will be.
+# A repeated request is refused, or not sent, more often: it may have been paid before.
 DOES_AGAIN = st.sampled_from([*Does, Does.REFUSE, Does.UNREACHABLE])
 WHEN = st.sampled_from(["now", "now", "as late as it may", "too late"])
-# In which statement of its transactions a process dies; mostly in none.
+# The statement of its transactions in which a process dies; 0, mostly: it does not.
 DIES_AT = st.sampled_from([0] * 12 + [1, 4, 7, 10])
-# The same of a resolver; or what it dies of at the bank, or what the bank says.
+# The same for a resolver; or the moment of its call at which it dies, or a bad answer.
 TROUBLES = st.sampled_from([0] * 12 + [1, 4, 7, 10, "before", "after", "500"])
 SECONDS = st.sampled_from([1, 4, 30, settings.WITHDRAWAL_LEASE, WINDOW])
-# What the database's clock is set by; or another server takes over, with another one.
+# The steps of the database's clock, as when it is set, or after a failover.
 STEPPED = st.sampled_from([30, 300, -30, -300, 86400, -86400])
-# Which machine the next resolvers run on: each has an elapsed clock of its own.
+# The machine of the next resolvers: each machine has its own elapsed clock.
 MACHINES = st.sampled_from(["one", "one", "two"])
 
 
 def step(name: str, **arguments: st.SearchStrategy) -> st.SearchStrategy:
-    """A step of a story: a method of it, and what it is called with."""
+    """Return a step of a story: the name of a method and its arguments."""
     return st.tuples(st.just(name), st.fixed_dictionaries(arguments))
 
 
@@ -125,11 +126,11 @@ STEPS = st.one_of(
 
 
 class Died(BaseException):
-    """A process ended here, without another word: nothing that catches errors sees it."""
+    """A process ended here. No handler of errors catches a `BaseException`."""
 
 
 class TimedBank(FakeBank):
-    """A bank that books as late as it may, forgets when it may, and kills its callers."""
+    """A bank that books as late and forgets as early as it may, and kills callers."""
 
     def __init__(self, abilities: Abilities, elapsed: Callable[[], float]) -> None:
         super().__init__(abilities)
@@ -137,9 +138,9 @@ class TimedBank(FakeBank):
         self._late: list[tuple[float, Payment]] = []
         self._first_seen: dict[UUID, float] = {}
         self._last_seen: dict[UUID, float] = {}
-        # What the next caller dies of: "before" its bytes leave, or "after" the answer.
+        # When the next caller dies: "before" its bytes are sent, or "after" the answer.
         self.kills = ""
-        # Calls whose callers froze before a byte left.
+        # The calls whose callers froze before the first byte was sent.
         self.frozen: list[tuple[Payment, float]] = []
 
     def pay(self, payment: Payment, *, send_before: float = float("inf")) -> Answer:
@@ -159,7 +160,7 @@ class TimedBank(FakeBank):
         return super().look_up(payment)
 
     def catch_up(self, moment: float) -> None:
-        """Do what was to be done by this moment: book, forget."""
+        """Do what is due at this moment: book late payments, forget old references."""
         for due, payment in self._late:
             if due <= moment:
                 self._pay_late(payment)
@@ -172,14 +173,14 @@ class TimedBank(FakeBank):
                 self._remembered.pop(reference, None)
 
     def paid_before(self, payment: Payment) -> None:
-        """It has paid this, when our books were others."""
+        """Note a payment that the ledger, restored since, does not have."""
         self._pay(payment)
 
     def may_still_pay(self, references: set[UUID]) -> bool:
         return any(payment.reference in references for _, payment in self._late)
 
     def heal(self) -> None:
-        """Faults off: from now on it pays what it is asked for, at once."""
+        """Switch the faults off: from now on it pays every request at once."""
         for _, payment in self._late:
             self._pay_late(payment)
         self._late.clear()
@@ -193,7 +194,7 @@ class TimedBank(FakeBank):
         self._first_seen.setdefault(payment.reference, now)
         self._last_seen[payment.reference] = now
         answer = super()._deal_with(payment)
-        # Who cannot be asked has promised nothing about how late it pays.
+        # A bank without a look-up declares no booking time.
         slow = BOOKING if self._abilities.looks_up else 10 * BOOKING
         latest = now + settings.THIRD_PARTY_DEADLINE + slow
         self._late += [(latest, each) for each in self._booking]
@@ -203,7 +204,7 @@ class TimedBank(FakeBank):
 
 @dataclass
 class Sender:
-    """A process that has claimed something. It has an answer once it has called."""
+    """A process that has claimed a withdrawal; it has an answer after its call."""
 
     sending: Sending
     answer: Answer | None = None
@@ -211,7 +212,7 @@ class Sender:
 
 @contextlib.contextmanager
 def forgotten() -> Iterator[None]:
-    """A transaction like a test case's own: what happens in it is rolled back."""
+    """Open a transaction like that of a test case, and roll it back."""
     block = transaction.atomic()
     block._from_testcase = True  # type: ignore[attr-defined]
     with block:
@@ -221,7 +222,7 @@ def forgotten() -> Iterator[None]:
 
 @contextlib.contextmanager
 def dying_at(number: int) -> Iterator[None]:
-    """The process dies in the N-th statement of its transactions; 0: it does not."""
+    """Let the process die in the N-th statement of its transactions; 0: never."""
     statements = itertools.count(1)
 
     def execute(run, sql, params, many, context):
@@ -240,7 +241,7 @@ class Story(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.seconds = 0.0
-        # How far the database's clock is ahead of what really passes, and the machine.
+        # The seconds by which the database's clock is ahead of elapsed time.
         self.ahead = 0.0
         self.is_stepped = False
         self.machine = "one"
@@ -265,13 +266,13 @@ class Story(RuleBasedStateMachine):
         return self.machine
 
     def read_clocks(self, now: object = None, elapsed: object = None) -> Moment:
-        """Hosts' wall clocks are right: one clock is set at a time."""
+        """Return the clocks; only the database's is set, the hosts' are right."""
         host = BEGIN + timedelta(seconds=self.seconds)
         return Moment(self.now, host, self.seconds, self.machine)
 
     @property
     def now(self) -> datetime:
-        """What the database's clock shows."""
+        """The time of the database's clock."""
         return BEGIN + timedelta(seconds=self.seconds + self.ahead)
 
     @initialize(
@@ -283,7 +284,7 @@ class Story(RuleBasedStateMachine):
         self.schedule(deposit=amount, amount=20, wait=1)
         self.pass_time(1)
 
-    # One rule: of several, Hypothesis leaves most out of most stories.
+    # There is one rule: of several rules, Hypothesis omits most in most stories.
     @rule(what=STEPS)
     def happens(self, what: tuple[str, dict]) -> None:
         name, arguments = what
@@ -292,7 +293,7 @@ class Story(RuleBasedStateMachine):
     # --- clients ---
 
     def schedule(self, deposit: int, amount: int, wait: int) -> None:
-        """A client pays in, perhaps, and plans a withdrawal, perhaps of too much."""
+        """A client may deposit, and schedules a withdrawal, perhaps of too much."""
         if len(self.withdrawals) == 4:
             return
         if deposit:
@@ -305,7 +306,7 @@ class Story(RuleBasedStateMachine):
     # --- workers ---
 
     def work(self, which: int, does: Does, when: str, dies_at: int) -> None:
-        """One process takes its next step: a new one claims, others call or record."""
+        """One process does its next step: a new one claims, others call or record."""
         step = self.some([None, *self.senders, *self.bank.frozen], which)
         with contextlib.suppress(Died), dying_at(dies_at):
             if step is None:
@@ -318,7 +319,7 @@ class Story(RuleBasedStateMachine):
                 self.record(step, again=when != "now")
 
     def claim(self) -> None:
-        """Somebody claims what is due, or what is due next, when it is."""
+        """A process claims what is due; if nothing is, time passes until then."""
         self.wait_for_what_is_due()
         for find in (drain.find_retryable, drain.find_due):
             claim = payout.claim(find(self.now), limit=2, now=self.now)
@@ -333,7 +334,7 @@ class Story(RuleBasedStateMachine):
             self.pass_time(max(0.0, (moment - self.now).total_seconds()))
 
     def call(self, sender: Sender, does: Does, when: str) -> None:
-        """A sender calls, perhaps after a freeze, in which the others go on."""
+        """A sender calls, perhaps after a freeze, during which others go on."""
         sending = sender.sending
         if when == "as late as it may":
             self.pass_time(max(0.0, sending.send_before - 1 - self.seconds))
@@ -350,13 +351,13 @@ class Story(RuleBasedStateMachine):
         payout.record([(sender.sending, sender.answer)], now=self.now)
 
     def thaw(self, call: tuple[Payment, float]) -> None:
-        """A resolver that froze before it sent goes on, and dies with the answer."""
+        """A resolver that froze before sending sends, and dies before it records."""
         self.bank.frozen.remove(call)
         payment, send_before = call
         self.bank.pay(payment, send_before=send_before)
 
     def message(self, which: int, does: Does) -> None:
-        """A message comes: for what is due, or late, or doubled."""
+        """A message arrives: for a due withdrawal, or late, or a second time."""
         self.wait_for_what_is_due()
         retries = drain.find_retryable(self.now).values_list("pk", flat=True)
         due = [*retries, *drain.find_due(self.now).values_list("pk", flat=True)]
@@ -376,13 +377,13 @@ class Story(RuleBasedStateMachine):
         self.bank.catch_up(self.seconds)
 
     def set_clock(self, seconds: float, machine: str) -> None:
-        """The database's clock is set; and other machines may do the work from now on."""
+        """The database's clock is set, and the next resolvers run on this machine."""
         self.ahead += seconds
         self.is_stepped = True
         self.machine = machine
 
     def sweep(self, times: int, does: Does, trouble: int | str) -> None:
-        """Time passes until a check is due, and it is made; so many times."""
+        """Time passes until a check is due, and it is made; this many times."""
         for _ in range(times):
             due = Attempt.objects.filter(open=True).aggregate(at=Min("next_check_at"))
             if due["at"] is None:
@@ -395,9 +396,9 @@ class Story(RuleBasedStateMachine):
             self.bank.look_up_script.clear()
 
     def somebody_acts(self, which: int, does: str) -> None:
-        """The client, or the operator."""
+        """A client or an operator acts."""
         if does == "resolve":
-            # The bank is asked when it can no longer change its mind.
+            # Only for attempts that the bank cannot book any more.
             rows = [row for row in review.waiting() if self.is_settled_at_bank(row.pk)]
             for row in rows[:1]:
                 self.resolve_by_hand(row)
@@ -414,11 +415,11 @@ class Story(RuleBasedStateMachine):
             else:
                 WithdrawalService.retry_now(pk, actor=OSCAR)
 
-    # --- what always holds ---
+    # --- invariants ---
 
     @invariant()
     def money_is_where_it_belongs(self) -> None:
-        """Paid at most once; FAILED is not paid; COMPLETED is; the wallet is exact."""
+        """Paid at most once; COMPLETED is paid, FAILED is not; the wallet is exact."""
         paid = Counter(self.bank.paid_references())
         times: Counter[int] = Counter()
         for number, reference in Attempt.objects.values_list(
@@ -440,7 +441,7 @@ class Story(RuleBasedStateMachine):
         assert (wallet.balance, wallet.held) == expected, f"{wallet} {expected}"
 
     def teardown(self) -> None:
-        """The other half: with the faults off everything comes to its end."""
+        """Without faults, everything reaches its final state."""
         try:
             if sys.exc_info()[0] is None:
                 self.settle()
@@ -473,7 +474,7 @@ class Story(RuleBasedStateMachine):
     # --- helpers ---
 
     def looked_at(self, planned: datetime) -> datetime:
-        """When: at once if a clock planned it that has been set since."""
+        """Return the time of a check: now, if its plan is from a clock set since."""
         set_since = planned > self.now + look_up.longest_plan()
         return self.now if set_since else planned
 
@@ -511,7 +512,7 @@ class Story(RuleBasedStateMachine):
         )
 
     def try_while_paused(self) -> None:
-        """Nothing is claimed and nothing is sent again, whatever is due."""
+        """While payouts are paused, nothing is claimed and nothing is sent again."""
         pause.pause(reason="in doubt", actor=OSCAR)
         senders, requests = len(self.senders), len(self.bank.requests)
         self.claim()
@@ -520,7 +521,7 @@ class Story(RuleBasedStateMachine):
         pause.resume(actor=OSCAR)
 
     def record_by_hand(self, pk: int) -> None:
-        """The bank has paid it, and our books forgot: it is recorded, or it never was."""
+        """Record a payment of the bank that a restored ledger does not have."""
         row = Transaction.objects.select_related("wallet").get(pk=pk)
         number = row.attempts.count() + 1
         done = record.record_paid(pk, evidence="the list", actor=OSCAR)
@@ -533,7 +534,7 @@ class Story(RuleBasedStateMachine):
         return [row for row in rows if row.state not in waiting]
 
     def next_moment(self) -> datetime | None:
-        """When something is to be done by itself; None when only people can."""
+        """Return the time of the next automatic step; None if there is none."""
         moments: list[datetime] = []
         for row in self.unfinished():
             if row.state is State.PENDING:

@@ -1,4 +1,4 @@
-"""Marks of tests, for Django's runner and for pytest alike. Only the latter needs pytest."""
+"""Marks of tests for Django's runner and for pytest, which need not be installed."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ except ImportError:
     _slow = every_database = _unmarked
 else:
     _slow = pytest.mark.slow
-    # No database test case, but with processes that use the database of the settings.
+    # No database test case, but its processes use the database of the settings.
     every_database = pytest.mark.every_database
     timeout = pytest.mark.timeout
 
 
 def slow(test: Any) -> Any:
-    """More than a second or two: `manage.py test wallets` leaves it out."""
+    """Mark a test of more than a second or two; `manage.py test wallets` omits it."""
     return tag(SLOW)(_slow(test))

@@ -1,4 +1,4 @@
-"""A database that is away for a while, at the place where a driver would say so."""
+"""A database that is away for a while: statements fail with the driver's errors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from wallets.tests.clocks import StandingClock
 
 
 def refusals() -> dict[str, Exception]:
-    """What the driver says of a database that is away, restarts or fails over."""
+    """Return the driver's errors when a database is away, restarts or fails over."""
     if connection.vendor == "postgresql":
         from psycopg import errors
 
@@ -50,9 +50,9 @@ def refusals() -> dict[str, Exception]:
 
 
 class Outage:
-    """As a `with`: each statement is refused, from `begin` on until `seconds` have passed.
+    """In the `with` block each statement fails, for `seconds` from `begin` on.
 
-    Time is a `StandingClock` that whoever sleeps puts forward.
+    Time is a `StandingClock`, which `time.sleep` sets forward.
     """
 
     def __init__(self, refusal: Exception, seconds: float) -> None:

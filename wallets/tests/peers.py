@@ -1,4 +1,4 @@
-"""Servers on loopback that misbehave on the wire, to test the bank's client against."""
+"""Servers on loopback that misbehave, for tests of the bank's client."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Line:
         self._rest = b""
 
     def read_request(self) -> bytes:
-        """The next request, head and body; empty when the client has left."""
+        """Return the next request, head and body; b"" if the client has left."""
         data, end = bytearray(self._rest), b"\r\n\r\n"
-        searched = 0  # of a head of many megabytes, too
+        searched = 0  # so that a head of many megabytes is searched once
         while data.find(end, searched) < 0:
             searched = max(0, len(data) - len(end))
             more = self.sock.recv(65536)
@@ -49,14 +49,14 @@ class Line:
         self.sock.sendall(data)
 
     def drip(self, data: Iterable[int], pause: float = 0.05) -> None:
-        """Send byte by byte, until the client has had enough."""
+        """Send byte by byte, until the client leaves."""
         for byte in data:
             if self.ended.wait(pause):
                 return
             self.sock.sendall(bytes([byte]))
 
     def hang(self) -> None:
-        """Say nothing until the client leaves or the test ends."""
+        """Send nothing until the client leaves or the test ends."""
         self.sock.settimeout(0.05)
         while not self.ended.is_set():
             with suppress(TimeoutError):
@@ -64,14 +64,14 @@ class Line:
                     return
 
     def reset(self) -> None:
-        """Close with RST: what was sent may be lost on the way."""
+        """Close with RST: bytes that were sent may be lost."""
         linger = struct.pack("ii", 1, 0)
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         self.sock.close()
 
 
 class Peer:
-    """A server that treats each connection as its script says, in threads of its own."""
+    """A server that runs its script for each connection, in a thread."""
 
     def __init__(self, script: Script) -> None:
         self._script = script
@@ -86,7 +86,7 @@ class Peer:
 
     def stop(self) -> None:
         self._ended.set()
-        # Wakes the thread in accept(), which close() alone does not.
+        # This wakes the thread in accept(); close() alone does not.
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -102,10 +102,10 @@ class Peer:
             threading.Thread(target=self._serve, args=[line], daemon=True).start()
 
     def _prepare(self, line: Line) -> None:
-        """What comes before the script."""
+        """Prepare the connection before the script."""
 
     def _serve(self, line: Line) -> None:
-        # An OSError is a client that has left.
+        # An OSError means that the client has left.
         with suppress(OSError):
             try:
                 self._prepare(line)
@@ -115,18 +115,18 @@ class Peer:
         self._closed.release()
 
     def wait_for_close(self) -> None:
-        """Until the peer has closed one more of its connections."""
+        """Wait until the peer has closed one more of its connections."""
         assert self._closed.acquire(timeout=10)
 
 
-# A certificate for 127.0.0.1 and its key, made for these tests and good for nothing else.
+# A certificate for 127.0.0.1 with its key, only for these tests.
 CERTIFICATE = Path(__file__).with_name("loopback.pem")
 
 
 class TlsPeer(Peer):
-    """A peer that speaks TLS, with a certificate that `trusting` trusts.
+    """A peer with TLS, whose certificate `trusting` trusts.
 
-    `tickets` is how many TLS sends by itself after its handshake.
+    `tickets` is the number of session tickets that it sends after the handshake.
     """
 
     def __init__(self, script: Script, *, tickets: int = 0) -> None:
@@ -141,7 +141,7 @@ class TlsPeer(Peer):
 
 
 def trusting() -> ssl.SSLContext:
-    """A client's side of TLS that trusts a `TlsPeer`."""
+    """Return a client's TLS context that trusts a `TlsPeer`."""
     return ssl.create_default_context(cafile=str(CERTIFICATE))
 
 
@@ -151,7 +151,7 @@ def response(
     status: str = "200 OK",
     headers: dict[str, str] | None = None,
 ) -> bytes:
-    """The bytes of an HTTP answer with its length."""
+    """Return the bytes of an HTTP answer with its length."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     fields = {
         "Content-Type": "application/json",

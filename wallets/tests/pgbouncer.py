@@ -1,4 +1,4 @@
-"""A PgBouncer of a test's own, in transaction mode, in front of the test's database."""
+"""The test's own PgBouncer, in transaction mode, in front of the test's database."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from django.db import connection
 PROGRAM = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
 REQUIRED = os.environ.get("WALLET_REQUIRE_SERVERS") == "1"
 
-# Required where servers are: there it fails for want of a program.
+# If servers are required, a test fails without the program instead of skipping.
 behind_pgbouncer = skipUnless(
     connection.vendor == "postgresql" and (PROGRAM or REQUIRED),
     (
@@ -64,14 +64,14 @@ class PgBouncer:
             )
         )
         self._log = (self._folder / "log").open("wb")
-        # It refuses to be root.
+        # PgBouncer refuses to run as root.
         user = ["-u", "nobody"] if os.getuid() == 0 else []
         self._process = subprocess.Popen(
             [str(PROGRAM), *user, str(file)], stdout=self._log, stderr=self._log
         )
 
     def wait(self) -> None:
-        """Until it takes connections."""
+        """Wait until it accepts connections."""
         ends = time.monotonic() + 30
         while time.monotonic() < ends and self._process.poll() is None:
             try:
@@ -96,7 +96,7 @@ def _free_port() -> int:
 
 @contextmanager
 def pgbouncer(pool_size: int = 4) -> Iterator[PgBouncer]:
-    """A PgBouncer that runs."""
+    """Start a PgBouncer for the block."""
     pooler = PgBouncer(pool_size)
     try:
         pooler.wait()
@@ -107,7 +107,7 @@ def pgbouncer(pool_size: int = 4) -> Iterator[PgBouncer]:
 
 @contextmanager
 def at_port(port: int, **options: Any) -> Iterator[None]:
-    """All connections to the test's database go to this port, whichever thread's."""
+    """Send all threads' connections to the test's database to this port."""
     ours = connection.settings_dict
     before = {**ours, "OPTIONS": dict(ours["OPTIONS"])}
     connection.close()

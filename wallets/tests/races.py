@@ -1,4 +1,4 @@
-"""Lets several callers begin at the same moment, each on a connection of its own."""
+"""Starts several callers at the same moment, each on its own connection."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 
 from wallets.tests.base import close_connections
 
-# How often a race is run: more by hand than in the suite.
+# The number of races; a manual run may set more.
 ROUNDS = int(os.environ.get("WALLET_RACE_ROUNDS", "100"))
 PATIENCE = 60
 FEW = max(5, ROUNDS // 5)
 
 
 def race(*works: Callable[[], Any]) -> list[Any]:
-    """Call all at once; return what each returned, or the exception that it raised."""
+    """Call all at once; return the result of each, or its exception."""
     barrier = threading.Barrier(len(works))
     results: list[Any] = [None] * len(works)
 
@@ -44,9 +44,9 @@ def rounds(
     runners: Sequence[Callable[[Any], Any]],
     judge: Callable[[Any, list[Any]], None],
 ) -> None:
-    """Many races of the same runners, each keeping its thread and connection.
+    """Run many races of the same callers, each with one thread and connection.
 
-    `prepare` makes what they fight about, `judge` sees it with their results.
+    `prepare` returns the argument of all callers; `judge` gets it with their results.
     """
     size = len(runners)
     start, finish = threading.Barrier(size + 1), threading.Barrier(size + 1)

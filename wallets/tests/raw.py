@@ -1,4 +1,4 @@
-"""Writes rows by hand, past models and services, as a bug or a person at the prompt would."""
+"""Writes rows by SQL, without models and services, like a bug or a manual change."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Columns = dict[str, Any]
 
 
 def insert(model: type[Model], columns: Columns) -> int:
-    """INSERT by hand; the columns are named as the model's fields."""
+    """Insert a row by SQL; the columns have the names of the model's fields."""
     names, values = prepared(model, columns)
     places = ", ".join(["%s"] * len(values))
     sql = f"INSERT INTO {model._meta.db_table} ({', '.join(names)}) VALUES ({places})"
@@ -28,7 +28,7 @@ def insert(model: type[Model], columns: Columns) -> int:
 
 
 def a_hold(wallet: int, transaction: int, created_at: datetime) -> Columns:
-    """A movement that breaks no rule if the transaction is the wallet's."""
+    """Return a movement that breaks no rule if the transaction is the wallet's."""
     return {
         "wallet": wallet,
         "transaction": transaction,
@@ -45,7 +45,7 @@ def a_hold(wallet: int, transaction: int, created_at: datetime) -> Columns:
 
 
 def update(model: type[Model], pk: int, columns: Columns) -> None:
-    """UPDATE by hand."""
+    """Change a row by SQL."""
     names, values = prepared(model, columns)
     changes = ", ".join(f"{name} = %s" for name in names)
     with connection.cursor() as cursor:
@@ -61,10 +61,10 @@ def execute(sql: str) -> None:
 
 @contextmanager
 def rules_off(*models: type[Model]) -> Iterator[None]:
-    """The database looks at no CHECK of these tables and at no foreign key, in this block.
+    """Disable the CHECKs of these tables, and all foreign keys, for the block.
 
-    For damage that a wrong restore or a hand at the prompt does. Use it in a test case
-    whose transaction is rolled back, and whose foreign keys are not checked at its end.
+    For damage by a wrong restore or a manual change. Use it in a test case that rolls
+    back and does not check foreign keys at its end.
     """
     before, after = _SWITCHES[connection.vendor]
     for sql in before:
@@ -76,7 +76,7 @@ def rules_off(*models: type[Model]) -> Iterator[None]:
         execute(sql)
 
 
-# On SQLite foreign keys are looked at when the test's own transaction ends.
+# SQLite checks foreign keys only at the end of the test's own transaction.
 _SWITCHES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "sqlite": (
         ("PRAGMA ignore_check_constraints = ON",),
@@ -94,7 +94,7 @@ _SWITCHES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 
 
 def _drop_checks(models: tuple[type[Model], ...]) -> None:
-    """PostgreSQL has no switch for them; they are back when the test is rolled back."""
+    """Drop the CHECKs, which PostgreSQL cannot disable; the rollback restores them."""
     for model in models:
         for constraint in model._meta.constraints:
             if isinstance(constraint, CheckConstraint):
@@ -105,7 +105,7 @@ def _drop_checks(models: tuple[type[Model], ...]) -> None:
 
 
 def prepared(model: type[Model], columns: Columns) -> tuple[list[str], list[Any]]:
-    """The columns' names, quoted, and the values as this engine takes them."""
+    """Return the columns' quoted names, and their values for this engine."""
     quote = connection.ops.quote_name
     names, values = [], []
     for name, value in columns.items():

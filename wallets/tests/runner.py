@@ -1,6 +1,6 @@
-"""How `manage.py test` runs the suite: what is slow is left out, and the last line says so.
+"""The runner of `manage.py test`: it omits slow tests, and its last line says so.
 
-What is left is run by several processes, each with a copy of the database.
+Several processes run the other tests, each with a copy of the database.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ MOST_PROCESSES = 4
 
 
 class Failure(Exception):
-    """What went wrong in another process: its traceback as text."""
+    """A failure in another process: its traceback as text."""
 
 
 class Result(RemoteTestResult):
-    """Sends failures as text: exceptions and traceback objects cannot always be sent."""
+    """Sends failures as text, because not every exception can be pickled."""
 
     def addError(self, test: Any, err: Any) -> None:
         super().addError(test, _as_text(err))
@@ -46,7 +46,7 @@ class Result(RemoteTestResult):
         super().addExpectedFailure(test, _as_text(err))
 
     def addSubTest(self, test: Any, subtest: Any, err: Any) -> None:
-        """Tell a failure as one of the whole test: a subtest cannot always be sent."""
+        """Report a subtest as its test, because not every subtest can be pickled."""
         if err is None:
             return
         told = _as_text(err, f"in {subtest}\n")
@@ -65,7 +65,7 @@ class WorkerRunner(RemoteTestRunner):
         try:
             return super().run(test)
         finally:
-            # A process of the pool ends without it, and SQLite would leave files behind.
+            # The pool's processes do not do this; SQLite would leave files behind.
             connections.close_all()
 
 
@@ -74,13 +74,13 @@ class Suite(ParallelTestSuite):
 
 
 class Runner(DiscoverRunner):
-    """Leaves out slow tests that are only found, and runs those that are asked for.
+    """Omits slow tests, unless they are named.
 
-    A module, a class or a test by its name is asked for; so is all with `--slow` or
-    `--tag slow`. A package, a folder, or nothing at all is searched.
+    A label of a module, a class or a test names its tests; `--slow` and `--tag slow`
+    name all. With a package, a folder or no label the tests are only searched.
 
-    What is searched on SQLite is run by as many processes as there are cores, four at
-    most, on Linux, where forking is safe. `--parallel` says another number.
+    On SQLite and Linux, where forking is safe, searched tests run in as many processes
+    as there are cores, at most four. `--parallel` sets another number.
     """
 
     parallel_test_suite = Suite
@@ -117,11 +117,11 @@ class Runner(DiscoverRunner):
         return suite
 
     def _processes(self) -> int:
-        """How many processes there are where nobody has said it."""
+        """Return the default number of processes."""
         watched = self.pdb or self.debug_sql
         if watched or sys.platform != "linux" or connection.vendor != "sqlite":
             return 1
-        # What newer Pythons do instead makes no copy of what is set up here.
+        # The default of newer Pythons, forkserver, does not inherit this setup.
         multiprocessing.set_start_method("fork", force=True)
         return min(get_max_test_processes(), MOST_PROCESSES)
 
@@ -135,14 +135,14 @@ class Runner(DiscoverRunner):
         return made
 
     def _copy(self, database: BaseDatabaseWrapper) -> None:
-        """Make a copy of the test database for each process."""
-        # Until then SQLite has its newest pages in a file beside the one that is copied.
+        """Copy the test database for each process."""
+        # Until it is closed, SQLite has its newest pages in another file.
         database.close()
         for number in range(1, self.parallel + 1):
             suffix = str(number)
             if database.vendor == "sqlite":
                 name = database.creation.get_test_db_clone_settings(suffix)["NAME"]
-                # An earlier run that was killed has left pages that are none of the copy.
+                # A killed earlier run may have left this file for another database.
                 Path(f"{name}-wal").unlink(missing_ok=True)
             database.creation.clone_test_db(
                 suffix, verbosity=self.verbosity, keepdb=self.keepdb
@@ -163,7 +163,7 @@ def _as_text(err: Any, prefix: str = "") -> tuple[type[Failure], Failure, None]:
 
 
 def _is_searched(label: str) -> bool:
-    """Whether the tests under this label are found, not named: a folder, a package."""
+    """Whether the label is a folder or a package, whose tests are only searched."""
     if Path(label).is_dir():
         return True
     try:

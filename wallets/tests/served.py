@@ -1,4 +1,4 @@
-"""A small ASGI application for tests of the server and of what stands before ours."""
+"""A small ASGI application for tests of the server and of the ASGI middleware."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from wallets.asgi.bounded import Bounded  # noqa: E402 (needs the settings)
 from wallets.asgi.deadlines import Deadlines, Limits  # noqa: E402
 from wallets.asgi.types import Receive, Scope, Send  # noqa: E402
 
-PARTS = 400  # of the endless answer: more than any socket takes unread
+PARTS = 400  # of the long answer: more than any socket buffers
 SECONDS = 1.0
 LIMITS = Limits(SECONDS, SECONDS, held_bytes=100_000)
 MOST = 4
 
 
 async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer as the path asks: `/body`, `/slow`, `/long`, `/fails`, or at once."""
+    """Answer by the path: `/body`, `/slow`, `/long`, `/fails`; any other at once."""
     if scope["type"] == "lifespan":
         await _live(receive, send)
         return

@@ -1,4 +1,4 @@
-"""The bank simulator as a process of its own, with its own port and data file."""
+"""The bank simulator as a process, with its own port and data file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PATIENCE = 30
 
 
 class Simulator:
-    """Started when made, ended by `stop`. Talks to it past the product's own client."""
+    """A running simulator until `stop`. It does not use the product's HTTP client."""
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory()
@@ -59,11 +59,11 @@ class Simulator:
         self._request("PUT", "/faults", faults)
 
     def payments(self) -> list[dict[str, Any]]:
-        """What it really paid."""
+        """Return its real payments."""
         return self._request("GET", "/payments")
 
     def book(self) -> None:
-        """Book now what it books late: so much time has passed."""
+        """Book its late payments now, as if their time had come."""
         now = datetime.now(timezone.utc).isoformat(timespec="microseconds")
         with closing(sqlite3.connect(self._data, timeout=PATIENCE)) as data, data:
             data.execute(
@@ -90,7 +90,7 @@ class Simulator:
             for line in self._process.stdout:
                 seen.append(line)
                 if found := LISTENING.search(line):
-                    # What it says later must not fill the pipe.
+                    # Its further output is read, so that the pipe does not fill.
                     threading.Thread(target=self._drain, daemon=True).start()
                     return found[1]
             raise AssertionError(f"the simulator did not start: {''.join(seen)}")

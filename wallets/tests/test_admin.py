@@ -1,4 +1,4 @@
-"""The admin shows everything and writes nothing but what a service does."""
+"""The admin shows everything, and writes only through services."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from wallets.tests.fakes import BARE, Does, FakeBank
 @skipUnless(settings.ADMIN_ENABLED, "the admin is switched off")
 @marks.slow
 class AdminTest(WalletTestCase):
-    """Oscar may do everything a superuser may; olga may only look."""
+    """Oscar is a superuser; Olga may only view."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -54,7 +54,7 @@ class AdminTest(WalletTestCase):
             for model in apps.get_app_config("wallets").get_models()
         ]
 
-    def test_tells_times_to_the_second(self) -> None:
+    def test_shows_times_to_the_second(self) -> None:
         page = self.client.get(self.url("transaction"))
         due = self.withdrawal.scheduled_for
         self.assertContains(page, f"{due:%Y-%m-%d %H:%M:%S}")
@@ -92,7 +92,7 @@ class AdminTest(WalletTestCase):
             before, (self.withdrawal.transitions.count(), self.alice.movements.count())
         )
 
-    def test_lets_nobody_delete_or_add_who_logged_in(self) -> None:
+    def test_lets_nobody_delete_or_add_log_in_records(self) -> None:
         for model in apps.get_app_config("axes").get_models():
             name = model._meta.model_name
             if model not in admin.site._registry:
@@ -113,7 +113,7 @@ class AdminTest(WalletTestCase):
                 self.client.post(f"/admin/axes/{name}/", rows | {"post": "yes"})
                 self.assertTrue(model.objects.filter(pk=row.pk).exists())
 
-    def test_gives_nobody_the_permission_to_delete_what_is_kept(self) -> None:
+    def test_gives_nobody_the_permission_to_delete_kept_rows(self) -> None:
         request = RequestFactory().get("/")
         request.user = self.oscar
         for model, its_admin in admin.site._registry.items():
@@ -217,7 +217,7 @@ class AdminTest(WalletTestCase):
         )
         self.assert_money(self.alice, balance=940)
 
-    def test_lets_nobody_resolve_who_may_only_look(self) -> None:
+    def test_refuses_a_resolution_by_a_viewer(self) -> None:
         self.client.force_login(self.olga)
         change = self.client.get(
             self.url("transaction", f"{self.withdrawal.pk}/change/")
@@ -235,12 +235,12 @@ class AdminTest(WalletTestCase):
         self.acknowledge()
         self.assertEqual(Alarm.objects.get().acknowledged_by, "operator oscar")
 
-    def test_lets_nobody_acknowledge_who_may_only_look(self) -> None:
+    def test_refuses_an_acknowledgement_by_a_viewer(self) -> None:
         self.client.force_login(self.olga)
         self.acknowledge()
         self.assertIsNone(Alarm.objects.get().acknowledged_at)
 
-    def test_is_closed_to_strangers(self) -> None:
+    def test_requires_a_login(self) -> None:
         self.client.logout()
         for tail in ("", f"{self.withdrawal.pk}/resolve/"):
             self.assertEqual(

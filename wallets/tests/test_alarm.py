@@ -1,4 +1,4 @@
-"""Alarms are raised once and acknowledged by a person."""
+"""Alarms: each is raised once, and a person acknowledges it."""
 
 from datetime import timedelta
 
@@ -42,7 +42,7 @@ class AlarmTest(WalletTestCase):
         self.assertEqual(second.acknowledged_at, first.acknowledged_at)
         self.assertFalse(alarm.unacknowledged().exists())
 
-    def test_refuses_a_nobody_and_an_unknown_alarm(self):
+    def test_refuses_an_empty_actor_and_an_unknown_alarm(self):
         with self.assertRaises(InvalidInput):
             alarm.acknowledge(alarm.unacknowledged().get().pk, actor="")
         with self.assertRaises(Alarm.DoesNotExist):

@@ -1,7 +1,7 @@
-"""Every kind of bad input, by its number in the project's table of bad inputs.
+"""Every kind of bad input, by its row in the project's table of bad inputs.
 
-Each is refused as a problem that names its field, writes nothing, shows nothing of the
-inside, and leaves the idempotency key free for the right request.
+Each is refused with a problem that names its field and shows no internals. It writes
+nothing, and the idempotency key stays free for a correct request.
 """
 
 # ruff: noqa: RUF001 (digits of other scripts are the point)
@@ -19,7 +19,7 @@ from wallets.models.base import MAX_MONEY
 from wallets.tests.api import FUTURE, Api, nothing_written
 from wallets.tests.base import WalletTestCase
 
-# Row, what stands for the amount in the JSON text, and the code of the refusal.
+# Row, the text of the amount in the JSON, and the code of the refusal.
 AMOUNTS: list[tuple[int, str, str]] = [
     (27, "null", "amount_invalid"),
     (27, '""', "amount_invalid"),
@@ -63,7 +63,7 @@ AMOUNTS: list[tuple[int, str, str]] = [
     (40, "[100]", "amount_invalid"),
 ]
 
-# Row and what stands for the time.
+# Row, and the text of the time in the JSON.
 TIMES: list[tuple[int, str]] = [
     (42, "null"),
     (42, '""'),
@@ -150,7 +150,7 @@ BODIES: list[tuple[int, bytes, int, str]] = [
     (52, b'{"amount": "\\ude00\\ud83d"}', 400, "json_invalid"),
 ]
 
-# Row and content type of an otherwise right body.
+# Row, and the content type of a valid body.
 MEDIA_TYPES: list[tuple[int, str]] = [
     (19, "application/json; charset=latin-1"),
     (19, "application/json; charset=utf-16"),
@@ -198,7 +198,7 @@ KEYS: list[str] = [
 
 UNKNOWN_FIELDS = ["amonut", "status", "balance", "id", "__proto__", "", "Amount"]
 
-# Row, query of the list, code and parameter.
+# Row, the query of the list, code and parameter.
 QUERIES: list[tuple[int, str, str, str]] = [
     (59, "limit=-1", "parameter_invalid", "limit"),
     (59, "limit=0", "parameter_invalid", "limit"),
@@ -237,7 +237,7 @@ QUERIES: list[tuple[int, str, str, str]] = [
     (64, "%ED%A0%80=1", "parameter_unknown", "\ufffd\ufffd\ufffd"),
 ]
 
-# Below /wallets/; {uuid} is alice's, {id} that of a deposit of hers.
+# Paths below /wallets/; {uuid} is Alice's wallet, {id} one of her deposits.
 PATHS: list[tuple[int, str]] = [
     (7, "/wallets/1/"),
     (7, "/wallets/1"),
@@ -269,14 +269,14 @@ PATHS: list[tuple[int, str]] = [
 
 
 class BadInputTest(Api, WalletTestCase):
-    """What no endpoint takes."""
+    """The API…"""
 
     def setUp(self) -> None:
         super().setUp()
         self.key = uuid.uuid4()
 
     def tearDown(self) -> None:
-        """Whatever was refused with the key, the right request has its effect."""
+        """After every refusal, a correct request with the same key has its effect."""
         response = self.post(self.path("deposit"), {"amount": 1}, key=self.key)
         self.assertEqual(response.status_code, 200, response.content)
         self.assertNotIn("Idempotent-Replayed", response.headers)
@@ -296,13 +296,13 @@ class BadInputTest(Api, WalletTestCase):
         field: str | None = None,
         **options: Any,
     ) -> None:
-        """Sent with a key, it is refused and writes nothing, so the key stays free."""
+        """Check that a request with a key is refused, and writes nothing."""
         with nothing_written():
             response = self.post(self.path(action), body, key=self.key, **options)
         self.assert_problem(response, status, code, field)
 
     def each(self, rows: Iterable[tuple[Any, ...]]) -> Iterable[tuple[Any, ...]]:
-        """Each row of a table for both endpoints that move money."""
+        """Yield each row of a table with both endpoints that move money."""
         for action in ("deposit", "withdraw"):
             for row in rows:
                 with self.subTest(action=action, row=row[0], sent=str(row[1])[:40]):
@@ -373,7 +373,7 @@ class BadInputTest(Api, WalletTestCase):
         self.assertLess(len(response.content), 1000)
 
     def test_refuses_malformed_idempotency_keys(self) -> None:
-        """Row 8. WSGI joins a header that was sent twice by a comma."""
+        """Row 8. WSGI joins a repeated header with a comma."""
         for action in ("deposit", "withdraw"):
             for key in KEYS:
                 with self.subTest(action=action, key=key[:50]), nothing_written():
@@ -389,7 +389,7 @@ class BadInputTest(Api, WalletTestCase):
                 response = self.get(self.path("transactions/") + f"?{query}")
                 self.assert_problem(response, 400, code, name)
 
-    def test_refuses_more_parameters_than_anybody_sends(self) -> None:
+    def test_refuses_more_than_a_thousand_parameters(self) -> None:
         response = self.get(self.path("transactions/") + "?" + "a&" * 1001)
         self.assert_problem(response, 400, "bad_request")
 
@@ -405,7 +405,7 @@ class BadInputTest(Api, WalletTestCase):
                 response = self.call(method, f"{path}?dry_run=1", b"")
                 self.assert_problem(response, 400, "parameter_unknown", "dry_run")
 
-    def test_knows_no_other_paths_and_redirects_none(self) -> None:
+    def test_has_no_other_paths_and_redirects_none(self) -> None:
         names = {
             "uuid": str(self.alice.uuid),
             "UUID": str(self.alice.uuid).upper(),
@@ -488,7 +488,7 @@ class BadInputTest(Api, WalletTestCase):
                 self.assertEqual(response.headers["Content-Type"], "application/json")
                 self.assertNotIn(b"\n", response.content)
 
-    def test_believes_no_forwarding_headers(self) -> None:
+    def test_ignores_forwarding_headers(self) -> None:
         """Row 68."""
         response = self.post(
             "/wallets/", X_Forwarded_Host="evil.example", X_Forwarded_Proto="https"

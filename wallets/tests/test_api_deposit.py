@@ -9,7 +9,7 @@ from wallets.models.transaction import Transaction
 from wallets.tests.api import Api, nothing_written
 from wallets.tests.base import WalletTestCase
 
-# The specification's keys come first; the order is part of the contract.
+# The keys of the specification come first; the order is part of the contract.
 TRANSACTION_KEYS = [
     "id",
     "wallet",
@@ -62,7 +62,7 @@ class DepositApiTest(Api, WalletTestCase):
             self.assertEqual(response.status_code, 200, response.content)
         self.assertEqual(response.json()["wallet"]["balance"], MAX_MONEY)
 
-    def test_refuses_what_the_wallet_has_no_room_for(self) -> None:
+    def test_refuses_what_exceeds_the_cap_of_the_wallet(self) -> None:
         """Row 41 of the bad inputs. The key stays free."""
         key = uuid.uuid4()
         self.deposit(MAX_MONEY)
@@ -74,7 +74,7 @@ class DepositApiTest(Api, WalletTestCase):
         self.assertEqual(response.status_code, 200)
         self.assertNotIn("Idempotent-Replayed", response.headers)
 
-    def test_does_not_know_a_wallet_that_is_not_there(self) -> None:
+    def test_answers_404_for_an_unknown_wallet(self) -> None:
         with nothing_written():
             response = self.post(f"/wallets/{uuid.uuid4()}/deposit", {"amount": 1})
         self.assert_problem(response, 404, "wallet_not_found")

@@ -1,4 +1,4 @@
-"""Many deposits in one request: each item has an answer of its own."""
+"""Many deposits in one request: each item has its own answer."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class DepositManyApiTest(Api, WalletTestCase):
         return self.post(PATH, json.dumps(items), **options)
 
     def results(self, items: Any) -> list[str]:
-        """What became of each item: its result, or its problem's code."""
+        """Send the items; return the result of each, or the code of its problem."""
         response = self.many(items)
         self.assertEqual(response.status_code, 200, response.content)
         return [
@@ -154,14 +154,14 @@ class DepositManyApiTest(Api, WalletTestCase):
         with nothing_written():
             response = self.many([*items, item(self.alice, 1)])
         self.assert_problem(response, 400, "too_many_items")
-        # Written with spaces, too.
+        # Also when the JSON has spaces.
         body = json.dumps(items, indent=4)
         self.assertLess(len(body), settings.API_MAX_BULK_BODY_BYTES)
         response = self.post(PATH, body)
         self.assertEqual(len(response.json()), MAX_MANY)
         self.assert_money(self.alice, balance=MAX_MANY)
 
-    def test_does_nothing_for_nothing(self) -> None:
+    def test_does_nothing_for_an_empty_array(self) -> None:
         self.assertEqual(self.results([]), [])
 
     def test_refuses_a_body_that_is_not_an_array(self) -> None:
@@ -187,7 +187,7 @@ class DepositManyRaceTest(Api, CommittingTestCase):
     ROUNDS = 5
 
     def at_once(self, *bodies: str) -> list[list[Answer]]:
-        """Each body, sent several times by a client of its own, all at once."""
+        """Send the bodies at once, each several times by its own client."""
         barrier = threading.Barrier(len(bodies))
         answers: list[list[Answer]] = [[] for _ in bodies]
 
@@ -211,7 +211,7 @@ class DepositManyRaceTest(Api, CommittingTestCase):
         return answers
 
     def test_does_each_item_once_whatever_the_order(self) -> None:
-        """The same items, forwards and backwards: wallets and keys overlap."""
+        """The clients send the same items in opposite orders."""
         wallets = [self.alice, self.bob, *(WalletService.create() for _ in range(8))]
         items = [item(wallet, 1) for wallet in wallets]
         answers = self.at_once(json.dumps(items), json.dumps(items[::-1]))

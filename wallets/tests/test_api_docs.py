@@ -1,4 +1,4 @@
-"""What the API says of itself: the document, its page, the problems, the examples."""
+"""The API's documentation: the document, its page, the problems, the examples."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from wallets.views.schema.operations import OPERATIONS
 
 ROOT = Path(settings.BASE_DIR)
 EXAMPLES = Path(document_module.__file__).with_name("examples.json")
-# Answered outside the API's own endpoints, or kept for services without one.
+# Codes of answers outside the API's endpoints, or of services without an endpoint.
 NOT_OF_AN_ENDPOINT = {
     "forbidden",
     "headers_too_large",
@@ -45,14 +45,14 @@ NOT_OF_AN_ENDPOINT = {
 
 
 class GeneratedTest(SimpleTestCase):
-    """What is generated is what is committed: `make docs`."""
+    """The committed documents are those that `make docs` generates."""
 
     def test_the_document_is_committed_as_it_is(self) -> None:
         committed = (ROOT / "docs/openapi.yaml").read_bytes()
         self.assertEqual(committed, openapi_yaml(), "run `make docs`")
         self.assertLess(len(committed), 300_000)
 
-    def test_is_made_by_one_thread_while_others_have_other_things_to_do(self) -> None:
+    def test_is_made_by_one_thread_while_others_do_not_wait(self) -> None:
         class Renderer(OpenApiJsonRenderer):
             def render(self, *args: Any, **kwargs: Any) -> bytes:
                 made.append(docs.written(Renderer))
@@ -98,7 +98,7 @@ class DocumentTest(SimpleTestCase):
         }
         self.assertEqual(documented, set(PROBLEMS) - NOT_OF_AN_ENDPOINT)
 
-    def test_refers_to_what_is_there_and_has_nothing_that_nobody_refers_to(
+    def test_refers_to_existing_parts_and_has_no_unused_ones(
         self,
     ) -> None:
         text = json.dumps(as_published())
@@ -116,7 +116,7 @@ class DocumentTest(SimpleTestCase):
         self.assertGreater(len(linked), 5)
 
     def test_closes_requests_and_leaves_answers_open(self) -> None:
-        """A client of today survives the members and words of a later release."""
+        """Today's clients work with the members and values of a later release."""
         requests = {"DepositItem", "DepositRequest", "WithdrawRequest"}
         parameters = {"TransactionStatus", "TransactionType"}
         for name, schema in as_published()["components"]["schemas"].items():
@@ -125,7 +125,7 @@ class DocumentTest(SimpleTestCase):
             self.assertEqual('"enum"' in json.dumps(schema), name in parameters, name)
 
     def test_names_every_object_and_every_enum(self) -> None:
-        """A generator would number what has no name, or give two the same one."""
+        """A generator would number unnamed types, or give two of them one name."""
         for path in as_published()["paths"].values():
             text = json.dumps(path)
             self.assertNotIn('"properties"', text)
@@ -135,7 +135,7 @@ class DocumentTest(SimpleTestCase):
                 self.assertNotIn("properties", inner, f"{name}.{member}")
                 self.assertNotIn("additionalProperties", inner, f"{name}.{member}")
 
-    def test_says_that_nobody_logs_in_and_what_each_tag_is(self) -> None:
+    def test_says_that_there_is_no_login_and_describes_each_tag(self) -> None:
         self.assertEqual(as_published()["security"], [])
         described = {
             tag["name"] for tag in as_published()["tags"] if tag["description"]
@@ -144,7 +144,7 @@ class DocumentTest(SimpleTestCase):
         self.assertEqual(described, used)
 
     def test_lets_a_client_send_no_parameter_by_default(self) -> None:
-        """A `limit` that a generated client sends of itself would refuse it CSV."""
+        """Else a generated client would send a `limit`, which is refused with CSV."""
         for operation in operations().values():
             for parameter in operation.get("parameters", []):
                 self.assertNotIn("default", parameter["schema"], parameter["name"])
@@ -163,7 +163,7 @@ class PagesTest(Api, WalletTestCase):
         response = self.get("/api/schema/", Accept="image/png")
         self.assert_problem(response, 406, "not_acceptable")
 
-    def test_show_the_document_without_a_word_to_other_servers(self) -> None:
+    def test_show_the_document_without_calls_to_other_servers(self) -> None:
         page = self.get("/api/docs/", Accept="text/html,*/*;q=0.8")
         self.assertEqual(page.status_code, 200)
         text = page.content.decode()
@@ -215,7 +215,7 @@ class PagesTest(Api, WalletTestCase):
         page = self.get("/problems/", Accept="text/html")
         self.assertEqual(page.content.count(b"<section"), len(PROBLEMS))
 
-    def test_know_no_problem_that_is_none(self) -> None:
+    def test_answer_404_for_an_unknown_problem(self) -> None:
         for code in ("nope", "NOT_FOUND", "not-found", "not_found/", "x" * 3000):
             response = self.get(f"/problems/{code}", Accept="*/*")
             self.assert_problem(response, 404, "not_found")
@@ -226,7 +226,7 @@ class PagesTest(Api, WalletTestCase):
 
 
 class Recorder:
-    """Turns what differs from run to run into what the examples have."""
+    """Replaces what differs between runs by the values of the examples."""
 
     uuids = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
     times = re.compile(r"20(?!30|26-02-17T12)\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z")
@@ -262,7 +262,7 @@ class Recorder:
 
 
 class ExamplesTest(Api, WalletTestCase):
-    """Makes every request of the examples again. WRITE_EXAMPLES=1 writes them down."""
+    """Makes every request of the examples again; WRITE_EXAMPLES=1 stores them."""
 
     key = "550e8400-e29b-41d4-a716-446655440000"
     other_key = "9d5c1d3e-3f0b-4a52-8d5e-0c6f6f4f4b11"
@@ -272,14 +272,14 @@ class ExamplesTest(Api, WalletTestCase):
         self.recorder = Recorder(self.key, self.other_key)
         self.examples: dict[str, dict[str, Any]] = {}
 
-    def test_are_what_happens(self) -> None:
+    def test_are_the_actual_answers(self) -> None:
         self.make_all()
         if os.environ.get("WRITE_EXAMPLES"):
             EXAMPLES.write_text(json.dumps(self.examples, indent=1) + "\n")
         recorded = json.loads(EXAMPLES.read_text(encoding="utf-8"))
         self.assertEqual(recorded, self.examples, "WRITE_EXAMPLES=1, then `make docs`")
 
-    def test_of_problems_are_what_the_service_says(self) -> None:
+    def test_of_problems_are_the_actual_answers(self) -> None:
         given = {
             code: example["value"]
             for operation in operations().values()
@@ -376,7 +376,7 @@ class ExamplesTest(Api, WalletTestCase):
 
 
 class WithdrawalLifeTest(Api, WalletTestCase):
-    """Every state that a withdrawal can be in is answered as documented."""
+    """The answer is documented for every state of a withdrawal."""
 
     def test_is_documented_in_each_state(self) -> None:
         self.deposit(10)

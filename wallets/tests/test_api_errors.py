@@ -1,4 +1,4 @@
-"""The list of problems is whole, and trouble of ours is answered without a stack."""
+"""The list of problems is complete, and errors of the service show no stack."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ class DatabaseTroubleTest(Api, CommittingTestCase):
 
 @skipUnless(connection.features.has_select_for_update, "no row locks here")
 class LockedWalletTest(Api, CommittingTestCase):
-    """Somebody else holds alice's wallet for longer than a lock time-out."""
+    """Another transaction locks Alice's wallet for longer than the lock time-out."""
 
     def setUp(self) -> None:
         super().setUp()

@@ -1,4 +1,4 @@
-"""Health over HTTP: alive touches nothing, ready names what is ill."""
+"""Health checks: /healthz uses no database, /readyz names what does not work."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ class ReadyTest(Api, WalletTestCase):
         self.assertEqual(response.json()["status"], "degraded")
         self.assertEqual(response.json()["checks"]["broker"], "not answering")
 
-    def test_waits_for_the_first_turn_of_each_sweep(self) -> None:
-        """Also after a night switched off: the beats of yesterday prove no silence."""
+    def test_waits_for_the_first_run_of_each_sweep(self) -> None:
+        """Also after a night without the service: old heartbeats are no silence."""
         self.beat("pending", seconds_ago=36_000)
         for seconds, silent in ((1, []), (91, ["pending", "resolve"]), (241, SWEEPS)):
             with self.subTest(up_for=seconds), up_for(seconds):
@@ -91,7 +91,7 @@ class ReadyTest(Api, WalletTestCase):
     def test_is_degraded_while_payouts_are_paused(self) -> None:
         self.beat(*SWEEPS)
         pause.pause(reason="Mrs Smith, +44 20 7946 0000", actor="operator oscar")
-        # Who and why is for operators: this is read by everybody.
+        # Everybody can read this answer, so it has no name and no reason.
         self.assertEqual(self.checks()["payouts"], "paused by an operator")
         with override_settings(WITHDRAWALS_PAUSED=True):
             self.assertEqual(
@@ -119,7 +119,7 @@ class ReadyTest(Api, WalletTestCase):
             WithdrawalService.execute(self.due_withdrawal(1).pk, bank=self.bank)
         self.assertEqual(self.checks()["bank"], "no answer to 7 of the last 10 calls")
 
-    def test_takes_now_and_then_one_for_no_illness(self) -> None:
+    def test_is_ok_when_the_bank_loses_few_answers(self) -> None:
         self.beat(*SWEEPS)
         self.deposit(1000)
         for does in 2 * [Does.LOSE] + 20 * [Does.REFUSE]:

@@ -29,7 +29,7 @@ class IdempotencyApiTest(Api, WalletTestCase):
         self.assertEqual(again.headers.get("Location"), first.headers.get("Location"))
 
     def test_answers_a_repeated_deposit_with_the_same_bytes(self) -> None:
-        """Row 11: also after the balance has moved on."""
+        """Row 11: also after the balance has changed."""
         path = self.path("deposit")
         first = self.post(path, {"amount": 100}, key=self.key)
         self.deposit(50)
@@ -40,7 +40,7 @@ class IdempotencyApiTest(Api, WalletTestCase):
         self.assert_money(self.alice, balance=150)
 
     def test_answers_a_repeated_withdrawal_with_the_same_bytes(self) -> None:
-        """Also when it has been paid, and its time is in the past, since."""
+        """Also after it was paid, when its time is in the past."""
         self.deposit(10)
         when = self.after(30)
         body = {"amount": 5, "scheduled_for": when.isoformat()}
@@ -63,8 +63,8 @@ class IdempotencyApiTest(Api, WalletTestCase):
         again = self.post(self.path("withdraw"), body, key=self.key)
         self.assert_replay(first, again)
 
-    def test_takes_the_same_request_in_other_words(self) -> None:
-        """Row 12: order and whitespace; and the same instant written otherwise."""
+    def test_accepts_the_same_request_in_another_form(self) -> None:
+        """Row 12: another order, whitespace, or form of the same instant."""
         path = self.path("withdraw")
         first = self.post(
             path, f'{{"amount": 5, "scheduled_for": "{FUTURE}"}}', key=self.key
@@ -77,8 +77,8 @@ class IdempotencyApiTest(Api, WalletTestCase):
             with self.subTest(body=body):
                 self.assert_replay(first, self.post(path, body, key=self.key))
 
-    def test_takes_the_same_key_in_other_words(self) -> None:
-        """Row 9: bare or quoted, upper or lower case."""
+    def test_accepts_the_same_key_in_another_form(self) -> None:
+        """Row 9: with or without quotes, in upper or lower case."""
         path, body, key = self.path("deposit"), {"amount": 5}, str(self.key)
         first = self.post(path, body, key=key)
         for same in (f'"{key}"', key.upper(), f'"{key.upper()}"', f" {key} ".strip()):
@@ -93,8 +93,8 @@ class IdempotencyApiTest(Api, WalletTestCase):
             self.assertNotIn("Idempotent-Replayed", response.headers)
         self.assert_money(self.alice, balance=10)
 
-    def test_refuses_a_header_that_only_looks_like_the_keys(self) -> None:
-        """Ignored, it would let its sender believe that repeating is safe."""
+    def test_refuses_a_header_with_a_similar_name(self) -> None:
+        """If it were ignored, its sender would think that a repetition is safe."""
         later = {"amount": 5, "scheduled_for": FUTURE}
         for action, body in (("deposit", {"amount": 5}), ("withdraw", later)):
             for name in ("X-Idempotency-Key", "Idempotence-Key", "Idempotency-Token"):
@@ -108,7 +108,7 @@ class IdempotencyApiTest(Api, WalletTestCase):
                         )
 
     def test_refuses_the_key_of_another_request(self) -> None:
-        """Rows 13 and 14: other amount, wallet, endpoint or time."""
+        """Rows 13 and 14: another amount, wallet, endpoint or time."""
         withdrawal = {"amount": 5, "scheduled_for": FUTURE}
         later = {"amount": 5, "scheduled_for": "2030-01-31T12:00:00.000001Z"}
         deposit_key, withdrawal_key = uuid.uuid4(), uuid.uuid4()
@@ -132,7 +132,7 @@ class IdempotencyApiTest(Api, WalletTestCase):
 
 
 class IdempotencyRaceTest(Api, CommittingTestCase):
-    """Row 15: the same key from twenty clients at once."""
+    """Row 15: twenty clients send the same key at once."""
 
     CLIENTS = 20
 

@@ -1,4 +1,4 @@
-"""The root, and what is said of a path that is almost one of ours."""
+"""The root, and the answer to a path that is almost right."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from wallets.views.http.wsgi import Handler
 
 
 class IndexTest(Api, WalletTestCase):
-    def test_says_where_to_go(self) -> None:
+    def test_links_to_every_part(self) -> None:
         response = self.get("/")
         self.assertEqual(response.status_code, 200)
         self.assertEqual(response.headers["Content-Type"], "application/json")
@@ -45,7 +45,7 @@ class IndexTest(Api, WalletTestCase):
 
 
 class RightPathTest(Api, WalletTestCase):
-    """A path that is wrong in form only is not found, and the problem names the right one."""
+    """A path with a wrong form gets a 404 whose problem names the right path."""
 
     def test_is_named_by_the_problem(self) -> None:
         transaction = self.deposit(5).pk
@@ -110,7 +110,7 @@ class RightPathTest(Api, WalletTestCase):
         self.assertEqual(problem["detail"], "There is nothing at this path.")
 
     def test_is_named_for_slashes_in_front(self) -> None:
-        """The test client takes what follows them for a host."""
+        """Without Django's test client, which would read the rest as a host."""
         keep_connection(self)
         status, _, body = call_wsgi(Handler(), "//wallets/")
         problem = json.loads(body)

@@ -1,6 +1,6 @@
-"""What the API makes of a request as a WSGI server hands it over.
+"""The API with requests in the form of a WSGI server.
 
-Django's test client builds requests of its own; here the environment is a server's.
+Django's test client builds other requests. Here the environment is that of a server.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class ServerTest(Api, WalletTestCase):
     ) -> tuple[str, dict[str, str], Any]:
         """Call the application; return the status line, the headers and the JSON."""
         status, headers, text = call_wsgi(
-            get_internal_wsgi_application(),  # as settings and servers name it
+            get_internal_wsgi_application(),  # its name in settings and servers
             path or self.path("deposit"),
             body,
             wsgi_input=wsgi_input,
@@ -56,7 +56,7 @@ class ServerTest(Api, WalletTestCase):
         self.assert_money(self.alice, balance=5)
 
     def test_reads_no_more_of_a_chunked_body_than_it_takes(self) -> None:
-        """Row 26 of the bad inputs: a body without end."""
+        """Row 26 of the bad inputs: an endless body."""
 
         class Endless(io.BytesIO):
             read_so_far = 0
@@ -96,7 +96,7 @@ class ServerTest(Api, WalletTestCase):
                 self.assertEqual(found, ("415", "unsupported_media_type"))
 
     def test_refuses_a_body_that_breaks_off(self) -> None:
-        """Row 74: what was whole JSON until then must not count either."""
+        """Row 74: an incomplete body is refused, even if it is complete JSON."""
 
         class Broken(io.BytesIO):
             def read(self, size: int | None = -1) -> bytes:
@@ -115,8 +115,8 @@ class ServerTest(Api, WalletTestCase):
                 status, _, answer = self.send(CONTENT_LENGTH=length)
                 self.assertEqual((status[:3], answer["code"]), ("400", "bad_request"))
 
-    def test_refuses_charsets_that_django_stumbles_over(self) -> None:
-        """Row 19: each of these ended outside Django's own error handling."""
+    def test_refuses_charsets_that_raise_errors_in_django(self) -> None:
+        """Row 19: Django's own error handling does not catch these."""
         for parameter in (
             "charset=zlib",
             "charset=hex",
@@ -152,7 +152,7 @@ class ServerTest(Api, WalletTestCase):
         )
         self.assertEqual((status[:3], answer["code"]), ("400", "bad_request"))
 
-    def test_takes_an_encoded_slash_for_no_slash(self) -> None:
+    def test_does_not_read_an_encoded_slash_as_a_slash(self) -> None:
         """Row 70 of the bad inputs."""
         for raw in (
             "/wallets%2F",
@@ -165,7 +165,7 @@ class ServerTest(Api, WalletTestCase):
                 self.assertEqual((status[:3], answer["code"]), ("404", "not_found"))
 
     def test_answers_probes_that_ask_by_address(self) -> None:
-        """A container's health check, an orchestrator and Prometheus do."""
+        """Health checks of containers, orchestrators and Prometheus do so."""
         by_address = {"REQUEST_METHOD": "GET", "HTTP_HOST": "10.1.2.3:8000"}
         for path in ("/healthz", "/readyz"):
             status, _, answer = self.send(path, **by_address)
@@ -182,7 +182,7 @@ class ServerTest(Api, WalletTestCase):
             self.assertEqual((status[:3], answer["code"]), ("400", "bad_request"))
 
     def test_answers_head_as_get_without_the_body(self) -> None:
-        """Django's test client drops the body itself."""
+        """Not with Django's test client, which removes the body itself."""
         get = self.send(self.path(), REQUEST_METHOD="GET")
         head = self.send(self.path(), REQUEST_METHOD="HEAD")
         self.assertEqual((get[0], head[0]), ("200 OK", "200 OK"))
@@ -199,7 +199,7 @@ class ServerTest(Api, WalletTestCase):
 
 class UptimeTest(SimpleTestCase):
     def test_begins_in_the_process_that_forks_the_others(self) -> None:
-        """Else each of them, replaced after its requests, would begin anew."""
+        """Else it would begin again whenever a process is replaced."""
         for first in ("import wallet.serve", "runpy.run_path('gunicorn.conf.py')"):
             look = (
                 f"import runpy, sys; {first};"

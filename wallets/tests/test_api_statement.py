@@ -1,4 +1,4 @@
-"""The past of a wallet over HTTP: statement, balance at a moment."""
+"""The history of a wallet over HTTP: statement, balance at a moment."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from wallets.utils import instants
 
 EARLY, LATE = "2001-01-01T00:00:00Z", "2100-01-01T00:00:00Z"
 
-# Each is refused for every parameter that is an instant.
+# Texts that are refused for every parameter that is an instant.
 NO_INSTANTS = [
     "",
     "%00",
@@ -96,7 +96,7 @@ class MomentsTest(Api, WalletTestCase):
                     response = self.get(self.path(path) + f"?{name}={sent}")
                     self.assertEqual(response.status_code, 200, response.content)
 
-    def test_refuses_parameters_of_others(self) -> None:
+    def test_refuses_parameters_of_other_endpoints(self) -> None:
         for path, name in [
             ("statement/", "at"),
             ("statement/", "status"),
@@ -107,7 +107,7 @@ class MomentsTest(Api, WalletTestCase):
             response = self.get(self.path(path) + f"?{name}={EARLY}")
             self.assert_problem(response, 400, "parameter_unknown", name)
 
-    def test_knows_no_wallet_that_is_not_there(self) -> None:
+    def test_answers_404_for_a_wallet_that_does_not_exist(self) -> None:
         for path in ("statement/", "balance/"):
             response = self.get(f"/wallets/{uuid.uuid4()}/{path}")
             self.assert_problem(response, 404, "wallet_not_found")
@@ -235,19 +235,19 @@ class StatementApiTest(Api, WalletTestCase):
         self.assertEqual(seen, [1, 2, 3, 4, 5])
         ends = {(page["opening_balance"], page["closing_balance"]) for page in pages}
         self.assertEqual(ends, {(0, 70)})
-        # A statement begun afresh has what was written meanwhile.
+        # A new statement has the movements that were written meanwhile.
         first = self.get(links_of(response)["first"]).json()
         self.assertEqual(first["closing_balance"], 72)
 
     def test_takes_one_query_for_the_wallet_and_one_for_a_later_page(self) -> None:
         url = links_of(self.statement("?limit=2"))["next"]
-        # The wallet, both ends, the page.
+        # The queries: the wallet, both ends of the statement, the page.
         with CaptureQueriesContext(connection) as queries:
             self.get(url)
         asked = [one for one in queries if "SAVEPOINT" not in str(one["sql"])]
         self.assertLessEqual(len(asked), 3, asked)
 
-    def test_begins_and_ends_where_it_is_told(self) -> None:
+    def test_covers_the_requested_period(self) -> None:
         movements = list(Movement.objects.filter(wallet=self.alice))
         start = instants.write(movements[1].created_at)
         end = instants.write(movements[3].created_at)
@@ -281,8 +281,8 @@ class StatementApiTest(Api, WalletTestCase):
                 response = self.get(self.path("statement/", wallet=wallet) + query)
                 self.assert_problem(response, 400, "cursor_invalid", "cursor")
 
-    def test_believes_no_content_of_a_cursor(self) -> None:
-        """Also where its signature is right: a key may have become known."""
+    def test_checks_the_content_of_a_cursor(self) -> None:
+        """Also with a valid signature: the secret key may have leaked."""
         path, last = self.path("statement/"), self.alice.movements.count()
         signer = signing.Signer(sep=".", salt=f"wallets.cursor {path} ")
         for content in (
@@ -319,7 +319,7 @@ class StatementApiTest(Api, WalletTestCase):
         self.assertEqual(text.count("\r\n"), text.count("\n"))
         return list(csv.DictReader(io.StringIO(text)))
 
-    def test_is_a_spreadsheet_when_asked_for_one(self) -> None:
+    def test_is_csv_on_request(self) -> None:
         opening, *rows, closing = self.csv(f"?from={EARLY}&to={LATE}")
         shown = self.statement().json()["movements"]
         as_text = [
@@ -338,13 +338,13 @@ class StatementApiTest(Api, WalletTestCase):
             for cell in row.values():
                 self.assertRegex(cell, r"\A(-?[0-9]+|[a-z]+|[0-9T:.-]+Z|)\Z")
 
-    def test_refuses_pages_of_a_spreadsheet(self) -> None:
+    def test_refuses_pages_of_csv(self) -> None:
         for query in ("limit=5", "cursor=x"):
             response = self.get(self.path(f"statement/?{query}"), Accept="text/csv")
             name = query.partition("=")[0]
             self.assert_problem(response, 400, "parameter_invalid", name)
 
-    def test_gives_the_form_that_is_liked_best(self) -> None:
+    def test_gives_the_preferred_media_type(self) -> None:
         for accept, expected in [
             ("", "application/json"),
             ("*/*", "application/json"),
@@ -362,7 +362,7 @@ class StatementApiTest(Api, WalletTestCase):
         for accept in ("text/html", "text/csv;q=0", "application/json;q=0.000"):
             response = self.get(self.path("statement/"), Accept=accept)
             self.assert_problem(response, 406, "not_acceptable")
-        # Elsewhere there is no such form.
+        # Other endpoints have no CSV.
         response = self.get(self.path("balance/"), Accept="text/csv")
         self.assert_problem(response, 406, "not_acceptable")
 

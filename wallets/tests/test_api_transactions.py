@@ -62,7 +62,7 @@ class TransactionListApiTest(Api, WalletTestCase):
             with self.subTest(query=query):
                 self.assertEqual(self.ids(self.listed(query)), expected)
 
-    def test_gives_fifty_unless_told(self) -> None:
+    def test_gives_fifty_by_default(self) -> None:
         for _ in range(51):
             self.deposit(1)
         self.assertEqual(len(self.listed().json()), 50)
@@ -119,12 +119,12 @@ class TransactionListApiTest(Api, WalletTestCase):
             with self.subTest(query=query):
                 response = self.listed(query, wallet)
                 self.assert_problem(response, 400, "cursor_invalid", "cursor")
-        # Its own list takes it, with another page length too.
+        # Its own list accepts it, also with another page length.
         self.assertEqual(
             len(self.listed(f"?limit=2&type=DEPOSIT&cursor={cursor}").json()), 2
         )
 
-    def test_does_not_know_a_wallet_that_is_not_there(self) -> None:
+    def test_answers_404_for_an_unknown_wallet(self) -> None:
         response = self.get(f"/wallets/{uuid.uuid4()}/transactions/")
         self.assert_problem(response, 404, "wallet_not_found")
 
@@ -158,13 +158,13 @@ class TransactionApiTest(Api, WalletTestCase):
         response = self.show(deposit.pk, self.bob)
         self.assert_problem(response, 404, "transaction_not_found")
 
-    def test_is_not_there_for_an_id_that_nothing_has(self) -> None:
+    def test_answers_404_for_an_unknown_id(self) -> None:
         for transaction_id in (2**63 - 1, 2**31, 999999999):
             with self.subTest(transaction_id=transaction_id):
                 response = self.show(transaction_id)
                 self.assert_problem(response, 404, "transaction_not_found")
 
-    def test_has_no_path_for_what_is_no_id(self) -> None:
+    def test_answers_404_for_an_invalid_id(self) -> None:
         for transaction_id in (0, -1, "01", "1.0", "abc", 2**63, "9" * 5000, "%D9%A1"):
             with self.subTest(transaction_id=str(transaction_id)[:20]):
                 self.assert_problem(self.show(transaction_id), 404, "not_found")
@@ -240,7 +240,7 @@ class CancelApiTest(Api, WalletTestCase):
         problem = self.assert_problem(response, 409, "not_cancelable")
         self.assertEqual(problem["transaction_status"], "COMPLETED")
 
-    def test_knows_no_withdrawal_of_another_wallet(self) -> None:
+    def test_answers_404_for_a_withdrawal_of_another_wallet(self) -> None:
         withdrawal = self.scheduled()
         with nothing_written():
             response = self.cancel(withdrawal, self.bob)

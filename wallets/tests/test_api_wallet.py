@@ -60,7 +60,7 @@ class WalletApiTest(Api, WalletTestCase):
         self.assertEqual(response.json()["balance"], 700)
         self.assertEqual(response.headers["Cache-Control"], "no-store")
 
-    def test_does_not_know_a_wallet_that_is_not_there(self) -> None:
+    def test_answers_404_for_an_unknown_wallet(self) -> None:
         response = self.get(f"/wallets/{uuid.uuid4()}/")
         self.assert_problem(response, 404, "wallet_not_found")
 

@@ -54,7 +54,7 @@ class WithdrawApiTest(Api, WalletTestCase):
             ("2030-01-31T12:00:00.5Z", "2030-01-31T12:00:00.500000Z"),
             ("2030-01-31T12:00:00.123456789Z", "2030-01-31T12:00:00.123456Z"),
             ("2030-01-31T12:00:00.000000Z", "2030-01-31T12:00:00Z"),
-            # An hour that Berlin has twice, told apart by the offset.
+            # Berlin has this hour twice; the offset distinguishes them.
             ("2030-10-27T02:30:00+02:00", "2030-10-27T00:30:00Z"),
             ("2030-10-27T02:30:00+01:00", "2030-10-27T01:30:00Z"),
         ]:
@@ -100,7 +100,7 @@ class WithdrawApiTest(Api, WalletTestCase):
             },
         )
 
-    def test_does_not_know_a_wallet_that_is_not_there(self) -> None:
+    def test_answers_404_for_an_unknown_wallet(self) -> None:
         body = {"amount": 1, "scheduled_for": FUTURE}
         with nothing_written():
             response = self.post(f"/wallets/{uuid.uuid4()}/withdraw", body)

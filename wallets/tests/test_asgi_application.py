@@ -1,4 +1,4 @@
-"""What the ASGI application does beside reading and answering: threads, trouble, its end."""
+"""The ASGI application: its threads, errors, proxies, and its end."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class ThreadsTest(SimpleTestCase):
     def setUp(self) -> None:
         self.application = Application()
 
-    def test_of_writes_are_none_of_reads(self) -> None:
+    def test_of_writes_do_not_serve_reads(self) -> None:
         self.assertIs(self.executor_of(DepositView), self.executor_of(WithdrawView))
         self.assertIsNot(self.executor_of(DepositView), self.executor_of(WalletView))
 
-    def test_in_which_somebody_always_waits_are_nobody_elses(self) -> None:
-        """Four that wait for locks would keep every deposit waiting."""
+    def test_that_wait_for_locks_serve_no_other_requests(self) -> None:
+        """Else four requests that wait for locks would delay every deposit."""
         views = (DepositView, DepositListView, CancelView, WalletView)
         self.assertEqual(len({self.executor_of(view) for view in views}), len(views))
 
@@ -69,8 +69,8 @@ class ThreadsTest(SimpleTestCase):
 class TransportTest(Api, WalletTestCase):
     client_class = AsgiClient
 
-    def test_asks_django_for_no_operation(self) -> None:
-        """Or the API's own tests would try Django twice."""
+    def test_uses_django_for_no_operation(self) -> None:
+        """Else `test_asgi_suite` would test Django a second time."""
         made = self.post(self.path("deposit"), {"amount": 1}, key=uuid.uuid4())
         number = made.json()["transaction"]["id"]
         for method, path in (
@@ -106,7 +106,7 @@ class TroubleTest(Api, WalletTestCase):
             answer = self.deposit_in_trouble(OperationalError())
             self.assert_problem(answer, 503, "service_unavailable")
 
-    def test_of_too_many_is_told_with_a_time_to_come_back(self) -> None:
+    def test_of_too_many_requests_is_answered_with_a_retry_time(self) -> None:
         answer = self.deposit_in_trouble(TooManyWaiting())
         self.assert_problem(answer, 503, "service_unavailable")
         self.assertEqual(answer.headers["Retry-After"], "1")
@@ -118,11 +118,11 @@ class ProxyTest(SimpleTestCase):
         scope = {"scheme": "http", "client": client, "headers": headers}
         return str(as_the_client_asked(scope)["scheme"])
 
-    def test_of_ours_says_how_the_client_asked(self) -> None:
+    def test_on_loopback_sets_the_scheme(self) -> None:
         for client in (("127.0.0.1", 1), ("::1", 1), None):
             self.assertEqual(self.scheme(client, b"https"), "https")
 
-    def test_is_nobody_else_and_nobody_who_says_two_things(self) -> None:
+    def test_is_ignored_from_another_address_or_with_two_values(self) -> None:
         self.assertEqual(self.scheme(("192.0.2.7", 1), b"https"), "http")
         for said in ((), (b"http",), (b"HTTPS",), (b"https", b"https")):
             self.assertEqual(self.scheme(("127.0.0.1", 1), *said), "http")

@@ -1,4 +1,4 @@
-"""What no client can do to the application, by calls and by the real server."""
+"""The application's limits against hostile clients, with and without the server."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def part(body: bytes, more: bool = True) -> Message:
 
 
 class Client:
-    """The other side of one call of the application."""
+    """The client of one call of the application."""
 
     def __init__(self, parts: Iterable[Message] = (), takes: bool = True) -> None:
         self._parts = iter(parts)
@@ -90,7 +90,7 @@ def call(
 
 
 class QuietTestCase(SimpleTestCase):
-    """Whose requests leave no lines."""
+    """Test cases without log lines of requests."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -100,7 +100,7 @@ class QuietTestCase(SimpleTestCase):
 
 
 class HeadsTest(QuietTestCase):
-    """A head that two readers could understand differently…"""
+    """A head that two parsers could read differently…"""
 
     def refused(self, *fields: tuple[bytes, bytes], **more: Any) -> str:
         return call(scope_of("/", *fields, **more), Client()).code
@@ -147,7 +147,7 @@ class DeadlinesTest(QuietTestCase):
         self.assertNotIn(b"connection", client.headers)
 
     def test_need_not_wait_for_an_empty_part(self) -> None:
-        """All that was announced is there."""
+        """The body is complete when it has its announced length."""
         client = call(scope_of("/body", length(3)), Client([part(b"abc")]))
         self.assertEqual(json.loads(client.got[1]["body"])["size"], 3)
 
@@ -165,12 +165,12 @@ class DeadlinesTest(QuietTestCase):
         self.assertEqual((client.status, len(client.got)), (200, 2))
         self.assertEqual(client.headers[b"connection"], b"close")
 
-    def test_holds_so_many_bytes(self) -> None:
+    def test_holds_a_bounded_number_of_bytes(self) -> None:
         client = call(scope_of("/body", length(99)), Client([part(b"a" * 11)]))
         self.assertEqual((client.status, client.code), (503, "service_unavailable"))
         self.assertEqual(client.headers[b"retry-after"], b"1")
 
-    def test_is_not_kept_by_who_takes_no_answer(self) -> None:
+    def test_is_not_blocked_by_a_client_that_reads_no_answer(self) -> None:
         began = time.monotonic()
         client = call(scope_of("/long"), Client(takes=False))
         self.assertLess(time.monotonic() - began, PATIENCE)
@@ -187,13 +187,13 @@ class DeadlinesTest(QuietTestCase):
         self.assertEqual(sizes, [65_536, 65_536])
         self.assertFalse(client.got[-1].get("more_body", False))
 
-    def test_fails_without_a_word_about_why(self) -> None:
+    def test_fails_without_details(self) -> None:
         with self.assertLogs("wallets.asgi", "ERROR"):
             client = call(scope_of("/fails"), Client())
         self.assertEqual((client.status, client.code), (500, "internal_error"))
         self.assertNotIn(b"nobody may read", client.got[1]["body"])
 
-    def test_has_so_many_requests_in_hand(self) -> None:
+    def test_has_a_bounded_number_of_requests(self) -> None:
         async def ask() -> list[tuple[int, int]]:
             bounded = Bounded(served.answer, 1)
             application = Deadlines(bounded, SMALL)
@@ -211,7 +211,7 @@ class DeadlinesTest(QuietTestCase):
         self.assertEqual(asyncio.run(ask()), [(200, 0), (503, 0), (200, 0), (0, 0)])
 
     def test_can_be_cancelled(self) -> None:
-        """By whoever runs it: that is no deadline."""
+        """A cancellation by the server is not handled as a deadline."""
 
         async def cancel() -> None:
             client = Client()
@@ -230,7 +230,7 @@ class DeadlinesTest(QuietTestCase):
 @marks.slow
 @marks.timeout(180)
 class ServerTest(SimpleTestCase):
-    """The real server, which serves an application of the tests, with one process…"""
+    """The real server, with a test application and one process…"""
 
     server: ClassVar[Process]
     port: ClassVar[int]
@@ -250,7 +250,7 @@ class ServerTest(SimpleTestCase):
         return sock
 
     def ask(self, path: str, *lines: str, body: bytes = b"") -> bytes:
-        """Send this and read until the server closes the connection."""
+        """Send these bytes, and read until the server closes the connection."""
         sock = self.connect()
         sock.sendall(request(path, *lines) + body)
         return read_all(sock)
@@ -282,14 +282,14 @@ class ServerTest(SimpleTestCase):
             self.assertTrue(got.startswith(b"HTTP/1.1 400 "), got)
             self.assertIn(b'"code":"body_incomplete"', got)
 
-    def test_refuses_chunks_that_are_none(self) -> None:
+    def test_refuses_invalid_chunks(self) -> None:
         coded = "Transfer-Encoding: chunked"
         for chunks in (b"zz\r\nabc\r\n0\r\n\r\n", b"3\r\nabcd\r\n0\r\n\r\n"):
             with self.subTest(chunks):
                 found = self.ask("/body", coded, body=chunks)
                 self.assertTrue(found.startswith(b"HTTP/1.1 400 "), found)
 
-    def test_takes_no_endless_head(self) -> None:
+    def test_refuses_an_endless_head(self) -> None:
         sock = self.connect()
         sock.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n")
         sent = 0
@@ -300,8 +300,8 @@ class ServerTest(SimpleTestCase):
             pass
         self.assertLess(sent, 20_000_000)
 
-    def test_ends_an_answer_that_nobody_takes(self) -> None:
-        """And its end is missing, so that nobody takes it for whole."""
+    def test_ends_an_answer_that_nobody_reads(self) -> None:
+        """The end of the answer is missing, so that it does not look complete."""
         sock = socket.socket()
         self.addCleanup(sock.close)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -313,7 +313,7 @@ class ServerTest(SimpleTestCase):
         self.assertLess(len(got), served.PARTS * 65_536)
         self.assertFalse(got.endswith(b"0\r\n\r\n"))
 
-    def test_serves_a_stranger_beside_many_who_wait(self) -> None:
+    def test_serves_another_client_while_many_wait(self) -> None:
         waiting = [self.connect() for _ in range(300)]
         for sock in waiting[100:]:
             sock.sendall(b"POST /body HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9")
@@ -324,7 +324,7 @@ class ServerTest(SimpleTestCase):
         self.assertIn(b" 200 OK", found)
         self.assertLess(time.monotonic() - began, QUIET_SECONDS)
 
-    def test_sheds_what_is_too_much(self) -> None:
+    def test_refuses_excess_requests(self) -> None:
         socks = [self.connect() for _ in range(8)]
         for sock in socks:
             sock.sendall(request("/slow", "Connection: close"))
@@ -335,7 +335,7 @@ class ServerTest(SimpleTestCase):
 @marks.slow
 @marks.timeout(180)
 class StopTest(SimpleTestCase):
-    """The real server, told to stop or bereft of a process…"""
+    """The real server, when it is stopped or a process is killed…"""
 
     def setUp(self) -> None:
         folder = tempfile.TemporaryDirectory()
@@ -344,7 +344,7 @@ class StopTest(SimpleTestCase):
         self.server = serve(self.port, Path(folder.name))
         self.addCleanup(self.server.end)
 
-    def test_answers_what_is_in_hand(self) -> None:
+    def test_answers_open_requests(self) -> None:
         idle, slow = (
             socket.create_connection(("127.0.0.1", self.port), PATIENCE)
             for _ in range(2)
@@ -415,7 +415,7 @@ def read_all(sock: socket.socket) -> bytes:
 def until_closed(
     sock: socket.socket, drip: bytes = b"", got: bytearray | None = None
 ) -> float:
-    """Seconds until the server has closed the connection, whatever else is sent."""
+    """Return the seconds until the server has closed the connection."""
     began = time.monotonic()
     sock.settimeout(0.2)
     while time.monotonic() - began < PATIENCE:

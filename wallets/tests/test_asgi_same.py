@@ -1,4 +1,4 @@
-"""Two transports, one API: whatever is asked, both answer it with the same bytes."""
+"""WSGI and ASGI: both transports answer every request with the same bytes."""
 
 from __future__ import annotations
 
@@ -162,11 +162,11 @@ class SameAnswerTest(WalletTestCase):
         content_type: str,
         headers: dict[str, str],
     ) -> list[tuple[Any, ...]]:
-        """What each transport answers to the request, sent so many times, in the end."""
+        """Return each transport's last answer to the repeated request."""
         sent = headers if key is None else headers | {"idempotency-key": key}
         answers = []
         for client in self.clients:
-            # Each its own key: the second transport shall not repeat the first one's.
+            # Each transport has its own key, so that the second does not get a replay.
             names = self.names()
             asked = {name: self.fill(value, names) for name, value in sent.items()}
             for _ in range(times):

@@ -1,4 +1,4 @@
-"""The API's own tests, through the ASGI application."""
+"""The tests of the API again, with the ASGI application."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from wallets.tests import marks
 from wallets.tests.api import Api
 from wallets.tests.asgi import AsgiClient
 
-# Batches have statements of their own, on each engine.
+# Batches use other statements, on each engine.
 BATCHED = (
     "deposit",
     "deposit_many",

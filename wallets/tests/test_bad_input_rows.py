@@ -1,4 +1,4 @@
-"""Every row of the project's table of bad inputs has a test, or a reason why it has none."""
+"""Every row of the project's table of bad inputs has a test, or a reason for none."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NOT_HERE = {
 
 class RowTest(SimpleTestCase):
     def numbers(self) -> set[int]:
-        """Rows that a test names in words, and those of the tables."""
+        """Return the rows that docstrings of tests name, and those in their tables."""
         found = {
             int(number)
             for path in Path(__file__).parent.glob("test_*.py")

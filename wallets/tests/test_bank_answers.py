@@ -1,4 +1,4 @@
-"""What the bank's answers prove: the tables of docs/bank.md, read and tried."""
+"""The proof in the bank's answers: the tests read the tables of docs/bank.md."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TEXT = (Path(settings.BASE_DIR) / "docs" / "bank.md").read_text()
 
 
 def rows_of(heading: str) -> list[list[str]]:
-    """The cells of the first table below a heading, without its own head."""
+    """Return the cells of the first table below a heading, without its header."""
     section = TEXT.partition(f"\n## {heading}")[2].partition("\n## ")[0]
     lines = [line for line in section.splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in line[1:-1].split(" | ")] for line in lines[2:]]
@@ -42,7 +42,7 @@ class TableTest(TableCase):
             for http, data, status, echo, proves in rows_of(self.HEADINGS[call])
         ]
 
-    def test_are_the_codes_own(self):
+    def test_are_the_tables_of_the_code(self):
         def flat(word: Word) -> list[tuple[int, str, int, bool, str]]:
             return [
                 (http, word.data, word.status, word.echo, word.proves.value)
@@ -54,8 +54,8 @@ class TableTest(TableCase):
                 code = [row for word in words for row in flat(word)]
                 self.assertEqual(self.documented(call), code)
 
-    def test_are_what_the_client_makes_of_them(self):
-        """Each row with our reference, and without it."""
+    def test_give_the_outcomes_of_the_client(self):
+        """Each row is tested with our reference and without it."""
         for call in Call:
             for http, data, status, needed, proves in self.documented(call):
                 for echo in ({}, ECHO):
@@ -95,8 +95,8 @@ class ExampleTest(TableCase):
                 self.assertEqual(answer.outcome.value, proves)
                 self.assertEqual(answer.reason, text)
 
-    def test_are_near_to_the_words_that_prove_something(self):
-        """Each is one that a hasty reader would take for proof: no row is idle."""
+    def test_differ_little_from_an_answer_that_is_proof(self):
+        """Each example is almost a proof, so that no row is superfluous."""
         for call, _, body, _ in rows_of("Answers that prove nothing"):
             self.assertIn(call, [each.value for each in Call])
             if not body.startswith("`<"):
@@ -106,7 +106,7 @@ class ExampleTest(TableCase):
 
 
 class LookUpNotSentTest(TableCase):
-    """A look-up that could not be sent says nothing about the payment."""
+    """A look-up that was not sent proves nothing about the payment."""
 
     def test_is_unknown(self):
         def closed() -> str:

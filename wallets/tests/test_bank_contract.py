@@ -1,7 +1,7 @@
-"""One contract for every bank: the fake of the tests, and our client with the simulator.
+"""One contract for every bank: the tests' fake, and our client with the simulator.
 
-What holds for both is what the services may rely on; so a test with the fake says
-something about the real one.
+The services rely on this contract only. The fake satisfies it, too, so a test with the
+fake is valid for the real client.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from wallets.utils.bank.interface import Abilities, Answer, Bank, Outcome, Payme
 from wallets.utils.third_party import HttpBank
 
 NEVER = float("inf")
-# A busy machine may stand still for seconds: what is answered at once is never cut.
+# A busy machine may pause for seconds: no call with an immediate answer is ended.
 PATIENCE = 30
-# For what is never answered, on a clock that stands until the bank has been asked.
+# For calls without an answer; their clock stands until the bank has the request.
 DEADLINE = 0.5
 WALLET = uuid.UUID("aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee")
 
@@ -43,15 +43,15 @@ def a_payment(amount: int = 400) -> Payment:
 
 
 class Control(Protocol):
-    """Makes a bank do things, and tells what it really paid."""
+    """Controls a bank, and reads its real payments."""
 
     def next(self, does: Does) -> None:
-        """The next request is treated so."""
+        """Set the bank's reaction to the next request."""
 
     def paid(self) -> list[uuid.UUID]: ...
 
     def book(self) -> None:
-        """What was taken to be paid late is paid by now."""
+        """Book the late payments now."""
 
 
 class FakeControl:
@@ -79,7 +79,7 @@ class SimulatorControl:
     def __init__(self, simulator: Simulator) -> None:
         self._simulator = simulator
         simulator.change(mode="normal", bare=False, lookup_mode="normal")
-        # By itself nothing is booked before the test says so.
+        # Nothing is booked before the test calls `book`.
         simulator.change(failure_rate=0, latency=0, booking_delay=600)
         self._before = len(simulator.payments())
 
@@ -95,7 +95,7 @@ class SimulatorControl:
 
 
 class Contract:
-    """Mixed into a test case that has `able` and `bare` banks and a control for each."""
+    """A mixin for a test case with `able` and `bare` banks and a control for each."""
 
     able: Bank
     bare: Bank
@@ -229,7 +229,7 @@ class FakeBankTest(Contract, SimpleTestCase):
 
 
 class SimulatorTestCase:
-    """One simulator for a class; each test begins with its faults off."""
+    """One simulator for a class; each test begins without faults."""
 
     simulator: Simulator
 
@@ -250,7 +250,7 @@ class SimulatorTestCase:
 
 
 class BareSimulator:
-    """The client of a simulator that forgets: switched over for each call."""
+    """A client that switches the simulator to bare mode for each call."""
 
     def __init__(self, simulator: Simulator, bank: Bank) -> None:
         self._simulator, self._bank = simulator, bank
@@ -280,7 +280,7 @@ class HttpBankTest(SimulatorTestCase, Contract, SimpleTestCase):
 
 @marks.slow
 class SimulatorModeTest(SimulatorTestCase, SimpleTestCase):
-    """Every fault that the simulator knows: what the client makes of it."""
+    """The client's outcome for every fault of the simulator."""
 
     SILENT = ("accept_hang", "drip", "drip_headers")
     PAID_UNKNOWN = (
@@ -344,7 +344,10 @@ class SimulatorModeTest(SimulatorTestCase, SimpleTestCase):
         return self.bank_with(fakes.ABLE).pay(a_payment(), send_before=NEVER).outcome
 
     def outcome_of_silence(self, mode: str) -> Outcome:
-        """The bank pays and never answers: time begins when it has paid."""
+        """Return the outcome when the bank pays and never answers.
+
+        The clock stands until the bank has paid.
+        """
         self.simulator.change(mode=mode, times=1)
         payment = a_payment()
         with StandingClock() as time_stands:
@@ -356,7 +359,7 @@ class SimulatorModeTest(SimulatorTestCase, SimpleTestCase):
             return call.result(PATIENCE).outcome
 
     @marks.slow
-    def test_is_unknown_when_it_paid_and_cannot_be_believed(self):
+    def test_is_unknown_when_it_paid_and_the_answer_is_no_proof(self):
         for mode in self.PAID_UNKNOWN:
             silent = mode in self.SILENT
             outcome = self.outcome_of_silence if silent else self.outcome
@@ -365,7 +368,7 @@ class SimulatorModeTest(SimulatorTestCase, SimpleTestCase):
         self.control.book()
         self.assertEqual(len(self.control.paid()), len(self.PAID_UNKNOWN))
 
-    def test_is_unknown_when_somebody_else_answered(self):
+    def test_is_unknown_when_another_server_answered(self):
         for mode in self.LOST_UNKNOWN:
             with self.subTest(mode):
                 self.assertEqual(self.outcome(mode), Outcome.UNKNOWN)
@@ -376,12 +379,12 @@ class SimulatorModeTest(SimulatorTestCase, SimpleTestCase):
             with self.subTest(mode):
                 self.assertEqual(self.outcome(mode), expected)
 
-    def test_is_covered_whatever_the_simulator_learns(self):
+    def test_is_covered_for_every_mode_of_the_simulator(self):
         spec = importlib.util.spec_from_file_location(
             "simulator_faults", APP.parent / "faults.py"
         )
         faults = importlib.util.module_from_spec(spec)
-        # Dataclasses look their module up by name, and it imports its neighbours.
+        # Dataclasses need their module in `sys.modules`; it imports other modules.
         with (
             mock.patch.dict(sys.modules, {spec.name: faults}),
             mock.patch.object(sys, "path", [str(APP.parent), *sys.path]),
@@ -393,7 +396,7 @@ class SimulatorModeTest(SimulatorTestCase, SimpleTestCase):
         self.assertEqual(set(faults.LOOKUP_MODES), known, "add it to a list above")
 
     def test_of_a_look_up_is_unknown(self):
-        """Whether the payment was paid or refused: a failed look-up says nothing."""
+        """A failed look-up proves nothing about a paid or a refused payment."""
         bank = self.bank_with(fakes.ABLE)
         for does in (None, Does.REFUSE):
             if does:
@@ -420,7 +423,7 @@ class SimulatorModeTest(SimulatorTestCase, SimpleTestCase):
         with StandingClock() as time_stands:
 
             class Timed(Connection):
-                """Time begins when the request is sent."""
+                """Starts the clock when the request is sent."""
 
                 def send(self, message: bytes) -> None:
                     super().send(message)
@@ -433,7 +436,7 @@ class SimulatorModeTest(SimulatorTestCase, SimpleTestCase):
 
 
 class WholeWayTest(SimulatorTestCase, CommittingTestCase):
-    """The services with the real client and the real simulator: paid exactly once."""
+    """The services, the real client and the simulator together: paid exactly once."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -465,7 +468,7 @@ class WholeWayTest(SimulatorTestCase, CommittingTestCase):
         self.assertEqual(len(self.control.paid()), 2)
 
     def test_pays_once_while_its_look_up_refuses(self):
-        """The answer is lost, and each look-up fails in the words of a refusal."""
+        """The answer is lost, and each look-up fails with the body of a refusal."""
         bank = self.bank_with(fakes.LOOKS_UP_ONLY)
         row = self.due_withdrawal(400)
         self.control.next(Does.PAY_SILENTLY)

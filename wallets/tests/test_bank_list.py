@@ -1,4 +1,4 @@
-"""The bank's list as it comes over the wire: bounded, and read tolerantly."""
+"""The bank's list of payments over HTTP: bounded, and read tolerantly."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def in_chunks(body: bytes, size: int) -> bytes:
 
 class ListTestCase(PeerTestCase):
     def sends(self, data: bytes) -> list[StatementLine]:
-        """What is read of a bank that sends this and closes."""
+        """Return the list that is read from a bank that sends this and closes."""
         return self.read(lambda line: line.send(data))
 
     def read(self, script: Script) -> list[StatementLine]:
@@ -153,7 +153,7 @@ class BankListTest(ListTestCase):
 
         self.assert_none(script, "not whole after 60 seconds")
 
-    def test_that_cannot_be_had_says_from_where(self):
+    def test_that_is_not_available_names_its_address(self):
         page = response(b"<h1>Hello</h1>", headers={"Content-Type": "text/html"})
         for data, why in (
             (response(b"", status="404 Not Found"), "answered HTTP 404"),
@@ -186,13 +186,13 @@ class BankListTest(ListTestCase):
             with self.subTest(data[:80]):
                 self.assert_none(data, why)
 
-    def test_is_asked_for_to_the_end_of_the_question(self):
-        """It is longer than what the two sockets hold."""
+    def test_is_not_read_before_the_whole_request_is_sent(self):
+        """The request is longer than the buffers of both sockets."""
         peer = self.answering(response(b"[]"))
         bank = bank_at(f"{peer.url}/{'long' * 5_000_000}")
         self.assertEqual(bank.statement(), [])
 
-    def test_is_not_looked_for_elsewhere(self):
+    def test_is_not_read_after_a_redirect_or_through_a_proxy(self):
         other = self.answering(response(b"[]"))
         moved = response(b"", status="302 Moved", headers={"Location": other.url})
         with mock.patch.dict("os.environ", {"HTTP_PROXY": other.url}):
@@ -231,7 +231,7 @@ class InsideTransactionTest(TestCase):
 
 
 class LineTest(SimpleTestCase):
-    """What cannot be understood of a line is taken for none."""
+    """An invalid value in a line counts as missing."""
 
     def line(self, **fields: Any) -> StatementLine:
         (line,) = parse(json.dumps([LINE | fields]).encode())

@@ -1,4 +1,4 @@
-"""The books against the bank's own list of payments."""
+"""The comparison of the ledger with the bank's list of payments."""
 
 import uuid
 from io import StringIO
@@ -35,7 +35,7 @@ class StatementTestCase(WalletTestCase):
         return WithdrawalService.execute(row.pk, bank=self.bank, now=moment)
 
     def compare(self, *more, **period):
-        """Compare an hour later; `period` may say since when and until when."""
+        """Compare an hour later, in this period if one is given."""
         lines = [*self.bank.statement(), *more]
         self.comparison = Comparison(lines, self.after(3600), **period)
         self.findings = list(self.comparison.findings())
@@ -85,7 +85,7 @@ class BankStatementTest(StatementTestCase):
                 self.assertEqual(self.compare(line), ["paid_otherwise"])
         self.assertEqual(self.alarms(), ["paid_otherwise"])
 
-    def test_finds_payments_that_no_attempt_of_ours_asked_for(self):
+    def test_finds_payments_without_an_attempt(self):
         lines = [
             StatementLine(uuid.uuid4(), self.alice.uuid, 5),
             StatementLine(None, self.alice.uuid, 5),
@@ -111,7 +111,7 @@ class BankStatementTest(StatementTestCase):
 
 
 class CoverTest(StatementTestCase):
-    """A payment of the books that is not on the list is missed only in the time that…"""
+    """A payment that is not on the list is missing only in the covered time, which…"""
 
     def missed(self, *more, **period):
         return [
@@ -121,7 +121,7 @@ class CoverTest(StatementTestCase):
         ]
 
     def paid_and_forgotten(self, seconds):
-        """An attempt of so many seconds after the test began, not on the bank's list."""
+        """Make a payment after these seconds, and remove it from the bank's list."""
         attempt = self.pay(now=self.after(seconds)).attempts.get()
         self.bank.paid.pop()
         return f"attempt {attempt}"
@@ -135,7 +135,7 @@ class CoverTest(StatementTestCase):
             self.missed(since=self.after(50), until=self.after(180)), rows[1:2]
         )
 
-    def test_is_nobodys_while_the_list_is_empty_and_nobody_asked(self):
+    def test_is_empty_while_the_list_is_empty_and_no_period_is_given(self):
         self.paid_and_forgotten(0)
         self.assertEqual(self.missed(), [])
         self.assertIsNone(self.comparison.covered)
@@ -148,7 +148,7 @@ class CoverTest(StatementTestCase):
         self.assertEqual(self.missed(), [row])
 
     def test_begins_later_by_what_a_booking_may_take(self):
-        """One sent a moment later may have been booked before the list begins."""
+        """A payment that was sent later may be booked before the list begins."""
         self.pay(now=self.now)
         self.paid_and_forgotten(30)
         self.assertEqual(self.missed(), [])
@@ -164,7 +164,7 @@ class CoverTest(StatementTestCase):
         self.paid_and_forgotten(3590)
         self.assertEqual(self.missed(since=self.now), [])
 
-    def test_does_not_make_more_of_the_list_than_was_asked_for(self):
+    def test_is_not_longer_than_the_requested_period(self):
         lines = [
             StatementLine("early", None, 1, self.after(-1)),
             StatementLine("within", None, 1, self.after(5)),
@@ -174,7 +174,7 @@ class CoverTest(StatementTestCase):
         self.assertEqual(found, ["unknown_payment"])
         self.assertIn("within", self.findings[0].row)
 
-    def test_is_asked_of_the_bank_with_room_for_its_clock(self):
+    def test_is_requested_with_a_margin_for_the_banks_clock(self):
         since, until = self.now, self.after(10)
         reconciliation.ask(self.bank, since=since, until=until)
         reconciliation.ask(self.bank)
@@ -185,7 +185,7 @@ class CoverTest(StatementTestCase):
 
 
 class ForgottenTest(StatementTestCase):
-    """After a restored backup: what waits to be paid, and the bank has paid it."""
+    """After a restored backup: a withdrawal waits, but the bank has already paid it."""
 
     def line_of(self, row, number, amount=100):
         reference = reference_of(row, self.alice.uuid, number)
@@ -253,7 +253,7 @@ class DailyRunTest(StatementTestCase):
         self.assertEqual(tasks.reconcile_bank(), {"differences": 1})
         self.assertEqual(self.alarms(), ["not_on_statement"])
 
-    def test_is_done_once_a_day_whoever_is_restarted(self):
+    def test_is_done_once_a_day_despite_restarts(self):
         for hours in (0, 1, 23.9):
             self.run_at(3600 * hours)
         self.assertEqual(len(self.bank.asked_for), 1)
@@ -353,7 +353,7 @@ class CommandTest(StatementTestCase):
 
 @override_settings(WITHDRAWALS_PAUSED=True)
 class PausedTest(WalletTestCase):
-    """While payouts are paused, after restoring a backup for instance."""
+    """While payouts are paused, for example after a restored backup."""
 
     def test_executes_nothing(self):
         self.deposit(1000)

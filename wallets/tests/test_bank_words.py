@@ -1,4 +1,4 @@
-"""Clients are shown the bank's documented words, and nobody else's."""
+"""Clients see only documented answers of the bank, and no other evidence."""
 
 from __future__ import annotations
 
@@ -79,14 +79,14 @@ class DocumentedTest(SimpleTestCase):
 
 
 class WhatClientsSeeTest(Api, WalletTestCase):
-    """Every answer about a withdrawal, however it came to where it stands."""
+    """Every answer about a withdrawal, whatever its state and its history are."""
 
     def setUp(self) -> None:
         super().setUp()
         self.deposit(10_000)
 
     def answers(self, withdrawal: Transaction) -> list[dict[str, Any]]:
-        """Each way to ask for it; none says what an operator or a socket said."""
+        """Return each answer; none may have words of an operator or a socket."""
         alone = self.get(self.path("transactions", withdrawal.pk, ""))
         listed = self.get(self.path("transactions/"))
         cancelled = self.post(self.path("transactions", withdrawal.pk, "cancel"))
@@ -135,7 +135,7 @@ class WhatClientsSeeTest(Api, WalletTestCase):
         self.assert_said(self.answered(Outcome.UNKNOWN, SOCKET), None)
 
     def test_is_nothing_while_the_outcome_is_open(self):
-        """Words in an answer that proves nothing, such as another payment's, count not."""
+        """Also if an answer without proof, such as another payment's, has the words."""
         self.assert_said(self.answered(Outcome.UNKNOWN, PAID, 500), None)
 
     def test_is_nothing_of_an_operators_evidence(self):
@@ -144,8 +144,8 @@ class WhatClientsSeeTest(Api, WalletTestCase):
             review.resolve(withdrawal.pk, paid=paid, evidence=SECRET, actor=OSCAR)
             self.assert_said(withdrawal, None)
             last = withdrawal.transitions.last()
-            self.assertEqual(last.evidence, SECRET)  # for who looks into the history
-            # What was answered stays with its attempt.
+            self.assertEqual(last.evidence, SECRET)  # for readers of the history
+            # The bank's answer stays with its attempt.
             self.assertEqual(withdrawal.attempts.get().answer, SOCKET)
             self.assertEqual(withdrawal.attempts.get().http_status, 200)
 

@@ -1,4 +1,4 @@
-"""Many rows in one statement: all of them, or none."""
+"""Guarded updates of many rows in one statement: all of them, or none."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class GuardedUpdatesTest(WalletTestCase):
     books_must_be_right = False  # some rows are written without the others
 
     def update(self, bobs_count: int) -> None:
-        """Stamp both wallets, where bob's still has so many movements."""
+        """Set `updated_at` of both wallets, if Bob's still has this many movements."""
         changes = {"updated_at": self.after(60)}
         updates = [
             GuardedUpdate({"pk": self.alice.pk, "movement_count": 0}, changes),

@@ -1,4 +1,4 @@
-"""Calls become batches: in order, bounded, each with its own answer."""
+"""Batches of calls: in order, bounded, with an answer for each call."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from wallets.utils.batching import Batcher, TooManyWaiting, Work
 
 
 class Busy(Exception):
-    """There is no answer yet."""
+    """The answer that there is none yet."""
 
 
 class Outage(Exception):
-    """It concerns all."""
+    """An error that concerns all calls of a batch."""
 
 
 class BatcherTest(SimpleTestCase):
-    """The work is to double numbers; some of them do something else."""
+    """The work doubles numbers; some numbers have another effect."""
 
     def setUp(self) -> None:
-        # However busy the machine is, no batch is slow unless a test says so.
+        # Even on a busy machine no batch is slow, unless a test makes it slow.
         never = mock.patch.object(batching, "SLOW_SECONDS", 600)
         never.start()
         self.addCleanup(never.stop)
@@ -36,7 +36,7 @@ class BatcherTest(SimpleTestCase):
         pools = [ThreadPoolExecutor(8), ThreadPoolExecutor(1)]
         for pool in pools:
             self.addCleanup(pool.shutdown)
-        self.addCleanup(self.goes_on.set)  # before the pools wait for it
+        self.addCleanup(self.goes_on.set)  # before the pools are shut down
         self.batcher = Batcher(
             Work(
                 self.many,
@@ -74,13 +74,13 @@ class BatcherTest(SimpleTestCase):
         return await asyncio.gather(*calls, return_exceptions=True)
 
     async def hold_up(self) -> asyncio.Task[int]:
-        """A batch is at work until `goes_on`; return its caller."""
+        """Start a batch that works until `goes_on` is set; return its caller."""
         task = asyncio.create_task(self.batcher.ask(-1))
         while not self.batches:
             await asyncio.sleep(0.001)
         return task
 
-    async def test_answers_each_call_in_order_of_its_coming(self) -> None:
+    async def test_answers_each_call_in_order_of_arrival(self) -> None:
         first = await self.hold_up()
         others = asyncio.create_task(self.ask(*range(10)))
         await asyncio.sleep(0.01)
@@ -91,13 +91,13 @@ class BatcherTest(SimpleTestCase):
         self.assertLessEqual(max(map(len, self.batches)), 4)
         self.assertEqual(self.alone, [])
 
-    async def test_lets_one_who_comes_alone_wait_for_nobody(self) -> None:
+    async def test_answers_a_single_call_without_waiting_for_others(self) -> None:
         with mock.patch.object(batching, "GATHER_SECONDS", 60):
             for number in range(3):
                 self.assertEqual(await self.batcher.ask(number), 2 * number)
         self.assertEqual(self.batches, [[0], [1], [2]])
 
-    async def test_waits_for_those_who_were_in_the_last_one(self) -> None:
+    async def test_waits_for_the_callers_of_the_last_batch(self) -> None:
         held = await self.hold_up()
         with mock.patch.object(batching, "GATHER_SECONDS", 60):
             waiting = asyncio.create_task(self.ask(1, 2))
@@ -110,7 +110,7 @@ class BatcherTest(SimpleTestCase):
             await waiting
         self.assertEqual(self.batches, [[-1], [1, 2, 3]])
 
-    async def test_does_not_wait_long_for_those_who_do_not_come(self) -> None:
+    async def test_waits_only_briefly_for_callers_that_do_not_come(self) -> None:
         await self.ask(1, 2, 3, 4)
         await asyncio.wait_for(self.batcher.ask(5), timeout=5)
 
@@ -124,7 +124,7 @@ class BatcherTest(SimpleTestCase):
         self.assertEqual((one, two), (2, 4))
         self.assertIsInstance(refusal, LookupError)
 
-    async def test_keeps_poison_from_the_others(self) -> None:
+    async def test_keeps_a_failing_call_from_failing_the_others(self) -> None:
         held = await self.hold_up()
         answers = asyncio.create_task(self.ask(1, -2, 2))
         await asyncio.sleep(0.01)
@@ -136,7 +136,7 @@ class BatcherTest(SimpleTestCase):
         self.assertIsInstance(poison, ValueError)
         self.assertEqual(sorted(self.alone), [-2, 1, 2])
 
-    async def test_asks_nobody_alone_for_what_concerns_all(self) -> None:
+    async def test_does_not_repeat_calls_after_an_error_that_concerns_all(self) -> None:
         held = await self.hold_up()
         answers = asyncio.create_task(self.ask(1, -3, 2))
         await asyncio.sleep(0.01)
@@ -192,7 +192,7 @@ class BatcherTest(SimpleTestCase):
             self.goes_on.set()
             await locked
 
-    async def test_undoes_nothing_for_a_caller_that_goes_away(self) -> None:
+    async def test_cancels_nothing_for_a_caller_that_goes_away(self) -> None:
         held = await self.hold_up()
         gone = asyncio.create_task(self.batcher.ask(1))
         other = asyncio.create_task(self.batcher.ask(2))

@@ -1,4 +1,4 @@
-"""Beat ticks by elapsed time, whatever somebody does to the machine's clock."""
+"""Beat ticks by elapsed time, even when the machine's clock is set."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ INTERVAL = 10.0
 
 @skipUnless(time_machine, "time_machine is not installed")
 class TickTest(SimpleTestCase):
-    """Celery's own scheduler, with time that the test lets pass and a date that it sets."""
+    """Celery's scheduler, with elapsed time and a date that the test controls."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -36,7 +36,7 @@ class TickTest(SimpleTestCase):
         self.beat.update_from_dict({"pending": entry | {"schedule": every(INTERVAL)}})
 
     def ticks_in(self, seconds: float) -> int:
-        """How many ticks there are while so much time passes, a second after another."""
+        """Return the number of ticks in this time, which passes second by second."""
         before = self.publish.call_count
         for _ in range(round(seconds)):
             self.clock.go_on(1)

@@ -1,4 +1,4 @@
-"""Whether Beat's loop goes round is said by a file, for a container's health check."""
+"""A file shows that Beat's loop runs, for a container's health check."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ class BeatAliveTest(SimpleTestCase):
         self.addCleanup(here.stop)
 
     def asked(self) -> int:
-        """The exit code of the health check, in a process of its own."""
+        """Return the exit code of the health check, in a process of its own."""
         return subprocess.run(
             [sys.executable, "-m", "wallets.utils.messaging.beat_alive"],
             cwd=settings.BASE_DIR,
             env=os.environ | {"TMPDIR": self.folder},
         ).returncode
 
-    def test_is_said_by_each_turn_of_the_loop(self):
+    def test_is_shown_by_each_turn_of_the_loop(self):
         self.assertEqual(self.asked(), 1)
         scheduler = PublishingScheduler(app=app, schedule={}, lazy=True)
         scheduler.tick()
         self.assertEqual(self.asked(), 0)
 
-    def test_is_denied_once_the_loop_stands(self):
+    def test_is_denied_once_the_loop_stops(self):
         beat_alive.mark()
         past = os.stat(beat_alive.path()).st_mtime - beat_alive.SILENT_SECONDS - 1
         os.utime(beat_alive.path(), (past, past))
@@ -52,7 +52,7 @@ class BeatAliveTest(SimpleTestCase):
             beat_alive.mark()
             self.assertFalse(beat_alive.is_alive())
 
-    def test_follows_no_link_that_somebody_has_put_there(self):
+    def test_follows_no_symbolic_link(self):
         target = f"{self.folder}/target"
         os.symlink(target, beat_alive.path())
         beat_alive.mark()

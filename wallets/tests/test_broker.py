@@ -1,6 +1,6 @@
 """Publishing never waits for a broker, whatever the broker does.
 
-Against a real Redis of our own and the shared RabbitMQ, each behind a proxy.
+The brokers are the test's own Redis server and the shared RabbitMQ, behind proxies.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ from wallets.utils.messaging import broker
 
 TASK = "wallets.tasks.process_single_withdrawal"
 DRAIN = "wallets.tasks.drain_pending_withdrawals"
-# What hangs, hangs for ever; a busy machine may take long for what does not.
+# Longer than a busy machine needs; a call that hangs would hang for ever.
 BOUND_SECONDS = 60
 
 
 def patient() -> Any:
-    """A step may take so long: who waits for one is seen, and nothing is lost in haste."""
+    """Make the time limit of a step long, so that a wait is noticed and none is cut."""
     return mock.patch.object(broker, "TIMEOUT_SECONDS", 2 * BOUND_SECONDS)
 
 
 class PublishingTests(ABC):
-    """What holds for every broker. `self.broker` is the one under test."""
+    """Tests of every broker. `self.broker` is the one under test."""
 
     broker: RedisBehindProxy | RabbitMQBehindProxy
-    counts_after_seconds = 0.0  # a broker may count what it took a moment later
+    counts_after_seconds = 0.0  # a broker may count an accepted message later
 
     @abstractmethod
     def make_broker(self) -> RedisBehindProxy | RabbitMQBehindProxy:
-        """The broker under test, running."""
+        """Return the running broker under test."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -58,11 +58,11 @@ class PublishingTests(ABC):
         broker.publish(TASK, args=[1])
 
     def assert_bounded(self) -> None:
-        """Whatever has been left there is on its way or dropped, in time."""
+        """Check that every message is sent or dropped, in time."""
         self.assertTrue(broker.flush(BOUND_SECONDS), "publishing hangs")
 
     def assert_publishes_again(self) -> None:
-        """After a rest, a message arrives, without any restart."""
+        """Check that a message arrives after the rest period, without a restart."""
         time.sleep(broker.REST_SECONDS)
         before = self.published()
         with patient():
@@ -71,7 +71,7 @@ class PublishingTests(ABC):
         self.assertEqual(self.published(), before + 1)
 
     def published(self) -> int:
-        """How many messages the broker has taken."""
+        """Return the number of messages that the broker has accepted."""
         return self.broker.waiting()
 
     @patient()
@@ -81,14 +81,14 @@ class PublishingTests(ABC):
         self.assertEqual(self.published(), 1)
 
     @patient()
-    def test_makes_one_message_of_what_is_asked_for_at_once(self) -> None:
-        """The first leaves at once, one more for all the others."""
+    def test_makes_one_message_of_wake_ups_at_the_same_time(self) -> None:
+        """The first message is sent at once, and one more for all the others."""
         with mock.patch.object(broker, "SPACING_SECONDS", 2 * BOUND_SECONDS):
             broker.wake_up(DRAIN)
             self.wait_until_published(1)
             for _ in range(5):
                 broker.wake_up(DRAIN)
-                time.sleep(0.1)  # in which it could be published
+                time.sleep(0.1)  # long enough to publish it
             self.assertEqual(self.published(), 1)
             self.assert_bounded()
         self.assertEqual(self.published(), 2)
@@ -119,7 +119,7 @@ class PublishingTests(ABC):
 
     @patient()
     def test_never_waits_for_a_step(self) -> None:
-        """However long it takes."""
+        """The step may take any time."""
         self.broker.proxy.black_hole()
         began = time.monotonic()
         for _ in range(3):
@@ -209,7 +209,7 @@ class PublishingTests(ABC):
 
 
 def in_child(work: Callable[[], None]) -> int:
-    """Run it in a forked child; return how that ended."""
+    """Run `work` in a forked child; return its exit status."""
     pid = os.fork()
     if pid == 0:
         code = 1
@@ -236,7 +236,7 @@ class RedisPublishingTest(PublishingTests, SimpleTestCase):
         for _ in range(3):
             self.publish()
         self.assert_bounded()
-        # What was sent meanwhile is with the server, and counted once it goes on.
+        # The server has the messages that were sent; it counts them when it continues.
         wait_until(
             lambda: self.broker.proxy.connections == 0,
             seconds=BOUND_SECONDS,
@@ -266,7 +266,7 @@ class RedisPublishingTest(PublishingTests, SimpleTestCase):
     def test_knows_that_a_replica_takes_no_messages(self) -> None:
         self.assertEqual(broker.trouble(), "")
         with self.broker.server.client() as client:
-            client.replicaof("127.0.0.1", 9)  # nobody listens there
+            client.replicaof("127.0.0.1", 9)  # a port without a listener
             self.assertIn("takes no messages", broker.trouble())
             client.replicaof("NO", "ONE")
             self.assertEqual(broker.trouble(), "")
@@ -295,6 +295,6 @@ class RabbitMQPublishingTest(PublishingTests, SimpleTestCase):
         return RabbitMQBehindProxy()
 
     def published(self) -> int:
-        # A quorum queue counts a confirmed message a moment later: we take and count.
+        # A quorum queue counts a confirmed message late. So remove and count them.
         self.taken += self.broker.take()
         return self.taken

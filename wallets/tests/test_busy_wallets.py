@@ -1,4 +1,4 @@
-"""Wallets that somebody else holds: their payouts wait, and nobody else's with them."""
+"""Wallets that another transaction locks: only their own payouts wait."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def wait_until(happened: Callable[[], bool]) -> bool:
 
 @skipIf(connection.vendor == "sqlite", "no row locks: the transaction is the lock")
 class BusyWalletTest(CommittingTestCase):
-    """Somebody holds bob's wallet; bob's payout is due, and alice's after it…"""
+    """Bob's locked wallet, when his payout is due, and Alice's after it…"""
 
     def setUp(self) -> None:
         super().setUp()
@@ -47,7 +47,7 @@ class BusyWalletTest(CommittingTestCase):
         self.addCleanup(self.let_go.set)
 
     def hold(self) -> None:
-        """Hold bob's wallet until it is let go."""
+        """Lock Bob's wallet until it is released."""
         holder = threading.Thread(target=self._hold)
         holder.start()
         self.addCleanup(holder.join, PATIENCE)
@@ -72,7 +72,7 @@ class BusyWalletTest(CommittingTestCase):
             sorted(payment.amount for payment in self.bank.paid), [ALICES, BOBS]
         )
 
-    def test_and_alices_is_claimed_and_paid_meanwhile(self) -> None:
+    def test_does_not_delay_the_claim_and_payment_of_alices_payout(self) -> None:
         paid: list[tuple[int, bool]] = []
 
         def on_the_way(payment: Payment) -> None:
@@ -87,7 +87,7 @@ class BusyWalletTest(CommittingTestCase):
         self.assertEqual(paid, [(ALICES, False), (BOBS, True)])
         self.assert_all_paid_once()
 
-    def test_and_alices_is_recorded_meanwhile(self) -> None:
+    def test_does_not_delay_the_record_of_alices_answer(self) -> None:
         bobs_answered = threading.Event()
         record_until = drain.record_until
         meanwhile = []
@@ -120,7 +120,7 @@ class BusyWalletTest(CommittingTestCase):
 
 
 class BusyWalletsTest(SimpleTestCase):
-    """A wallet that is busy…"""
+    """A locked wallet…"""
 
     def setUp(self) -> None:
         super().setUp()
@@ -138,7 +138,7 @@ class BusyWalletsTest(SimpleTestCase):
         self.let_go.wait(PATIENCE)
         self.taken.append(wallet)
 
-    def test_is_waited_for_when_it_has_been_for_a_while(self) -> None:
+    def test_is_waited_for_when_it_was_locked_for_a_while(self) -> None:
         self.found(1)
         self.found(1)
         self.assertEqual(self.busy.waited_for(), set())
@@ -149,24 +149,24 @@ class BusyWalletsTest(SimpleTestCase):
         self.busy.end()
         self.assertEqual((self.busy.waited_for(), self.taken), (set(), [1]))
 
-    def test_is_not_when_it_was_free_meanwhile(self) -> None:
+    def test_is_not_waited_for_when_it_was_free_meanwhile(self) -> None:
         self.found(1)
         self.time.go_on(2 * busy_wallets.LOOKING_SECONDS)
         self.found()
         self.found(1)
         self.assertEqual(self.busy.waited_for(), set())
 
-    def test_is_looked_at_further_when_as_many_are_waited_for(self) -> None:
+    def test_is_polled_when_the_most_threads_already_wait(self) -> None:
         many = range(1, busy_wallets.MAX_WAITING + 3)
         self.found(*many)
         self.time.go_on(2 * busy_wallets.LOOKING_SECONDS)
         self.found(*many)
         self.assertEqual(len(self.busy.waited_for()), busy_wallets.MAX_WAITING)
-        # And there is a place for answers all the same, for one thread.
+        # There is still one more thread for answers.
         self.assertTrue(self.busy.leave_answers(lambda: self.take(0)))
         self.assertFalse(self.busy.leave_answers(lambda: self.take(0)))
 
-    def test_that_was_waited_for_in_vain_is_looked_at_again(self) -> None:
+    def test_is_polled_again_after_a_wait_in_vain(self) -> None:
         def fail(wallet: int) -> None:
             raise ValueError(wallet)
 

@@ -1,4 +1,4 @@
-"""The documented commands of worker and Beat write lines of JSON, from the first one on."""
+"""The documented commands of worker and Beat write JSON, from the first line on."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from django.test import SimpleTestCase
 
 from wallets.tests import marks
 
-# Celery says it in a signal handler, past logging and past `--quiet`.
+# Celery prints this in a signal handler, without logging, also with `--quiet`.
 GOODBYE = "worker: Warm shutdown (MainProcess)"
 PATIENCE = 60
 
@@ -22,7 +22,7 @@ PATIENCE = 60
 @marks.slow
 class DocumentedCommandTest(SimpleTestCase):
     def lines(self, role: str, until: str, **env: str) -> list[str]:
-        """What the documented command prints from its start to its end."""
+        """Return all lines that the documented command prints."""
         with tempfile.TemporaryDirectory() as folder:
             process = subprocess.Popen(
                 [sys.executable, "-m", "celery", "-A", "wallet", role, "-l", "info"],

@@ -1,4 +1,4 @@
-"""The chaos run, in short, and its checker: it must see everything that is wrong."""
+"""A short chaos run, and the tests of its checker, which must detect every error."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def withdrawal_row(pk: int, key: str, **changes: Any) -> Row:
 
 
 class CheckerTest(SimpleTestCase):
-    """Forged histories: each lacks one thing, and the checker must name it."""
+    """Forged histories with one error each, which the checker must name."""
 
     def wrongs(
         self,
@@ -70,7 +70,7 @@ class CheckerTest(SimpleTestCase):
         payments: Sequence[Payment] = (),
         balance: int | None = None,
     ) -> list[str]:
-        if balance is None:  # as the books say
+        if balance is None:  # as the ledger says
             balance = sum(
                 row.amount if row.kind == DEPOSIT else -row.amount
                 for row in books
@@ -159,7 +159,7 @@ class CheckerTest(SimpleTestCase):
                 intents = [withdrawal("k", ok(1)), cancel("k", LOST)]
                 self.assert_wrong(": paid", intents, books, [Payment("r1", "w", 60)])
 
-    def test_sees_what_never_came_to_rest(self) -> None:
+    def test_sees_what_was_never_settled(self) -> None:
         for status in ("PENDING", "PROCESSING", "FAILED"):
             with self.subTest(status=status):
                 books = [withdrawal_row(1, "k", status=status)]
@@ -189,8 +189,8 @@ class CheckerTest(SimpleTestCase):
         books = [withdrawal_row(1, "k", status="CANCELLED")]
         self.assert_wrong("not cancelled for", intents, books)
 
-    def test_takes_a_refused_cancellation_for_right_that_was_confirmed_later(self):
-        """The first came during an attempt, the second when that had failed."""
+    def test_accepts_a_refused_cancellation_that_was_confirmed_later(self):
+        """The first request came during an attempt, the second after its failure."""
         intents = [withdrawal("k", ok(1)), cancel("k", NO), cancel("k", ok(1))]
         books = [withdrawal_row(1, "k", status="CANCELLED")]
         self.assertEqual(self.wrongs(intents, books), [])
@@ -237,7 +237,7 @@ class ReportTest(SimpleTestCase):
 @marks.every_database
 @marks.slow
 class ChaosTest(SimpleTestCase):
-    """A short run of the whole, on this engine; `make chaos` is the long one."""
+    """A short chaos run on this engine; `make chaos` is the long one."""
 
     databases = {"default"}
 

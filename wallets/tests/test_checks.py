@@ -1,4 +1,4 @@
-"""The system checks: a configuration that could lose money does not start."""
+"""The system checks: the service does not start with unsafe settings."""
 
 from django.conf import settings
 from django.core.checks import Error, run_checks
@@ -41,8 +41,8 @@ class LookUpWindowTest(SimpleTestCase):
         with override_settings(THIRD_PARTY_LOOKUP=True):
             self.assertEqual(checks.not_found_can_be_believed(), [])
 
-    def test_is_warned_of_when_not_found_could_never_be_believed(self):
-        # A quiet period, and the longest call and the booking time between two answers.
+    def test_is_warned_of_when_not_found_could_never_be_proof(self):
+        # The quiet period, and the distance: the longest call and the booking time.
         needed = (
             settings.WITHDRAWAL_QUIET_PERIOD
             + settings.THIRD_PARTY_DEADLINE
@@ -69,7 +69,7 @@ class SecretKeyTest(SimpleTestCase):
         with override_settings(SECRET_KEY_IS_MADE=True):
             self.assertEqual(ids(checks.secret_key_is_own()), ["wallets.E002"])
 
-    def test_is_taken_when_it_is_our_own(self):
+    def test_is_accepted_when_it_is_set(self):
         with override_settings(SECRET_KEY_IS_MADE=False):
             self.assertEqual(checks.secret_key_is_own(), [])
 
@@ -81,11 +81,11 @@ class SessionTest(CommittingTestCase):
         "mysql": "SET SESSION sql_mode = ''",
     }
 
-    def test_is_safe_as_we_open_it(self):
+    def test_is_safe_by_default(self):
         self.assertEqual(checks.sessions_are_safe(databases=["default"]), [])
 
-    def test_is_refused_when_something_bends_it(self):
-        self.addCleanup(connection.close)  # the next test opens it as it should be
+    def test_is_refused_with_other_settings(self):
+        self.addCleanup(connection.close)  # the next test opens a normal connection
         with connection.cursor() as cursor:
             cursor.execute(self.bend[connection.vendor])
         found = checks.sessions_are_safe(databases=["default"])

@@ -1,7 +1,7 @@
-"""Clients that well-known generators make of the OpenAPI document work.
+"""Clients of well-known generators work.
 
-Each is generated from docs/openapi.yaml, checked by its language, and walks through the
-API of a running service (`wallets.tests.clients`).
+Each client is generated from docs/openapi.yaml and type-checked. Then a program of
+`wallets.tests.clients` uses it to call a running service.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ COMPILER = {
 
 @skipUnless(connection.vendor == "sqlite", "no database changes a client")
 class ClientTestCase(CommittingTestCase, LiveServerTestCase):
-    """A folder to generate in, and the service behind a real address."""
+    """A folder for generated clients, and the service behind a real address."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -50,13 +50,13 @@ class ClientTestCase(CommittingTestCase, LiveServerTestCase):
         self.folder = Path(folder.name)
 
     def skip(self, why: str) -> None:
-        """Skip a test whose tools are missing; where everything is required, fail."""
+        """Skip a test whose tools are missing; fail if everything is required."""
         if os.environ.get("WALLET_REQUIRE_SERVERS") == "1":
             self.fail(why)
         raise SkipTest(why)
 
     def run_it(self, *command: str | Path, **env: str) -> str:
-        """Run a command in the folder; return what it says."""
+        """Run a command in the folder; return its output."""
         done = subprocess.run(
             [str(part) for part in command],
             cwd=self.folder,
@@ -125,7 +125,7 @@ class TypeScriptClientTest(ClientTestCase):
         return NODE_MODULES / ".bin" / name
 
     def walk(self, name: str) -> None:
-        """Compile the walk with the client, strictly, and run it."""
+        """Compile the program with the client, in strict mode, and run it."""
         shutil.copy(WALKS / f"{name}.ts", self.folder)
         self.run_it(self.tool("tsc"))
         said = self.run_it("node", f"compiled/{name}.js", self.live_server_url)

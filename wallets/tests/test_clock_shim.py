@@ -1,4 +1,4 @@
-"""The clock that drills step under running programs: seen by all, and only the wall clock."""
+"""The clock that drills step: every program sees the step, on its wall clock only."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from drills import clock_shim
 from drills.clock_shim import SteppedClock
 from wallets.tests.marks import slow
 
-# Answers each line with every clock that a program of ours may look at.
+# Answers each line with the values of all clocks that our programs may read.
 CLOCKS = """
 import ctypes, datetime, json, sqlite3, subprocess, sys, threading, time
 
@@ -54,7 +54,7 @@ for line in sys.stdin:
     }), flush=True)
 """
 WALL = ("time", "datetime", "sqlite", "child", "coarse")
-# A busy machine stands still for seconds: a step is told from a stall by its size.
+# A busy machine pauses for seconds. Steps are much longer, to distinguish them.
 STALL = 60.0
 
 
@@ -89,7 +89,7 @@ class SteppedClockTest(SimpleTestCase):
         return program
 
     def ask(self, program: subprocess.Popen[str] | None = None) -> dict[str, Any]:
-        """What the program's clocks say, the wall clocks as seconds ahead of the truth."""
+        """Return the program's clocks; wall clocks as seconds ahead of true time."""
         program = program or self.program
         time.sleep(2 * clock_shim.SEEN_AFTER)
         before = time.time()

@@ -1,6 +1,6 @@
-"""The database's clock is set, or is another one after a failover: nothing is paid twice.
+"""The database's clock is set, or changes with a failover: nothing is paid twice.
 
-Elapsed time and the database's clock go apart between the send and the look-ups.
+The database's clock differs from elapsed time between the send and the look-ups.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ SLOW = Abilities(looks_up=True, booking_time=BOOKING, lookup_window=WEEK)
 DISTANCE = belief.distance(SLOW)
 MINUTE, DAY = 60.0, 86400.0
 STEPS = (5 * MINUTE, -5 * MINUTE, DAY, -DAY)
-# What a sweep and the rounding of a plan may add.
+# The time that the interval of sweeps and the rounding of a plan may add.
 TICK = 10.0
 
 
@@ -55,7 +55,7 @@ class SteppedClockTest(ResolverTestCase):
             at += TICK / 2
 
     def ends_at(self, withdrawal: Transaction, database: float, limit: float) -> float:
-        """After how many seconds it is known that it was not paid."""
+        """Return after how many seconds it is concluded that it was not paid."""
         at = 0.0
         while at <= limit:
             self.resolve(at, database=database)
@@ -66,7 +66,7 @@ class SteppedClockTest(ResolverTestCase):
         raise AssertionError(f"nothing known after {limit} s")
 
     def test_pays_once_what_the_bank_books_late(self):
-        """Seen: +300 s, "not found" twice, 2 s apart, released, booked, paid again."""
+        """A past error: +300 s, "not found" twice within 2 s, released, paid twice."""
         for step in STEPS:
             with self.subTest(step=step):
                 self.bank.paid.clear()
@@ -79,11 +79,11 @@ class SteppedClockTest(ResolverTestCase):
                 self.assertEqual(len(self.bank.paid), 1)
 
     def test_ends_in_its_time_what_was_not_paid(self):
-        """And not before both the quiet period and the distance have passed."""
+        """It ends only after both the quiet period and the distance."""
         least = QUIET + DISTANCE
         for step in (0.0, *STEPS):
             withdrawal = self.unknown()
-            # What a clock plans, another one that is behind comes to so much later.
+            # A plan is due later by a clock that is behind.
             behind = 5 * MINUTE if step == -5 * MINUTE else 0
             with self.subTest(step=step):
                 ended = self.ends_at(withdrawal, step, least + behind + 9 * TICK)
@@ -117,7 +117,7 @@ class SteppedClockTest(ResolverTestCase):
         self.assertEqual(planned, self.after(QUIET))
 
     def test_waits_for_the_database_too(self):
-        """A copy of this machine would count the time of another one: both must agree."""
+        """A copy of this machine has the same clock name, so both clocks must agree."""
         withdrawal = self.unknown()
         for at in (QUIET + 60, QUIET + 120, QUIET + 180):
             self.resolve(at, NOT_FOUND, database=-120)
@@ -125,7 +125,7 @@ class SteppedClockTest(ResolverTestCase):
         self.assertEqual((attempt.checks, attempt.not_found_count), (3, 1))
 
     def test_is_not_put_off_for_a_day(self):
-        """Plans of a clock that is ahead are not waited for."""
+        """The plan of a clock that was ahead is ignored."""
         withdrawal = self.unknown()
         attempt = withdrawal.attempts.get()
         attempt.next_check_at = self.after(DAY)
@@ -134,7 +134,7 @@ class SteppedClockTest(ResolverTestCase):
         self.assert_state(withdrawal, State.COMPLETED)
 
     def test_calls_an_operator_in_time_whatever_the_clock_shows(self):
-        """Not at once for a step forward, and not a day late for one back."""
+        """Not at once after a step forward, and not a day late after a step back."""
         patience = settings.WITHDRAWAL_REVIEW_AFTER
         for step in STEPS:
             withdrawal = self.unknown()
@@ -155,7 +155,7 @@ class SteppedClockTest(ResolverTestCase):
 
 
 class OtherMachineTest(ResolverTestCase):
-    """The machine that sent is gone; another one looks, with a clock of its own."""
+    """The machine that sent is gone; another one, with its own clock, looks up."""
 
     abilities = SLOW
 
@@ -168,9 +168,9 @@ class OtherMachineTest(ResolverTestCase):
         self.on("one")
         withdrawal = self.unknown()
         self.on("two")
-        begin = LEASE  # when it looks first
+        begin = LEASE  # the time of its first look
         self.resolve(begin)
-        ahead = 5 * MINUTE  # the standby that took over is ahead
+        ahead = 5 * MINUTE  # the database's clock after a failover
         for at in range(int(begin), int(begin + QUIET), 5):
             self.resolve(at, database=ahead)
         self.assertEqual(withdrawal.attempts.get().not_found_count, 0)
@@ -184,14 +184,14 @@ class OtherMachineTest(ResolverTestCase):
         withdrawal = self.unknown()
         self.resolve(QUIET - 20, TROUBLE)
         self.on("two")
-        self.resolve(QUIET, NOT_FOUND)  # as far as it knows, 20 s too early
+        self.resolve(QUIET, NOT_FOUND)  # by its lower bound 20 s too early
         self.assertEqual(withdrawal.attempts.get().not_found_count, 0)
         self.resolve(QUIET + 20, NOT_FOUND)
         self.assertEqual(withdrawal.attempts.get().not_found_count, 1)
 
     def test_does_not_take_a_difference_of_two_bounds_for_the_distance(self):
-        """It knows little of the send, then all at once much: that much has not passed
-        between the two answers."""
+        """The bound of the send is small, then suddenly large. The difference is not
+        the time between the two answers."""
         self.on("one")
         withdrawal = self.unknown()
         self.resolve(QUIET, NOT_FOUND)
@@ -207,7 +207,7 @@ class EarlierReleaseTest(ResolverTestCase):
     abilities = SLOW
 
     def test_is_counted_from_the_first_look(self):
-        """Attempts that were open when this release came know nothing of elapsed time."""
+        """An attempt of an earlier release has no elapsed times."""
         withdrawal = self.unknown()
         withdrawal.attempts.update(waits=None)
         self.resolve(3600, NOT_FOUND)
@@ -218,12 +218,12 @@ class EarlierReleaseTest(ResolverTestCase):
 
 
 class LookUpWindowTest(ResolverTestCase):
-    """The bank's look-up forgets: then "not found" is no proof."""
+    """After its look-up window the bank forgets: then "not found" is no proof."""
 
     abilities = Abilities(looks_up=True, booking_time=BOOKING, lookup_window=DAY)
 
-    def test_calls_an_operator_when_all_of_ours_was_down_for_days(self):
-        """Paid, the answer lost, three days of silence, and the bank has forgotten."""
+    def test_calls_an_operator_after_a_downtime_of_days(self):
+        """It was paid, the answer was lost, and the bank forgot it in three days."""
         withdrawal = self.unknown(Does.PAY_SILENTLY)
         self.bank._remembered.clear()
         for at in (3 * DAY, 3 * DAY + 60, 3 * DAY + 3600, 4 * DAY):
@@ -236,7 +236,7 @@ class LookUpWindowTest(ResolverTestCase):
         self.assertEqual(len(self.bank.requests), 1)
 
     def test_is_over_when_the_databases_clock_was_set_so_far_forward(self):
-        """Nobody can tell that from a standstill of ours: a person looks, no money moves."""
+        """It may as well have been a downtime: an operator looks, no money moves."""
         withdrawal = self.unknown(Does.BOOK_LATE)
         self.resolve(QUIET, database=DAY)
         self.assert_state(withdrawal, State.NEEDS_REVIEW)
@@ -259,14 +259,14 @@ class LookUpWindowTest(ResolverTestCase):
         self.assert_state(withdrawal, State.NEEDS_REVIEW)
 
     def test_ends_while_the_answer_is_under_way(self):
-        """Asked in time, or so it seems: the process was frozen before it asked."""
+        """The process was frozen after it had read the clock, before it asked."""
         withdrawal = self.unknown()
         self.resolve(QUIET, NOT_FOUND)
         self.resolve_frozen_until(2 * DAY, at=QUIET + MINUTE)
         self.assert_state(withdrawal, State.NEEDS_REVIEW)
 
     def test_does_not_open_again_when_a_clock_is_set_back(self):
-        """Any clock that says "closed" is believed."""
+        """The window is over as soon as any clock says so."""
         for database, elapsed, host in (
             (DAY, 0.0, 0.0),
             (0.0, DAY, 0.0),
@@ -323,7 +323,7 @@ class LookUpWindowTest(ResolverTestCase):
 
 
 class DedupeWindowTest(ResolverTestCase):
-    """The bank pays one reference once, as long as it remembers it."""
+    """The bank pays a reference only once, as long as it remembers it."""
 
     window = 7200.0
     abilities = Abilities(dedupes=True, dedupe_window=window)
@@ -336,7 +336,7 @@ class DedupeWindowTest(ResolverTestCase):
         self.assertEqual(len(self.bank.requests), 1)
 
     def test_is_over_when_no_clock_can_tell(self):
-        """The machine was started anew, and its only wall clock shows a day before."""
+        """The machine was restarted, and its wall clock shows an earlier day."""
         withdrawal = self.unknown(Does.PAY_SILENTLY)
         self.bank._remembered.clear()
         with mock.patch.object(clock, "machine", return_value="after the boot"):
@@ -345,7 +345,7 @@ class DedupeWindowTest(ResolverTestCase):
         self.assertEqual(len(self.bank.requests), 1)
 
     def test_is_over_though_the_databases_clock_was_ahead_at_the_send(self):
-        """It was set right since, and the machine that sent never came back."""
+        """The clock was corrected since, and the sender's machine is gone."""
         for host in (0, DAY):
             withdrawal = self.sent_at(database=DAY - host, host=host)
             paid = len(self.bank.requests)
@@ -355,7 +355,7 @@ class DedupeWindowTest(ResolverTestCase):
                 self.assert_state(withdrawal, State.NEEDS_REVIEW)
                 self.assertEqual(len(self.bank.requests), paid)
 
-    def test_is_over_so_after_a_second_send_too(self):
+    def test_is_also_over_after_a_second_send(self):
         withdrawal = self.sent_at(database=DAY, host=0, does=Does.LOSE)
         self.bank.script.append(Does.PAY_SILENTLY)
         self.time.stand_at(LEASE)
@@ -370,7 +370,7 @@ class DedupeWindowTest(ResolverTestCase):
     def sent_at(
         self, *, database: float, host: float, does: Does = Does.PAY_SILENTLY
     ) -> Transaction:
-        """A withdrawal that was sent while the clocks were ahead; nothing was heard."""
+        """Return an unanswered withdrawal, sent while the clocks were ahead."""
         withdrawal = self.due_withdrawal(100)
         rows = Transaction.objects.filter(pk=withdrawal.pk)
         self.time.stand_at(0)
@@ -381,7 +381,7 @@ class DedupeWindowTest(ResolverTestCase):
         return withdrawal
 
     def resolve_elsewhere(self, at: float) -> None:
-        """Sweeps on another machine, which waits out a lease; every clock is set right."""
+        """Sweep on another machine after a lease; every clock has been corrected."""
         with mock.patch.object(clock, "machine", return_value="another"):
             self.resolve(at)
             self.resolve(at + 2 * LEASE)
@@ -396,7 +396,7 @@ class DedupeWindowTest(ResolverTestCase):
 
     @override_settings(WITHDRAWAL_REVIEW_AFTER=DAY)
     def test_begins_with_the_first_send_whatever_the_clocks_do_since(self):
-        """The window alone calls the operator here, not the time that it has taken."""
+        """Only the window asks for a review here, not the time that has passed."""
         withdrawal = self.unknown()
         self.bank.script.append(Does.LOSE)
         self.resolve(LEASE)
@@ -407,7 +407,7 @@ class DedupeWindowTest(ResolverTestCase):
 
 
 class LiveSenderTest(ResolverTestCase):
-    """The database's clock runs ahead of a sender that is at work."""
+    """The database's clock is ahead while a sender is at work."""
 
     def test_is_not_taken_for_dead(self):
         for abilities in (BARE, DEDUPES_ONLY):
@@ -441,7 +441,7 @@ class LiveSenderTest(ResolverTestCase):
 
     @override_settings(WITHDRAWAL_QUIET_PERIOD=settings.WITHDRAWAL_LEASE + 1)
     def test_may_send_until_its_lease_ends_and_is_waited_for(self):
-        """The last byte leaves as late as it may, the bank books as late as it may."""
+        """The last byte is sent, and the payment booked, as late as allowed."""
         self.bank._abilities = SLOW
         withdrawal, sending = self.crashed()
         last = LEASE - 2 * settings.THIRD_PARTY_DEADLINE - 1

@@ -1,4 +1,4 @@
-"""A real process whose wall clock is set between the send and the look-ups."""
+"""A real process, whose wall clock is set between the send and the look-ups."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from wallets.tests.simulator import Simulator
 ROOT = Path(__file__).resolve().parents[2]
 STEPS = (300.0, -300.0, 7200.0, -86400.0)
 BOOKING = {"declared": 4.0, "real": 3.0}
-# Sends one payment, lets its clock be set, and sweeps until it is known what became of it.
+# Sends one payment, lets its clock be set, and sweeps until the outcome is known.
 PROGRAM = """
 import sys, time
 from datetime import timedelta
@@ -90,7 +90,7 @@ class SteppedProcessTest(SimpleTestCase):
         return process
 
     def test_pays_once_what_the_bank_books_late(self) -> None:
-        """Seen: +300 s, "not found" twice at once, released, booked, paid again."""
+        """A past error: +300 s, "not found" twice at once, released, paid twice."""
         self.simulator.change(mode="late_booking", booking_delay=BOOKING["real"])
         clocks = [SteppedClock(self.folder, str(n)) for n in range(len(STEPS))]
         processes = [self.start(clock, n) for n, clock in enumerate(clocks)]

@@ -1,4 +1,4 @@
-"""The commands for people: `wait_for_db`, and what each says without its tables."""
+"""Management commands: `wait_for_db`, and all commands without tables."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class WaitForDbTest(TestCase):
         for target, name, fake in (
             (wait_for_db.time, "sleep", self.sleep),
             (wait_for_db.clock, "elapsed", lambda: self.elapsed),
-            # The test's own transaction stays.
+            # The connection of the test's own transaction stays open.
             (connection, "close", lambda: None),
         ):
             patch = mock.patch.object(target, name, fake)
@@ -70,7 +70,7 @@ class WaitForDbTest(TestCase):
 
 @marks.slow
 class WithoutTablesTest(SimpleTestCase):
-    """A database that nobody migrated: every command says so in one line."""
+    """A database without migrations: every command says so in one line."""
 
     COMMANDS = (
         ["alarms"],

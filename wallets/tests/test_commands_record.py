@@ -1,4 +1,4 @@
-"""The commands that tell the books what the bank paid: review record, record_payment."""
+"""The commands that record a payment of the bank: review record, record_payment."""
 
 from __future__ import annotations
 
@@ -91,8 +91,8 @@ class RecordPaymentCommandTest(CommandTestCase):
         self.refused("at most", "--key", uuid.uuid4(), amount=10**15 + 1)
         self.refused("deposit what is missing", "--key", uuid.uuid4(), amount=1001)
 
-    def test_says_how_to_have_the_wallet_again_and_then_works(self) -> None:
-        """Each step that the refusals name, with what they say."""
+    def test_says_how_to_create_the_wallet_and_then_works(self) -> None:
+        """Follow each step that the refusals name."""
         lost = uuid.uuid4()
         self.refused(f"create_wallet --uuid {lost}", "--key", KEY, wallet=lost)
         self.run_command("create_wallet", "--uuid", lost)

@@ -1,4 +1,4 @@
-"""The commands for people: review, alarms, cancel."""
+"""The commands of operators: review, alarms, cancel."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class CommandTestCase(WalletTestCase):
         return out.getvalue()
 
     def assert_refused(self, reason: str, *words: Any) -> None:
-        """The command ends with one clear line."""
+        """Check that the command ends with an error of one line."""
         with self.assertRaises(CommandError) as refusal:
             self.run_command(*words)
         text = str(refusal.exception)
@@ -36,7 +36,7 @@ class CommandTestCase(WalletTestCase):
         self.assertNotIn("\n", text)
 
     def in_review(self, amount: int = 60) -> Transaction:
-        """A withdrawal of which the bank cannot tell whether it paid it."""
+        """Return a withdrawal of which the bank cannot tell whether it paid it."""
         withdrawal = self.due_withdrawal(amount)
         bank = FakeBank(BARE, script=(Does.PAY_SILENTLY,))
         WithdrawalService.execute(withdrawal.pk, bank=bank, now=self.now)
@@ -184,10 +184,10 @@ class CancelCommandTest(CommandTestCase):
 
 
 class ActorTest(CommandTestCase):
-    """Who does it…"""
+    """The actor of a command…"""
 
     def deeds(self) -> list[tuple[Any, ...]]:
-        """Each command that takes a name, as it would be carried out, without the name."""
+        """Return each command that needs the operator's name, without the name."""
         review, said = self.in_review().pk, ("--evidence", "statement 7")
         pending = self.due_withdrawal(10).pk
         alarm = Alarm.objects.values_list("pk", flat=True)[0]

@@ -1,7 +1,7 @@
-"""Races on real connections: whoever comes first, the books are right.
+"""Races on real connections: the ledger is right, whoever is first.
 
-Every test here begins its callers at a barrier, on each engine. WALLET_RACE_ROUNDS says
-how often the races of two are run (100 unless set).
+Every test starts its callers at a barrier. WALLET_RACE_ROUNDS sets the number of races
+(100 by default).
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ class FiftyDebitsTest(CommittingTestCase):
                 for row in some
             ]
 
-        # Twenty-five callers with two each: a server shared with others has not fifty
-        # connections to spare.
+        # Twenty-five callers with two withdrawals each: a shared server may not have
+        # fifty free connections.
         results = race(*(partial(execute, rows[n : n + 2]) for n in range(0, 50, 2)))
         statuses = Counter(status for result in results for status in result)
         self.assertEqual(statuses, {"COMPLETED": 10, "FAILED": 40})
@@ -97,7 +97,7 @@ class SameKeyTest(CommittingTestCase):
         made = self.assert_one(race(*[schedule] * self.CLIENTS))
         self.assertEqual(made.transitions.count(), 1)
 
-    def test_for_two_wallets_is_somebodys_and_refused_to_the_other(self):
+    def test_for_two_wallets_is_used_by_one_and_refused_to_the_other(self):
         key = uuid.uuid4()
         results = race(
             *(
@@ -114,7 +114,7 @@ class SameKeyTest(CommittingTestCase):
         """The second reads "no such key", waits for the lock, and finds a full wallet."""
         self.deposit(MAX_MONEY - 7)
         key = uuid.uuid4()
-        # On PostgreSQL lock and write are one statement.
+        # On PostgreSQL one statement locks and writes.
         module, name = postings, "lock_wallets_by_uuid"
         if connection.vendor == "postgresql":
             module, name = ledger_postgresql, "deposit"
@@ -168,9 +168,9 @@ class OneWalletTest(CommittingTestCase):
 
 @marks.slow
 class CancelAgainstClaimTest(CommittingTestCase):
-    """Cancel against the claim of the first attempt."""
+    """A race between the cancellation and the claim of the first attempt."""
 
-    # Movements of the attempts before the one that is raced for.
+    # The number of movements of earlier attempts.
     moved_before = 0
     due_after = 0
 
@@ -181,7 +181,7 @@ class CancelAgainstClaimTest(CommittingTestCase):
         self.deposit(ROUNDS)
         wins: Counter[str] = Counter()
         done = {"cancel": threading.Event(), "execute": threading.Event()}
-        # Now and then one is held back, so that each has won.
+        # Sometimes one caller waits for the other, so that each of them wins.
         held_back = ""
 
         def prepare(number: int) -> Transaction:
@@ -228,7 +228,7 @@ class CancelAgainstClaimTest(CommittingTestCase):
 
 @marks.slow
 class CancelAgainstRetryTest(CancelAgainstClaimTest):
-    """Cancel against the claim of a retry: the first attempt was refused."""
+    """The same race with the claim of a retry, after a refused first attempt."""
 
     moved_before = 2
     due_after = 3600
@@ -343,7 +343,7 @@ class TwoDrainsTest(CommittingTestCase):
 
 @skipIf(SQLITE, ONE_WRITER)
 class DeadlockTest(CommittingTestCase):
-    """Two transactions that take two wallets in opposite order, on purpose."""
+    """Two transactions that lock two wallets in opposite orders, on purpose."""
 
     def deposits_into(self, wallets: list[Wallet], barrier: threading.Barrier) -> None:
         first_run = True
@@ -353,7 +353,7 @@ class DeadlockTest(CommittingTestCase):
             for number, wallet in enumerate(wallets):
                 if number == 1 and first_run:
                     first_run = False
-                    barrier.wait(20)  # both hold one wallet and want the other
+                    barrier.wait(20)  # each has locked one wallet
                 locked = postings.lock_wallets([wallet.pk])
                 deposit = Transaction.objects.create(
                     wallet=wallet,
@@ -369,10 +369,10 @@ class DeadlockTest(CommittingTestCase):
         run_in_transaction(work)
 
     def test_is_run_again_whole(self):
-        """The victim's first deposit was undone with it: neither lost nor doubled.
+        """The rolled-back transaction's first deposit is neither lost nor doubled.
 
-        On MariaDB the deadlock rolls the transaction back under our feet; one that went
-        on after it would commit its second half alone.
+        On MariaDB a deadlock rolls the whole transaction back. Code that went on after
+        it would commit the second half alone.
         """
         for _ in range(5):
             barrier = threading.Barrier(2)
@@ -387,8 +387,8 @@ class DeadlockTest(CommittingTestCase):
 
 
 @marks.slow
-class EverybodyTest(CommittingTestCase):
-    """All kinds of callers on two wallets at once: no error, no hang, right books."""
+class AllCallersTest(CommittingTestCase):
+    """All kinds of callers on two wallets: no error, no hang, a right ledger."""
 
     def resolve(self, at: float) -> None:
         resolver.resolve_due(
@@ -398,7 +398,7 @@ class EverybodyTest(CommittingTestCase):
             elapsed=self.began + at,
         )
 
-    def test_gets_along(self):
+    def test_end_without_an_error_and_with_a_right_ledger(self):
         self.began = clock.elapsed()
         self.deposit(10_000)
         self.deposit(10_000, self.bob)
@@ -452,7 +452,7 @@ class EverybodyTest(CommittingTestCase):
 
 
 class ReplayWhileMovingTest(CommittingTestCase):
-    def test_gives_the_first_answer_whatever_goes_on_in_the_wallet(self):
+    def test_gives_the_first_answer_whatever_happens_in_the_wallet(self):
         key = uuid.uuid4()
         WalletService.deposit(self.alice.uuid, 5, key)
 

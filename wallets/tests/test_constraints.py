@@ -1,7 +1,7 @@
-"""Every rule that the database itself keeps, hit by raw SQL, past every service.
+"""Every rule that the database itself enforces, tested by SQL without the services.
 
-The books are damaged on purpose here, or nearly: each write is refused by the database
-under the name of the rule. SQLite names unique constraints and foreign keys by columns.
+Each test tries to damage the ledger, and the database refuses with the name of the
+rule. SQLite names unique constraints and foreign keys by their columns.
 """
 
 from __future__ import annotations
@@ -35,22 +35,22 @@ from wallets.tests.raw import Columns, a_hold, execute, insert, prepared, update
 from wallets.utils.database import append_only
 
 NOON = utc(2026, 1, 1, 12)
-# Stands for the withdrawal that has one of everything already.
+# Placeholder of a withdrawal that has one row of each kind.
 SAME = object()
-# Stands for the wallet of somebody else.
+# Placeholder of another wallet.
 BOBS = object()
 
-# What no money can be. Positive-integer columns are unsigned or checked besides, so
-# "below zero" is refused before the named constraint is asked.
+# Invalid amounts. Positive-integer columns are also unsigned or checked, so a negative
+# value is refused before the named constraint is checked.
 TOO_MUCH = MAX_MONEY + 1
 
 
 @dataclass(frozen=True)
 class Hit:
-    """A write that breaks one constraint: a valid row but for these columns.
+    """A write that breaks one constraint: a valid row except for these columns.
 
-    `also` names constraints that forbid the same rows, where one rule is a case of
-    another: an engine reports the one that it happens to check first.
+    `also` names constraints that forbid the same rows. An engine reports the constraint
+    that it checks first.
     """
 
     model: type[Model]
@@ -59,7 +59,7 @@ class Hit:
     also: tuple[str, ...] = ()
 
 
-# What a primary key is called: it forbids the second row of an id before anything else.
+# The names of primary keys, which forbid a second row of an id before other rules.
 PRIMARY_KEY = ("wallets_transaction_pkey", "PRIMARY", "wallets_transaction.id")
 
 HITS = (
@@ -121,7 +121,7 @@ HITS = (
         {"from_account": "wallet", "to_account": "wallet"},
         also=("movement_accounts_match_kind",),
     ),
-    # Each kind with the leg, the accounts or the attempt of another.
+    # Each kind with the leg, the accounts or the attempt of another kind.
     Hit(Movement, "movement_accounts_match_kind", {"kind": "deposit"}),
     Hit(Movement, "movement_accounts_match_kind", {"kind": "settle"}),
     Hit(Movement, "movement_accounts_match_kind", {"kind": "release"}),
@@ -162,7 +162,7 @@ HITS = (
 
 @contextmanager
 def undone() -> Iterator[None]:
-    """Roll back what is written inside."""
+    """Roll back the writes of the block."""
     with transaction.atomic():
         yield
         transaction.set_rollback(True)
@@ -173,7 +173,7 @@ def constraints_of(model: type[Model]) -> dict[str, Any]:
 
 
 def names_in_database(model: type[Model]) -> set[str]:
-    """What stands there under a name; SQLite is asked for its foreign keys by hand."""
+    """Return the names of the rules in the database."""
     table = model._meta.db_table
     with connection.cursor() as cursor:
         found = set(connection.introspection.get_constraints(cursor, table))
@@ -186,7 +186,7 @@ def names_in_database(model: type[Model]) -> set[str]:
 
 
 def name_by_columns(model: type[Model], constraint: Any) -> list[str]:
-    """How SQLite names it: by all its columns, a foreign key by the first."""
+    """Return SQLite's name of a constraint: its columns, or a foreign key's first."""
     columns = [
         f"{model._meta.db_table}.{model._meta.get_field(name).column}"
         for name in getattr(constraint, "fields", ())
@@ -197,7 +197,7 @@ def name_by_columns(model: type[Model], constraint: Any) -> list[str]:
 
 
 class ConstraintTestCase(WalletTestCase):
-    """A wallet with one of everything; new rows are valid beside it."""
+    """A wallet with one row of each kind, to which new rows are valid."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -223,11 +223,11 @@ class ConstraintTestCase(WalletTestCase):
         insert(Pause, self.a_pause(open=True, resumed_at=None))
         insert(ReviewProposal, self.a_proposal(transaction=self.full))
 
-    # What stands here is no history that a service wrote.
+    # These rows are no history of a service.
     books_must_be_right = False
 
     def valid(self, model: type[Model]) -> Columns:
-        """A row that every constraint allows."""
+        """Return a row that every constraint allows."""
         builders: dict[type[Model], Callable[..., Columns]] = {
             Wallet: self.a_wallet,
             Transaction: self.a_withdrawal,
@@ -349,10 +349,10 @@ class ConstraintTestCase(WalletTestCase):
         }
 
     def assert_refused(self, hit: Hit, write: Callable[[], object]) -> None:
-        """The database refuses it, and says by which of its rules."""
+        """Check that the database refuses the write and names one of these rules."""
         with self.assertRaises(DatabaseError) as got, transaction.atomic():
             write()
-            # What would be judged at COMMIT is judged now.
+            # Deferred constraints are checked now instead of at COMMIT.
             connection.check_constraints()
         message = str(got.exception)
         names = [hit.constraint, *hit.also]
@@ -366,7 +366,7 @@ class ConstraintTestCase(WalletTestCase):
 
 
 class ConstraintTest(ConstraintTestCase):
-    def test_every_constraint_of_every_model_is_hit(self):
+    def test_every_constraint_of_every_model_is_tested(self):
         declared = {
             name
             for model in apps.get_app_config("wallets").get_models()
@@ -380,12 +380,12 @@ class ConstraintTest(ConstraintTestCase):
         )
         self.assertEqual(hit - declared, set(), "these constraints are gone: drop them")
 
-    def test_every_constraint_stands_in_the_database(self):
+    def test_every_constraint_is_in_the_database(self):
         for model in apps.get_app_config("wallets").get_models():
             missing = set(constraints_of(model)) - names_in_database(model)
             self.assertEqual(missing, set(), f"{model.__name__}: add a migration")
 
-    def test_a_row_that_breaks_nothing_is_taken(self):
+    def test_a_row_that_breaks_no_rule_is_accepted(self):
         for model in dict.fromkeys(hit.model for hit in HITS):
             with self.subTest(model.__name__), undone():
                 insert(model, self.valid(model))
@@ -433,7 +433,7 @@ class ConstraintTest(ConstraintTestCase):
 
 
 class OverflowTest(ConstraintTestCase):
-    """2**63: SQLite goes on in floating point, silently, unless a rule stops it."""
+    """Beyond 2**63 SQLite silently uses floating point, unless a rule refuses it."""
 
     def test_refuses_a_number_that_the_column_cannot_hold(self):
         for model, column in (
@@ -484,7 +484,7 @@ class OverflowTest(ConstraintTestCase):
 
 
 class AppendOnlyTest(ConstraintTestCase):
-    """History is written, never changed, whoever asks."""
+    """Rows of the history are never changed or deleted, by any statement."""
 
     tables = append_only.APPEND_ONLY_TABLES
 
@@ -576,7 +576,7 @@ class CaseOfAnotherRuleTest(CommittingTestCase):
 
 
 class ProtectTest(CommittingTestCase):
-    """What history refers to cannot be deleted, also not by hand."""
+    """Rows that the history refers to cannot be deleted, not even by SQL."""
 
     def test_refuses_to_delete_what_other_rows_refer_to(self):
         deposit = self.deposit(1000)
@@ -587,7 +587,7 @@ class ProtectTest(CommittingTestCase):
             ("wallets_transaction", withdrawal.pk),
         ):
             with self.subTest(table, pk=pk), self.assertRaises(IntegrityError):
-                # A deferred foreign key is judged at COMMIT.
+                # A deferred foreign key is checked at COMMIT.
                 execute(f"DELETE FROM {table} WHERE id = {pk}")
         self.assertTrue(Wallet.objects.filter(pk=self.alice.pk).exists())
         self.assertEqual(self.alice.transactions.count(), 2)
@@ -602,11 +602,11 @@ class ProtectTest(CommittingTestCase):
 
 
 class MovementInItsTransactionsWalletTest(CommittingTestCase):
-    """Money never moves in one wallet for the transaction of another."""
+    """A movement of a wallet never belongs to a transaction of another wallet."""
 
     @contextmanager
     def refused(self) -> Iterator[None]:
-        """By this rule, at COMMIT; SQLite says no more than that it is a foreign key."""
+        """Check the refusal by this rule at COMMIT; SQLite names only "FOREIGN KEY"."""
         with self.assertRaises(IntegrityError) as got:
             yield
         sqlite = connection.vendor == "sqlite"
@@ -620,7 +620,7 @@ class MovementInItsTransactionsWalletTest(CommittingTestCase):
                 insert(Movement, a_hold(wallet, withdrawal.pk, self.now))
         self.assertEqual(Movement.objects.count(), 0)
 
-    def test_refuses_to_give_somebody_else_a_transaction_whose_money_has_moved(self):
+    def test_refuses_to_move_a_transaction_with_movements_to_another_wallet(self):
         deposit = self.deposit(1000)
         with self.refused():
             update(Transaction, deposit.pk, {"wallet": self.bob.pk})
@@ -630,7 +630,7 @@ class MovementInItsTransactionsWalletTest(CommittingTestCase):
 
 @skipUnless(connection.vendor == "mysql", "MySQL and MariaDB only")
 class StrictModeTest(ConstraintTestCase):
-    """Without strict mode these engines shorten, round and clip in silence."""
+    """Without strict mode these engines silently shorten, round and clip values."""
 
     def test_refuses_what_it_would_have_to_change(self):
         for model, columns in (
@@ -666,7 +666,7 @@ class SQLiteSettingsTest(TestCase):
             for name in ("journal_mode", "synchronous", "foreign_keys"):
                 cursor.execute(f"PRAGMA {name}")
                 (found[name],) = cursor.fetchone()
-        # synchronous: 2 is FULL.
+        # The value 2 of "synchronous" is FULL.
         self.assertEqual(
             found, {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
         )

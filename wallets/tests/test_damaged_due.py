@@ -1,4 +1,4 @@
-"""A damaged row in the way of what is due: the others are paid, and an alarm says it."""
+"""A damaged row among due withdrawals: the others are paid, and an alarm is raised."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from wallets.tests.test_drain import SameThreadBank
 
 
 class DamagedDueTest(WalletTestCase):
-    """One of bob's, the first that is due, is damaged; alice's are sound."""
+    """Bob's withdrawal, the first that is due, is damaged; Alice's are not."""
 
     books_must_be_right = False
 
@@ -35,7 +35,7 @@ class DamagedDueTest(WalletTestCase):
         self.addCleanup(put_aside._until.clear)
 
     def refuse_all(self) -> None:
-        """Let each fail, so that it is due for another attempt."""
+        """Let each attempt fail, so that a retry becomes due."""
         self.bank.script.extend([Does.REFUSE] * 4)
         sweeps.pay_pending(bank=self.bank)
         self.assertEqual(self.statuses(), ["FAILED"] * 4)
@@ -51,31 +51,31 @@ class DamagedDueTest(WalletTestCase):
         alarm = Alarm.objects.get(kind=Alarm.Kind.DAMAGED_ROWS)
         self.assertEqual(alarm.transaction_id, self.damaged.pk)
 
-    def test_wallet_keeps_nobody_else_from_being_paid(self) -> None:
+    def test_wallet_does_not_stop_other_payments(self) -> None:
         Wallet.objects.filter(pk=self.bob.pk).update(movement_count=0)
         self.check()
 
-    def test_transaction_keeps_nobody_else_from_being_paid(self) -> None:
-        """It is as it was two changes ago."""
+    def test_transaction_does_not_stop_other_payments(self) -> None:
+        """The row has the state of two changes ago."""
         self.refuse_all()
         update(Transaction, self.damaged.pk, {"version": 1})
         self.check(sweeps.pay_retries, left="FAILED")
 
-    def test_attempt_keeps_nobody_else_from_being_paid(self) -> None:
+    def test_attempt_does_not_stop_other_payments(self) -> None:
         """One that the withdrawal does not know of has its number."""
         at = moment.read(self.now - timedelta(hours=1))
         key = self.damaged.idempotency_key
         attempt.begun(self.damaged, self.bob, 1, key, at).save(force_insert=True)
         self.check()
 
-    def test_transition_keeps_nobody_else_from_being_paid(self) -> None:
+    def test_transition_does_not_stop_other_payments(self) -> None:
         """One that the withdrawal does not know of has its number."""
         known = Transition.objects.get(transaction=self.damaged)
         columns = {f.name: getattr(known, f.attname) for f in fields(Transition)}
         insert(Transition, columns | {"sequence": known.sequence + 1})
         self.check()
 
-    def test_wallet_keeps_no_other_retry_from_being_made(self) -> None:
+    def test_wallet_does_not_stop_other_retries(self) -> None:
         self.refuse_all()
         Wallet.objects.filter(pk=self.bob.pk).update(movement_count=0)
         self.check(sweeps.pay_retries, left="FAILED")
@@ -87,7 +87,7 @@ class DamagedDueTest(WalletTestCase):
             with mock.patch.object(drain.payout, "claim", wraps=payout.claim) as claim:
                 for _ in range(5):
                     sweeps.pay_pending(bank=self.bank, seconds=1)
-                self.assertEqual(claim.call_count, 5)  # each finds nothing, at once
+                self.assertEqual(claim.call_count, 5)  # each claims nothing
             time_stands.go_on(put_aside.REST_SECONDS)
             Wallet.objects.filter(pk=self.bob.pk).update(movement_count=1)
             sweeps.pay_pending(bank=self.bank, seconds=1)
@@ -102,5 +102,5 @@ class DamagedDueTest(WalletTestCase):
 
 
 def fields(model):
-    """The fields that a row written by hand has."""
+    """Return the fields of a row that is written by SQL."""
     return [f for f in model._meta.concrete_fields if not f.primary_key]

@@ -1,7 +1,7 @@
-"""One damaged row of each kind in the resolver's way: the others go on, and an alarm says it.
+"""Damaged rows and the resolver: it resolves the others and raises an alarm.
 
-The damage is done by raw SQL, with the database's own rules off: as a wrong restore, a
-lost page or a hand at the prompt does it.
+The tests damage rows by SQL with the database's rules disabled, like a wrong restore, a
+lost page or a manual change.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SOUND = 4
 
 @marks.slow
 class DamagedRowTest(ResolverTestCase):
-    """Bob's withdrawal is damaged and comes first; alice's are sound."""
+    """Bob's withdrawal, which comes first, is damaged; Alice's are not."""
 
     abilities = ABLE
     books_must_be_right = False
@@ -45,7 +45,7 @@ class DamagedRowTest(ResolverTestCase):
         self.sound: list[Transaction] = []
 
     def begin(self, *, unknown: bool = True) -> Attempt:
-        """Claim all of them, and lose what the bank says, or ask it nothing."""
+        """Claim all withdrawals, and lose the bank's answers, or call no bank."""
         self.sound = [self.due_withdrawal(100) for _ in range(SOUND)]
         self.time.stand_at(0)
         for row in (self.damaged, *self.sound):
@@ -66,7 +66,7 @@ class DamagedRowTest(ResolverTestCase):
         return alarm
 
     def check_is_put_aside(self, attempt: Attempt) -> None:
-        """It is not looked at again at once, and then not with a second alarm."""
+        """Check that it is not checked again at once, and raises no second alarm."""
         asked = len(self.bank.requests)
         self.assertEqual(self.resolve(LEASE + 10), 0)
         self.assertEqual(self.resolve(LEASE + settings.WITHDRAWAL_CHECK_CAP + 10), 1)
@@ -83,7 +83,7 @@ class DamagedRowTest(ResolverTestCase):
 
     # --- the withdrawal ---
 
-    def test_of_a_withdrawal_whose_status_nobody_knows(self):
+    def test_of_a_withdrawal_whose_status_is_unknown(self):
         attempt = self.begin()
         self.damage(Transaction, self.damaged.pk, status="BOGUS")
         alarm = self.check_others_go_on(attempt)
@@ -97,7 +97,7 @@ class DamagedRowTest(ResolverTestCase):
         self.assertIn("completed", self.check_others_go_on(attempt).detail)
         self.check_is_put_aside(attempt)
 
-    def test_of_a_withdrawal_that_is_not_there(self):
+    def test_of_a_missing_withdrawal(self):
         attempt = self.begin()
         self.delete(Transaction, self.damaged.pk)
         alarm = self.check_others_go_on(attempt)
@@ -109,7 +109,7 @@ class DamagedRowTest(ResolverTestCase):
 
     @skipUnless(connection.vendor == "mysql", "others ask only the rules of a change")
     def test_of_an_attempt_that_cannot_be_written_to(self):
-        """Not even postponed: its own row breaks a rule. It is met again, and again."""
+        """Its row breaks a rule, so it cannot be postponed: every sweep finds it."""
         attempt = self.begin()
         self.damage(Attempt, attempt.pk, number=0)
         self.check_others_go_on(attempt)
@@ -128,8 +128,8 @@ class DamagedRowTest(ResolverTestCase):
         self.check_others_go_on(attempt)
         self.check_is_put_aside(attempt)
 
-    def test_of_an_attempt_whose_number_is_another_ones(self):
-        """Its hold is not found when its money is to be settled."""
+    def test_of_an_attempt_with_the_number_of_another_one(self):
+        """The settlement does not find its hold."""
         attempt = self.begin()
         update(Attempt, attempt.pk, {"number": 7})
         self.assertEqual(self.resolve(LEASE), SOUND + 1)
@@ -159,7 +159,7 @@ class DamagedRowTest(ResolverTestCase):
 
     # --- the wallet ---
 
-    def test_of_a_wallet_that_is_not_there(self):
+    def test_of_a_missing_wallet(self):
         attempt = self.begin()
         self.delete(Wallet, self.bob.pk)
         alarm = self.check_others_go_on(attempt)
@@ -167,7 +167,7 @@ class DamagedRowTest(ResolverTestCase):
         self.check_is_put_aside(attempt)
 
     def test_of_a_wallet_whose_statement_has_a_row_already(self):
-        """The bank was asked before anybody could see it: its answer is in the alarm."""
+        """The damage shows only after the call: the bank's answer is in the alarm."""
         attempt = self.begin()
         update(Wallet, self.bob.pk, {"movement_count": 0})
         alarm = self.check_others_go_on(attempt)
@@ -198,7 +198,7 @@ class DamagedRowTest(ResolverTestCase):
                     self.assert_state(row, expected)
 
     def test_of_more_than_one_batch_holds(self):
-        """They come first, and cannot be postponed: the sweep goes past them."""
+        """They come first and cannot be postponed; the sweep skips them."""
         attempt = self.begin()
         Attempt.objects.filter(open=True).update(next_check_at=self.after(-30))
         self.delete(Transaction, self.damaged.pk)

@@ -1,4 +1,4 @@
-"""A real server of our own is stopped at once while the bank is being asked, and comes back."""
+"""The test's own database server is killed during calls to the bank, and restarted."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from wallets.utils.third_party import HttpBank
 SERVERS = {"postgresql": "postgresql", "mysql": "mariadb"}
 AWAY_SECONDS = 6.0
 CALLS = 64
-# Answers take so long that all are on the way when the server stops.
+# Answers take this long, so that all calls are open when the server is killed.
 LATENCY = 2.0
 
 
 @skipUnless(connection.vendor in SERVERS, "SQLite has no server")
 @marks.slow
 class DatabaseRestartTest(CommittingTestCase):
-    """With a bank that can only be told to pay, a restart of the database…"""
+    """With a bank without look-up and dedupe, a restart of the database…"""
 
     server: ClassVar[OwnServer]
     over: ClassVar[threading.Event]
@@ -53,7 +53,7 @@ class DatabaseRestartTest(CommittingTestCase):
 
     @classmethod
     def _use_it(cls) -> None:
-        """Have all connections of this process lead there, until the class is done."""
+        """Connect this process to the server until the end of the class."""
         ours = connection.settings_dict
         before = dict(ours)
         connection.close()
@@ -92,7 +92,7 @@ class DatabaseRestartTest(CommittingTestCase):
         try:
             sweep.run()
         except (DatabaseError, InterfaceError):
-            connection.close()  # as between two tasks
+            connection.close()  # like Celery between two tasks
 
     def drain_through_a_restart(self, *, when_paid: int) -> None:
         def wait_and_restart() -> None:
@@ -100,7 +100,7 @@ class DatabaseRestartTest(CommittingTestCase):
                 time.sleep(0.01)
             restart(self.server, away=AWAY_SECONDS)
             back.set()
-            # The server lives as long as the thread that started it.
+            # The kernel kills the server when the thread that started it ends.
             self.over.wait()
 
         back = threading.Event()
@@ -112,7 +112,7 @@ class DatabaseRestartTest(CommittingTestCase):
         for _ in range(20):
             if Transaction.get_due_pending_withdrawals(database_now()).exists():
                 self.drain()
-        # Long after every lease.
+        # By a time after every lease.
         resolve_due(bank=self.client_of_bank, limit=count, now=self.after(10**5))
         self.assertEqual(Alarm.objects.count(), 0)
         paid = Transaction.objects.filter(
@@ -130,7 +130,7 @@ class DatabaseRestartTest(CommittingTestCase):
         self.assert_no_review(CALLS)
 
     def test_while_it_claims_and_records_costs_no_review(self) -> None:
-        """Which it does all the time: the restart strikes wherever it is."""
+        """It always claims and records here, so the restart comes at any moment."""
         count = 6 * CALLS
         self.simulator.change(bare=True, latency=0.1)
         for _ in range(count):
@@ -140,7 +140,7 @@ class DatabaseRestartTest(CommittingTestCase):
 
 
 def restart(server: OwnServer, *, away: float) -> None:
-    """End it at once, and have it away for so many seconds."""
+    """Kill the server, and start it again after `away` seconds."""
     server.kill()
     time.sleep(away)
     server.start()

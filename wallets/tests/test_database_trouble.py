@@ -1,8 +1,7 @@
-"""The database fails in every way it can: nothing half, nothing twice, and on it goes.
+"""The database fails in every way: nothing is done half or twice, and work continues.
 
-Servers that others use are never stopped here: what only a stopped server shows is shown
-with a proxy that loses its answers, a session ended by an administrator, or the driver's
-own error raised at the same place.
+Shared servers are never stopped here. Instead a proxy loses their answers, an
+administrator ends a session, or the driver's own error is raised at the same place.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ on_sqlite = skipUnless(VENDOR == "sqlite", "SQLite's own troubles")
 
 
 def driver_errors() -> dict[str, Exception]:
-    """What the driver raises for each trouble that a whole new run cures."""
+    """Return the driver's errors after which a transaction runs again."""
     if VENDOR == "postgresql":
         from psycopg import errors
 
@@ -84,7 +83,7 @@ class TroubleTestCase(CommittingTestCase):
         self.assertEqual(self.withdrawal.attempts.count(), 1)
 
     def statements_of(self, work: Callable[[], object]) -> int:
-        """How many statements the work takes when nothing fails."""
+        """Return the number of statements of the work without failures."""
         count = 0
 
         def counting(execute: Any, *args: Any) -> Any:
@@ -98,7 +97,7 @@ class TroubleTestCase(CommittingTestCase):
 
     @contextmanager
     def trouble_at(self, number: int, trouble: Callable[[], None]) -> Iterator[None]:
-        """At the N-th statement from now, once, this happens before it."""
+        """Call `trouble` once, before the N-th statement of the block."""
         count = 0
 
         def counting(execute: Any, *args: Any) -> Any:
@@ -114,9 +113,9 @@ class TroubleTestCase(CommittingTestCase):
 
 @marks.slow
 class DriverErrorTest(TroubleTestCase):
-    """Each error of the driver, at each statement: the whole transaction runs again."""
+    """After each error of the driver, at each statement, the transaction runs again."""
 
-    def test_is_cured_by_running_the_whole_deposit_again(self):
+    def test_is_followed_by_another_run_of_the_whole_deposit(self):
         def work() -> Transaction:
             return WalletService.deposit(self.bob.uuid, 7)
 
@@ -124,7 +123,7 @@ class DriverErrorTest(TroubleTestCase):
         done = Movement.objects.filter(wallet=self.bob).count()
         self.assert_money(self.bob, balance=7 * done)
 
-    def test_is_cured_by_running_the_whole_cancellation_again(self):
+    def test_is_followed_by_another_run_of_the_whole_cancellation(self):
         def work() -> None:
             withdrawal = WithdrawalService.schedule(
                 self.alice.uuid, 1, self.after(60), now=self.now
@@ -135,7 +134,7 @@ class DriverErrorTest(TroubleTestCase):
 
         self.assert_cured(work, last=1)
 
-    def test_is_cured_when_it_strikes_a_claim_or_the_recording(self):
+    def test_is_followed_by_another_run_of_a_claim_or_the_recording(self):
         def work() -> None:
             withdrawal = self.due_withdrawal(1)
             done = WithdrawalService.execute(
@@ -143,7 +142,7 @@ class DriverErrorTest(TroubleTestCase):
             )
             self.assertEqual(done.status, Status.COMPLETED)
 
-        # What comes first and last are reads outside a transaction.
+        # The first and the last statement are reads outside a transaction.
         self.assert_cured(work, first=7, last=1)
         self.assertEqual(len(self.bank.paid), len(set(self.bank.paid_references())))
 
@@ -181,8 +180,8 @@ class DeadlockTest(TroubleTestCase):
     """Real locks, two real sessions."""
 
     def test_commits_no_half_when_two_transactions_wait_for_each_other(self):
-        # On MariaDB a deadlock has rolled back what came before it: code that caught the
-        # error and went on would commit the second deposit without the first.
+        # On MariaDB a deadlock has rolled back the earlier statements. Code that caught
+        # the error and went on would commit only the second deposit.
         both_hold_one = threading.Barrier(2, timeout=10)
         runs: list[str] = []
 
@@ -204,7 +203,7 @@ class DeadlockTest(TroubleTestCase):
         self.assert_money(self.alice, balance=1020)
         self.assert_money(self.bob, balance=20)
 
-    def test_waits_for_a_lock_that_somebody_holds_too_long(self):
+    def test_waits_for_a_lock_that_is_held_too_long(self):
         held, released = threading.Event(), threading.Event()
 
         def hold() -> None:
@@ -242,7 +241,7 @@ class DeadlockTest(TroubleTestCase):
         def run(work: Callable[[], None]) -> None:
             try:
                 work()
-            except Exception as error:  # noqa: BLE001 (whatever it is, it is told)
+            except Exception as error:  # noqa: BLE001 (every error is a result)
                 errors.append(error)
             finally:
                 close_connections()
@@ -256,12 +255,12 @@ class DeadlockTest(TroubleTestCase):
 
 
 def put_in(wallet: Wallet) -> None:
-    """Deposit ten. Call inside a transaction: what may deadlock is on the way there."""
+    """Deposit ten. Call inside a transaction, so that it may deadlock."""
     deposit_in_steps([DepositRequest(wallet.uuid, 10, uuid.uuid4())], None, True)
 
 
 def set_lock_timeout() -> None:
-    """Have this session wait a second at most for a lock."""
+    """Let this session wait at most a second for a lock."""
     with connection.cursor() as cursor:
         if VENDOR == "postgresql":
             cursor.execute("SET lock_timeout = '300ms'")
@@ -271,7 +270,7 @@ def set_lock_timeout() -> None:
 
 @on_a_server
 class EndedSessionTest(TroubleTestCase):
-    """An administrator ends our session, as a server that restarts does to all."""
+    """An administrator ends the session, as a restart ends all sessions."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -279,7 +278,7 @@ class EndedSessionTest(TroubleTestCase):
         self.addCleanup(self.admin.close)
 
     def end_session(self) -> None:
-        """End the session that this connection had, if it has one."""
+        """End the session of this connection, if it has one."""
         if connection.connection is None:
             return
         with self.admin.cursor() as cursor:
@@ -320,7 +319,7 @@ class EndedSessionTest(TroubleTestCase):
                     with self.trouble_at(number, self.end_session):
                         work()
                 except (DatabaseError, OperationalError):
-                    # A read outside a transaction: the task fails, the next sweep comes.
+                    # A failed read outside a transaction ends the task: sweep again.
                     connection.close()
                     if self.withdrawal.attempts.count() == 0:
                         work()
@@ -330,10 +329,10 @@ class EndedSessionTest(TroubleTestCase):
 
 
 class LosingProxy:
-    """Passes everything between a client and a server, but for one COMMIT.
+    """A proxy between a client and a server, which can lose one COMMIT.
 
-    `lose_answer()`: the next COMMIT is done, and the connection ends before the server's
-    answer. `lose_request()`: it ends before the COMMIT.
+    `lose_answer()`: the next COMMIT is done, and the connection ends before the
+    server's answer. `lose_request()`: the connection ends before the COMMIT.
     """
 
     def __init__(self, host: str, port: int) -> None:
@@ -381,7 +380,7 @@ class LosingProxy:
     ) -> None:
         lose, self._lose = self._lose, ""
         self.lost += 1
-        # From now on the client hears nothing more; of its end only once all has happened.
+        # From now on the client gets no bytes, and the end only after the COMMIT.
         self._deaf.add(client)
         if lose == "answer":
             server.sendall(data)
@@ -391,14 +390,14 @@ class LosingProxy:
 
     def _pass(self, source: socket.socket, target: socket.socket) -> None:
         while data := _receive(source):
-            with suppress(OSError):  # the client may have gone; the server is heard out
+            with suppress(OSError):  # the client may be gone; the server is still read
                 if target not in self._deaf:
                     target.sendall(data)
         _end(target)
 
 
 def _end(sock: socket.socket) -> None:
-    # Closing alone would wait for the thread that reads from it.
+    # Without the shutdown, the thread that reads from it would not end.
     with suppress(OSError):
         sock.shutdown(socket.SHUT_RDWR)
     sock.close()
@@ -413,7 +412,7 @@ def _receive(source: socket.socket) -> bytes:
 
 @on_a_server
 class LostCommitTest(TroubleTestCase):
-    """COMMIT's answer is lost: it happened or not, and nobody was told."""
+    """The answer to a COMMIT is lost; the COMMIT was done or not."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -422,7 +421,7 @@ class LostCommitTest(TroubleTestCase):
         self.proxy = LosingProxy(ours["HOST"] or "127.0.0.1", int(port))
         self.before = {**ours, "OPTIONS": dict(ours["OPTIONS"])}
         ours["HOST"], ours["PORT"] = "127.0.0.1", str(self.proxy.port)
-        # The proxy reads along.
+        # The proxy must be able to read the statements.
         if VENDOR == "postgresql":
             ours["OPTIONS"]["sslmode"] = "disable"
         else:
@@ -436,9 +435,9 @@ class LostCommitTest(TroubleTestCase):
         super().tearDown()
 
     def losses(self) -> Iterator[str]:
-        """Each kind of loss, armed for the next COMMIT; it must have come to pass."""
+        """Yield each kind of loss, set for the next COMMIT; check that it happened."""
         for name in ("lose_answer", "lose_request"):
-            WalletService.deposit(self.bob.uuid, 1)  # the connection stands
+            WalletService.deposit(self.bob.uuid, 1)  # opens the connection
             before = self.proxy.lost
             getattr(self.proxy, name)()
             with self.subTest(name):
@@ -496,7 +495,7 @@ class LostCommitTest(TroubleTestCase):
 
 @marks.slow
 class UnwritableTest(TroubleTestCase):
-    """The database takes no more: a clear error, nothing half, and on it goes after."""
+    """A database that accepts no writes: an error, nothing half, and work continues."""
 
     def test_by_mistake_read_only_refuses_and_writes_nothing(self):
         self.set_read_only(True)
@@ -540,7 +539,7 @@ class UnwritableTest(TroubleTestCase):
 
     @staticmethod
     def give_free_pages_back() -> None:
-        """Without it, the pages that earlier tests emptied would take the writes."""
+        """Remove the free pages of earlier tests, which would accept the writes."""
         with connection.cursor() as cursor:
             cursor.execute("VACUUM")
 

@@ -1,6 +1,6 @@
-"""Transactions that are run again: after what, how often, and never half.
+"""Transactions that run again: after which errors, how often, and never half.
 
-Lost connections are real ones: a proxy on the way to the database cuts them.
+A proxy in front of the database really cuts connections.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ SQLITE = connection.vendor == "sqlite"
 
 
 class Driver(Exception):
-    """What a driver raises under Django's error."""
+    """A driver's exception, the cause of Django's error."""
 
     def __init__(self, *args: object, sqlstate: str | None = None) -> None:
         super().__init__(*args)
@@ -62,7 +62,7 @@ def caused(error: Exception, cause: Exception | None = None) -> Exception:
 
 
 def retried_errors() -> list[Exception]:
-    """One of each kind that this engine's transactions are run again after."""
+    """Return an error of each kind after which transactions run again here."""
     if connection.vendor == "postgresql":
         states = ("40001", "40P01", "55P03", "57P01", "08006")
         return [caused(OperationalError(s), Driver(sqlstate=s)) for s in states]
@@ -75,14 +75,14 @@ def retried_errors() -> list[Exception]:
 
 class RunInTransactionTest(CommittingTestCase):
     def run_with(self, *errors: Exception, patience: float = math.inf) -> int:
-        """Run work that fails so, then writes; return how often it was run."""
+        """Run work that fails with these errors, then writes; return its runs."""
         left = list(errors)
         runs = 0
 
         def work() -> None:
             nonlocal runs
             runs += 1
-            Wallet.objects.create()  # must be rolled back with each failure
+            Wallet.objects.create()  # is rolled back with each failure
             if left:
                 raise left.pop(0)
 
@@ -97,7 +97,7 @@ class RunInTransactionTest(CommittingTestCase):
     def test_runs_once_when_nothing_is_wrong(self):
         self.assertEqual(self.run_with(), 1)
 
-    def test_runs_again_after_what_may_be_over_next_time(self):
+    def test_runs_again_after_temporary_errors(self):
         for error in [*retried_errors(), LostRace("somebody won")]:
             with self.subTest(repr(error)):
                 self.assertEqual(self.run_with(error), 2)
@@ -108,7 +108,7 @@ class RunInTransactionTest(CommittingTestCase):
             self.run_with(IntegrityError("taken"), IntegrityError("taken again"))
 
     def test_runs_again_after_a_unique_key_that_was_taken_behind_a_deadlock(self):
-        """Two clients with one key: the deadlock's victim then meets the winner's row."""
+        """Two clients use one key: after the deadlock, one finds the other's row."""
         deadlock = retried_errors()[0]
         self.assertEqual(self.run_with(deadlock, IntegrityError("taken")), 3)
 
@@ -119,7 +119,7 @@ class RunInTransactionTest(CommittingTestCase):
         self.assertIs(got.exception, errors[-1])
 
     def test_gives_up_a_lock_that_is_held_longer_than_a_client_waits(self):
-        """Five lock time-outs of twenty seconds are more than anybody waits for."""
+        """No client waits for five lock time-outs of twenty seconds."""
         timeout = {
             "sqlite": OperationalError("database is locked"),
             "postgresql": caused(OperationalError(""), Driver(sqlstate="55P03")),
@@ -150,10 +150,10 @@ class RunInTransactionTest(CommittingTestCase):
 
 @skipIf(SQLITE, "SQLite has no connection to lose")
 class SilenceTest(CommittingTestCase):
-    """A connection that was lost after as long as a silent server is waited for."""
+    """A connection that was lost after the longest wait for a silent server."""
 
     def lose_after(self, seconds: float) -> int:
-        """Lose the connection after so many seconds each time; return the runs."""
+        """Lose the connection after these seconds in each run; return the runs."""
         lost = {
             "postgresql": caused(OperationalError(""), Driver(sqlstate="08006")),
             "mysql": caused(OperationalError(2013), Driver(2013, "text")),
@@ -179,7 +179,7 @@ class SilenceTest(CommittingTestCase):
 
 
 class RefuseInsideTransactionTest(WalletTestCase):
-    def test_does_not_mind_the_test_runners_own(self):
+    def test_allows_the_transaction_of_the_test_case(self):
         transactions.refuse_inside_transaction("a test")
 
     def test_refuses_in_any_other(self):
@@ -212,7 +212,7 @@ class GuardedUpdateTest(WalletTestCase):
 
 class SnapshotTest(CommittingTestCase):
     def elsewhere(self, work: Callable[[], object]) -> None:
-        """Do it on another connection, to the end."""
+        """Do the work on another connection, and wait for it."""
 
         def run() -> None:
             work()
@@ -250,7 +250,7 @@ class SnapshotTest(CommittingTestCase):
 
 
 class WhenRunAgain(logging.Handler):
-    """Calls back when a transaction is about to be run again."""
+    """A context that calls a function before a transaction runs again."""
 
     def __init__(self, then: Callable[[], None]) -> None:
         super().__init__()
@@ -286,7 +286,7 @@ class LockTimeoutTest(CommittingTestCase):
         self.addCleanup(connection.close)
 
     def test_of_a_deposit_is_followed_by_another_run(self):
-        """A lock held too long: the deposit fails, runs again, and happens once."""
+        """The lock is held too long: the deposit runs again, and is made once."""
         locked, let_go = threading.Event(), threading.Event()
 
         def hold() -> None:
@@ -308,17 +308,19 @@ class LockTimeoutTest(CommittingTestCase):
 
 
 def commits(data: bytes) -> bool:
-    """Whether what a client sends makes something durable: a COMMIT, or a statement that
-    is a transaction by itself (prepared, so only its values are seen)."""
+    """Whether a client's bytes commit: a COMMIT, or a statement that is a transaction.
+
+    Such a statement is prepared, so its bytes have only the values.
+    """
     array = re.search(rb"\{[0-9a-f-]{36}[,}]", data)
     return b"COMMIT" in data.upper() or array is not None
 
 
-class Thief:
-    """A proxy in front of the database that cuts the connection around a COMMIT.
+class CuttingProxy:
+    """A proxy in front of the database that cuts the connection at a COMMIT.
 
-    `cut` says when: "before" the COMMIT is handed on, or "after" it was carried out and
-    answered, so that only the reply is lost. It cuts once, then is honest.
+    `cut` is "before" (the server does not get the COMMIT) or "after" (the COMMIT is
+    done, and its answer is lost). It cuts once.
     """
 
     def __init__(self, host: str, port: int) -> None:
@@ -352,39 +354,39 @@ class Thief:
                     if not data:
                         return
                     if source is client and self.cut and commits(data):
-                        self._steal(client, server, data)
+                        self._cut(client, server, data)
                         return
                     (server if source is client else client).sendall(data)
 
-    def _steal(self, client: socket.socket, server: socket.socket, data: bytes) -> None:
+    def _cut(self, client: socket.socket, server: socket.socket, data: bytes) -> None:
         cut, self.cut = self.cut, ""
         self.cuts += 1
         if cut == "after":
             server.sendall(data)
             server.recv(65536)
-        # RST instead of FIN, as when a firewall forgets the connection.
+        # RST instead of FIN, like a firewall that has lost the connection.
         linger = struct.pack("ii", 1, 0)
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
 
 
 @skipIf(SQLITE, "SQLite has no connection to lose")
 class LostConnectionTest(CommittingTestCase):
-    """Whether the COMMIT or only its reply was lost, each thing happens once."""
+    """Everything is done once, whether the COMMIT or only its answer is lost."""
 
     def setUp(self) -> None:
         super().setUp()
         self.deposit(1000)
         self.theirs = theirs = connection.settings_dict
-        self.thief = Thief(theirs["HOST"], int(theirs["PORT"]))
-        self.addCleanup(self.thief.stop)
+        self.proxy = CuttingProxy(theirs["HOST"], int(theirs["PORT"]))
+        self.addCleanup(self.proxy.stop)
         options = dict(theirs["OPTIONS"])
         if connection.vendor == "postgresql":
-            # The thief must be able to read.
+            # The proxy must be able to read the statements.
             options |= {"sslmode": "disable", "gssencmode": "disable"}
         connection.close()
         connection.settings_dict = theirs | {
             "HOST": "127.0.0.1",
-            "PORT": str(self.thief.port),
+            "PORT": str(self.proxy.port),
             "OPTIONS": options,
         }
         self.addCleanup(self.back_to_normal, theirs)
@@ -395,10 +397,10 @@ class LostConnectionTest(CommittingTestCase):
 
     def cut_during(self, cut: str, act: Callable[[], Any]) -> Any:
         connection.ensure_connection()
-        before = self.thief.cuts
-        self.thief.cut = cut
+        before = self.proxy.cuts
+        self.proxy.cut = cut
         result = act()
-        self.assertEqual(self.thief.cuts, before + 1, "no COMMIT was lost")
+        self.assertEqual(self.proxy.cuts, before + 1, "no COMMIT was lost")
         return result
 
     def test_does_not_deposit_twice_or_never(self):
@@ -482,7 +484,7 @@ class LostConnectionTest(CommittingTestCase):
             self.assert_money(self.alice, balance=1000 + number)
 
     def end_session(self) -> None:
-        """End this connection's session from another one."""
+        """End this connection's session from another connection."""
         kill, own = (
             ("SELECT pg_terminate_backend(%s)", "SELECT pg_backend_pid()")
             if connection.vendor == "postgresql"
@@ -516,10 +518,10 @@ class LostConnectionTest(CommittingTestCase):
         self.assertEqual(level.lower().replace("-", " "), "read committed")
 
     def test_says_what_happened_when_the_server_stays_away(self):
-        """The driver's own error, not one of our making."""
+        """The error is the driver's own."""
         connection.ensure_connection()
         self.end_session()
-        self.thief.stop()
+        self.proxy.stop()
         try:
             with self.assertRaises((OperationalError, InterfaceError)):
                 self.deposit(1)
@@ -530,7 +532,7 @@ class LostConnectionTest(CommittingTestCase):
 @skipUnless(connection.vendor == "mysql", "one handshake's trouble")
 class RefusedHandshakeTest(CommittingTestCase):
     def test_is_the_drivers_error(self):
-        """A proxy without a server behind it: takes the connection, and ends it."""
+        """A proxy without a server accepts the connection, and closes it."""
         theirs = connection.settings_dict
         with socket.create_server(("127.0.0.1", 0)) as listener:
 

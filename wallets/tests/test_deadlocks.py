@@ -1,4 +1,4 @@
-"""No mix of requests makes a deadlock: keys and wallets are taken in one order by all."""
+"""No mix of requests causes a deadlock: all lock keys and wallets in one order."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from wallets.utils.database.transactions import lock_rows
 
 CALLERS = 10
 ROUNDS_OF_KEYS = 60
-# What is asked for, and how often.
+# The kinds of requests, and how often each is made.
 KINDS = {
     **{"many": 6, "group": 3, "one": 1},
     **{"withdrawal": 2, "withdrawals": 4, "together": 4, "cancel": 1, "execute": 2},
@@ -46,7 +46,7 @@ KINDS = {
 
 
 def deadlocks() -> int:
-    """How many PostgreSQL has counted in this database; others tell only the victim."""
+    """Return PostgreSQL's number of deadlocks in this database; 0 on other engines."""
     if connection.vendor != "postgresql":
         return 0
     with connection.cursor() as cursor:
@@ -60,10 +60,10 @@ def deadlocks() -> int:
 @skipIf(connection.vendor == "sqlite", "one writer at a time: nobody waits in a circle")
 @marks.slow
 class AnyMixTest(CommittingTestCase):
-    """Deposits and withdrawals, many and one, in groups and not, cancels, payouts at once…
+    """A mix of concurrent deposits, withdrawals, groups, cancellations and payouts…
 
-    In each round everybody uses the same new keys, each in an order of its own, and as a
-    rule for other wallets: who waited for a wallet would not meet the others at the keys.
+    In each round all callers use the same new keys, each in another order. Mostly their
+    wallets differ: callers that wait for a wallet would not conflict at the keys.
     """
 
     def setUp(self) -> None:
@@ -94,7 +94,7 @@ class AnyMixTest(CommittingTestCase):
         self.assertEqual(set(self.done), set(KINDS), self.done)
 
     def plan(self, _: int) -> list[tuple[str, list[DepositRequest]]]:
-        """What each caller asks for: a kind of request, and some of the round's keys."""
+        """Return each caller's kind of request, with some of the round's keys."""
         keys = [uuid.uuid4() for _ in range(20)]
         return [
             (self.chance.choices([*KINDS], KINDS.values())[0], self.asked(n, keys))
@@ -139,7 +139,7 @@ class AnyMixTest(CommittingTestCase):
                 self.pay_some()
 
     def pay_some(self) -> None:
-        """Claim and pay what is due by then, of all wallets, as a drain does."""
+        """Claim and pay due withdrawals of all wallets, like a drain."""
         due = Transaction.get_due_pending_withdrawals(self.after(90_000))
         for sending in payout.claim(due, limit=8, now=self.after(90_000)).sendings:
             answer = Answer(Outcome.ACCEPTED, "paid")
@@ -156,7 +156,7 @@ def is_deadlock(error: Exception) -> bool:
 
 
 class OneOrderTest(CommittingTestCase):
-    """Wallets by id, then keys as their index sorts them: …"""
+    """The one order of locks: wallets by id, then keys in the order of their index."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -181,7 +181,7 @@ class OneOrderTest(CommittingTestCase):
         return [DepositRequest(wallet.uuid, 1, key) for key in keys]
 
     def taken(self, key: uuid.UUID) -> bool:
-        """Whether somebody is just using the key. If not, it is Bob's from now on."""
+        """Whether another transaction uses the key. If not, Bob's deposit uses it."""
         with ThreadPoolExecutor(1) as pool:
 
             def take() -> Any:
@@ -193,12 +193,12 @@ class OneOrderTest(CommittingTestCase):
             return isinstance(pool.submit(take).result(timeout=60), Busy)
 
     def waits(self, future: Future[Any]) -> bool:
-        """Let it come to where it has to wait."""
+        """Whether the work still waits after half a second."""
         time.sleep(0.5)
         return not future.done()
 
     @skipUnlessDBFeature("has_select_for_update_nowait")
-    def test_who_waits_for_a_key_has_taken_none_behind_it(self) -> None:
+    def test_a_waiting_deposit_has_used_no_later_key(self) -> None:
         first, second, third = self.keys
         carol = WalletService.create()
         with transaction.atomic():
@@ -241,8 +241,8 @@ class OneOrderTest(CommittingTestCase):
             self.assertEqual(kinds, [True, True, False])
 
     @skipUnlessDBFeature("has_select_for_update_nowait")
-    def test_a_key_that_is_taken_undoes_nothing(self) -> None:
-        """Who waits for the keys before it need not begin anew, nor be in the way."""
+    def test_a_used_key_rolls_nothing_back(self) -> None:
+        """The transaction does not run again after it has waited for the key."""
         with mock.patch.object(transactions, "may_be_over_next_time") as run_again:
             with transaction.atomic():
                 deposit_in_steps(self.deposits(self.bob, self.keys[1]))
@@ -277,7 +277,7 @@ class PlaceInIndexTest(WalletTestCase):
     def test_is_the_engines_own(self) -> None:
         chance = random.Random(7)
         some = [f"{chance.getrandbits(128):032x}" for _ in range(240)]
-        # Versions from 1 to 8: MariaDB keeps some of them with their end first.
+        # Versions 1 to 8: MariaDB stores some of them with the last part first.
         keys = [
             uuid.UUID(f"{text[:12]}{number % 8 + 1}{text[13:16]}a{text[17:]}")
             for number, text in enumerate(some)

@@ -1,4 +1,4 @@
-"""Demo data: a day through the services, only where it can do no harm."""
+"""Demo data: a day of business through the services, only where it does no harm."""
 
 import json
 import os
@@ -41,7 +41,7 @@ class DemoTest(CommittingTestCase):
         ahead = Transaction.objects.filter(status=Status.PENDING)
         self.assertGreater(ahead.filter(scheduled_for__gt=self.now).count(), 10)
         self.assertIn("100%", progress)
-        # That the books are right is seen after every test.
+        # The ledger is verified after every test.
 
     def test_agrees_with_the_simulators_list_and_with_every_check(self):
         url = self.start_simulator()
@@ -80,7 +80,7 @@ class DemoTest(CommittingTestCase):
         (line,) = [one for one in said.splitlines() if "simulator" in one]
         self.assertIn("No simulator at http://127.0.0.1:9 took the day's", line)
 
-    def test_is_content_with_what_is_there_if_it_is_told_to(self):
+    def test_accepts_existing_data_on_request(self):
         self.deposit(1)
         before = Transaction.objects.count()
         call_command("demo", "--once", stdout=StringIO())

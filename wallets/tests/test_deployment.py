@@ -1,4 +1,4 @@
-"""`check --deploy`: one line for each thing that is mostly forgotten, never a stack."""
+"""`check --deploy`: one line for each problem of a deployment, and no stack."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class ServiceTest(SimpleTestCase):
 
 @marks.slow
 class TroubleTest(SimpleTestCase):
-    """What keeps the checks from being run is a line, too."""
+    """A problem that prevents the checks is also reported in one line."""
 
     NO_DRIVER = (
         "import sys; sys.modules.update(dict.fromkeys(['psycopg', 'psycopg2',"

@@ -1,4 +1,4 @@
-"""Many deposits in one transaction: each has an answer of its own."""
+"""Many deposits in one transaction: each has its own answer."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class DepositManyTest(WalletTestCase):
         hers = [a.pk for a in answers if a.wallet.uuid == self.alice.uuid]
         self.assertEqual(in_the_statement, hers)
 
-    def test_writes_nothing_for_nothing(self) -> None:
+    def test_writes_nothing_for_an_empty_list(self) -> None:
         self.assertEqual(deposit_many([]), [])
 
     def test_does_the_good_ones_beside_the_refused(self) -> None:
@@ -69,7 +69,7 @@ class DepositManyTest(WalletTestCase):
                 asked(Wallet(uuid=uuid.uuid4()), 2),
                 asked(self.alice, 3, used),
                 asked(self.bob, 8),
-                asked(self.bob, 3),  # no room: 8 of 10 are taken
+                asked(self.bob, 3),  # beyond the cap: 8 of 10 are used
                 asked(self.bob, 2),
                 asked(self.alice, 4),
             ]
@@ -124,7 +124,7 @@ class DepositManyTest(WalletTestCase):
         with CaptureQueriesContext(connection) as queries:
             answers = deposit_many(requests)
         if connection.vendor == "postgresql":
-            # Two savepoint statements are the test case's.
+            # Two savepoint statements are of the test case.
             self.assertLessEqual(len(queries), 7, queries.captured_queries)
         self.assertEqual(len({answer.pk for answer in answers}), 1000)
         self.assertEqual(Movement.objects.filter(wallet=self.alice).count(), 500)
@@ -133,7 +133,7 @@ class DepositManyTest(WalletTestCase):
 
 class ConcurrentDepositTest(CommittingTestCase):
     def in_threads(self, *works: Callable[[], Any]) -> list[Any]:
-        """Run the works at once; return what they return or raise, in order."""
+        """Run the works at once; return their results or exceptions, in order."""
         results: list[Any] = [None] * len(works)
         start = threading.Barrier(len(works))
 
@@ -141,7 +141,7 @@ class ConcurrentDepositTest(CommittingTestCase):
             try:
                 start.wait(30)
                 results[number] = works[number]()
-            except Exception as error:  # noqa: BLE001 (it is what came of it)
+            except Exception as error:  # noqa: BLE001 (every error is a result)
                 results[number] = error
             finally:
                 close_connections()
@@ -199,8 +199,8 @@ class ConcurrentDepositTest(CommittingTestCase):
             self.assert_money(wallet, balance=15)
 
     @skipUnlessDBFeature("has_select_for_update_skip_locked")
-    def test_does_not_wait_for_a_wallet_that_somebody_holds(self) -> None:
-        """Alice's wallet is held; a group deposits to bob, and says that she is busy."""
+    def test_does_not_wait_for_a_locked_wallet(self) -> None:
+        """Alice's wallet is locked: her answer is `Busy`, and Bob's deposit is made."""
         with transaction.atomic():
             lock_rows(Wallet.objects.filter(pk=self.alice.pk))
             (answers,) = self.in_threads(
@@ -229,7 +229,7 @@ class DepositGroupTest(CommittingTestCase):
         ]
 
     def begin(self, pool: ThreadPoolExecutor) -> Future[list[Any]]:
-        """Have the group deposit in a thread."""
+        """Make the group's deposits in a thread."""
 
         def work() -> list[Any]:
             try:
@@ -246,7 +246,7 @@ class DepositGroupTest(CommittingTestCase):
         self.assertIsInstance(three, Exception)
 
     @skipUnlessDBFeature("has_select_for_update_skip_locked")
-    def test_does_without_a_wallet_that_somebody_holds(self) -> None:
+    def test_leaves_out_a_locked_wallet(self) -> None:
         with ThreadPoolExecutor(1) as pool:
             for balance in (2, 4):
                 with transaction.atomic():
@@ -258,8 +258,8 @@ class DepositGroupTest(CommittingTestCase):
         self.assert_money(self.alice, balance=0)
 
     @skipUnlessDBFeature("has_select_for_update_skip_locked")
-    def test_waits_a_moment_for_a_wallet_that_somebody_holds(self) -> None:
-        """As a rule another process's group, that is done in milliseconds."""
+    def test_waits_a_moment_for_a_locked_wallet(self) -> None:
+        """Mostly another process's group holds it, for milliseconds."""
         with (
             mock.patch.object(deposit_group, "LOCK_WAIT_SECONDS", 30),
             ThreadPoolExecutor(1) as pool,
@@ -274,7 +274,7 @@ class DepositGroupTest(CommittingTestCase):
         self.assertEqual((hers.balance_after, his.balance_after), (1, 2))
 
     @skipUnless(connection.vendor == "postgresql", "another statement elsewhere")
-    def test_waits_for_no_wallet_for_a_while_after_it_has_waited_in_vain(self) -> None:
+    def test_does_not_wait_again_soon_after_a_wait_in_vain(self) -> None:
         with (
             mock.patch.object(deposit_group, "run_unless_locked") as run,
             mock.patch.object(deposit_group.clock, "elapsed") as elapsed,
@@ -294,15 +294,15 @@ class DepositGroupTest(CommittingTestCase):
                 self.assertEqual(skipped, waits)
 
     def waits(self) -> bool:
-        """Whether the group waits for what is held here, or asks again and again."""
+        """Whether the group waits for a lock of this thread, or polls it."""
         if connection.vendor == "mysql":
             sleep(0.2)
             return True
         return somebody_waits()
 
     @skipUnlessDBFeature("has_select_for_update_nowait")
-    def test_does_not_wait_long_for_a_key_that_somebody_uses(self) -> None:
-        """The key's row is not committed, so nobody knows whether it will be there."""
+    def test_does_not_wait_long_for_a_key_in_use(self) -> None:
+        """The row of the key is not committed, so its result is not known."""
         key = uuid.uuid4()
         with ThreadPoolExecutor(1) as pool, transaction.atomic():
             Transaction.objects.create(
@@ -323,7 +323,7 @@ class DepositGroupTest(CommittingTestCase):
 
     @skipUnless(connection.vendor == "postgresql", "a statement of PostgreSQL's")
     def test_locks_wallets_in_the_order_of_their_ids(self) -> None:
-        """Who waits for the first wallet holds none of the later ones."""
+        """While the group waits for the first wallet, it has not locked later ones."""
         self.asked.reverse()
         with ThreadPoolExecutor(1) as pool, self.waits_for_alice(pool) as answers:
             bobs = Wallet.objects.filter(pk=self.bob.pk)
@@ -331,8 +331,8 @@ class DepositGroupTest(CommittingTestCase):
         self.assertEqual([one.amount for one in answers.result(timeout=60)], [2, 1])
 
     @skipUnless(connection.vendor == "postgresql", "a statement of PostgreSQL's")
-    def test_locks_them_so_however_the_table_is_read(self) -> None:
-        """One that is not large is read as it lies: what was changed last comes last."""
+    def test_locks_them_in_this_order_however_the_table_is_read(self) -> None:
+        """A small table is read in physical order: the last changed row comes last."""
         others = Wallet.objects.bulk_create([Wallet() for _ in range(300)])
         Wallet.objects.filter(pk=self.alice.pk).update(updated_at=self.now)
         with connection.cursor() as cursor:
@@ -355,7 +355,7 @@ class DepositGroupTest(CommittingTestCase):
 
     @contextmanager
     def waits_for_alice(self, pool: ThreadPoolExecutor) -> Iterator[Future[list[Any]]]:
-        """While the group waits for her wallet, whoever holds it goes on."""
+        """Lock Alice's wallet during the block, while the group waits for it."""
         patience = mock.patch.object(deposit_group, "LOCK_WAIT_SECONDS", 30)
         with patience, transaction.atomic():
             lock_rows(Wallet.objects.filter(pk=self.alice.pk))
@@ -376,9 +376,9 @@ class DepositGroupTest(CommittingTestCase):
 
 
 class OneOfAGroupTest(CommittingTestCase):
-    """What one of sixty-four does costs the others a bounded number of transactions…"""
+    """A problem of one request in sixty-four costs few further transactions…"""
 
-    # The group, its halves, theirs, until the one is alone.
+    # The group, its halves, and their halves, until the request is alone.
     MOST = 2 * 6 + 1
 
     def setUp(self) -> None:
@@ -388,7 +388,7 @@ class OneOfAGroupTest(CommittingTestCase):
         self.group = deposit_group.DepositGroup()
 
     def together(self, one: DepositRequest) -> tuple[Any, int]:
-        """Deposit for all; return the answer of the one and how often it was tried."""
+        """Make all deposits; return the answer to `one`, and the number of tries."""
         requests = [asked(wallet, 1) for wallet in self.wallets]
         requests.insert(40, one)
         tried = 0
@@ -406,14 +406,14 @@ class OneOfAGroupTest(CommittingTestCase):
         self.assertTrue(all(made), answers)
         return answer, tried
 
-    def test_for_a_wallet_that_is_not_there(self) -> None:
+    def test_for_an_unknown_wallet(self) -> None:
         with CaptureQueriesContext(connection) as usual:
             self.together(asked(self.alice, 1))
         with CaptureQueriesContext(connection) as queries:
             answer, tried = self.together(asked(Wallet(uuid=uuid.uuid4()), 1))
         self.assertIsInstance(answer, Exception)
         self.assertEqual(tried, 1)
-        # One short transaction more, in which what is left is judged step by step.
+        # There is one more short transaction, for the request that is left.
         self.assertLessEqual(len(queries), len(usual) + 7)
 
     def test_for_a_refused_value_or_a_key_that_was_used(self) -> None:
@@ -425,7 +425,7 @@ class OneOfAGroupTest(CommittingTestCase):
             self.assertEqual(tried, 1)
 
     @skipUnlessDBFeature("has_select_for_update_nowait")
-    def test_for_a_key_that_somebody_is_just_using(self) -> None:
+    def test_for_a_key_in_use(self) -> None:
         key = uuid.uuid4()
         with ThreadPoolExecutor(1) as pool, transaction.atomic():
             deposit_in_steps([asked(self.alice, 1, key)])
@@ -454,10 +454,10 @@ class OneOfAGroupTest(CommittingTestCase):
 
 class OneOfABulkTest(CommittingTestCase):
     @skipUnlessDBFeature("has_select_for_update_skip_locked")
-    def test_that_waits_for_its_wallet_keeps_nobody_waiting_for_the_others(
+    def test_that_waits_for_its_wallet_locks_no_other_wallet(
         self,
     ) -> None:
-        """Bob, a stranger, is named with her: his own deposit is made meanwhile."""
+        """The request waits for Alice's wallet, and locks no other one meanwhile."""
         requests = [asked(self.bob, 1), asked(self.alice, 1)]
         carol = WalletService.create()
         requests.append(asked(carol, 1))
@@ -483,7 +483,7 @@ class OneOfABulkTest(CommittingTestCase):
 
 
 def somebody_waits() -> bool:
-    """Whether another session of PostgreSQL's waits for what this one has locked."""
+    """Whether another session of PostgreSQL waits for a lock of this one."""
     sql = (
         "SELECT count(*) FROM pg_locks WHERE NOT granted "
         "AND pg_backend_pid() = ANY (pg_blocking_pids(pid))"
@@ -496,7 +496,7 @@ def somebody_waits() -> bool:
 @skipUnless(connection.vendor == "postgresql", "a statement of PostgreSQL's")
 class DepositStatementTest(WalletTestCase):
     def test_reads_no_wallet_but_those_it_is_about(self) -> None:
-        """Planned once for any number of deposits, it must not read the whole table."""
+        """Its plan is for any number of deposits, and must not read the whole table."""
         Wallet.objects.bulk_create([Wallet() for _ in range(2000)])
         with mock.patch.object(
             ledger_postgresql, "execute_prepared", return_value=[]
@@ -515,7 +515,7 @@ class DepositStatementTest(WalletTestCase):
         self.assertNotIn("Seq Scan", plan)
 
     def test_leaves_each_wallet_on_its_page(self) -> None:
-        """An update that stays on its page needs no new entry in any index."""
+        """An update on the same page needs no new entry in an index."""
         wallets = Wallet.objects.bulk_create([Wallet() for _ in range(200)])
         before = self.pages()
         deposit_many([asked(wallet, 1) for wallet in wallets[::2]])

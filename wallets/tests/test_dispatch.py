@@ -1,4 +1,4 @@
-"""Hand-overs are a courtesy: with any broker trouble requests answer and money is paid."""
+"""Wake-ups: without a broker, requests are answered and withdrawals are paid, too."""
 
 from __future__ import annotations
 
@@ -24,14 +24,15 @@ from wallets.utils.database.transactions import database_now
 from wallets.utils.messaging import broker
 from wallets.utils.messaging.beat import PublishingScheduler
 
-# About a second is promised, with or without a broker; a busy machine gets much more. What
-# hangs, hangs for ever, and that no step is waited for is shown by `test_broker`.
+# An answer takes about a second, with or without a broker; a busy machine gets much
+# more, and a call that hangs would hang for ever. `test_broker` shows that publishing
+# waits for no step.
 ANSWER_SECONDS = 30
 PATIENCE = 60
 
 
 class HandOverTest(WalletTestCase):
-    """What is handed over, and when."""
+    """Which wake-ups are published, and when."""
 
     def woken(self, when: datetime) -> list[str]:
         with mock.patch.object(broker, "wake_up") as wake_up:
@@ -55,7 +56,7 @@ class HandOverTest(WalletTestCase):
 @override_settings(WITHDRAWAL_DUE_INTERVAL=2 * PATIENCE)
 @marks.slow
 class SchedulingWithoutBrokerTest(CommittingTestCase):
-    """Against a real Redis of our own, down or frozen or out of reach."""
+    """The test's own Redis server is down, frozen or out of reach."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -65,10 +66,10 @@ class SchedulingWithoutBrokerTest(CommittingTestCase):
         context.__enter__()
         self.addCleanup(context.__exit__, None, None, None)
         self.deposit(1000)
-        Client().get("/healthz")  # the first request of a process loads the code
+        Client().get("/healthz")  # the first request of a process imports the code
 
     def schedule(self) -> None:
-        """Schedule over HTTP, for the current interval."""
+        """Schedule a withdrawal over HTTP that is due within the current interval."""
         due = timezone.now() + timedelta(seconds=PATIENCE)
         began = time.monotonic()
         answer = Client().post(
@@ -81,7 +82,7 @@ class SchedulingWithoutBrokerTest(CommittingTestCase):
         self.assertLess(time.monotonic() - began, ANSWER_SECONDS)
 
     def assert_all_are_paid_once(self, count: int) -> None:
-        """The next sweep pays everything, when its time has come."""
+        """Check that the next sweep pays all withdrawals once they are due."""
 
         def later() -> datetime:
             return database_now() + timedelta(seconds=PATIENCE)
@@ -93,7 +94,7 @@ class SchedulingWithoutBrokerTest(CommittingTestCase):
         self.assertFalse(unpaid.exists())
 
     def check(self) -> None:
-        """The first request and those that follow are answered, and paid."""
+        """Check that the first and later requests are answered, and are paid."""
         for _ in range(3):
             self.schedule()
         self.assertTrue(broker.flush(60))
@@ -123,7 +124,7 @@ class SchedulingWithoutBrokerTest(CommittingTestCase):
     def test_pays_everything_once_after_a_flush_of_a_thousand_messages(self) -> None:
         for _ in range(50):
             self.due_withdrawal(10)
-        # On a busy machine a publish that timed out is sent again, and both arrive.
+        # On a busy machine a message may be sent again after a time-out; both arrive.
         with (
             mock.patch.object(broker, "TIMEOUT_SECONDS", 30),
             mock.patch.object(broker, "MAX_QUEUED", 1000),
@@ -136,7 +137,7 @@ class SchedulingWithoutBrokerTest(CommittingTestCase):
 
 
 class BeatTest(CommittingTestCase):
-    """Two Beats, ten ticks at once, or none for an hour: harmless."""
+    """Two Beats, ten ticks at once, or none for an hour do no harm."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -178,7 +179,7 @@ class BeatTest(CommittingTestCase):
 
 
 class LateMessageTest(WalletTestCase):
-    """A message proves nothing: the row decides."""
+    """A message only wakes a worker: the row decides."""
 
     def test_pays_once_however_often_and_late_it_arrives(self) -> None:
         self.deposit(100)

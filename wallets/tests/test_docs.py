@@ -1,4 +1,4 @@
-"""The documents say what is: names, defaults and links are looked up."""
+"""The documents are right: names, defaults and links are compared with the code."""
 
 from __future__ import annotations
 

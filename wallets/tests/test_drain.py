@@ -1,4 +1,4 @@
-"""Sweeps: on time, many at once, without turning in circles, and with an end."""
+"""Drains: on time, many calls at once, no busy loops, and an end."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from wallets.utils.bank.interface import Answer, Payment
 from wallets.utils.database.transactions import database_now, lock_rows, read_by_index
 
 NO_TIME = 0.0
-# A sweep ends by itself when nothing becomes due; a busy machine may begin late.
+# A drain ends by itself when nothing becomes due; a busy machine may begin late.
 PATIENCE = 60.0
 
 
@@ -45,7 +45,7 @@ class DrainTestCase(WalletTestCase):
         return list(rows.order_by("pk").values_list("status", flat=True))
 
     def soon(self, seconds: float) -> Transaction:
-        """A withdrawal that becomes due so much later, by the real clock."""
+        """Return a withdrawal that becomes due after these seconds of real time."""
         when = database_now() + timedelta(seconds=seconds)
         return WithdrawalService.schedule(self.alice.uuid, 1, when)
 
@@ -81,7 +81,7 @@ class DrainTest(DrainTestCase):
         )
 
     def slept(self, sleep: mock.Mock) -> float:
-        """How long the sweep meant to sleep, whatever a busy machine made of it."""
+        """Return the requested seconds of sleep; a busy machine may sleep longer."""
         return sum(call.args[0] for call in sleep.mock_calls)
 
     def test_pays_at_its_time_what_becomes_due_meanwhile(self):
@@ -146,7 +146,7 @@ class ConcurrencyTest(DrainTestCase):
             if self.inside == 8:
                 self.all_inside.set()
         self.all_inside.wait(PATIENCE)
-        time.sleep(0.05)  # for one more to come in, if it may
+        time.sleep(0.05)  # so that one call too many would be counted
         with self.lock:
             self.inside -= 1
 
@@ -161,7 +161,7 @@ class ConcurrencyTest(DrainTestCase):
         self.assertEqual(self.most, 8)
 
     def test_does_not_wait_for_the_slowest_before_it_takes_more(self):
-        """One call hangs; nine others go on through it."""
+        """One call hangs, while nine others are made."""
         self.let_go = threading.Event()
         paid_meanwhile = []
 
@@ -179,8 +179,8 @@ class ConcurrencyTest(DrainTestCase):
             self.assertEqual(self.drain(PATIENCE), 10)
         self.assertEqual(paid_meanwhile, [True])
 
-    def test_claims_more_before_the_callers_run_dry(self):
-        """The first two calls end when five are claimed: two, two waiting, and one."""
+    def test_claims_more_before_the_callers_are_idle(self):
+        """The first two calls end only when five withdrawals are claimed."""
         claimed, claimed_five = [], threading.Event()
 
         def claim(*args, **options) -> payout.Claim:
@@ -202,7 +202,7 @@ class ConcurrencyTest(DrainTestCase):
             self.assertEqual(self.drain(PATIENCE), 6)
         self.assertEqual(in_time, [True] * 6)
 
-    def test_claims_no_more_than_it_calls_where_only_a_person_could_find_out(self):
+    def test_claims_only_what_it_calls_at_a_bare_bank(self):
         at_most = []
 
         def claim(*args, **options) -> payout.Claim:
@@ -222,7 +222,7 @@ class ConcurrencyTest(DrainTestCase):
         self.assertEqual(max(at_most), 3)
 
     def test_records_together_what_is_answered_while_it_gathers(self):
-        """One is answered at once, the others while its record is put off."""
+        """One is answered at once, the others before its answer is recorded."""
         sweep = Drain(find_due, bank=self.bank, seconds=PATIENCE)
         gathers = threading.Event()
 
@@ -248,7 +248,7 @@ class ConcurrencyTest(DrainTestCase):
 
 class OnTimeTest(DrainTestCase):
     def test_claims_what_is_due_in_a_moment_before_it_records(self):
-        """One is answered just before another one's time has come."""
+        """One is answered just before another one becomes due."""
         order = []
 
         def noted(what, function):
@@ -272,11 +272,11 @@ class OnTimeTest(DrainTestCase):
         self.assertEqual(self.statuses(), ["COMPLETED"] * 2)
 
 
-class NoCirclesTest(DrainTestCase):
-    """A loop that waits for others must not eat the machine meanwhile."""
+class NoBusyLoopTest(DrainTestCase):
+    """A drain that waits uses little CPU."""
 
-    def test_waits_for_its_last_answer_without_asking_all_the_time(self):
-        """Its time is over, a call is under way, and more has become due."""
+    def test_waits_for_its_last_answer_without_many_queries(self):
+        """Its time is over, one call is open, and another withdrawal has become due."""
         time_passes, waits, turns = StandingClock(), threading.Event(), []
         wait_for_answers = Drain._wait_for_answers
 
@@ -288,7 +288,7 @@ class NoCirclesTest(DrainTestCase):
         def on_the_way(payment: Payment) -> None:
             waits.wait(PATIENCE)
             time_passes.go_on(2 * PATIENCE)
-            time.sleep(0.5)  # in which it could turn very often
+            time.sleep(0.5)  # long enough for many turns of a busy loop
 
         def now() -> datetime:
             return self.now + timedelta(seconds=clock.elapsed() - began)
@@ -309,8 +309,8 @@ class NoCirclesTest(DrainTestCase):
 
 @skipIf(connection.vendor == "sqlite", "no row locks: the transaction is the lock")
 class LockedRowsTest(CommittingTestCase):
-    def test_are_left_to_who_holds_them_without_asking_all_the_time(self):
-        """Another worker is in the middle of its claim, frozen."""
+    def test_are_left_to_their_holder_without_many_queries(self):
+        """Another worker is frozen during its claim."""
         self.deposit(1000)
         withdrawal = self.due_withdrawal(10)
         builders.due_withdrawal(self.alice, 20, due=self.now)
@@ -350,8 +350,8 @@ class DueQueueTest(DrainTestCase):
             for _ in range(3000)
         )
 
-    def test_is_read_by_its_index_whatever_the_planner_believes(self):
-        """When the table was last counted, nothing in it was due."""
+    def test_is_read_by_its_index_whatever_the_planner_expects(self):
+        """At the last ANALYZE, no row of the table was due."""
         self.rows("DEPOSIT", status="COMPLETED", executed_at=self.now)
         with connection.cursor() as cursor:
             cursor.execute("ANALYZE wallets_transaction")
@@ -363,7 +363,7 @@ class DueQueueTest(DrainTestCase):
 
 
 class SameThreadBank(FakeBank):
-    """Its calls see the test's own transaction."""
+    """A bank whose calls run in the test's thread, inside the test's transaction."""
 
     def pay_later(self, payment: Payment, *, send_before: float) -> Future[Answer]:
         future: Future[Answer] = Future()
@@ -375,7 +375,7 @@ class StatementsTest(DrainTestCase):
     """A drain's statements…"""
 
     def test_read_each_table_by_itself(self) -> None:
-        """In a join, rows counted wrongly made PostgreSQL read all there ever was."""
+        """In a join, wrong estimates made PostgreSQL read the whole table."""
         self.bank = SameThreadBank(LOOKS_UP_ONLY)
         for _ in range(3):
             self.due_withdrawal(10)
@@ -389,7 +389,7 @@ class StatementsTest(DrainTestCase):
 
 
 class DamagedWalletTest(DrainTestCase):
-    """Somebody changed a wallet by hand: each movement of it breaks a constraint."""
+    """A wallet was changed by SQL, so that each new movement breaks a constraint."""
 
     books_must_be_right = False
 
@@ -470,7 +470,7 @@ class ExecuteSingleTest(DrainTestCase):
     def test_leaves_what_is_much_too_early(self):
         self.assertEqual(self.execute(self.soon(60).pk), "PENDING")
 
-    def test_says_how_it_stands_when_there_is_nothing_to_do(self):
+    def test_returns_the_status_when_there_is_nothing_to_do(self):
         withdrawal = self.due_withdrawal(1)
         self.execute(withdrawal.pk)
         self.assertEqual(self.execute(withdrawal.pk), "COMPLETED")

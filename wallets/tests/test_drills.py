@@ -1,4 +1,4 @@
-"""The drills' own parts: servers that can be hurt, faults that end, a judge without mercy."""
+"""The parts of the drills: database servers, schedules of faults, the judge."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from wallets.tests.fakes import Does
 from wallets.tests.marks import slow
 
 HOUR = 3600.0
-STALL = 60.0  # a busy machine stands still for seconds
+STALL = 60.0  # a busy machine may pause for seconds
 
 
 @slow
 class OwnServerTest(SimpleTestCase):
-    """A server of the drill's own, of each kind that is installed here."""
+    """The drill's own server, of each kind that is installed here."""
 
     def server(self, kind: str) -> OwnServer:
         if reason := servers.missing(kind):
@@ -39,7 +39,7 @@ class OwnServerTest(SimpleTestCase):
         return server
 
     def rows(self, server: OwnServer, *statements: str) -> list[Any]:
-        """What the last statement answers."""
+        """Return the rows of the last statement."""
         try:
             if server.kind == "postgresql":
                 import psycopg
@@ -99,7 +99,7 @@ class OwnServerTest(SimpleTestCase):
 
 
 class TroubleTest(SimpleTestCase):
-    """The schedule of faults, on a system of which nothing runs."""
+    """The schedule of faults, on a system without running processes."""
 
     def setUp(self) -> None:
         folder = tempfile.TemporaryDirectory()
@@ -145,7 +145,7 @@ class TroubleTest(SimpleTestCase):
         clock = self.system.clocks["database"]
         self.assertTrue(act())
         self.assertIn(abs(clock.offset), STEPS)
-        self.assertIs(act(), False)  # once at a time
+        self.assertIs(act(), False)  # only one at a time
         trouble.relent()
         self.assertEqual(clock.offset, 0)
 
@@ -169,7 +169,7 @@ class TroubleTest(SimpleTestCase):
 
 
 class JudgeTest(CommittingTestCase):
-    """Forged lists of the bank, and forged books: each wrong is named."""
+    """Forged lists of the bank and forged ledgers: each error is named."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -190,7 +190,7 @@ class JudgeTest(CommittingTestCase):
 
     def wrongs(self, payments: list[dict[str, str]]) -> list[str]:
         found = judge._wrongs(self.plan, payments, may_need_review=False)
-        # The refused one waits for its retry: that is not what these tests are about.
+        # Without the refused withdrawal, whose retry does not matter here.
         return [wrong for wrong in found if "not final" not in wrong]
 
     def assert_wrong(self, reason: str, payments: list[dict[str, str]]) -> None:

@@ -1,4 +1,4 @@
-"""When a payment was executed: when it left for the bank, not when somebody began."""
+"""The execution time of a payment: when it was sent to the bank."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ LATENCY = 0.4
 
 @slow
 class LockedWalletTest(CommittingTestCase):
-    """Somebody holds the wallet while its withdrawal is claimed…"""
+    """A lock of the wallet during the claim of its withdrawal…"""
 
     def setUp(self) -> None:
         super().setUp()
@@ -43,7 +43,7 @@ class LockedWalletTest(CommittingTestCase):
         self.withdrawal = self.due_withdrawal(10)
 
     def released_while(self, work: Callable[[], object]) -> datetime:
-        """Do `work` while the wallet is held; return when it was released."""
+        """Do `work` while the wallet is locked; return when it was released."""
         held, claims, let_go = (threading.Event() for _ in range(3))
 
         def hold() -> None:
@@ -68,7 +68,7 @@ class LockedWalletTest(CommittingTestCase):
         with mock.patch.object(payout, "claim", claim):
             threads[1].start()
             self.assertTrue(claims.wait(PATIENCE))
-            time.sleep(1)  # the claim waits meanwhile
+            time.sleep(1)  # the claim waits for this time
             released = database_now()
             let_go.set()
             for thread in threads:
@@ -97,7 +97,7 @@ class LockedWalletTest(CommittingTestCase):
 
 @slow
 class QueueAtTheBankTest(WalletTestCase):
-    """The bank takes one call at a time…"""
+    """A queue at a bank that takes one call at a time…"""
 
     def setUp(self) -> None:
         super().setUp()
@@ -156,11 +156,11 @@ class MomentTest(WalletTestCase):
         answer = Answer(Outcome.ACCEPTED, sent_at=sending.leased_at + 7)
         self.assertEqual(self.executed(sending, answer), self.after(7))
 
-    def test_is_the_claims_where_nobody_saw_the_first_byte(self) -> None:
+    def test_is_the_claims_if_the_first_byte_is_unknown(self) -> None:
         answer = Answer(Outcome.ACCEPTED)
         self.assertEqual(self.executed(self.claimed(), answer), self.now)
 
-    def test_is_the_first_of_several_nobody_knows_which_was_paid(self) -> None:
+    def test_is_the_first_of_several_sends(self) -> None:
         sending = self.claimed()
         Transaction.objects.get(pk=sending.attempt.transaction_id).attempts.update(
             sends=2
@@ -175,7 +175,7 @@ class MomentTest(WalletTestCase):
         self.assertEqual(self.executed(again, answer), self.now)
 
     def test_leaves_no_right_to_send_beyond_the_lease_in_the_books(self) -> None:
-        """However long the locks take, and the question what time it is."""
+        """Also if the locks, and the query of the time, take long."""
         with StandingClock() as time_stands:
             began = clock.elapsed()
 
@@ -203,8 +203,8 @@ class MomentTest(WalletTestCase):
 
 
 class FakeBankTest(WalletTestCase):
-    def test_knows_no_first_byte(self) -> None:
-        """So that tests which give the time get it back."""
+    def test_reports_no_first_byte(self) -> None:
+        """So a test that gives a time gets it as the execution time."""
         self.deposit(10)
         withdrawal = self.due_withdrawal(10)
         done = WithdrawalService.execute(

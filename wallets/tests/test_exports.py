@@ -1,4 +1,4 @@
-"""Long answers: few at a time, and not for ever."""
+"""Exports: the number of long answers at a time, and their time, are bounded."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from wallets.views.http.exports import Exports, ExportTookTooLong
 
 
 class ExportsTest(SimpleTestCase):
-    """Where one may be written at a time…"""
+    """With one place for an export…"""
 
     def setUp(self) -> None:
         super().setUp()
-        # As Django's own test client does: the end of an answer closes no test's connection.
+        # Like Django's test client: the end of an answer keeps the test's connection.
         request_finished.disconnect(close_old_connections)
         self.addCleanup(request_finished.connect, close_old_connections)
         self.exports = Exports(1)
@@ -40,16 +40,16 @@ class ExportsTest(SimpleTestCase):
         self.assertEqual(refused.status_code, 503)
         self.assertEqual(refused.headers["Retry-After"], "5")
 
-    def test_another_one_is_told_to_come_again(self) -> None:
+    def test_another_one_is_refused_with_a_time_to_retry(self) -> None:
         first = self.answer()
         self.assert_refused()
         self.assertEqual(first.getvalue(), b"ab")
         first.close()
         self.assertEqual(self.answer().getvalue(), b"ab")
 
-    def test_a_place_is_free_again_whoever_reads(self) -> None:
-        self.answer().close()  # not read at all
-        self.answer()  # nor closed
+    def test_a_place_becomes_free_however_an_answer_ends(self) -> None:
+        self.answer().close()  # is not read
+        self.answer()  # is not closed, either
         gc.collect()
         half = self.answer()
         next(iter(half))
@@ -72,7 +72,7 @@ class ExportsTest(SimpleTestCase):
 
 
 class SlowReaderTest(SimpleTestCase):
-    """Where two may be written at a time, and both readers take their time…"""
+    """With two places, both taken by slow readers…"""
 
     def setUp(self) -> None:
         super().setUp()
@@ -88,7 +88,7 @@ class SlowReaderTest(SimpleTestCase):
         return self.exports.answer(parts, is_short=False)
 
     def read(self, seconds: float, parts: int) -> None:
-        """Each reads so many parts, evenly over this time."""
+        """Let each reader read this many parts, evenly over this time."""
         for _ in range(parts):
             for reader in self.readers:
                 next(reader)
@@ -97,7 +97,7 @@ class SlowReaderTest(SimpleTestCase):
     def strangers(self) -> int:
         return self.answer().status_code
 
-    def test_a_stranger_gets_the_place_of_one_who_reads_slowly(self) -> None:
+    def test_a_new_client_gets_the_place_of_a_slow_reader(self) -> None:
         self.read(exports.SLOW_SECONDS, 4)
         self.assertEqual(self.strangers(), 503)
         self.read(1, 1)
@@ -107,17 +107,17 @@ class SlowReaderTest(SimpleTestCase):
             self.read(1, 1)
         next(iter(stranger))
 
-    def test_what_the_sockets_took_at_first_is_no_reading(self) -> None:
+    def test_bytes_in_the_sockets_do_not_count_as_read(self) -> None:
         self.read(0.001, 10_000)
         self.time.go_on(exports.SLOW_SECONDS + 1)
         self.assertEqual(self.strangers(), 200)
 
-    def test_a_stranger_waits_for_those_who_read(self) -> None:
+    def test_a_new_client_waits_for_fast_readers(self) -> None:
         whole = int(2 * exports.SLOW_SECONDS * exports.LEAST_RATE / 1000)
         self.read(2 * exports.SLOW_SECONDS, whole + 100)
         self.assertEqual(self.strangers(), 503)
 
-    def test_what_takes_us_long_is_not_the_readers(self) -> None:
+    def test_slow_parts_do_not_count_against_their_reader(self) -> None:
         def made_slowly() -> Iterator[str]:
             while True:
                 self.time.go_on(exports.SLOW_SECONDS)
@@ -130,12 +130,12 @@ class SlowReaderTest(SimpleTestCase):
             next(iter(answer))
         self.assertEqual(self.strangers(), 503)
 
-    def test_nobody_loses_a_place_that_nobody_wants(self) -> None:
+    def test_a_slow_reader_keeps_a_place_that_no_client_needs(self) -> None:
         self.read(exports.EXPORT_SECONDS - 1, 4)
         self.read(0, 1)
 
-    def test_no_more_have_threads_than_twice_the_places(self) -> None:
-        """Who reads nothing at all cannot be told that he has lost his place."""
+    def test_at_most_twice_as_many_answers_as_places_have_threads(self) -> None:
+        """A reader that reads nothing keeps its thread, even without its place."""
         self.time.go_on(2 * exports.SLOW_SECONDS)
         kept = [self.answer(), self.answer()]
         self.assertEqual([one.status_code for one in kept], [200, 200])

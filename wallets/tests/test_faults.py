@@ -1,7 +1,7 @@
-"""Faults of real processes, a sample of each: killed, frozen, cut off, over their time.
+"""A sample of the crash sweep: real processes are killed, frozen and interrupted.
 
-The whole sweep is `make crash-sweep`; this is its short form, on the engine that the
-suite runs on, in databases of its own on the same server.
+`make crash-sweep` is the whole sweep. The sample runs on the engine of the suite, in
+its own databases on the same server.
 """
 
 import os
@@ -55,7 +55,7 @@ class CrashSweepTest(SimpleTestCase):
             points=12,
         )
 
-    def test_finds_out_a_service_that_refunds_what_it_does_not_know(self):
+    def test_detects_a_service_that_refunds_unknown_outcomes(self):
         done = self.sweep(
             *("--action", "kill", "--sample", "3", "--broken", "refund-on-unknown"),
             *("--fault", "accept_close", "--bank", "able"),
@@ -82,7 +82,7 @@ class CrashSweepTest(SimpleTestCase):
 
 
 def address_of_our_own() -> str:
-    """The address of databases that only this process uses, on the suite's server."""
+    """Return the address of databases, on the suite's server, for this process only."""
     if connection.vendor == "sqlite":
         return "sqlite"
     its = connection.settings_dict

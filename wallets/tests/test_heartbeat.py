@@ -1,4 +1,4 @@
-"""Heartbeats say that work was done, and nothing else."""
+"""A heartbeat means that a sweep has done its work, and nothing else."""
 
 from unittest import mock
 

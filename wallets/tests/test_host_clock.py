@@ -1,4 +1,4 @@
-"""A host's wall clock stamps nothing and decides nothing; where it is wrong, it says so."""
+"""A host's wall clock sets and decides nothing. If it is wrong, this is reported."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ ONE_CLOCK = "SQLite's clock is this machine's"
 
 @contextmanager
 def host_is(ahead: timedelta) -> Iterator[None]:
-    """This host's wall clock is so far ahead of what it was; elapsed time goes on."""
+    """Set this host's wall clock forward by `ahead`; elapsed time is not changed."""
     with time_machine.travel(datetime.now().astimezone() + ahead):
         yield
 
@@ -68,7 +68,7 @@ class StampTest(Api, WalletTestCase):
             self.assertLess(abs(moment - self.now), timedelta(minutes=5))
 
     def assert_rows_are_now(self) -> None:
-        """Every column of every row that says when it was written."""
+        """Check every column of every row that has the time of its writing."""
         for model in (Wallet, Transaction, Movement, Transition, Attempt, Alarm):
             for row in model.objects.all():
                 self.assert_now(row.created_at, getattr(row, "updated_at", self.now))
@@ -117,7 +117,7 @@ class StampTest(Api, WalletTestCase):
         self.assertTrue(again.replayed)
         self.assertEqual(again.executed_at, first.executed_at)
 
-    def test_withdrawals_and_what_becomes_of_them(self) -> None:
+    def test_withdrawals_and_their_outcomes(self) -> None:
         WalletService.deposit(self.alice.uuid, 10)
         soon = self.after(3600)
         cancelled = WithdrawalService.schedule(self.alice.uuid, 1, soon)
@@ -129,8 +129,8 @@ class StampTest(Api, WalletTestCase):
         for row in Transition.objects.exclude(transaction=paid):
             self.assert_now(row.created_at)
 
-    def test_the_judgement_of_what_is_in_the_future(self) -> None:
-        """An hour from now by the database is long ago by the host."""
+    def test_the_decision_what_is_in_the_future(self) -> None:
+        """A time in an hour by the database is in the past by the host."""
         WithdrawalService.schedule(self.alice.uuid, 1, self.after(3600))
         with host_is(-2 * YEAR), self.assertRaises(InvalidSchedule):
             WithdrawalService.schedule(self.alice.uuid, 1, self.after(-3600))
@@ -162,7 +162,7 @@ class OffsetTest(WalletTestCase):
                 self.assertAlmostEqual(host_clock.offset(), seconds, delta=1)
 
     def test_is_none_where_the_duration_of_the_query_explains_it(self) -> None:
-        """The database answered five seconds after it was asked."""
+        """The answer of the database took five seconds."""
         standing = StandingClock()
 
         def slow() -> datetime:
@@ -185,7 +185,7 @@ class DescribeTest(SimpleTestCase):
                 self.assertEqual(host_clock.describe(seconds), words)
 
 
-class SaysSoTest(Api, WalletTestCase):
+class WrongClockReportTest(Api, WalletTestCase):
     def setUp(self) -> None:
         super().setUp()
         off = mock.patch.object(host_clock, "offset", return_value=12.34)
@@ -195,7 +195,7 @@ class SaysSoTest(Api, WalletTestCase):
         fresh.start()
         self.addCleanup(fresh.stop)
 
-    def test_when_it_is_asked_whether_it_is_ready(self) -> None:
+    def test_is_in_the_answer_of_readyz(self) -> None:
         answer = self.get("/readyz")
         self.assertEqual(answer.status_code, 200)
         self.assertEqual(answer.json()["status"], "degraded")
@@ -203,7 +203,7 @@ class SaysSoTest(Api, WalletTestCase):
             answer.json()["checks"]["clock"], "12.3 s ahead of the database's clock"
         )
 
-    def test_with_its_sweeps_once_in_a_while(self) -> None:
+    def test_is_logged_by_sweeps_once_in_a_while(self) -> None:
         with StandingClock() as standing:
             with self.assertLogs(
                 "wallets.services.operations.host_clock", "WARNING"
@@ -225,7 +225,7 @@ class WithoutDatabaseTest(CommittingTestCase):
 
 
 class DatedAheadTest(WalletTestCase):
-    """Movements from before, of a clock that was ahead: `verify_ledger` names the wallet."""
+    """If old movements have times in the future, `verify_ledger` names the wallet."""
 
     def found(self) -> list[str]:
         return [one.row for one in ledger_audit.verify() if one.check == "dated_ahead"]
@@ -236,7 +236,7 @@ class DatedAheadTest(WalletTestCase):
         self.assertEqual(self.found(), [f"wallet {self.alice.uuid}"])
 
     def test_stays_so_with_the_next_movement_on_every_path(self) -> None:
-        """A statement does not go back in time."""
+        """The times of a statement never decrease."""
         WalletService.deposit(self.alice.uuid, 1, now=self.now + YEAR)
         WalletService.deposit(self.alice.uuid, 1)
         deposit_in_steps([DepositRequest(self.alice.uuid, 1, uuid.uuid4())])
@@ -253,7 +253,7 @@ class DatedAheadTest(WalletTestCase):
 @skipIf(clock_shim.missing(), clock_shim.missing())
 @marks.slow
 class RealProcessTest(WorkerTestCase):
-    """API, worker and Beat, each on a host with another clock than the database's…"""
+    """The clock of a real API, worker or Beat, which differs from the database's…"""
 
     def environment_of(self, name: str, ahead: float) -> dict[str, str]:
         clock = clock_shim.SteppedClock(self.folder, name)
@@ -282,7 +282,7 @@ class RealProcessTest(WorkerTestCase):
             assert moment is not None
             self.assertLess(abs(moment - database_now()), timedelta(minutes=5))
 
-    def test_of_the_api_stamps_by_the_databases_and_says_so(self) -> None:
+    def test_of_the_api_dates_nothing_and_is_reported(self) -> None:
         self.start_api()
         path = f"/wallets/{self.alice.uuid}"
         for _ in range(3):
@@ -306,7 +306,7 @@ class RealProcessTest(WorkerTestCase):
             checks["clock"], r"^3153\d{4}\.\d s ahead of the database's clock"
         )
 
-    def test_of_worker_and_beat_say_so_at_their_start(self) -> None:
+    def test_of_worker_and_beat_is_reported_at_their_start(self) -> None:
         worker = services.worker(
             "ahead", self.environment_of("worker", 7200), self.folder
         )

@@ -1,7 +1,7 @@
-"""The real server under hostile connections: a stranger is answered all the same.
+"""The real server with hostile connections: other clients are answered.
 
-Of the server these tests know only that it closes half a head without a word. `make attack`
-does the same with thousands, and measures.
+The tests depend on one property of the server: it closes half a head without an answer.
+`make attack` does the same with thousands of connections, and measures.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from wallets.tests import marks
 from wallets.tests.base import CommittingTestCase, database_environment
 
 PATIENCE = 60
-MANY = 60  # more than there are threads of any kind
-LONG = 5000  # movements: more than a client's socket takes unread
+MANY = 60  # more than the number of threads of any kind
+LONG = 5000  # movements: more than a client's socket buffers
 
 
 @skipUnless(connection.vendor == "sqlite", "the server does not know the engine")
@@ -63,7 +63,7 @@ class HostileClientsTest(CommittingTestCase):
         return sock
 
     def assert_served(self) -> None:
-        """A stranger is answered: on a new connection, with and without a database."""
+        """Check that a new client is answered, with and without the database."""
         client = http.client.HTTPConnection("127.0.0.1", self.api.port, PATIENCE)
         headers = {"Content-Type": "application/json"}
         for method, path, body in (
@@ -79,7 +79,7 @@ class HostileClientsTest(CommittingTestCase):
         client.close()
 
     def attack(self, name: str) -> list[socket.socket]:
-        """Open many connections as this attack does, and send what it sends first."""
+        """Open the connections of this attack, and send their first bytes."""
         target = Target(
             self.api.port, MANY, 0, str(self.bob.uuid), (str(self.bob.uuid),)
         )
@@ -92,7 +92,7 @@ class HostileClientsTest(CommittingTestCase):
             sock.sendall(script.first)
         return made
 
-    def test_serves_a_stranger_during_each_attack(self) -> None:
+    def test_serves_another_client_during_each_attack(self) -> None:
         for name in attacks.SCRIPTS:
             with self.subTest(name):
                 made = self.attack(name)
@@ -100,8 +100,8 @@ class HostileClientsTest(CommittingTestCase):
                 for sock in made:
                     sock.close()
 
-    def test_cuts_off_who_does_not_send_in_time(self) -> None:
-        """However often another byte comes. Only who asked something whole is answered."""
+    def test_disconnects_clients_that_do_not_send_in_time(self) -> None:
+        """Also if bytes keep coming. Only a complete request gets an answer."""
         head = b"POST /wallets/ HTTP/1.1\r\nHost: 127.0.0.1\r\n"
         silent, half, body = self.connect(), self.connect(), self.connect()
         half.sendall(head)
@@ -124,7 +124,7 @@ class HostileClientsTest(CommittingTestCase):
         self.assertEqual(silent.recv(100), b"")
 
     def test_goes_on_when_a_client_reads_late(self) -> None:
-        """All of an answer comes, whatever its reader did meanwhile."""
+        """The whole answer arrives, even if its reader pauses."""
         path = f"/wallets/{self.bob.uuid}/statement/"
         head = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/csv\r\n"
         sock = self.connect()
@@ -135,7 +135,7 @@ class HostileClientsTest(CommittingTestCase):
         self.assertIn(b",closing,", text)
         self.assertEqual(text.count(b",deposit,"), LONG)
 
-    def test_answers_who_waits_for_a_word_before_the_body(self) -> None:
+    def test_sends_100_continue_to_a_client_that_waits_for_it(self) -> None:
         sock = self.connect()
         sock.sendall(
             b"POST /wallets/ HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
@@ -154,7 +154,7 @@ class AttackDrillTest(SimpleTestCase):
 
     def test_finds_nothing_wrong(self) -> None:
         short = ["--database", "sqlite", "--count", "60", "--seconds", "1"]
-        # The machine may be busy; a stranger who is kept waiting waits for ten seconds.
+        # Generous for a busy machine; a client that is not served waits ten seconds.
         short += ["--most", "5000"]
         ended = subprocess.run(
             [sys.executable, "-m", "drills.attack", *short, "--rows", "2000"],

@@ -1,4 +1,4 @@
-"""The house rules that a machine can check. Each message names the file and the rule."""
+"""The project's rules that a test can check; messages name the file and the rule."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 @cache
 def sources() -> dict[str, str]:
-    """The product's own modules by their path, without tests and migrations."""
+    """Return the product's modules by path, without tests and migrations."""
     return {
         str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
         for package in PRODUCT
@@ -46,7 +46,7 @@ def sources() -> dict[str, str]:
 
 @cache
 def tools() -> dict[str, str]:
-    """What belongs to the product and is none of its layers, without tests."""
+    """Return the modules outside of the product's layers by path, without tests."""
     return {
         str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
         for folder in TOOLS
@@ -61,7 +61,7 @@ def trees() -> dict[str, ast.Module]:
 
 
 def nodes(*kinds: type[ast.AST], under: str = "") -> Iterator[tuple[str, ast.AST]]:
-    """Every node of these kinds, with the path of its module."""
+    """Yield every node of these kinds, with the path of its module."""
     for path, tree in trees().items():
         if path.startswith(under):
             for node in ast.walk(tree):
@@ -70,14 +70,14 @@ def nodes(*kinds: type[ast.AST], under: str = "") -> Iterator[tuple[str, ast.AST
 
 
 def name_of(node: ast.AST) -> str:
-    """The last part of a dotted name; empty for anything else."""
+    """Return the last part of a dotted name; "" for any other node."""
     if isinstance(node, ast.Attribute):
         return node.attr
     return node.id if isinstance(node, ast.Name) else ""
 
 
 def owner_of(call: ast.Call) -> str:
-    """`Movement` of `Movement.objects.filter(…).update(…)`; empty for a function."""
+    """Return `Movement` for `Movement.objects.update(…)`; "" for a function."""
     node: ast.AST = call.func
     while isinstance(node, (ast.Attribute, ast.Call)):
         node = node.value if isinstance(node, ast.Attribute) else node.func
@@ -90,7 +90,7 @@ class HouseRule(SimpleTestCase):
 
 
 class SizeTest(HouseRule):
-    def test_of_a_function_is_a_screen(self):
+    def test_of_a_function_is_bounded(self):
         found = [
             f"{path}:{node.lineno} {node.name}: {length} lines"
             for path, source in (sources() | tools()).items()
@@ -102,7 +102,7 @@ class SizeTest(HouseRule):
             found, f"A function has at most {MAX_FUNCTION} lines: split it"
         )
 
-    def test_of_a_module_is_one_sitting(self):
+    def test_of_a_module_is_bounded(self):
         found = [
             f"{path}: {length} lines"
             for path, source in (sources() | tools()).items()
@@ -138,7 +138,7 @@ class DocstringTest(HouseRule):
         self.assert_none(found, "What is public says what it does: write a docstring")
 
     def public(self, tree: ast.Module) -> Iterator[Function | ast.ClassDef]:
-        """Top-level functions and classes, and the methods of those classes."""
+        """Yield top-level functions and classes, and the methods of those classes."""
         for node in tree.body:
             if not isinstance(node, (Function, ast.ClassDef)) or node.name[0] == "_":
                 continue
@@ -153,14 +153,14 @@ class DocstringTest(HouseRule):
                 )
 
     def is_plain(self, method: Function) -> bool:
-        """A property of one line says what it is; so does an empty protocol's."""
+        """Whether it is a property of one line, also of a protocol: it needs none."""
         return len(method.body) == 1 and any(
             name_of(decorator) == "property" for decorator in method.decorator_list
         )
 
 
 class WriterTest(HouseRule):
-    """The rows of each model have one writer, whatever they are written by."""
+    """The writer of each model's rows, whichever function writes them."""
 
     OWNERS = {
         "Attempt": {"wallets/services/payouts/attempt.py"},
@@ -168,22 +168,22 @@ class WriterTest(HouseRule):
         "Transition": {"wallets/services/payouts/transition.py"},
         "Wallet": {
             "wallets/services/ledger/postings.py",
-            "wallets/services/wallet.py",  # new ones, with nothing in them
+            "wallets/services/wallet.py",  # creates empty wallets
         },
     }
-    # Functions of utils/database that write; what they write is their first argument.
+    # Functions of utils/database that write; their first argument is the model.
     FUNCTIONS = {"as_new", "guarded_update", "guarded_updates", "insert_rows"}
     METHODS = re.compile("create|update|delete|save")
-    # What may run SQL, and whose SQL it is.
+    # The modules that may run SQL.
     MAY_EXECUTE = (
-        "wallets/checks.py",  # reads which tables there are
+        "wallets/checks.py",  # reads the names of the tables
         "wallets/management/",  # waits for a connection
         "wallets/services/",
         "wallets/utils/database/",
     )
 
     def written(self, call: ast.Call) -> str:
-        """The name of the model whose rows a call writes; empty for any other call."""
+        """Return the name of the model whose rows a call writes; "" for other calls."""
         name = name_of(call.func)
         if name in self.FUNCTIONS and call.args:
             return name_of(call.args[0])
@@ -199,7 +199,7 @@ class WriterTest(HouseRule):
         ]
 
     def guards(self) -> list[str]:
-        """Guarded updates that are put together where no owner of a model is."""
+        """Return the guarded updates that are made outside the owners of models."""
         owners = set().union(*self.OWNERS.values())
         return [
             f"{path}:{node.lineno}"
@@ -208,7 +208,7 @@ class WriterTest(HouseRule):
         ]
 
     def statements(self) -> list[str]:
-        """SQL that is run outside the services."""
+        """Return the statements of SQL outside the services."""
         return [
             f"{path}:{node.lineno}"
             for path, node in nodes(ast.Call)
@@ -226,7 +226,7 @@ class WriterTest(HouseRule):
         self.assert_none(self.statements(), "Only services and utils/database run SQL")
 
     def test_is_found_in_a_view_however_it_writes(self):
-        """The rule itself: each way in which a view has once written a balance."""
+        """The rule detects each way in which a view has once written a balance."""
         for line, find in (
             ("Wallet.objects.filter(pk=1).update(balance=1)", self.strangers),
             ("insert_rows(Movement, rows)", self.strangers),
@@ -261,7 +261,7 @@ class WriterTest(HouseRule):
         self.assert_none(found, "Only services/payouts/transition.py moves a status")
 
     def test_never_saves_an_instance(self):
-        """`save()` writes every column, also those that somebody else has changed."""
+        """`save()` writes all columns, also those that another transaction changed."""
         found = [
             f"{path}:{node.lineno}"
             for path, node in nodes(ast.Call, under="wallets/")
@@ -272,7 +272,7 @@ class WriterTest(HouseRule):
 
 
 class TransactionTest(HouseRule):
-    # `db` runs the whole transaction again, from outside; the others have none open.
+    # `transactions` runs whole transactions again; the others have none open.
     MAY_CATCH = {
         "wallets/utils/database/transactions.py": "runs whole transactions again",
         "wallets/utils/database/outage.py": "does so for as long as the database is away",
@@ -343,7 +343,7 @@ class TransactionTest(HouseRule):
 
 
 def imported(node: ast.AST) -> set[str]:
-    """What an import statement may name: modules, and names in them."""
+    """Return the modules, and the names in them, that an import statement may name."""
     if isinstance(node, ast.Import):
         return {alias.name for alias in node.names}
     assert isinstance(node, ast.ImportFrom)
@@ -352,12 +352,12 @@ def imported(node: ast.AST) -> set[str]:
 
 
 def packages(node: ast.AST) -> set[str]:
-    """The top-level packages that an import statement names."""
+    """Return the top-level packages that an import statement names."""
     return {name.partition(".")[0] for name in imported(node)}
 
 
 class StandardPartsTest(HouseRule):
-    """HTTP is read by a maintained server, through what it documents."""
+    """A maintained server parses HTTP; the product uses its documented interface."""
 
     SOCKETS = {"selectors", "socket", "socketserver"}
 
@@ -370,7 +370,7 @@ class StandardPartsTest(HouseRule):
         self.assert_none(found, "Connections are asyncio's or a server's")
 
     def test_reaches_into_no_server(self):
-        """`gunicorn.conf.py`, which gunicorn reads, is its settings and no part of us."""
+        """`gunicorn.conf.py` is excluded: it is the settings of gunicorn."""
         found = [
             f"{path}:{node.lineno}"
             for path, node in nodes(ast.Import, ast.ImportFrom)
@@ -383,7 +383,7 @@ class StandardPartsTest(HouseRule):
 
 
 class OutsideWorldTest(HouseRule):
-    def test_is_spoken_to_from_utils_only(self):
+    def test_is_used_from_utils_only(self):
         found = [
             f"{path}:{node.lineno} {', '.join(sorted(names))}"
             for path, node in nodes(ast.Import, ast.ImportFrom)
@@ -408,7 +408,7 @@ class OutsideWorldTest(HouseRule):
 
 
 class HostClockTest(HouseRule):
-    """The database's clock stamps money and decides what is due, never a host's."""
+    """Only the database's clock dates money and decides what is due, not a host's."""
 
     MAY_READ = {
         "wallets/utils/messaging/beat_alive.py": "compares it with what it wrote on a file",
@@ -443,7 +443,7 @@ class HostClockTest(HouseRule):
         )
 
     def test_stamps_no_column(self):
-        """Neither does a default of Django's, nor MySQL's own clock, which has a zone."""
+        """Nor does a default of Django, or MySQL's own clock, which has a time zone."""
         found = [
             f"{path}:{node.lineno}"
             for path, node in nodes(ast.keyword, ast.ImportFrom, under="wallets/")
@@ -460,7 +460,7 @@ class HostClockTest(HouseRule):
             found, "Say when a row was written by models.base.WrittenAtField"
         )
 
-    def test_is_read_where_it_is_said(self):
+    def test_is_read_in_each_module_with_a_reason(self):
         for path in self.MAY_READ:
             with self.subTest(path=path):
                 self.assertTrue(
@@ -473,11 +473,11 @@ class HostClockTest(HouseRule):
 
 
 class SQLTest(HouseRule):
-    # Trigger bodies with the names of our own tables; no value from anywhere.
+    # Trigger bodies with names of the project's tables, and no other values.
     MAY_FORMAT = {"wallets/utils/database/append_only.py"}
 
     def is_built(self, node: ast.AST) -> bool:
-        """Whether the text is put together here: f-string, +, % or format()."""
+        """Whether the text is built by an f-string, by +, by % or by format()."""
         if isinstance(node, ast.JoinedStr):
             return any(isinstance(part, ast.FormattedValue) for part in node.values)
         if isinstance(node, ast.BinOp):
@@ -521,7 +521,7 @@ class TidinessTest(HouseRule):
         self.assertNotIn("ATOMIC_REQUESTS", "".join(sources().values()))
 
     def test_gives_each_test_a_sentence(self):
-        """A name finishes its class's sentence: words, not a number."""
+        """A name finishes the sentence of its class: words, not only a number."""
         path = ROOT / "wallets" / "tests"
         found = []
         for file in sorted(path.glob("test_*.py")):

@@ -1,4 +1,4 @@
-"""Where an answer ends: however it is cut up on the way, and whatever is mixed into it."""
+"""The end of an HTTP answer, whatever its pieces are and whatever is mixed into it."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 
 GET = http_exchange.request("GET", "/", [("Host", "bank")], 0)
 
-# Repeatable, and as many as a quick suite has time for.
+# Repeatable, and as many examples as a fast suite allows.
 fuzz = settings(derandomize=True, deadline=None, max_examples=300, database=None)
 bodies = st.binary(max_size=200)
 
 
 def parse(data: bytes, *, ended: bool) -> HttpAnswer | None:
-    """The answer in what has come, and perhaps the peer's end after it."""
+    """Parse the bytes as an answer, perhaps followed by the end of the connection."""
     exchange = Exchange(GET)
     answer = exchange.feed(data) if data else None
     if answer is None and ended:
@@ -44,7 +44,7 @@ def with_length(body: bytes) -> bytes:
 
 @st.composite
 def in_chunks(draw) -> tuple[bytes, bytes]:
-    """A body, and an answer that carries it in chunks."""
+    """Draw a body, and an answer that has it in chunks."""
     parts = draw(st.lists(st.binary(min_size=1, max_size=60), max_size=5))
     extension = draw(st.sampled_from([b"", b";name=value"]))
     trailer = draw(st.sampled_from([b"", b"X-Sum: 1\r\n"]))
@@ -106,7 +106,7 @@ class PieceTest(SimpleTestCase):
 
 
 class ConnectionTest(SimpleTestCase):
-    """Whether the connection may serve another call."""
+    """A connection that may not serve another call…"""
 
     @fuzz
     @given(in_chunks(), st.binary(min_size=1, max_size=50))
@@ -116,7 +116,7 @@ class ConnectionTest(SimpleTestCase):
             answer = parse(whole + rest, ended=False)
             self.assertEqual((answer.body, answer.keep), (expected, False))
 
-    def test_is_not_kept_against_the_servers_word(self):
+    def test_is_not_kept_when_the_server_closes_it(self):
         for head in (
             b"HTTP/1.0 200 OK\r\n" + JSON,
             HEAD + b"Connection: close\r\n",
@@ -132,7 +132,7 @@ class ConnectionTest(SimpleTestCase):
 
 
 class AmbiguousAnswerTest(SimpleTestCase):
-    """What two readers could read in two ways is none: request smuggling, answered."""
+    """An answer that two parsers could read differently counts as none."""
 
     def test_is_refused(self):
         for name, head in {
@@ -204,7 +204,7 @@ class BoundTest(SimpleTestCase):
             parse(HEAD + b"X: " + b"a" * MAX_HEAD_BYTES, ended=False)
 
     def test_of_the_body(self):
-        """More than an answer can have is cut off, and its connection not kept."""
+        """A longer body is truncated, and its connection is not kept."""
         long = b" " * (MAX_BODY_BYTES + 10)
         for data in (
             with_length(long),
@@ -223,7 +223,7 @@ class BoundTest(SimpleTestCase):
 
 @marks.slow
 class AnyBytesTest(SimpleTestCase):
-    """Whatever comes: an answer, none yet, or `BadAnswer`; never another error."""
+    """Any bytes are an answer, part of one, or `BadAnswer`; never another error."""
 
     def check(self, data: bytes) -> None:
         for ended in (False, True):

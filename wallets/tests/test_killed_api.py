@@ -1,6 +1,6 @@
-"""A process of the API is killed with a full batch in hand, while others wait.
+"""A process of the API is killed during a full batch, while other requests wait.
 
-Then every client asks again with its key: each has had exactly one effect.
+Then every client repeats its request with its key: each has exactly one effect.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from wallets.tests.base import CommittingTestCase, database_environment
 from wallets.views.http.operation import Operation
 
 PATIENCE = 60
-CLIENTS = 100  # of each operation: more than one batch takes
+CLIENTS = 100  # of each operation: more than one batch has
 
 
 class Client:
-    """Asks for one change of a wallet, as often as need be, with one key."""
+    """A client that repeats one change of a wallet with one key."""
 
     def __init__(self, path: str, body: dict[str, object]) -> None:
         self.key = uuid.uuid4()
@@ -39,12 +39,12 @@ class Client:
         }
 
     def send(self, port: int) -> None:
-        """Ask, and do not wait for the answer."""
+        """Send the request, and do not wait for the answer."""
         self._connection = http.client.HTTPConnection("127.0.0.1", port, PATIENCE)
         self._connection.request("POST", self._path, self._body, self._fields)
 
     def answer(self) -> tuple[int, bytes, bool] | None:
-        """Status, body and whether it is said to be a replay; None: there was no answer."""
+        """Return status, body and whether it is a replay; None without an answer."""
         try:
             answer = self._connection.getresponse()
             replayed = answer.getheader("Idempotent-Replayed") == "true"
@@ -58,7 +58,7 @@ class Client:
 @marks.slow
 @marks.timeout(300)
 class KilledApiTest(CommittingTestCase):
-    """A key has one effect, wherever the process is killed…"""
+    """A key has one effect when the process is killed…"""
 
     def setUp(self) -> None:
         super().setUp()
@@ -100,7 +100,7 @@ class KilledApiTest(CommittingTestCase):
         self.api.start()
 
     def effects(self, operation: str) -> set[uuid.UUID]:
-        """The keys of this operation's clients that have had an effect; one each."""
+        """Return this operation's keys with an effect; check that each has one."""
         kind = "DEPOSIT" if operation == "deposit" else "WITHDRAWAL"
         keys = {client.key for client in self.clients[operation]}
         found = Counter(
@@ -112,7 +112,7 @@ class KilledApiTest(CommittingTestCase):
         return set(found)
 
     def live(self, operation: str, phase: str) -> None:
-        """Have the process killed there; ask again, and judge."""
+        """Let the process be killed in this phase; repeat the requests, and check."""
         self.start_api(operation, phase)
         for client in self.everybody:
             client.send(self.api.port)
@@ -126,7 +126,7 @@ class KilledApiTest(CommittingTestCase):
         whole = len(batch)
         made = {"before": [0], "commit": [0, whole], "after": [whole]}
         if connection.vendor == "mysql":
-            # A wallet that somebody else holds is asked for again, alone.
+            # A request for a locked wallet is repeated alone.
             made["after"] = [*range(whole + 1)]
         self.assertIn(len(before & batch), made[phase])
 
@@ -152,7 +152,7 @@ class KilledApiTest(CommittingTestCase):
     def test_with_a_batch_of_deposits_before_commit(self) -> None:
         self.live("deposit", "commit")
 
-    def test_with_a_batch_of_deposits_that_nobody_was_told_of(self) -> None:
+    def test_with_a_batch_of_deposits_that_was_not_answered(self) -> None:
         self.live("deposit", "after")
 
     def test_with_a_batch_of_withdrawals(self) -> None:
@@ -161,5 +161,5 @@ class KilledApiTest(CommittingTestCase):
     def test_with_a_batch_of_withdrawals_before_commit(self) -> None:
         self.live("withdraw", "commit")
 
-    def test_with_a_batch_of_withdrawals_that_nobody_was_told_of(self) -> None:
+    def test_with_a_batch_of_withdrawals_that_was_not_answered(self) -> None:
         self.live("withdraw", "after")

@@ -1,4 +1,4 @@
-"""Movements and balances, from below the services: one writer, all or nothing."""
+"""Movements and balances without the services: one writer, all or nothing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Kind = Movement.Kind
 
 
 class LedgerTestCase(WalletTestCase):
-    # Movements are posted here without what belongs to them.
+    # The tests post movements without their other rows.
     books_must_be_right = False
 
     def a_deposit(self, amount: int, wallet: Wallet | None = None) -> Transaction:
@@ -49,7 +49,7 @@ class LedgerTestCase(WalletTestCase):
 
 class EffectTest(LedgerTestCase):
     def test_of_each_kind_on_each_account(self):
-        """Each column sums to zero: money comes from somewhere and goes somewhere."""
+        """Each column sums to zero: money neither appears nor disappears."""
         table = {
             Kind.DEPOSIT: {
                 Account.WALLET: 5,
@@ -157,7 +157,7 @@ class LockTest(LedgerTestCase):
 
 
 class StatementTest(WalletTestCase):
-    def test_of_a_whole_life_adds_up(self):
+    def test_of_all_movements_adds_up(self):
         self.deposit(1000)
         for does in (Does.PAY, Does.REFUSE, Does.LOSE, Does.UNREACHABLE, Does.PAY):
             self.bank.script.append(does)

@@ -1,4 +1,4 @@
-"""Log lines: one JSON object each, with ids, and nothing that was entrusted to us."""
+"""Log lines: each is a JSON object with ids, and without confidential data."""
 
 import copy
 import io
@@ -26,7 +26,7 @@ KEY = "ca0a21ca-0a21-4a21-8a21-ca0a21ca0a21"
 
 
 class TalkativeBank(FakeBank):
-    """Says things in its answers that are nobody else's business."""
+    """A bank whose answers contain confidential words."""
 
     answers = [
         Answer(Outcome.ACCEPTED, f"{CANARY} accepted", 200),
@@ -44,7 +44,7 @@ def fails_with_a_secret():
 
 
 class LogTestCase(CommittingTestCase):
-    """Captures every line as production writes it."""
+    """Captures every line in the form of production."""
 
     def setUp(self):
         super().setUp()
@@ -145,7 +145,7 @@ class LogTest(LogTestCase):
             json.dumps({"amount": CANARY}),
             f"{{{CANARY}",
             json.dumps({"amount": 10}),
-            json.dumps({"amount": 11}),  # the same key for something else
+            json.dumps({"amount": 11}),  # the same key for another request
         ):
             self.post(f"{path}?note={CANARY}", body, **headers)
             self.post(path, body, **headers)
@@ -170,13 +170,13 @@ class LogTest(LogTestCase):
             (403, client.post("/admin/login/", {"password": CANARY})),
         ):
             self.assertEqual(answer.status_code, status)
-        # As `runserver` does.
+        # Like `runserver`.
         logging.getLogger("django.server").error('"GET /?%s HTTP/1.1" 500', CANARY)
         self.assert_silent()
         levels = {line["level"] for line in self.lines()}
         self.assertLessEqual(
             levels, {"debug", "info"}
-        )  # what is refused is no trouble of ours
+        )  # a refusal is no error of the service
 
     def test_never_tells_what_the_bank_answers(self):
         self.deposit(100)
@@ -216,7 +216,7 @@ class LogTest(LogTestCase):
 
 
 class ConsoleFormatTest(SimpleTestCase):
-    """LOG_FORMAT=console: the same lines, for a person at a terminal."""
+    """LOG_FORMAT=console: the same lines, for people at a terminal."""
 
     def setUp(self):
         self.addCleanup(structlog.configure, **structlog.get_config())

@@ -1,4 +1,4 @@
-"""/metrics: read with Prometheus' own parser, and equal to what has happened."""
+"""/metrics: Prometheus' own parser reads it, and its values are right."""
 
 import os
 import subprocess
@@ -29,7 +29,7 @@ handler500 = "wallets.views.problems.from_exceptions.server_error"
 
 
 def parse(text):
-    """Every sample: its value by its name and labels."""
+    """Return the value of every sample by name and labels."""
     return {
         (sample.name, *sorted(sample.labels.items())): sample.value
         for family in text_string_to_metric_families(text)
@@ -39,7 +39,7 @@ def parse(text):
 
 @override_settings(ROOT_URLCONF=__name__)
 class OutageTest(CommittingTestCase):
-    def test_is_no_bug(self):
+    def test_is_answered_503(self):
         self.client.raise_request_exception = False
         with database_out_of_reach():
             answer = self.client.get("/metrics")
@@ -96,7 +96,7 @@ class ScrapeTest(WalletTestCase):
         self.deposit(1000)
         self.execute(100)
         self.execute(50, late=3)
-        self.execute(5000)  # more than there is
+        self.execute(5000)  # more than the balance
         WithdrawalService.cancel(self.due_withdrawal(1).pk)
 
         found = self.scrape()
@@ -117,7 +117,7 @@ class ScrapeTest(WalletTestCase):
             with self.subTest(name=name):
                 self.assertEqual(found[name], value)
 
-    def test_tells_how_things_stand(self):
+    def test_shows_the_current_state(self):
         self.deposit(1000)
         self.execute(100, Does.LOSE)
         self.due_withdrawal(7)
@@ -148,7 +148,7 @@ class ScrapeTest(WalletTestCase):
             self.assertEqual(answer.headers["Allow"], "GET, HEAD")
 
     @override_settings(METRICS_TOKEN="long enough a token")
-    def test_wants_the_token_where_one_is_set(self):
+    def test_requires_the_token_if_one_is_set(self):
         for sent in ("", "Bearer", "Bearer wrong", "long enough a token"):
             with self.subTest(sent=sent):
                 answer = self.client.get("/metrics", headers={"Authorization": sent})
@@ -158,8 +158,8 @@ class ScrapeTest(WalletTestCase):
                 )
         self.scrape(Authorization="Bearer long enough a token")
 
-    def test_is_not_read_under_a_strangers_name(self):
-        """A page whose name resolves to this machine (DNS rebinding) must learn nothing."""
+    def test_is_not_read_under_another_host_name(self):
+        """A page whose name resolves to this machine (DNS rebinding) gets no values."""
         bare = [m for m in settings.MIDDLEWARE if "CommonMiddleware" not in m]
         for middleware in (settings.MIDDLEWARE, bare):
             with override_settings(MIDDLEWARE=middleware):
@@ -170,7 +170,7 @@ class ScrapeTest(WalletTestCase):
 
 class CountingTest(WalletTestCase):
     def count(self, minutes):
-        """What is counted when the clock shows so many minutes from now."""
+        """Count when the clock shows this many minutes from now."""
         with mock.patch.object(
             metrics, "database_now", return_value=self.after(60 * minutes)
         ):
@@ -187,14 +187,14 @@ class CountingTest(WalletTestCase):
 
         self.assertEqual((first["amount:deposit"], second["amount:deposit"]), (10, 30))
 
-    def test_keeps_nothing_that_may_still_be_joined_by_others(self):
+    def test_caches_nothing_that_may_still_change(self):
         self.deposit(10)
         self.assertEqual(self.count(0.5)["count:deposit"], 1)
         tally = Tally.objects.get(name="movement")
         self.assertLess(tally.upto, self.alice.movements.get().pk)
         self.assertEqual(tally.totals, {})
 
-    def test_agrees_with_itself_however_it_is_cut(self):
+    def test_gives_the_same_result_in_parts(self):
         self.deposit(1000)
         for amount in (1, 2, 3):
             withdrawal = self.due_withdrawal(amount)

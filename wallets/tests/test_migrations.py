@@ -1,4 +1,4 @@
-"""Migrations that change a table with money in it, there and back."""
+"""Migrations that change a table with money, forwards and backwards."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class MovementInItsTransactionsWalletTest(CommittingTestCase):
         super().tearDown()
 
     def assert_history_stands(self) -> None:
-        """The triggers are there of each table that was there already."""
+        """Check that every table that existed before has its triggers."""
         for table in ("wallets_movement", "wallets_transition"):
             for change in (f"DELETE FROM {table}", f"UPDATE {table} SET id = id"):
                 with self.subTest(change), self.assertRaises(DatabaseError) as got:

@@ -1,4 +1,4 @@
-"""The models alone: what they are when made directly, and what their queries find."""
+"""The models alone: their defaults, properties and queries."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ class TransactionModelTest(WalletTestCase):
 
 @skipIf(connection.vendor == "mysql", "a constraint cannot be dropped and rolled back")
 class LaterReleaseTest(WalletTestCase):
-    """Rolled back to this release: a row is in a state that only the later one knows."""
+    """After a rollback to this release, a row has a state of a later release."""
 
     def test_has_states_that_this_one_neither_selects_nor_moves(self):
         self.allow_any_status()

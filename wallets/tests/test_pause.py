@@ -1,4 +1,4 @@
-"""Payouts can be stopped and let go on while the service runs."""
+"""An operator pauses and resumes all payouts while the service runs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class PauseTest(WalletTestCase):
     def drain(self) -> int:
         return drain.Drain(drain.find_due, bank=self.bank, seconds=1).run()
 
-    def test_lets_nothing_be_claimed_until_payouts_go_on(self):
+    def test_stops_claims_until_payouts_are_resumed(self):
         withdrawal = self.due_withdrawal(100)
         self.pause()
         self.assertTrue(pause.is_paused())
@@ -52,7 +52,7 @@ class PauseTest(WalletTestCase):
         self.assertEqual(self.drain(), 1)
         self.assertEqual(len(self.bank.paid), 1)
 
-    def test_lets_nothing_be_sent_again_and_look_ups_go_on(self):
+    def test_stops_repeated_sends_and_continues_look_ups(self):
         bank = FakeBank(DEDUPES_ONLY, (Does.LOSE,))
         withdrawal = self.due_withdrawal(100)
         WithdrawalService.execute(withdrawal.pk, bank=bank, now=self.now)
@@ -81,7 +81,7 @@ class PauseTest(WalletTestCase):
         ):
             sweep = drain.Drain(drain.find_due, bank=self.bank, seconds=PATIENCE)
             self.assertEqual(sweep.run(), 1)
-        # What was in hand is sent and recorded.
+        # The claimed withdrawal is sent and recorded.
         self.assertEqual([len(each) for each in claims], [1, 0])
         self.assertEqual(len(self.bank.paid), 1)
         status = Transaction.objects.filter(status="COMPLETED")
@@ -95,7 +95,7 @@ class PauseTest(WalletTestCase):
         self.assertEqual(row.resumed_by, "operator olga")
         self.assertGreaterEqual(row.resumed_at, row.paused_at)
 
-    def test_is_alarming_while_it_lasts_each_time(self):
+    def test_has_an_open_alarm_while_it_lasts(self):
         for number in (1, 2):
             made = self.pause()
             raised = alarm.unacknowledged().get()
@@ -106,7 +106,7 @@ class PauseTest(WalletTestCase):
             self.assertEqual(alarm.unacknowledged().count(), 0)
             self.assertEqual(Alarm.objects.count(), number)
 
-    def test_twice_is_as_good_as_once(self):
+    def test_twice_is_the_same_as_once(self):
         first = self.pause()
         again = pause.pause(reason="another", actor="operator olga")
         self.assertEqual(again, first)
@@ -138,7 +138,7 @@ class PauseTest(WalletTestCase):
 
 
 class PauseRaceTest(CommittingTestCase):
-    """On connections of their own."""
+    """Races on separate connections."""
 
     def test_committed_before_a_claim_begins_is_seen_by_it(self):
         self.deposit(1000)
@@ -150,7 +150,7 @@ class PauseRaceTest(CommittingTestCase):
             committed.set()
 
         def claim() -> Claim:
-            # Its connection is open, and has read, before the pause is committed.
+            # The claim's connection has read before the pause is committed.
             Transaction.objects.count()
             assert committed.wait(PATIENCE)
             return payout.claim(drain.find_due(self.now), limit=9, now=self.now)
@@ -159,7 +159,7 @@ class PauseRaceTest(CommittingTestCase):
         self.assertEqual([(len(each), each.paused) for each in claims], 3 * [(0, True)])
 
     def test_against_claims_lets_none_begin_after_it(self):
-        """Whoever claims either did so whole, or finds payouts paused."""
+        """Each claim is either complete, or finds payouts paused."""
         self.deposit(1000)
 
         def prepare(_number: int) -> Transaction:

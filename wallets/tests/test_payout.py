@@ -1,4 +1,4 @@
-"""Claim, call, record: each alone, late, doubled, and in the wrong order."""
+"""Claim, call and record: each alone, late, repeated, and in the wrong order."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class PayoutTestCase(WalletTestCase):
         return payout.claim(rows, limit=limit, now=self.now)
 
     def sending(self, amount: int = 100) -> Sending:
-        """An attempt under way, its sender alive."""
+        """Return an open attempt whose sender is alive."""
         self.deposit(amount)
         (sending,) = self.claim(self.due_withdrawal(amount)).sendings
         return sending
@@ -109,7 +109,7 @@ class ClaimTest(PayoutTestCase):
         self.assertEqual(len(self.claim()), 0)
 
     def test_spends_one_wallets_money_once_within_a_batch(self):
-        """250 for 100 + 200 + 100 + 100 + 40: in the order they were due."""
+        """250 for 100 + 200 + 100 + 100 + 40, in the order of the scheduled times."""
         self.deposit(250)
         rows = [self.due_withdrawal(amount) for amount in (100, 200, 100, 100, 40)]
         claim = self.claim()
@@ -139,7 +139,7 @@ class ClaimTest(PayoutTestCase):
         self.assertEqual(sorted(numbers), [1, 2, 3, 4, 5, 6])
 
     def test_reads_and_inserts_once_for_a_whole_batch(self):
-        """Only the guarded UPDATEs are one a row: of the withdrawal and its wallet."""
+        """Only the guarded UPDATEs of withdrawals and wallets are one for each row."""
         counts = {}
         for size in (1, 11):
             for _ in range(size):
@@ -161,7 +161,7 @@ class ReferenceTest(PayoutTestCase):
         self.assertEqual(self.reference(again), first)
 
     def test_follows_from_what_the_client_holds(self):
-        """Whatever else the books have lost and made anew."""
+        """Whatever else a restored ledger has lost and creates again."""
         withdrawal = self.due_withdrawal(1)
         again = Transaction(
             pk=withdrawal.pk + 1,
@@ -178,15 +178,15 @@ class ReferenceTest(PayoutTestCase):
             self.reference(withdrawal),
             self.reference(withdrawal, 2),
             self.reference(self.due_withdrawal(1)),
-            # A new withdrawal that got a lost one's id after a restored backup.
+            # A new withdrawal with the id of a lost one, after a restored backup.
             self.reference(Transaction(pk=withdrawal.pk, wallet=self.alice)),
-            # The same key, for a wallet of another system.
+            # The same key with a wallet of another system.
             reference_of(withdrawal, uuid.uuid4(), 1),
         }
         self.assertEqual(len(references), 5)
 
     def test_of_an_attempt_stays_as_it_was_stored(self):
-        """An earlier release derived it otherwise: look-ups ask for what was sent."""
+        """An earlier release derived it differently: look-ups use the stored one."""
         self.bank = FakeBank(LOOKS_UP_ONLY, (Does.PAY_SILENTLY,))
         withdrawal = self.due_withdrawal(100)
         self.deposit(100)
@@ -288,7 +288,7 @@ class RecordTest(PayoutTestCase):
 
 
 class LateAnswerTest(PayoutTestCase):
-    """An answer to an attempt that has ended changes nothing; a contradiction alarms."""
+    """A late answer changes nothing; a contradiction raises an alarm."""
 
     def ended(self, answer: Answer) -> tuple[Sending, Transaction]:
         sending = self.sending()
@@ -339,9 +339,9 @@ class LateAnswerTest(PayoutTestCase):
 
 
 class SecondSenderTest(PayoutTestCase):
-    """Two sent under one reference: what one of them was told proves little.
+    """Two senders used one reference, so only a payment is proof.
 
-    A bank may refuse the second *because* it pays the first.
+    A bank may refuse the second request *because* it pays the first.
     """
 
     def test_only_a_payment_is_proof(self):
@@ -350,7 +350,7 @@ class SecondSenderTest(PayoutTestCase):
         expected = dict.fromkeys(Outcome, Event.UNKNOWN)
         self.assertEqual(got, expected | {Outcome.ACCEPTED: Event.ACCEPTED})
 
-    def test_the_only_sender_is_believed(self):
+    def test_the_answer_to_a_single_sender_is_proof(self):
         attempt = Attempt(sends=1)
         expected = {
             Outcome.ACCEPTED: Event.ACCEPTED,
@@ -404,7 +404,7 @@ class RetryTest(PayoutTestCase):
 
 
 class ExecuteTest(PayoutTestCase):
-    def test_does_not_find_what_another_is_at(self):
+    def test_does_not_find_what_another_process_has_claimed(self):
         sending = self.sending()
         with self.assertRaises(Transaction.DoesNotExist):
             WithdrawalService.execute(

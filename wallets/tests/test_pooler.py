@@ -1,6 +1,6 @@
-"""Behind PgBouncer in transaction mode: each transaction may have another session.
+"""PgBouncer in transaction mode: each transaction may have another session.
 
-A real PgBouncer, with no setting of its own that would help us.
+The tests use a real PgBouncer without settings for this service.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def shown(name: str) -> str:
 
 
 class PoolerTestCase(CommittingTestCase):
-    """Everything goes through a PgBouncer that has two sessions of the server."""
+    """All connections go through a PgBouncer with two sessions of the server."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -59,7 +59,7 @@ class PoolerTestCase(CommittingTestCase):
 
     @contextmanager
     def holding(self, wallet: Wallet) -> Iterator[None]:
-        """Somebody else holds the wallet, on a connection of his own."""
+        """Lock the wallet on another connection during the block."""
         with self.admin.cursor() as cursor:
             cursor.execute("BEGIN")
             cursor.execute(
@@ -78,7 +78,7 @@ class LimitsTest(PoolerTestCase):
         self.assertEqual(seen, ["1s", "10s", "30s"])
         self.assertEqual([shown(name) for name in LIMITS], ["0", "0", "0"])
 
-    def test_of_statements_are_lifted_for_who_reads_everything(self) -> None:
+    def test_of_statements_do_not_apply_to_long_reads(self) -> None:
         with read_snapshot():
             self.assertEqual([shown(name) for name in LIMITS[1:]], ["0", "0"])
             self.assertEqual(shown("transaction_isolation"), "repeatable read")
@@ -90,9 +90,9 @@ class LimitsTest(PoolerTestCase):
             self.assertEqual([shown(name) for name in LIMITS], ["1s", "10s", "30s"])
             self.assertEqual(shown("work_mem"), "5MB")
 
-    def test_are_noticed_to_need_statements(self) -> None:
+    def test_are_set_by_statements_behind_a_pooler(self) -> None:
         self.assertTrue(connection_is_pooled())
-        # Nor does a session of the server know what another one has prepared.
+        # A session of the server does not know the prepared statements of another one.
         self.assertIsNone(connection.connection.prepare_threshold)
         with at_port(int(self.admin.settings_dict["PORT"] or 5432)):
             self.assertFalse(connection_is_pooled())
@@ -128,13 +128,13 @@ class HeldWalletTest(Api, PoolerTestCase):
         with self.holding(self.alice):
             response = self.post(self.path("deposit"), {"amount": 1}, key=uuid.uuid4())
         self.assert_problem(response, 409, "request_in_progress")
-        # Without a limit it would still wait, and this test with it.
+        # Without a limit the deposit, and this test, would wait for ever.
         self.assertLess(time.monotonic() - began, 60)
 
 
 @behind_pgbouncer
 class IsolationTest(PoolerTestCase):
-    """The server gives REPEATABLE READ to who does not say what he needs."""
+    """The server's default is REPEATABLE READ."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -157,7 +157,7 @@ class IsolationTest(PoolerTestCase):
             self.assertEqual(checks.sessions_are_safe(databases=["default"]), [])
 
     def test_lets_deposits_to_one_wallet_wait_for_each_other(self) -> None:
-        """With REPEATABLE READ whoever has waited fails, and runs again, and fails."""
+        """With REPEATABLE READ a transaction that has waited fails in every run."""
         failures = in_threads(8, lambda: deposit_often(self.alice, 5))
         self.assertEqual(failures, [])
         self.assert_money(self.alice, balance=40)
@@ -169,13 +169,13 @@ def deposit_often(wallet: Wallet, times: int) -> None:
 
 
 def in_threads(count: int, work: Any) -> list[BaseException]:
-    """Do it in so many threads at once; return what they raised."""
+    """Do the work in this many threads at once; return their exceptions."""
     failures: list[BaseException] = []
 
     def run() -> None:
         try:
             work()
-        except Exception as error:  # noqa: BLE001 (whatever it is, it is told)
+        except Exception as error:  # noqa: BLE001 (every error is a result)
             failures.append(error)
         finally:
             close_connections()
@@ -190,7 +190,7 @@ def in_threads(count: int, work: Any) -> list[BaseException]:
 
 @behind_pgbouncer
 class WalkTest(PoolerTestCase):
-    """The whole service behind a pooler whose sessions change under it."""
+    """The whole service behind a pooler, whose sessions change."""
 
     def test_pays_what_was_scheduled_and_finds_out_what_was_lost(self) -> None:
         self.deposit(100)
@@ -206,13 +206,13 @@ class WalkTest(PoolerTestCase):
         )
         self.assert_money(self.alice, balance=40)
         said = StringIO()
-        # The story's own clock is ahead of the database's.
+        # The times of this test are ahead of the database's clock.
         with mock.patch.object(ledger_audit, "database_now", return_value=END_OF_TIME):
             call_command("verify_ledger", stdout=said)
         self.assertIn("The books are right", said.getvalue())
 
     def test_serves_more_clients_than_the_server_has_sessions(self) -> None:
-        """Each makes statements that a session of its own would have prepared."""
+        """Each client makes statements that would be prepared in its own session."""
 
         def work() -> None:
             deposit_often(self.alice, 5)

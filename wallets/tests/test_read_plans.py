@@ -1,4 +1,4 @@
-"""Reads of a long past: by an index, in its order, whatever the database last counted."""
+"""Reads of a long history use an index, in its order, whatever the statistics are."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from wallets.tests.base import CommittingTestCase
 from wallets.utils import instants
 
 TABLES = ("wallets_wallet", "wallets_transaction", "wallets_movement")
-# So many that MariaDB does not rather read them all.
+# So many rows that MariaDB uses an index.
 MANY = 6000
 CSV = {"Accept": "text/csv"}
-# A page has a hundred rows, a part of a CSV so many; nothing reads the whole past.
+# A part of a CSV has this many rows, a page 100; no read takes the whole history.
 BATCH = 1000
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How a statement was carried out: as the database tells it, and the most rows read."""
+    """The plan of a statement, as the database shows it, and its most rows read."""
 
     text: str
     most_read: float
@@ -52,7 +52,7 @@ _EXPLAIN = {
 
 
 class Plans(list[tuple[str, Plan]]):
-    """The statements that read movements or transactions, carried out twice."""
+    """Records the statements that read movements or transactions, with their plans."""
 
     def __call__(
         self,
@@ -73,7 +73,7 @@ class Plans(list[tuple[str, Plan]]):
 @marks.slow
 @skipIf(connection.vendor == "sqlite", "it counts nothing")
 class ReadPlansTest(Api, CommittingTestCase):
-    """A wallet has grown, and when the database last counted…"""
+    """A wallet has many rows, and at the last ANALYZE…"""
 
     def grow(self) -> None:
         for _ in range(0, MANY, 1000):
@@ -82,7 +82,7 @@ class ReadPlansTest(Api, CommittingTestCase):
             )
 
     def reads(self) -> Iterator[tuple[str, dict[str, str]]]:
-        """Each read of a past, and of lists the page after the first one."""
+        """Return each read of a history; for lists, of the page after the first one."""
         at = Movement.objects.filter(wallet=self.alice, sequence=MANY // 2)
         middle = instants.write(at.values_list("created_at", flat=True).get())
         for page in (
@@ -110,7 +110,7 @@ class ReadPlansTest(Api, CommittingTestCase):
                     answer = self.get(path, **headers)
                     text = answer.getvalue() if answer.streaming else answer.content
                 self.assertEqual(answer.status_code, 200, text)
-                # PostgreSQL's prepared ones pass the wrapper by: see `test_reads.PlanTest`.
+                # `test_reads.PlanTest` tests the prepared statements.
                 if connection.vendor == "mysql":
                     self.assertNotEqual(plans, [])
                 for sql, plan in plans:
@@ -118,11 +118,11 @@ class ReadPlansTest(Api, CommittingTestCase):
                     self.assertNotRegex(plan.text, "Seq Scan|Sort|filesort|'ALL'", told)
                     self.assertLessEqual(plan.most_read, BATCH, told)
 
-    def test_there_was_nothing(self) -> None:
+    def test_the_tables_were_empty(self) -> None:
         self.grow()
         self.assert_each_reads_what_it_shows()
 
-    def test_each_wallet_had_one(self) -> None:
+    def test_each_wallet_had_one_row(self) -> None:
         deposit_many(
             [
                 DepositRequest(Wallet.objects.create().uuid, 1, uuid4())

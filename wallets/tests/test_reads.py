@@ -1,4 +1,4 @@
-"""What clients look at: many at once, each with an answer of its own."""
+"""Batched reads of clients: many at once, each with its own answer."""
 
 from __future__ import annotations
 
@@ -41,25 +41,25 @@ from wallets.tests import builders
 from wallets.tests.base import WalletTestCase
 from wallets.utils.limits import MAX_BIGINT
 
-# Who is asked for and is not there, or cannot be.
+# Names of wallets that do not exist or are invalid.
 NOBODY = uuid.UUID(int=7)
 NONSENSE = "no-uuid"
 POSTGRESQL = connection.vendor == "postgresql"
 
 
 def plain(row: Model) -> dict[str, object]:
-    """The columns of a row, by name."""
+    """Return the columns of a row by name."""
     return {f.attname: getattr(row, f.attname) for f in row._meta.concrete_fields}
 
 
 class ReadTestCase(WalletTestCase):
     def queries(self, queries: CaptureQueriesContext) -> int:
-        """How many there were, without what makes a test case's transaction of one."""
+        """Return the number of queries without the savepoints of the test case."""
         own = ("SAVEPOINT", "RELEASE")
         return sum(not str(one["sql"]).startswith(own) for one in queries)
 
     def assert_as_read(self, found: object, expected: Model) -> None:
-        """It is a row as Django reads it."""
+        """Check that it is equal to the row that Django reads."""
         self.assertIsInstance(found, type(expected))
         assert isinstance(found, Model)
         self.assertEqual(found, expected)
@@ -89,7 +89,7 @@ class WalletsTest(ReadTestCase):
     def test_are_opened_by_one_statement(self) -> None:
         with CaptureQueriesContext(connection) as queries:
             made = WalletService.create_many(16, now=self.now)
-        # MySQL does not say their ids.
+        # MySQL does not return their ids.
         self.assertLessEqual(self.queries(queries), 1 + (connection.vendor == "mysql"))
         self.assertEqual(len({wallet.uuid for wallet in made}), 16)
         for wallet in made:
@@ -198,13 +198,13 @@ class PagesTest(ReadTestCase):
             pages([PageRequest(self.alice.uuid), PageRequest(self.bob.uuid)] * 8)
         self.assertEqual(self.queries(queries), 2)
 
-    def test_are_nothing_for_nothing(self) -> None:
+    def test_are_none_for_an_empty_list(self) -> None:
         self.assertEqual(pages([]), [])
 
 
 @skipUnless(POSTGRESQL, "a statement of PostgreSQL's")
 class PlanTest(ReadTestCase):
-    """A page costs a page, whatever PostgreSQL knows of the tables…"""
+    """A page reads only its own rows, whatever PostgreSQL's statistics are…"""
 
     def plan(self, sql: str, values: Sequence[str]) -> str:
         names = (
@@ -251,9 +251,9 @@ class PlanTest(ReadTestCase):
         self.assert_read_by_index()
 
     def test_of_a_statement_reads_its_own_numbers(self) -> None:
-        """Whatever was counted last: each wallet with a row, or one with half of them.
+        """At the last ANALYZE each wallet had a row, or one wallet had half of them.
 
-        There are so many that the whole table is never read rather than an index.
+        There are so many rows that PostgreSQL always prefers an index.
         """
         for wallets in (WalletService.create_many(1000), [self.alice] * 1000):
             deposit_many(
@@ -304,7 +304,7 @@ class StatementPagesTest(ReadTestCase):
             self.assert_as_read(found, Movement.objects.get(pk=found.pk))
 
     def later(self) -> datetime:
-        """When the last movement of the wallet happened: it is left out."""
+        """Return the time of the wallet's last movement, which is left out."""
         last = Movement.objects.filter(wallet=self.alice).order_by("-sequence").first()
         assert last is not None
         return last.created_at
@@ -334,7 +334,7 @@ class StatementPagesTest(ReadTestCase):
         for page, wallet in ((alice, self.alice), (since, self.bob)):
             self.assertEqual(page.wallet.uuid, wallet.uuid)
 
-    def test_know_no_positions_but_those_they_gave(self) -> None:
+    def test_refuse_positions_that_they_did_not_give(self) -> None:
         bad = [
             (8, 0, 7),
             (1, 2, 7),
@@ -382,7 +382,7 @@ class StatementPagesTest(ReadTestCase):
             self.assertEqual(answer, balance_at(wallet, one.at))
         self.assertEqual(balances([BalanceRequest(self.alice.uuid)]), [Point(7, 28)])
 
-    def test_tell_of_a_wallet_that_counted_more_than_it_has(self) -> None:
+    def test_are_right_for_a_wallet_with_a_wrong_count(self) -> None:
         self.books_must_be_right = False
         Wallet.objects.filter(pk=self.alice.pk).update(movement_count=20)
         (page,) = statement_pages([StatementRequest(self.alice.uuid, 3)])
@@ -391,9 +391,9 @@ class StatementPagesTest(ReadTestCase):
 
 
 class CancelOfTest(WalletTestCase):
-    """One call finds a wallet's withdrawal and takes it back…"""
+    """The call that finds and cancels a withdrawal…"""
 
-    def test_with_its_wallet(self) -> None:
+    def test_finds_it_under_its_wallet(self) -> None:
         withdrawal = self.due_withdrawal(5)
         for _ in range(2):
             done = WithdrawalService.cancel_of(str(self.alice.uuid), withdrawal.pk)
@@ -401,11 +401,11 @@ class CancelOfTest(WalletTestCase):
             with self.assertNumQueries(0):
                 self.assertEqual(done.wallet.uuid, self.alice.uuid)
 
-    def test_but_no_deposit(self) -> None:
+    def test_refuses_a_deposit(self) -> None:
         with self.assertRaises(NotCancelable):
             WithdrawalService.cancel_of(self.alice.uuid, self.deposit(5).pk)
 
-    def test_and_nobody_elses(self) -> None:
+    def test_finds_it_under_no_other_wallet(self) -> None:
         withdrawal = self.due_withdrawal(5)
         for wallet in (self.bob.uuid, NOBODY, NONSENSE):
             with self.assertRaises(Transaction.DoesNotExist):

@@ -1,4 +1,4 @@
-"""Damaged books: each kind of damage is found and its row is named."""
+"""Damaged ledgers: each kind of damage is found, and its row is named."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from wallets.tests.raw import insert, update
 
 
 class Damage:
-    """A wallet with one of everything, and hands that may damage it."""
+    """A wallet with one row of each kind, and functions that damage it."""
 
     books_must_be_right = False
 
@@ -40,7 +40,7 @@ class Damage:
         )
 
     def move(self, **changes: Any) -> int:
-        """Insert a movement by hand, by default a hold of the pending withdrawal."""
+        """Insert a movement by SQL, by default a hold of the pending withdrawal."""
         last = self.alice.movements.latest("sequence")
         return insert(
             Movement,
@@ -96,7 +96,7 @@ class Damage:
 
 class VerifyTest(Damage, WalletTestCase):
     def found(self) -> dict[str, list[str]]:
-        """The rows found, by kind of damage."""
+        """Return the named rows by kind of damage."""
         found: dict[str, list[str]] = {}
         for finding in ledger_audit.verify():
             found.setdefault(finding.check, []).append(finding.row)
@@ -136,8 +136,8 @@ class VerifyTest(Damage, WalletTestCase):
         pk = self.deposit_by_hand(amount=99)
         self.assertEqual(self.found()["movement_amount"], [f"movement {pk}"])
 
-    def test_finds_a_movement_in_somebody_elses_wallet(self):
-        """Which only a database that was told not to look lets in."""
+    def test_finds_a_movement_in_another_wallet(self):
+        """Only a database with disabled rules accepts it."""
         with connection.constraint_checks_disabled(), transaction.atomic():
             pk = self.move(wallet=self.bob.pk, sequence=1, balance_after=0)
             self.assertEqual(self.found()["movement_wallet"], [f"movement {pk}"])
@@ -187,7 +187,7 @@ class VerifyTest(Damage, WalletTestCase):
         )
 
     def test_finds_a_hold_without_an_attempt(self):
-        """Two wrongs that make the sums right: a hold that no attempt explains."""
+        """Two errors that make the sums right: a hold without an attempt."""
         self.move()
         self.alice.refresh_from_db()
         update(
@@ -207,7 +207,7 @@ class VerifyTest(Damage, WalletTestCase):
         )
 
     def test_finds_the_wrong_wallet_among_many(self) -> None:
-        """Read by the hundreds, each wallet's statement is still its own."""
+        """Wallets are read by the hundred, but each statement is checked alone."""
         others = Wallet.objects.bulk_create([Wallet() for _ in range(1200)])
         for place in (0, 498, 499, 500, 1199):
             self.deposit(place + 1, Wallet.objects.get(uuid=others[place].uuid))
@@ -230,7 +230,7 @@ class Terminal(io.StringIO):
 
 
 class VerifyLedgerTest(Damage, CommittingTestCase):
-    """The command; it opens a snapshot, so it needs real commits."""
+    """The command, which opens a snapshot and so needs real commits."""
 
     def verify_ledger(self, *arguments: str, stderr=None) -> str:
         out = io.StringIO()

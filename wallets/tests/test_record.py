@@ -1,4 +1,4 @@
-"""What the bank paid and the books forgot, recorded by an operator with evidence."""
+"""An operator records payments of the bank that the ledger does not have."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class RecordTestCase(WalletTestCase):
         attempt = withdrawal.attempts.last()
         self.assertEqual((attempt.number, attempt.outcome), (number, "accepted"))
         self.assertEqual((attempt.open, attempt.sends), (None, 0))
-        self.assertEqual(attempt.answer, "")  # the bank's own words are not known
+        self.assertEqual(attempt.answer, "")  # the bank's answer is not known
         movements = withdrawal.movements.filter(attempt_number=number)
         self.assertEqual(
             list(movements.values_list("kind", flat=True)), ["hold", "settle"]
@@ -100,7 +100,7 @@ class RecordPaidTest(RecordTestCase):
         self.assert_money(self.alice, balance=900)
 
     def test_takes_the_attempt_that_the_reference_is_of(self):
-        """The books have forgotten the first attempt, too."""
+        """The ledger does not have the first attempt, either."""
         withdrawal = self.due_withdrawal(100)
         reference = reference_of(withdrawal, self.alice.uuid, 3)
         self.record(withdrawal, reference=reference)
@@ -196,7 +196,7 @@ class RecordPaidTest(RecordTestCase):
                 self.record(withdrawal, **changes)
             self.assertEqual(got.exception.field, field)
 
-    def test_does_not_know_deposits_and_strangers(self):
+    def test_does_not_find_deposits_and_unknown_ids(self):
         for pk in (self.deposit(5).pk, 10**9):
             with self.subTest(pk=pk), self.assertRaises(Transaction.DoesNotExist):
                 record.record_paid(pk, evidence=STATEMENT, actor=OSCAR)
@@ -215,14 +215,14 @@ class RecordPaidTest(RecordTestCase):
 
 
 class RecordPaymentTest(RecordTestCase):
-    """A payment whose withdrawal the books do not have at all."""
+    """A payment whose withdrawal the ledger does not have."""
 
     def enter(self, amount: int = 100, **changes) -> Transaction:
         words = {"evidence": STATEMENT, "actor": OSCAR} | changes
         return record.record_payment(self.alice.uuid, amount, **words)
 
     def ask(self, at: float = 60, amount: int = 100, key: uuid.UUID = KEY):
-        """The client asks for it, again."""
+        """Repeat the client's request."""
         return WithdrawalService.schedule(
             self.alice.uuid, amount, self.after(at), key, now=self.now
         )
@@ -232,7 +232,7 @@ class RecordPaymentTest(RecordTestCase):
         return reference_of(request, self.alice.uuid, number)
 
     def assert_replayed(self, made: Transaction) -> None:
-        """Whatever time the client names, and also when it has passed."""
+        """Check the replay for any time, also one that has passed."""
         for at in (60, -3600):
             again = self.ask(at)
             self.assertEqual((again.pk, again.replayed), (made.pk, True))
@@ -255,7 +255,7 @@ class RecordPaymentTest(RecordTestCase):
     def test_answers_a_client_that_asks_again_with_it(self):
         self.assert_replayed(self.enter(key=KEY))
 
-    def test_does_so_too_where_only_the_reference_is_known(self):
+    def test_answers_so_too_if_only_the_reference_is_known(self):
         for number in range(1, settings.WITHDRAWAL_MAX_RETRIES + 2):
             with self.subTest(number=number):
                 made = self.enter(reference=self.reference(number))
@@ -327,7 +327,7 @@ class RecordPaymentTest(RecordTestCase):
             self.enter()
         self.assertIn("paid again", str(got.exception))
 
-    def test_refuses_what_can_never_be_right(self):
+    def test_refuses_invalid_payments(self):
         for error, changes in (
             (InvalidAmount, {"amount": 0}),
             (InvalidIdempotencyKey, {"key": "x"}),
@@ -348,7 +348,7 @@ class RecordPaymentTest(RecordTestCase):
                 uuid.uuid4(), 1, key=KEY, evidence=STATEMENT, actor=OSCAR
             )
 
-    def test_is_over(self):
+    def test_is_final(self):
         made = self.enter(key=KEY)
         self.assertIs(made.state, State.COMPLETED)
         with self.assertRaises(Transaction.DoesNotExist):
@@ -358,7 +358,7 @@ class RecordPaymentTest(RecordTestCase):
 @marks.slow
 class RecordRaceTest(CommittingTestCase):
     def test_against_a_claim_has_one_winner(self):
-        """Either it is sent, or it is recorded: never both."""
+        """The withdrawal is sent or recorded, never both."""
         self.deposit(FEW)
 
         def prepare(_number: int) -> Transaction:
@@ -394,7 +394,7 @@ class RecordRaceTest(CommittingTestCase):
         self.assert_money(self.alice, balance=900)
 
     def test_against_the_client_that_asks_again_makes_one(self):
-        """Under the client's key, and under the reference that it leads to."""
+        """By the client's key, and by the reference that is derived from it."""
         self.deposit(1000)
         for known in ("key", "reference"):
             for _ in range(5):
@@ -422,18 +422,18 @@ class RecordRaceTest(CommittingTestCase):
                     self.judge(key, reference, entered, asked)
 
     def judge(self, key: uuid.UUID, reference: uuid.UUID, entered, asked) -> None:
-        """One payment at most can come of it, whoever was first."""
+        """Check that at most one payment is possible, whoever was first."""
         rows = Transaction.objects.filter(idempotency_key=key)
         if isinstance(entered, (IdempotencyKeyReused, InvalidInput)):
-            self.assertEqual(rows.get().status, "PENDING")  # to be recorded by its id
+            self.assertEqual(rows.get().status, "PENDING")  # needs its id
             return
         self.assertEqual(entered.status, "COMPLETED")
         self.assertEqual(Attempt.objects.get(reference=reference).sends, 0)
         if asked.pk == entered.pk:
             self.assertTrue(asked.replayed)
 
-    def test_that_both_win_pays_nothing_all_the_same(self):
-        """The client's request is committed just after the operator's call has looked."""
+    def test_that_both_win_pays_nothing(self):
+        """The client's request commits after the operator's call has checked."""
         self.deposit(1000)
         key = uuid.uuid4()
         request = Transaction(idempotency_key=key)
@@ -450,7 +450,7 @@ class RecordRaceTest(CommittingTestCase):
             drain.find_due, bank=self.bank, seconds=1, now=lambda: self.after(90)
         )
         sweep.run()
-        # The unique reference stands in the way, of this one only; a person cancels it.
+        # The unique reference refuses only this attempt; an operator cancels it.
         self.assertEqual([each.amount for each in self.bank.requests], [5])
         other.refresh_from_db()
         self.assertEqual(other.status, "COMPLETED")

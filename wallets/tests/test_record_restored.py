@@ -1,7 +1,6 @@
-"""After a restored backup: what the bank paid is recorded, and nothing is paid twice.
+"""After a restored backup, the bank's payments are recorded, and none is paid twice.
 
-The backup is a copy of every row, put back as a restore does; each engine's own dump is the
-restore drill's matter.
+The backup is a copy of all rows. The restore drill tests the engines' own backups.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ STATEMENT = "the bank's list"
 
 
 class Backup:
-    """A copy of all rows of ours."""
+    """A copy of all rows of the app."""
 
     def __init__(self) -> None:
         self._models = list(apps.get_app_config("wallets").get_models())
@@ -69,7 +68,7 @@ class RestoredBackupTest(CommittingTestCase):
         (found,) = [each for each in self.bank.paid if each.amount == amount]
         return found
 
-    def test_pays_nothing_twice_at_a_bank_that_can_nothing(self):
+    def test_pays_nothing_twice_at_a_bare_bank(self):
         self.live_and_restore(BARE)
 
     def test_pays_nothing_twice_at_a_bank_that_dedupes(self):
@@ -87,7 +86,7 @@ class RestoredBackupTest(CommittingTestCase):
         self.ask("paid", self.alice.uuid, 100)
         backup = Backup()
 
-        # The hours that the backup has not: a wallet, deposits, withdrawals, all paid.
+        # After the backup: a wallet, deposits, and withdrawals, all paid.
         new = WalletService.create().uuid
         deposit_key = uuid.uuid4()
         WalletService.deposit(new, 500, deposit_key)
@@ -102,7 +101,7 @@ class RestoredBackupTest(CommittingTestCase):
         self.tell(new, deposit_key)
         pause.resume(actor=OSCAR)
 
-        # Clients that never had an answer ask again, each with its key.
+        # Clients without an answer repeat their requests, each with its key.
         for name, wallet, amount in (
             ("paid", self.alice.uuid, 100),
             ("lost", self.alice.uuid, 200),
@@ -122,11 +121,11 @@ class RestoredBackupTest(CommittingTestCase):
         self.assertEqual(list(ledger_audit.verify()), [])
 
     def tell(self, new: uuid.UUID, deposit_key: uuid.UUID) -> None:
-        """What the operator does, by the runbook, and the client of the deposit."""
+        """Do what the runbook says, and repeat the client's deposit."""
         words = {"evidence": STATEMENT, "actor": OSCAR}
         pending = Transaction.objects.get(status="PENDING")
         record.record_paid(pending.pk, reference=self.payment(100).reference, **words)
-        # Its client has told its key; of the other one only the bank's list is known.
+        # The key of one withdrawal is known; of the other one only the bank's list.
         record.record_payment(self.alice.uuid, 200, key=self.keys["lost"], **words)
         with self.assertRaises(Wallet.DoesNotExist):
             record.record_payment(new, 300, key=uuid.uuid4(), **words)

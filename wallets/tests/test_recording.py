@@ -1,4 +1,4 @@
-"""Answers in hand: the database may be away, the worker be told to stop; nothing is lost."""
+"""The bank's answers are recorded, also after an outage or when a worker is stopped."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class RecordingTestCase(CommittingTestCase):
         return Drain(find_due, bank=self.bank, seconds=PATIENCE).run()
 
     def drain_through(self) -> None:
-        """Drain. What is due next may be asked while the database is away: that ends it."""
+        """Drain; a query for due withdrawals during the outage may end the drain."""
         with contextlib.suppress(DatabaseError, InterfaceError):
             self.drain()
 
@@ -69,7 +69,7 @@ class RecordingTestCase(CommittingTestCase):
 
 @marks.slow
 class OutageTest(RecordingTestCase):
-    """The database goes away as soon as the bank has been asked…"""
+    """An outage of the database, which begins when the bank has the request…"""
 
     def outages(self) -> Iterator[Outage]:
         for name, refusal in refusals().items():
@@ -80,27 +80,27 @@ class OutageTest(RecordingTestCase):
 
     @contextlib.contextmanager
     def outage(self, seconds: float = FAILOVER) -> Iterator[Outage]:
-        """Of one kind; it is over when the block ends."""
+        """An outage of one kind; it ends with the block."""
         with Outage(next(iter(refusals().values())), seconds) as outage:
             self.bank.on_the_way = outage.begin
             yield outage
 
-    def test_for_half_a_minute_and_costs_a_sweep_no_review(self) -> None:
+    def test_of_half_a_minute_costs_a_sweep_no_review(self) -> None:
         for _ in self.outages():
             self.due(4)
             self.drain_through()
             self.assert_all_paid_once()
 
-    def test_for_half_a_minute_and_costs_a_single_one_no_review(self) -> None:
+    def test_of_half_a_minute_costs_a_single_payment_no_review(self) -> None:
         for _ in self.outages():
             pk = self.due_withdrawal(1).pk
-            # What it answers with is read after the record: by then all is well.
+            # The returned row is read after the record, when the database is back.
             self.assertEqual(
                 WithdrawalService.execute(pk, bank=self.bank).status, "COMPLETED"
             )
             self.assert_all_paid_once()
 
-    def test_for_half_a_minute_and_what_was_sent_again_is_recorded(self) -> None:
+    def test_of_half_a_minute_loses_no_answer_of_a_repeated_send(self) -> None:
         self.bank = FakeBank(DEDUPES_ONLY)
         for outage in self.outages():
             self.bank.on_the_way = lambda payment: None
@@ -116,7 +116,7 @@ class OutageTest(RecordingTestCase):
             withdrawal.refresh_from_db()
             self.assertEqual(withdrawal.status, "COMPLETED")
 
-    def test_for_half_a_minute_and_a_proof_for_a_refund_is_kept(self) -> None:
+    def test_of_half_a_minute_loses_no_proof_of_a_refund(self) -> None:
         for outage in self.outages():
             withdrawal = self.due_withdrawal(1)
             rows = Transaction.objects.filter(pk=withdrawal.pk)
@@ -129,7 +129,7 @@ class OutageTest(RecordingTestCase):
             )
             self.assertEqual(done.status, "FAILED")
 
-    def test_for_longer_than_the_lease_and_is_given_up_with_the_evidence(self) -> None:
+    def test_longer_than_the_lease_ends_the_wait_with_evidence(self) -> None:
         withdrawal = self.due_withdrawal(1)
         with (
             self.outage(FOREVER) as outage,
@@ -149,14 +149,14 @@ class OutageTest(RecordingTestCase):
         return outage.clock.elapsed() - outage.began
 
     def stopped_when_asked(self) -> Any:
-        """The worker is told to stop as soon as the bank has paid."""
+        """Stop the worker as soon as the bank has paid."""
 
         def wait(seconds: float) -> bool:
             return bool(self.bank.paid)
 
         return mock.patch.object(stopping, "wait", wait)
 
-    def test_while_the_worker_is_stopped_and_is_waited_for_a_bounded_time(self) -> None:
+    def test_while_the_worker_stops_is_waited_for_a_bounded_time(self) -> None:
         self.due(1)
         with (
             self.outage(FOREVER) as outage,
@@ -169,7 +169,7 @@ class OutageTest(RecordingTestCase):
         self.assertGreaterEqual(self.waited(outage), patience - 1)
         self.assertLess(self.waited(outage), patience + 10)
 
-    def test_for_a_moment_while_the_worker_is_stopped_and_loses_nothing(self) -> None:
+    def test_of_a_moment_while_the_worker_stops_loses_nothing(self) -> None:
         self.due(3)
         with (
             self.outage(settings.WITHDRAWAL_RECORDING_TIME - 5) as outage,
@@ -181,7 +181,7 @@ class OutageTest(RecordingTestCase):
         self.drain()
         self.assert_all_paid_once()
 
-    def test_and_nothing_is_claimed_before_it_is_back(self) -> None:
+    def test_stops_claims_until_it_ends(self) -> None:
         claims = []
 
         def claim(*args: Any, **options: Any) -> payout.Claim:
@@ -202,7 +202,7 @@ class OutageTest(RecordingTestCase):
         self.assertNotIn(True, claims)
         self.assert_all_paid_once()
 
-    def test_and_answers_that_come_meanwhile_are_kept_too(self) -> None:
+    def test_loses_no_answers_that_come_meanwhile(self) -> None:
         others = threading.Event()
 
         def on_the_way(payment: Payment) -> None:
@@ -212,7 +212,7 @@ class OutageTest(RecordingTestCase):
                 others.wait(PATIENCE)
 
         def refused(refusal: Exception) -> None:
-            others.set()  # they are answered while the first is in hand
+            others.set()  # they are answered before the first is recorded
 
         for amount in (1, 2, 2, 2):
             self.due_withdrawal(amount)
@@ -224,10 +224,10 @@ class OutageTest(RecordingTestCase):
 
 
 class EndedSweepTest(RecordingTestCase):
-    """A sweep that ends by an error…"""
+    """A sweep that ends with an error…"""
 
-    def test_records_what_is_under_way(self) -> None:
-        """The database refuses to say what is due next, once."""
+    def test_records_the_open_calls(self) -> None:
+        """One query for due withdrawals fails."""
         failed = threading.Event()
 
         def until_due(sweep: Drain) -> float:
@@ -260,8 +260,8 @@ class EndedSweepTest(RecordingTestCase):
         self.assertEqual(unknown.amount, 2)
         self.assertEqual(len(self.bank.paid), 2)
 
-    def test_keeps_the_others_from_a_row_that_is_gone(self) -> None:
-        """Not one of the errors that damaged rows usually are."""
+    def test_records_the_others_when_a_row_is_missing(self) -> None:
+        """The error is not one of the usual errors of damaged rows."""
         self.books_must_be_right = False
         self.due(3)
         claim = payout.claim(find_due(self.now), limit=9)
@@ -279,10 +279,10 @@ class EndedSweepTest(RecordingTestCase):
 
 
 class DoubtfulClaimTest(RecordingTestCase):
-    """The database goes away in the COMMIT of a claim…"""
+    """An outage of the database during the COMMIT of a claim…"""
 
     def lose(self, outage: Outage, *, happens: bool) -> Any:
-        """The next COMMIT happens or not, and nobody is told."""
+        """Lose the answer to the next COMMIT, which is done or not."""
         honest = connection._commit  # type: ignore[attr-defined]
 
         def commit() -> None:
@@ -300,7 +300,7 @@ class DoubtfulClaimTest(RecordingTestCase):
     def refusal(self) -> Exception:
         return next(iter(refusals().values()))
 
-    def test_that_happened_and_what_is_known_to_be_unsent_is_sent(self) -> None:
+    def test_that_was_done_sends_what_is_certainly_unsent(self) -> None:
         self.due(3)
         with Outage(self.refusal(), FAILOVER) as outage:
             with self.lose(outage, happens=True):
@@ -308,7 +308,7 @@ class DoubtfulClaimTest(RecordingTestCase):
             self.assertGreater(outage.refused, 1)
         self.assert_all_paid_once()
 
-    def test_that_did_not_happen_and_nothing_was_sent(self) -> None:
+    def test_that_was_not_done_sends_nothing(self) -> None:
         self.due(3)
         with (
             Outage(self.refusal(), FAILOVER) as outage,
@@ -329,7 +329,7 @@ def in_the_main_thread() -> bool:
 @skipUnless(in_the_main_thread(), "signals reach the main thread only")
 @slow
 class SoftLimitTest(RecordingTestCase):
-    """Celery's soft limit is an exception at wherever the main thread is…"""
+    """Celery's soft limit, an exception at any point of the main thread…"""
 
     def setUp(self) -> None:
         super().setUp()
@@ -341,7 +341,7 @@ class SoftLimitTest(RecordingTestCase):
         self.addCleanup(signal.signal, signal.SIGUSR1, before)
 
     def strike_at(self, number: int) -> Any:
-        """Exceed the limit at the N-th statement, before and after which answers come."""
+        """Exceed the limit at the N-th statement; answers come before and after it."""
         seen = 0
 
         def execute(execute: Any, *args: Any) -> Any:
@@ -368,22 +368,22 @@ class SoftLimitTest(RecordingTestCase):
                 if self.seen < number:
                     self.assertGreater(number, 10)
                     return
-            # What was not claimed is the next sweep's.
+            # The next sweep pays what was not claimed.
             self.assertLessEqual(self.statuses(), {"COMPLETED", "PENDING"})
             self.drain()
             self.assert_all_paid_once()
 
-    def test_at_any_statement_of_a_sweep_and_loses_no_answer(self) -> None:
+    def test_at_any_statement_of_a_sweep_loses_no_answer(self) -> None:
         self.check_each_statement(self.drain)
 
-    def test_at_any_statement_of_a_single_one_and_loses_no_answer(self) -> None:
+    def test_at_any_statement_of_a_single_payment_loses_no_answer(self) -> None:
         def single() -> None:
             pending = Transaction.objects.filter(status="PENDING").earliest("pk")
             WithdrawalService.execute(pending.pk, bank=self.bank)
 
         self.check_each_statement(single)
 
-    def test_while_the_bank_is_asked_and_the_answers_are_recorded(self) -> None:
+    def test_during_the_calls_loses_no_answer(self) -> None:
         strikes = iter([True])
 
         def on_the_way(payment: Payment) -> None:
@@ -400,7 +400,7 @@ class SoftLimitTest(RecordingTestCase):
         self.assertLessEqual(self.statuses(), {"COMPLETED", "PENDING"})
         self.assertIn("PENDING", self.statuses())
 
-    def test_while_the_database_is_away_and_ends_the_waiting(self) -> None:
+    def test_during_an_outage_ends_the_wait(self) -> None:
         self.due(1)
         with Outage(next(iter(refusals().values())), FOREVER) as outage:
             self.bank.on_the_way = outage.begin
@@ -420,6 +420,6 @@ class SoftLimitTest(RecordingTestCase):
             self.assertLess(waited, 30)
             outage.end()
 
-    def test_raises_where_nobody_put_it_off(self) -> None:
+    def test_is_raised_where_it_is_not_deferred(self) -> None:
         with self.assertRaises(SoftTimeLimitExceeded):
             os.kill(os.getpid(), signal.SIGUSR1)

@@ -1,4 +1,4 @@
-"""Unknown is not failed: how the resolver finds out, and when it may believe what."""
+"""Unknown is not failed: the resolver's look-ups, and what they prove when."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class LookUpTest(ResolverTestCase):
         self.assert_money(self.alice, balance=1000)
 
     def test_pays_once_what_the_bank_booked_late(self):
-        """Measured on a toy: a look-up at once says not found, 0.8 s later it is booked."""
+        """A look-up says "not found", and 0.8 s later the payment is booked."""
         withdrawal = self.unknown(Does.BOOK_LATE)
         self.resolve(LEASE)
         self.resolve(QUIET - 1)
@@ -84,8 +84,8 @@ class LookUpTest(ResolverTestCase):
         self.assert_state(withdrawal, State.COMPLETED)
         self.assertEqual(len(self.bank.paid), 1)
 
-    def test_starts_to_count_anew_after_any_other_answer(self):
-        """Flapping: not found, an error, not found."""
+    def test_starts_to_count_again_after_any_other_answer(self):
+        """The answers are "not found", an error, and "not found" again."""
         withdrawal = self.unknown()
         at = QUIET
         for answer in (NOT_FOUND, TROUBLE, NOT_FOUND, TROUBLE, NOT_FOUND):
@@ -202,7 +202,7 @@ class LeaseTest(ResolverTestCase):
 
 
 class ZombieTest(ResolverTestCase):
-    """A sender that was frozen and comes back when others have gone on."""
+    """A sender that was frozen and continues after others have gone on."""
 
     def test_sends_nothing_after_its_lease(self):
         _, sending = self.crashed()
@@ -262,7 +262,7 @@ class TwoResolversTest(ResolverTestCase):
         self.assertEqual(len(asked), 1)
 
     def test_do_not_record_an_answer_that_a_later_one_has_overtaken(self):
-        """The first is frozen in its call; the second asks after its take has lapsed."""
+        """The first one is frozen in its call; the second one looks up later."""
         withdrawal = self.unknown()
         overtaken = self.during_look_up(
             QUIET, NOT_FOUND, lambda: self.resolve(QUIET + LEASE, TROUBLE)
@@ -278,7 +278,7 @@ class TwoResolversTest(ResolverTestCase):
         self.assert_state(withdrawal, State.COMPLETED)
         self.assertEqual(withdrawal.movements.filter(kind="settle").count(), 1)
 
-    def test_raise_an_alarm_when_they_were_told_opposite_things(self):
+    def test_raise_an_alarm_after_contradicting_answers(self):
         withdrawal = self.unknown()
         self.during_look_up(LEASE, PAID, lambda: self.resolve(2 * LEASE, REFUSED))
         self.assert_state(withdrawal, State.FAILED_RETRYABLE)
@@ -287,7 +287,7 @@ class TwoResolversTest(ResolverTestCase):
     def during_look_up(
         self, at: float, answer: Answer, other: Callable[[], object]
     ) -> bool:
-        """A sweep whose look-up is answered so, after something else happened."""
+        """Sweep; something else happens before its look-up gets this answer."""
         look_up = self.bank.look_up
         happened = []
 
@@ -334,7 +334,7 @@ class ResendTest(ResolverTestCase):
         self.assert_state(withdrawal, State.UNKNOWN)
 
     def test_does_not_release_on_a_refusal(self):
-        """The first request is still on its way at the bank, which pays it later."""
+        """The bank still processes the first request, and pays it later."""
         withdrawal = self.unknown(Does.BOOK_LATE)
         self.bank.script.append(Does.REFUSE)
         self.resolve(LEASE)
@@ -371,7 +371,7 @@ class ResendTest(ResolverTestCase):
         self.assertEqual(len(self.bank.paid), 1)
 
     def test_ends_with_the_banks_memory(self):
-        """Once it may have forgotten the reference, the same request would pay again."""
+        """When the bank has forgotten the reference, the same request pays again."""
         window = settings.WITHDRAWAL_REVIEW_AFTER - 600
         self.bank._abilities = Abilities(dedupes=True, dedupe_window=window)
         withdrawal = self.unknown()
@@ -386,7 +386,7 @@ class ResendTest(ResolverTestCase):
         self.assert_held()
 
     def test_is_not_made_while_an_operator_looks_at_it(self):
-        """A bank that could look up, then only dedupes: settings were changed."""
+        """The settings were changed: the bank had a look-up, and now only dedupes."""
         withdrawal = self.unknown()
         self.bank._abilities = LOOKS_UP_ONLY
         self.resolve(settings.WITHDRAWAL_REVIEW_AFTER + 1, TROUBLE)
@@ -423,7 +423,7 @@ class ResendTest(ResolverTestCase):
     def meet_on_the_way(
         self, withdrawal: Transaction, zombie: Sending, answer: Answer
     ) -> State:
-        """The zombie's answer is recorded while the second sender is sending."""
+        """Record the first sender's answer while the second sender sends."""
         met = []
 
         def meet(payment: object) -> None:
@@ -454,24 +454,24 @@ class BareBankTest(ResolverTestCase):
         self.assertEqual(withdrawal.alarms.count(), 1)
         self.assert_held()
 
-    def test_is_asked_nothing(self):
+    def test_is_not_called(self):
         self.unknown()
         with mock.patch.object(self.bank, "look_up") as look_up:
             self.resolve(LEASE)
         look_up.assert_not_called()
 
-    def test_takes_the_late_word_of_its_sender(self):
+    def test_accepts_a_late_answer_of_its_sender(self):
         withdrawal, sending = self.crashed()
         self.resolve(LEASE)
         self.assert_state(withdrawal, State.NEEDS_REVIEW)
         payout.record([(sending, PAID)], now=self.after(LEASE + 1))
         self.assert_state(withdrawal, State.COMPLETED)
-        # Nobody has to look into it any more.
+        # No review is needed any more.
         self.assertEqual(withdrawal.alarms.get().acknowledged_at, self.after(LEASE + 1))
 
 
 class UnsupportedLookUpTest(ResolverTestCase):
-    """Declared able to look up, and is not: a wrong setting must cost no money."""
+    """A bank with a declared, but missing, look-up: the setting must cost no money."""
 
     abilities = LOOKS_UP_ONLY
 
@@ -502,7 +502,7 @@ class BatchTest(ResolverTestCase):
         )
 
     def test_is_found_by_its_index(self):
-        """SQLite has no index for a plain truth; the others plan as full as a table is."""
+        """Tested on SQLite only: the others' plans depend on the size of the table."""
         if connection.vendor == "sqlite":
             self.assertNotIn("SCAN", take.due(self.now).explain())
 

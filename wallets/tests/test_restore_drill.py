@@ -1,4 +1,4 @@
-"""The restore drill: a backup, hours that the books forget, the runbook, one payment each.
+"""The restore drill: a backup, a restore, the runbook; each withdrawal is paid once.
 
 `make drill-restore` runs it for each kind of backup and of bank.
 """
@@ -50,7 +50,7 @@ class RestoreDrillTest(SimpleTestCase):
     def test_pays_each_once_after_a_recovery_to_a_point_in_time(self) -> None:
         self.assert_right("point-in-time", "able")
 
-    def test_finds_a_product_whose_references_follow_from_what_is_lost(self) -> None:
+    def test_detects_references_that_depend_on_lost_rows(self) -> None:
         done = drill(
             "--backup", "sqlite", "--bank", "dedupes", "--broken", "references"
         )
@@ -59,7 +59,7 @@ class RestoreDrillTest(SimpleTestCase):
 
 
 class RecipeTest(SimpleTestCase):
-    def test_stands_in_the_document_for_every_kind_of_backup(self) -> None:
+    def test_is_in_the_document_for_every_kind_of_backup(self) -> None:
         for name in restore.KINDS:
             for step in ("backup", "restore"):
                 self.assertTrue(backups.recipe(f"{name} {step}").strip())

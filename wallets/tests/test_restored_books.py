@@ -1,4 +1,4 @@
-"""A backup is restored: the books have forgotten what the bank remembers."""
+"""After a restored backup the bank has payments that the ledger does not have."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from wallets.utils.database import append_only
 
 
 class RestoredBooksTest(Api, CommittingTestCase):
-    """A withdrawal that the books forgot and the client asks for again…"""
+    """A repeated withdrawal that the restored ledger does not have…"""
 
     def setUp(self) -> None:
         super().setUp()
@@ -33,7 +33,7 @@ class RestoredBooksTest(Api, CommittingTestCase):
         self.wallets = list(Wallet.objects.values())
 
     def restore(self) -> None:
-        """Forget all that came after the backup, which `setUp` has made."""
+        """Delete everything after the backup, which `setUp` has made."""
         append_only.remove(connection)
         for model in (Alarm, Transition, Movement, Attempt):
             model.objects.filter(transaction__pk__gt=self.last).delete()
@@ -43,7 +43,7 @@ class RestoredBooksTest(Api, CommittingTestCase):
         append_only.install(connection)
 
     def ask(self, amount: int, key: uuid.UUID | str | None, seconds: float) -> Any:
-        """Ask for a withdrawal that is due so many seconds from now."""
+        """Request a withdrawal that is due in this many seconds."""
         when = {"scheduled_for": self.after(seconds).isoformat()}
         answer = self.post(self.path("withdraw"), {"amount": amount, **when}, key=key)
         self.assertEqual(answer.status_code, 201, answer.content)
@@ -63,7 +63,7 @@ class RestoredBooksTest(Api, CommittingTestCase):
                 first = self.ask(400, key, 60)
                 self.assertEqual(self.execute(first).status, "COMPLETED")
                 self.restore()
-                # The time has passed since: the client names another one.
+                # The time has passed, so the client names another one.
                 again = self.ask(400, first["idempotency_key"], 120)
                 self.assertNotEqual(again["created_at"], first["created_at"])
                 self.assertEqual(self.execute(again).status, "COMPLETED")
@@ -75,11 +75,11 @@ class RestoredBooksTest(Api, CommittingTestCase):
     def test_with_its_key_is_paid_once(self) -> None:
         self.check_paid_once(uuid.uuid4())
 
-    def test_with_the_key_that_our_answer_told_is_paid_once(self) -> None:
+    def test_with_the_key_of_our_answer_is_paid_once(self) -> None:
         self.check_paid_once(None)
 
     def test_with_another_amount_is_not_paid_and_not_given_back(self) -> None:
-        """The bank says that the reference means another payment: that proves nothing."""
+        """The bank answers that the reference belongs to another payment: no proof."""
         key = uuid.uuid4()
         self.execute(self.ask(400, key, 60))
         self.restore()
@@ -106,10 +106,10 @@ class RestoredBooksTest(Api, CommittingTestCase):
         return WithdrawalService.schedule(self.bob.uuid, 400, when, key)
 
 
-class KeyOfOursTest(Api, CommittingTestCase):
+class GeneratedKeyTest(Api, CommittingTestCase):
     """A client that sent no key…"""
 
-    def test_can_repeat_a_deposit_with_the_one_that_we_told(self) -> None:
+    def test_can_repeat_a_deposit_with_the_key_of_the_answer(self) -> None:
         path = self.path("deposit")
         first = self.post(path, {"amount": 7}).json()
         key = first["transaction"]["idempotency_key"]
@@ -118,7 +118,7 @@ class KeyOfOursTest(Api, CommittingTestCase):
         self.assertEqual(again.headers["Idempotent-Replayed"], "true")
         self.assert_money(self.alice, balance=7)
 
-    def test_can_repeat_a_withdrawal_with_the_one_that_we_told(self) -> None:
+    def test_can_repeat_a_withdrawal_with_the_key_of_the_answer(self) -> None:
         body = {"amount": 7, "scheduled_for": "2030-01-31T12:00:00Z"}
         first = self.post(self.path("withdraw"), body).json()
         again = self.post(

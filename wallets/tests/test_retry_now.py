@@ -1,4 +1,4 @@
-"""An operator ends the waiting of a failed withdrawal."""
+"""An operator makes the retry of a failed withdrawal due now."""
 
 from wallets.errors import IllegalTransition, InvalidInput
 from wallets.models.transaction import Transaction
@@ -48,7 +48,7 @@ class RetryNowTest(WalletTestCase):
         with self.assertRaises(IllegalTransition):
             WithdrawalService.retry_now(self.withdrawal.pk, actor=OSCAR)
 
-    def test_refuses_a_nobody_and_a_deposit(self):
+    def test_refuses_an_empty_actor_and_a_deposit(self):
         self.execute(Does.REFUSE)
         with self.assertRaises(InvalidInput):
             WithdrawalService.retry_now(self.withdrawal.pk, actor=" ")
@@ -68,7 +68,7 @@ class RetryNowTest(WalletTestCase):
 
 class StatementTimeTest(WalletTestCase):
     def test_never_goes_back(self):
-        """A movement whose clock was read before the wallet's last one takes its time."""
+        """A movement with an earlier time gets the time of the last movement."""
         self.deposit(1000)
         (deposit,) = self.alice.movements.all()
         self.assertLess(self.now, deposit.created_at)

@@ -1,4 +1,4 @@
-"""The way out for people: review, resolved by an operator with evidence."""
+"""Withdrawals in review, which an operator resolves with evidence."""
 
 from __future__ import annotations
 
@@ -63,14 +63,14 @@ class ReviewTest(WalletTestCase):
             self.assertEqual(row.attempt_number, 1)
             self.assertEqual(done.third_party_response, "")
 
-    def test_takes_note_of_the_alarm_that_asked_for_it(self):
+    def test_acknowledges_the_alarm_that_asked_for_it(self):
         kinds = alarm.unacknowledged().values_list("transaction_id", "kind")
         first, other = self.in_review(), self.in_review()
         self.resolve(first, paid=False)
         self.assertEqual(list(kinds), [(other.pk, "needs_review")])
         self.assertEqual(first.alarms.get().acknowledged_by, OSCAR)
 
-    def test_leaves_what_else_is_alarming_about_it(self):
+    def test_leaves_other_alarms_open(self):
         withdrawal = self.in_review()
         alarm.raise_alarm(
             Alarm.Kind.PAID_TWICE, withdrawal, attempt_number=1, detail="x"
@@ -105,7 +105,7 @@ class ReviewTest(WalletTestCase):
             withdrawal.refresh_from_db()
             self.assertEqual(withdrawal.version, before)
 
-    def test_refuses_the_second_word_on_the_same_matter(self):
+    def test_refuses_a_second_conclusion(self):
         withdrawal = self.in_review()
         self.resolve(withdrawal, paid=False)
         with self.assertRaises(IllegalTransition):
@@ -129,12 +129,12 @@ class ReviewTest(WalletTestCase):
                 self.resolve(withdrawal, paid=paid)
             self.assertEqual(withdrawal.alarms.count(), 0)
 
-    def test_does_not_know_what_was_never_sent(self):
+    def test_does_not_find_what_was_never_sent(self):
         for pk in (self.due_withdrawal(5).pk, self.deposit(5).pk, 10**9):
             with self.subTest(pk=pk), self.assertRaises(Transaction.DoesNotExist):
                 review.resolve(pk, paid=True, evidence=STATEMENT, actor=OSCAR)
 
-    def test_is_overtaken_by_the_senders_late_word(self):
+    def test_is_ended_by_a_late_answer_of_the_sender(self):
         self.deposit(100)
         withdrawal = self.due_withdrawal(100)
         rows = Transaction.objects.filter(pk=withdrawal.pk)

@@ -1,4 +1,4 @@
-"""REVIEW_TWO_PERSONS: giving money back takes one who proposes and another who confirms."""
+"""REVIEW_TWO_PERSONS: one person proposes a refund, and another one confirms it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OLGA = "operator olga"
 
 
 class InReview:
-    """A withdrawal of 100 of which the bank cannot tell whether it paid it."""
+    """Test cases with a withdrawal of 100 in review."""
 
     def in_review(self) -> Transaction:
         bank = FakeBank(BARE)
@@ -71,10 +71,10 @@ class TwoPersonsTest(InReview, WalletTestCase):
         for words in (f"letter to {OLGA}", OSCAR, f"letter to {OSCAR}"):
             self.assertIn(words, row.evidence)
 
-    def test_one_person_is_not_two(self):
+    def test_the_same_person_cannot_confirm(self):
         same = (
             (OSCAR, None, OSCAR, None),
-            (OSCAR, None, "oscar", None),  # the console, then a command
+            (OSCAR, None, "oscar", None),  # first the console, then a command
             ("oscar", None, " Operator  OSCAR ", None),
             (OSCAR, 7, "oscar", None),
             ("operator oscar", 7, "operator renamed", 7),
@@ -187,7 +187,7 @@ class TwoPersonsRaceTest(InReview, CommittingTestCase):
         confirm = [partial(self.confirm, actor=actor) for actor in (OLGA, "piet")]
         rounds(FEW, prepare, confirm, judge)
 
-    def test_one_who_presses_twice_at_once_is_one(self):
+    def test_one_person_who_clicks_twice_does_not_confirm(self):
         def judge(withdrawal: Transaction, results: list) -> None:
             self.judge(withdrawal, results)
             self.assertEqual(withdrawal.status, "PROCESSING")
@@ -202,7 +202,7 @@ class TwoPersonsRaceTest(InReview, CommittingTestCase):
 
 
 class SamePersonTest(WalletTestCase):
-    def test_a_user_called_operator_is_somebody(self):
+    def test_a_user_may_be_called_operator(self):
         proposal = ReviewProposal(proposed_by="operator operator")
         same = partial(review_proposal.is_same_person, proposal, user_id=None)
         self.assertTrue(same(actor="operator"))

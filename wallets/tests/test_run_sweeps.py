@@ -1,4 +1,4 @@
-"""The broker-free path: the same sweeps in one process."""
+"""`run_sweeps`: the same sweeps in one process, without a broker."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ from wallets.utils.bank.payment_list import StatementLine
 from wallets.utils.messaging import stopping
 
 SWEEPS = {"pending", "retry", "resolve"}
-# A sweep of what is due ends by itself; a busy machine may begin late.
+# A sweep of due withdrawals ends by itself; a busy machine may begin late.
 PATIENCE = 60
-# Nothing is left to Beat: the test would see it late.
+# Due sweeps are long, so that no withdrawal is left to a later sweep.
 QUICK = {
     "WITHDRAWAL_DUE_INTERVAL": PATIENCE,
     "WITHDRAWAL_RETRY_INTERVAL": 1,
@@ -53,7 +53,7 @@ class SweeperTest(CommittingTestCase):
         self.deposit(1000)
 
     def sweep_until_paid(self, count: int) -> list[float]:
-        """Sweep until so many are paid; return what it meant to sleep before the first."""
+        """Sweep until `count` are paid; return the requested sleep before the first."""
         sleep, slept = stopping.wait, []
 
         def wait(seconds: float) -> bool:
@@ -125,7 +125,7 @@ class StatementTest(CommittingTestCase):
     """The comparison with the bank's list…"""
 
     def test_is_done_beside_the_payments(self) -> None:
-        """A payment is made while the bank has yet to answer with its list."""
+        """A payment is made before the bank has answered with its list."""
         asked, answers, compared = (threading.Event() for _ in range(3))
 
         class SlowList(FakeBank):
@@ -160,7 +160,7 @@ class StatementTest(CommittingTestCase):
 
 @marks.slow
 class RunSweepsProcessTest(CommittingTestCase):
-    """The command as a process of its own, beside another of its kind."""
+    """The command as a process, beside another process of the same command."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -178,7 +178,7 @@ class RunSweepsProcessTest(CommittingTestCase):
             | services.PATIENT_TIMES
             | {
                 "THIRD_PARTY_BASE_URL": self.bank_simulator.url,
-                # Nobody listens there: nothing may need it.
+                # A port without a listener: the command needs no broker.
                 "CELERY_BROKER_URL": "redis://127.0.0.1:1/0",
             }
         )

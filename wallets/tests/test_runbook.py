@@ -1,4 +1,4 @@
-"""The runbook knows every alarm and every figure, and none that is not there."""
+"""The runbook has every alarm and every figure, and no others."""
 
 import json
 import re
@@ -17,7 +17,7 @@ from wallets.services.operations import readiness
 from wallets.services.operations.metrics import Figures, Totals
 from wallets.views.metrics import _Families
 
-# From Debian's package `prometheus`; nothing is asked but to read.
+# From Debian's package `prometheus`; only its parser is used.
 PROMTOOL = shutil.which("promtool")
 TEXT = (Path(settings.BASE_DIR) / "docs" / "runbook.md").read_text()
 
@@ -45,7 +45,7 @@ class RunbookTest(SimpleTestCase):
         table = TEXT.split("\n## Figures of /metrics\n")[1].split("\n### ")[0]
         queries = re.findall(r"^\| `([^`]+)` \|", table, re.M)
         self.assertGreater(len(queries), 10)
-        # Prometheus reads JSON where it reads YAML.
+        # YAML includes JSON, so Prometheus reads this file.
         rules = [{"alert": f"a{n}", "expr": one} for n, one in enumerate(queries)]
         with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
             json.dump({"groups": [{"name": "runbook", "rules": rules}]}, file)

@@ -1,4 +1,4 @@
-"""`manage.py test`: what it leaves out, what it runs when asked, where, and what it says."""
+"""`manage.py test`: which tests it omits, which it runs, where, and its output."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class SampleTest(SimpleTestCase):
 class SlowTest(SimpleTestCase):
     def test_all_of_it(self): pass
 """
-# Neither the test case nor the exception can be sent to another process.
+# Neither the test case nor the exception can be pickled.
 RED_SAMPLE = """
 import threading
 from django.test import TestCase
@@ -63,7 +63,7 @@ class RunnerTest(SimpleTestCase):
         folder = tempfile.TemporaryDirectory()
         cls.addClassCleanup(folder.cleanup)
         cls.path = folder.name
-        # A name of its own: what one process has imported stays.
+        # A new name for each test: a process keeps its imported modules.
         cls.package = f"sample_{os.getpid()}"
         for name, text in ((cls.package, SAMPLE), ("red", RED_SAMPLE)):
             package = Path(folder.name) / name
@@ -74,7 +74,7 @@ class RunnerTest(SimpleTestCase):
         cls.addClassCleanup(sys.path.remove, folder.name)
 
     def found(self, label: str, **options: object) -> set[str]:
-        """The names of the tests that it would run for this label."""
+        """Return the names of the tests that it would run for this label."""
 
         def names(suite: unittest.TestSuite) -> Iterator[str]:
             for test in suite:
@@ -86,7 +86,7 @@ class RunnerTest(SimpleTestCase):
         return set(names(Runner(verbosity=0, **options).build_suite([label])))
 
     def run_it(self, *arguments: str, code: int = 0) -> list[str]:
-        """The lines of a run in a process of its own, on a database of its own."""
+        """Return the lines of a run in a new process, with its own database."""
         done = subprocess.run(
             [sys.executable, "manage.py", "test", *arguments],
             cwd=ROOT,
@@ -154,11 +154,11 @@ class RunnerTest(SimpleTestCase):
             self.assertIn(said, shown)
         self.assertEqual(list(Path(self.path).glob("*sqlite3*")), [])
 
-    def test_takes_several_processes_for_what_it_found_and_nobody_watches(self) -> None:
+    def test_uses_several_processes_for_searched_tests_without_a_debugger(self) -> None:
         with mock.patch.dict(os.environ, {"DJANGO_TEST_PROCESSES": "9"}):
             module = f"{self.package}.test_sample"
             for label, options, processes in (
-                ("red", {}, 2),  # for two classes
+                ("red", {}, 2),  # two classes
                 ("red", {"parallel": 1}, 1),
                 ("red", {"pdb": True}, 1),
                 ("red.test_sample", {}, 0),

@@ -1,4 +1,4 @@
-"""What a restore may leave out is named: each trigger, constraint, key, by its name."""
+"""The report of triggers, constraints and keys that a restore has left out, by name."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def models() -> list[type[Model]]:
 
 @contextmanager
 def without(table: str, drop: str, add: str, gone: str = "") -> Iterator[None]:
-    """Something is missing, until the end. On SQLite the text `gone` of the table is."""
-    if VENDOR == "mysql":  # no DDL is ever rolled back
+    """Remove something during the block; on SQLite the text `gone` of the table."""
+    if VENDOR == "mysql":  # MySQL does not roll back DDL
         execute(drop)
         try:
             yield
@@ -58,7 +58,7 @@ def without(table: str, drop: str, add: str, gone: str = "") -> Iterator[None]:
 
 
 def rewrite(table: str, gone: str) -> None:
-    """Make SQLite's table anew, without a part that no statement can take away."""
+    """Create SQLite's table again without a part that no statement can remove."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT sql FROM sqlite_master WHERE name = %s", [table])
         (sql,) = cursor.fetchone()
@@ -68,7 +68,7 @@ def rewrite(table: str, gone: str) -> None:
 
 
 def clause(table: str, begin: str) -> str:
-    """A constraint's text in SQLite's CREATE TABLE, with the comma before it."""
+    """Return a constraint's text in SQLite's CREATE TABLE, with the comma before it."""
     if VENDOR != "sqlite":
         return ""
     with connection.cursor() as cursor:
@@ -91,7 +91,7 @@ class LostTest(CommittingTestCase):
         found = [text for text in lost() if all(part in text for part in parts)]
         self.assertTrue(found, f"{parts} is not named")
 
-    def test_is_nothing_as_we_migrate(self):
+    def test_is_nothing_after_the_migrations(self):
         self.assertEqual(lost(), [])
         self.assertEqual(checks.schema_is_whole(databases=["default"]), [])
 
@@ -129,10 +129,10 @@ class LostTest(CommittingTestCase):
                     add = str(constraint.create_sql(model, editor))
                 drop = f"ALTER TABLE {table} DROP CONSTRAINT {quote(constraint.name)}"
                 if VENDOR == "postgresql":
-                    drop += " CASCADE"  # a key that refers to it goes, too
+                    drop += " CASCADE"  # also drops a key that refers to it
                 gone = clause(table, f'CONSTRAINT "{constraint.name}"')
                 if VENDOR == "mysql" and isinstance(constraint, UniqueConstraint):
-                    # A foreign key may need its index: another one serves meanwhile.
+                    # A foreign key may need the index: another one replaces it here.
                     extra = f"x_{constraint.name}"[:60]
                     drop = self.put_another_index(constraint, model, extra)
                     add = f"{add}; ALTER TABLE {table} DROP INDEX {extra}"
@@ -200,7 +200,7 @@ class LostTest(CommittingTestCase):
         with without(table, drop, add, " UNIQUE"):
             self.assert_named("unique constraint of uuid", table)
 
-    def test_is_told_by_the_check_and_by_the_command(self):
+    def test_is_reported_by_the_check_and_by_the_command(self):
         append_only.remove(connection)
         try:
             first, *_ = checks.schema_is_whole(databases=["default"])
@@ -213,7 +213,7 @@ class LostTest(CommittingTestCase):
         finally:
             append_only.install(connection)
 
-    def test_is_not_told_while_a_migration_waits_that_may_bring_it(self):
+    def test_is_not_reported_while_a_waiting_migration_may_bring_it(self):
         recorder = MigrationRecorder(connection)
         (newest,) = safeguards.MigrationExecutor(connection).loader.graph.leaf_nodes(
             "wallets"
@@ -229,7 +229,7 @@ class LostTest(CommittingTestCase):
 
 @contextmanager
 def without_all(table: str, drop: str, add: str, gone: str) -> Iterator[None]:
-    """As `without`, with several statements in one text."""
+    """Like `without`, with several statements in one text."""
     first, *more = drop.split(";")
     if not more:
         with without(table, drop, add.partition(";")[0], gone):
@@ -246,7 +246,7 @@ def without_all(table: str, drop: str, add: str, gone: str) -> Iterator[None]:
 
 @skipUnless(VENDOR == "mysql", "MariaDB's own type")
 class NativeUUIDTest(CommittingTestCase):
-    """Tables that another release, or Django's own backend, has made on MariaDB 10.7+."""
+    """Tables of another release, or of Django's own backend, on MariaDB 10.7+."""
 
     columns = (
         ("wallets_wallet", "uuid"),

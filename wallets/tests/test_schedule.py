@@ -1,4 +1,4 @@
-"""Many withdrawals planned in one transaction: each has an answer of its own."""
+"""Many withdrawals that are planned in one transaction: each has its own answer."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class ScheduleManyTest(ScheduleTestCase):
             )
             self.assertEqual((first.actor, first.created_at), ("client", self.now))
 
-    def test_writes_nothing_for_nothing(self) -> None:
+    def test_writes_nothing_for_an_empty_list(self) -> None:
         for wait in (True, False):
             self.assertEqual(schedule_many([], wait=wait), [])
 
@@ -174,7 +174,7 @@ class ScheduleManyTest(ScheduleTestCase):
         self.assertEqual((done.amount, done.replayed), (5, False))
 
     def test_finds_what_an_operator_has_recorded(self) -> None:
-        """By the reference to which the client's key leads."""
+        """It is found by the reference that is derived from the client's key."""
         self.deposit(1000)
         key = uuid.uuid4()
         paid = record.record_payment(
@@ -204,7 +204,7 @@ class ScheduleManyTest(ScheduleTestCase):
         ]
         with CaptureQueriesContext(connection) as queries:
             schedule_many(requests)
-        # Two savepoint statements are the test case's. On PostgreSQL there is one more.
+        # Two savepoint statements are of the test case. PostgreSQL has one more.
         self.assertLessEqual(len(queries), 3 if POSTGRESQL else 10, queries)
         self.assertEqual(Transition.objects.count(), 100)
 
@@ -221,7 +221,7 @@ class ScheduleManyTest(ScheduleTestCase):
             wanted = [mock.call(dispatch.DRAIN_PENDING)] * (1.0 in first)
             self.assertEqual(wake_up.mock_calls, wanted)
 
-    def test_tells_who_asks_for_more(self) -> None:
+    def test_logs_each_new_withdrawal(self) -> None:
         with (
             self.assertLogs("wallets.services.payouts.transition", "DEBUG") as logs,
             self.captureOnCommitCallbacks(execute=True),
@@ -232,7 +232,7 @@ class ScheduleManyTest(ScheduleTestCase):
 
     @skipUnless(POSTGRESQL, "a statement of PostgreSQL's")
     def test_reads_no_wallet_but_those_it_is_about(self) -> None:
-        """Planned once for any number, it must not read the whole table."""
+        """Its plan is for any number of requests, and must not read the whole table."""
         Wallet.objects.bulk_create([Wallet() for _ in range(2000)])
         with mock.patch.object(
             schedule_postgresql, "execute_prepared", return_value=[]
@@ -254,12 +254,12 @@ class ScheduleManyTest(ScheduleTestCase):
         self.assertNotIn("Seq Scan on wallets_wallet", plan)
 
 
-# What a request may be made of: each with the others.
+# The parts of requests, which are combined at random.
 WALLETS = st.sampled_from([0, 1, 2])  # alice, bob, nobody
 AMOUNTS = st.sampled_from([1, 1, 1, 7, 0, MAX_MONEY, MAX_MONEY + 1, True, 1.0])
 SECONDS = st.sampled_from([60, 60, 3600, 0, -1, 86_400 * 365 * 30, None])
-# No key; four new ones; one that made a deposit, one that made a withdrawal, and one that
-# leads to what an operator has recorded.
+# No key; four new keys; the keys of a deposit, of a withdrawal, and of a payment that
+# an operator has recorded.
 KEYS = st.sampled_from([None, 0, 1, 2, 3, 4, 5, 6])
 EXAMPLES = int(os.environ.get("WALLET_EXAMPLES", "60"))
 REQUESTS = st.lists(st.tuples(WALLETS, AMOUNTS, SECONDS, KEYS), max_size=12)
@@ -267,7 +267,7 @@ REQUESTS = st.lists(st.tuples(WALLETS, AMOUNTS, SECONDS, KEYS), max_size=12)
 
 @marks.slow
 class OneAfterTheOtherTest(ScheduleTestCase):
-    """A batch comes to what its requests come to one after the other…"""
+    """A batch has the same results as its requests one after the other…"""
 
     def setUp(self) -> None:
         super().setUp()
@@ -285,7 +285,7 @@ class OneAfterTheOtherTest(ScheduleTestCase):
         )
         self.before = set(Transaction.objects.values_list("pk", flat=True))
 
-    def test_whatever_is_asked_for(self) -> None:
+    def test_for_any_requests(self) -> None:
         @settings(max_examples=EXAMPLES, deadline=None, derandomize=True)
         @given(REQUESTS, st.booleans())
         def check(shapes: list[tuple[int, Any, Any, Any]], wait: bool) -> None:
@@ -312,11 +312,11 @@ class OneAfterTheOtherTest(ScheduleTestCase):
     def alone(self, request: ScheduleRequest) -> Transaction | Exception:
         try:
             return WithdrawalService.schedule(*request, now=self.now)
-        except Exception as refusal:  # noqa: BLE001 (it is the answer)
+        except Exception as refusal:  # noqa: BLE001 (the refusal is the answer)
             return refusal
 
     def outcome(self, work: Callable[[], Sequence[Any]]) -> Any:
-        """The answers and the rows that `work` leads to; what it wrote is undone."""
+        """Return the answers and the rows of `work`, and roll it back."""
         before = transaction.savepoint()
         answers = work()
         told, first = [], {}  # type: list[Any], dict[int, int]
@@ -324,7 +324,7 @@ class OneAfterTheOtherTest(ScheduleTestCase):
             if isinstance(one, Exception):
                 told.append((type(one), str(one), getattr(one, "code", "")))
                 continue
-            # New ids are told by who got them first.
+            # A new id is replaced by the number of its first answer.
             known = one.pk if one.pk in self.before else first.setdefault(one.pk, n)
             told.append((known, one.replayed, self.columns(one), one.wallet.uuid))
         rows = [
@@ -335,7 +335,7 @@ class OneAfterTheOtherTest(ScheduleTestCase):
         return told, sorted(map(repr, rows))
 
     def columns(self, row: Transaction) -> dict[str, Any]:
-        """Without ids, and without keys of our own, which are new each time."""
+        """Return the columns without ids and generated keys, which always differ."""
         names = {field.attname for field in Transaction._meta.concrete_fields}
         values = {name: getattr(row, name) for name in sorted(names - {"id"})}
         if row.idempotency_key not in self.keys:
@@ -348,7 +348,7 @@ TRANSITION += ("evidence", "created_at")
 
 
 class ScheduleTogetherTest(CommittingTestCase):
-    """Of withdrawals that come together…"""
+    """Of withdrawals in one batch…"""
 
     def setUp(self) -> None:
         super().setUp()
@@ -361,7 +361,7 @@ class ScheduleTogetherTest(CommittingTestCase):
         return asked
 
     def elsewhere(self, work: Callable[[], Any]) -> Any:
-        """Do it on another connection, without waiting for more than a few seconds."""
+        """Do the work on another connection, for at most some seconds."""
 
         def run() -> Any:
             try:
@@ -373,7 +373,7 @@ class ScheduleTogetherTest(CommittingTestCase):
             return pool.submit(run).result(timeout=20)
 
     def together(self, one: ScheduleRequest) -> tuple[Any, int]:
-        """Plan all; return the answer of the one and how often some were tried."""
+        """Plan all; return the answer to `one`, and the number of tries."""
         real = schedule.run_unless_locked
         with mock.patch.object(
             schedule, "run_unless_locked", side_effect=real
@@ -387,7 +387,7 @@ class ScheduleTogetherTest(CommittingTestCase):
         return answer, tried.call_count
 
     @skipUnlessDBFeature("has_select_for_update_nowait")
-    def test_one_whose_key_is_just_being_used_keeps_no_other_waiting(self) -> None:
+    def test_one_with_a_key_in_use_does_not_delay_the_others(self) -> None:
         key = uuid.uuid4()
         with transaction.atomic():
             deposit_in_steps([DepositRequest(self.bob.uuid, 1, key)])
@@ -395,13 +395,13 @@ class ScheduleTogetherTest(CommittingTestCase):
                 ScheduleRequest(self.alice.uuid, 1, self.after(60), key)
             )
         self.assertIsInstance(answer, Busy)
-        # All, their halves, and theirs, until the one is alone.
+        # All, their halves, and their halves, until the request is alone.
         self.assertLessEqual(tried, 2 * 6 + 1)
         with self.assertRaises(IdempotencyKeyReused):
             WithdrawalService.schedule(self.alice.uuid, 1, self.after(60), key)
 
     @skipUnlessDBFeature("has_select_for_update_skip_locked")
-    def test_one_whose_wallet_is_locked_keeps_no_other_waiting(self) -> None:
+    def test_one_with_a_locked_wallet_does_not_delay_the_others(self) -> None:
         with transaction.atomic():
             lock_rows(Wallet.objects.filter(pk=self.alice.pk))
             key = uuid.uuid4()
@@ -409,7 +409,7 @@ class ScheduleTogetherTest(CommittingTestCase):
                 ScheduleRequest(self.alice.uuid, 1, self.after(60), key)
             )
         self.assertEqual(tried, 1)
-        # On PostgreSQL a new row has no need of its wallet's lock.
+        # On PostgreSQL a new row needs no lock of its wallet.
         if POSTGRESQL:
             self.assertEqual(answer.amount, 1)
         else:
@@ -428,8 +428,8 @@ class ScheduleTogetherTest(CommittingTestCase):
         self.assertEqual([type(one) for one in answers], [Busy, Busy])
         self.assertFalse(Transaction.objects.filter(idempotency_key=key).exists())
 
-    def test_one_that_cannot_be_judged_leaves_the_others_as_they_are(self) -> None:
-        """They are made already, and are no replays."""
+    def test_one_that_fails_leaves_the_others_as_they_are(self) -> None:
+        """The others are already planned, and are no replays."""
         real = schedule.schedule_in_steps
         strange = ScheduleRequest(NOBODY.uuid, 1, self.after(60), uuid.uuid4())
 
@@ -452,14 +452,14 @@ class ScheduleTogetherTest(CommittingTestCase):
             ScheduleRequest(NOBODY.uuid, 1, self.after(60), uuid.uuid4())
         )
         self.assertIsInstance(answer, Wallet.DoesNotExist)
-        # On PostgreSQL it is left out of the one statement, and then judged.
+        # On PostgreSQL the single statement omits it, and a second try refuses it.
         self.assertEqual(tried, 1 + POSTGRESQL)
 
     @skipUnless(POSTGRESQL, "others take the moment for what it is")
-    def test_one_that_no_statement_can_take_keeps_no_other_from_being_planned(
+    def test_one_that_the_database_refuses_does_not_stop_the_others(
         self,
     ) -> None:
-        """An offset that Python knows and PostgreSQL does not."""
+        """Python accepts this offset, and PostgreSQL does not."""
         strange = self.after(60).astimezone(dt_timezone(timedelta(hours=23)))
         request = ScheduleRequest(self.alice.uuid, 1, strange, uuid.uuid4())
         with self.assertLogs("wallets.services.requests.group", "ERROR"):
@@ -469,7 +469,7 @@ class ScheduleTogetherTest(CommittingTestCase):
 
 
 class InHalvesTest(SimpleTestCase):
-    """Work that one request keeps from being done for all…"""
+    """Work that one request prevents for all others…"""
 
     def setUp(self) -> None:
         self.tried = 0
@@ -487,7 +487,7 @@ class InHalvesTest(SimpleTestCase):
 
         return work
 
-    def test_is_done_once_where_nothing_is_in_the_way(self) -> None:
+    def test_is_done_once_without_conflicts(self) -> None:
         found = in_halves(self.work(None), range(64))
         self.assertEqual(found, [-n for n in range(64)])
         self.assertEqual(self.tried, 1)
@@ -511,7 +511,7 @@ class InHalvesTest(SimpleTestCase):
         self.assertEqual({type(one) for one in found}, {Busy})
         self.assertEqual(self.tried, 2 * 64 - 1)
 
-    def test_is_not_tried_again_after_what_concerns_all(self) -> None:
+    def test_is_not_tried_again_after_an_error_that_concerns_all(self) -> None:
         def away() -> None:
             raise ConnectionError("the database is away")
 

@@ -1,4 +1,4 @@
-"""What browsers and guessers are told."""
+"""Security headers, and the limits of logins."""
 
 import os
 from unittest import mock
@@ -35,7 +35,7 @@ class HeadersTest(TestCase):
                         headers["Cross-Origin-Opener-Policy"], "same-origin"
                     )
 
-    def test_let_pages_run_only_what_is_ours(self):
+    def test_let_pages_run_only_our_scripts(self):
         for path, policy in (
             ("/admin/login/", security.PAGE),
             ("/healthz", security.NOTHING),
@@ -54,7 +54,7 @@ class HeadersTest(TestCase):
 
 @quick_passwords
 class LoginLimitTest(TestCase):
-    """On the pages where people log in: the admin's here, the console's in its own tests."""
+    """The limit of log-ins, tested with the admin; the console has its own tests."""
 
     def setUp(self):
         cache.clear()
@@ -83,7 +83,7 @@ class LoginLimitTest(TestCase):
             self.fail(1, REMOTE_ADDR=f"10.0.0.{n}", HTTP_USER_AGENT=f"browser {n}")
         self.assertFalse(self.is_in(self.log_in("right", REMOTE_ADDR="10.0.1.1")))
 
-    def test_locks_nobody_out_who_has_logged_in_there_before(self):
+    def test_does_not_lock_out_a_known_browser(self):
         home = Client()
         self.assertTrue(self.is_in(self.log_in("right", client=home)))
         home.get("/admin/")
@@ -106,7 +106,7 @@ class LoginLimitTest(TestCase):
         self.fail(settings.AXES_FAILURE_LIMIT, username="olga")
         self.assertFalse(self.is_in(self.log_in("right", "olga", client=home)))
 
-    def test_believes_no_cookie_that_it_did_not_sign(self):
+    def test_refuses_a_cookie_that_it_did_not_sign(self):
         forger = Client()
         forger.cookies[login_limit.COOKIE] = "oscar:1:signature"
         self.fail(settings.AXES_FAILURE_LIMIT)
@@ -126,8 +126,8 @@ class LoginLimitTest(TestCase):
         self.assertTrue(self.is_in(self.log_in("right")))
 
     def test_hashes_one_at_a_time_in_all_processes(self):
-        """Another process has the turn: who comes there waits for it, and is refused."""
-        # The turn is the machine's: other runs of the tests may have it for a moment.
+        """While one process hashes, a log-in in another one waits or is refused."""
+        # All processes of the machine share the turn, also other runs of the tests.
         with (
             login_limit.turn() as first,
             override_settings(LOGIN_TURN_SECONDS=0),
@@ -139,7 +139,7 @@ class LoginLimitTest(TestCase):
             _, status = os.waitpid(pid, 0)
         self.assertEqual((first, status), (True, 0))
 
-    def test_keeps_nobody_waiting_in_line_who_has_logged_in_there_before(self):
+    def test_does_not_delay_a_known_browser(self):
         home = Client()
         self.log_in("right", client=home)
         del home.cookies["sessionid"]
@@ -147,7 +147,7 @@ class LoginLimitTest(TestCase):
             self.assertTrue(guessers)
             self.assertTrue(self.is_in(self.log_in("right", client=home)))
 
-    def test_refuses_at_once_whom_it_cannot_let_wait(self):
+    def test_refuses_at_once_when_too_many_wait(self):
         with login_limit.turn():
             login_limit._waiting[False].acquire()
             try:
@@ -157,7 +157,7 @@ class LoginLimitTest(TestCase):
             finally:
                 login_limit._waiting[False].release()
 
-    def test_records_who_came_from_where_and_no_name_that_was_tried(self):
+    def test_logs_user_and_address_and_no_name_that_was_tried(self):
         with self.assertLogs("wallets.views.login", "INFO") as logs:
             self.log_in("wrong", REMOTE_ADDR="10.0.0.9")
             self.log_in("my password", username="my password")
@@ -172,7 +172,7 @@ class LoginLimitTest(TestCase):
             ],
         )
 
-    def test_believes_as_many_forwarders_as_are_ours(self):
+    def test_trusts_only_the_configured_number_of_proxies(self):
         for count, expected in ((0, "10.0.0.1"), (1, "3.3.3.3"), (2, "2.2.2.2")):
             request = RequestFactory().get(
                 "/",

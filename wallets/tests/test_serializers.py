@@ -1,4 +1,4 @@
-"""The fast readers and writers do exactly what the declared serializers do."""
+"""The fast functions that read and write do exactly what the serializers declare."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def declared(serializer: Any) -> Any:
 
 
 class ReadersTest(SimpleTestCase):
-    """What is read, and what is refused with which words, is what is declared."""
+    """They accept, and refuse with the same text, what the serializers declare."""
 
     @quickly
     @given(body=BODIES)
@@ -193,7 +193,7 @@ MADE = st.builds(
 
 
 class WritersTest(SimpleTestCase):
-    """What is written is what is declared, byte for byte, in the same order."""
+    """They write what the serializers declare, byte for byte, in the same order."""
 
     def assert_same(self, written: Any, serializer: Any) -> None:
         self.assertEqual(strict_json.dumps(written), strict_json.dumps(serializer.data))

@@ -1,7 +1,7 @@
-"""What the real servers make of bytes: the one of production, and gunicorn as it comes.
+"""The real servers with any bytes: the server of production, and a default gunicorn.
 
-No refusal is a failure of ours, the log quotes nothing, and what reaches the application
-is refused by a problem.
+No refusal is a 5xx, and the log does not quote the request. If bad input reaches the
+application, the answer is a problem.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from wallets.tests.base import CommittingTestCase, database_environment
 
 PATIENCE = 60
 CANARY = "canary-in-the-mine"
-# The server refuses by itself, and says no more than the status.
+# The server refuses the request itself, with an empty body.
 BARE = ""
 
-# What is sent, and the problem that answers it. Rows 5, 26 and 70 of the bad inputs.
+# The input, and the problem of the answer. Rows 5, 26 and 70 of the bad inputs.
 LINES: list[tuple[str, bytes, int, str]] = [
     ("no request line", b"%s" % CANARY.encode(), 400, BARE),
     ("a TLS greeting", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc", 400, BARE),
@@ -66,7 +66,7 @@ FIELDS: list[tuple[str, bytes, int, str]] = [
 
 
 def request(*fields: bytes, line: bytes = b"GET /healthz HTTP/1.1") -> bytes:
-    """The last request on its connection."""
+    """Return the bytes of a request that is the last one on its connection."""
     lines = [line, b"Host: localhost", *fields, b"Connection: close"]
     return b"\r\n".join(lines) + b"\r\n\r\n"
 
@@ -90,14 +90,14 @@ class ServerTest(SimpleTestCase):
         cls.api.start()
 
     def send(self, data: bytes) -> tuple[int, dict[str, str], bytes]:
-        """Send these bytes; return the status, the fields and all that follows."""
+        """Send these bytes; return the status, the header fields and the body."""
         with socket.create_connection(("127.0.0.1", self.api.port), PATIENCE) as sock:
             answer = b""
             try:
                 sock.sendall(data)
                 while part := sock.recv(65536):
                     answer += part
-            except ConnectionError:  # it reads no more of what it has refused
+            except ConnectionError:  # the server has refused the rest
                 pass
         head, _, body = answer.partition(b"\r\n\r\n")
         first, *lines = head.decode("latin-1").split("\r\n")
@@ -117,17 +117,17 @@ class ServerTest(SimpleTestCase):
         self.assertEqual((problem["status"], problem["code"]), (status, code))
         self.assertNotIn(CANARY, body.decode())
 
-    def test_refuses_what_is_no_http(self) -> None:
+    def test_refuses_invalid_http(self) -> None:
         for name, line, status, code in LINES:
             with self.subTest(name):
                 self.assert_refused(request(line=line), status, code)
 
-    def test_refuses_fields_that_are_none(self) -> None:
+    def test_refuses_invalid_fields(self) -> None:
         for name, field, status, code in FIELDS:
             with self.subTest(name):
                 self.assert_refused(request(field), status, code)
 
-    def test_refuses_chunks_that_are_none(self) -> None:
+    def test_refuses_invalid_chunks(self) -> None:
         fields = (b"Content-Type: application/json", b"Transfer-Encoding: chunked")
         head = request(*fields, line=b"POST /wallets/ HTTP/1.1")
         for chunks in (b"zz\r\n{}\r\n0\r\n\r\n", b"2\r\n{}}\r\n0\r\n\r\n", b"-1\r\n"):
@@ -135,13 +135,13 @@ class ServerTest(SimpleTestCase):
                 self.assert_refused(head + chunks, 400, "body_incomplete")
 
     def test_reads_one_request_where_two_could_be_seen(self) -> None:
-        """Of length and chunks the chunks count, and nothing after them is read."""
+        """With a length and chunks, the chunks count; nothing after them is read."""
         both = b"Content-Length: 6\r\nTransfer-Encoding: chunked"
         first = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n%b\r\n\r\n" % both
         status, _, body = self.send(first + b"0\r\n\r\n" + request())
         self.assertEqual((status, body), (200, b'{"status":"ok"}'))
 
-    def test_does_not_write_down_what_it_refuses(self) -> None:
+    def test_does_not_log_what_it_refuses(self) -> None:
         for _, line, *_ in LINES:
             self.send(request(line=line))
         for _, field, *_ in FIELDS:
@@ -152,7 +152,7 @@ class ServerTest(SimpleTestCase):
         self.assertFalse(self.api.said('"error"'))
 
     def test_takes_no_path_from_a_header(self) -> None:
-        """A client behind a proxy on this machine could else choose another one."""
+        """Else a client behind a proxy on this machine could choose another path."""
         for field in (
             b"SCRIPT_NAME: /x",
             b"PATH_INFO: /metrics",
@@ -161,7 +161,7 @@ class ServerTest(SimpleTestCase):
         ):
             status, _, body = self.send(request(field))
             self.assertEqual((status, body), (200, b'{"status":"ok"}'))
-            # Answered by Django, which makes links of what it believes.
+            # Django answers with links, which show the path that it has read.
             line = b"GET /console/ HTTP/1.1"
             status, fields, _ = self.send(request(field, line=line))
             where = "/console/login?next=%2Fconsole%2F"
@@ -172,7 +172,7 @@ class ServerTest(SimpleTestCase):
 @marks.timeout(180)
 class KilledTest(SimpleTestCase):
     def test_leaves_no_process_behind(self) -> None:
-        """They would answer beside those of the server that is started next."""
+        """It would answer together with the processes of the next server."""
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         api = services.Api(
@@ -190,7 +190,7 @@ class KilledTest(SimpleTestCase):
 @marks.slow
 @marks.timeout(180)
 class GunicornTest(CommittingTestCase):
-    """`gunicorn wallet.wsgi`, as gunicorn comes…"""
+    """`gunicorn wallet.wsgi`, with the defaults of gunicorn…"""
 
     def setUp(self) -> None:
         super().setUp()

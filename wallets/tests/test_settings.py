@@ -1,4 +1,4 @@
-"""Configuration: each variable of the environment, safe defaults, and what is refused."""
+"""The configuration: variables of the environment, safe defaults, refusals."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BASE = Path("/srv/wallet")
 
 
 def settings_in(**environment: str) -> subprocess.CompletedProcess[str]:
-    """Load the settings in a process that has only this environment."""
+    """Load the settings in a process with only this environment."""
     script = (
         "import json; from django.conf import settings as s; "
         "print(json.dumps({k: getattr(s, k) for k in dir(s) if k.isupper()}, "
@@ -67,7 +67,7 @@ class DatabaseFromEnvTest(SimpleTestCase):
         self.assertEqual(found["NAME"], str(BASE / "db.sqlite3"))
         self.assertEqual(found["OPTIONS"]["transaction_mode"], "IMMEDIATE")
 
-    # Settings are read without the driver: only the tests on MySQL itself need one.
+    # The settings need no driver; only tests on MySQL itself do.
     def test_takes_the_parts_that_the_specification_names(self):
         found = self.database(
             DB_ENGINE="django.db.backends.mysql",
@@ -113,7 +113,7 @@ class DatabaseFromEnvTest(SimpleTestCase):
                 self.assertEqual(options["statement_timeout"], 10)
                 self.assertIn(options["isolation_level"], (2, "read committed"))
 
-    def test_is_more_patient_than_the_server_works(self):
+    def test_waits_longer_than_the_time_limits_of_the_server(self):
         options = self.database(DATABASE_URL="mysql://w@db/wallet")["OPTIONS"]
         self.assertGreater(options["read_timeout"], options["statement_timeout"])
         self.assertGreater(options["statement_timeout"], options["lock_timeout"])
@@ -131,7 +131,7 @@ class DatabaseFromEnvTest(SimpleTestCase):
 
 
 class DefaultsTest(SimpleTestCase):
-    """With nothing in the environment: what the specification says, and safe."""
+    """The defaults: those of the specification, and safe."""
 
     @classmethod
     def setUpClass(cls) -> None:
@@ -150,7 +150,7 @@ class DefaultsTest(SimpleTestCase):
         self.assertEqual(
             set(self.found["ALLOWED_HOSTS"]), {"localhost", "127.0.0.1", "[::1]"}
         )
-        # A bank's abilities are declared, never assumed.
+        # The abilities of a bank must be declared; the default has none.
         self.assertFalse(self.found["THIRD_PARTY_DEDUPES"])
         self.assertFalse(self.found["THIRD_PARTY_LOOKUP"])
         self.assertFalse(self.found["THIRD_PARTY_STATEMENT"])
@@ -159,7 +159,7 @@ class DefaultsTest(SimpleTestCase):
 
 @marks.slow
 class SecretKeyTest(SimpleTestCase):
-    """The key that is made where none is set."""
+    """The secret key that is generated if none is set."""
 
     def setUp(self):
         folder = tempfile.TemporaryDirectory()
@@ -202,12 +202,12 @@ class SecretKeyTest(SimpleTestCase):
 
 
 class StatementTest(SimpleTestCase):
-    """The comparison with the bank's list is one of Beat's turns…"""
+    """The comparison with the bank's list is in Beat's schedule…"""
 
     def test_where_the_bank_is_declared_to_have_one(self):
         schedule = loaded(THIRD_PARTY_STATEMENT="true")["CELERY_BEAT_SCHEDULE"]
         self.assertIn(schedule["reconcile_bank"]["task"], current_app.tasks)
-        # Beat forgets when its last turn was: it must have several a day.
+        # Beat loses the time of its last turn, so there must be several a day.
         self.assertLessEqual(settings.STATEMENT_CHECK_INTERVAL, 3600)
 
     def test_nowhere_else(self):
@@ -216,27 +216,27 @@ class StatementTest(SimpleTestCase):
 
 @marks.slow
 class RefusalTest(SimpleTestCase):
-    def test_of_a_made_key_for_the_world(self):
+    def test_of_a_generated_key_for_a_public_host(self):
         done = settings_in(ALLOWED_HOSTS="wallet.example.com")
         self.assertNotEqual(done.returncode, 0)
         self.assertIn("set SECRET_KEY", done.stderr)
         self.assertIn("ImproperlyConfigured", done.stderr)
 
-    def test_of_a_made_key_for_every_host(self):
+    def test_of_a_generated_key_for_every_host(self):
         self.assertNotEqual(settings_in(ALLOWED_HOSTS="*").returncode, 0)
 
     def test_is_lifted_by_an_own_key(self):
         found = loaded(ALLOWED_HOSTS="wallet.example.com,localhost", SECRET_KEY="own")
         self.assertEqual(found["ALLOWED_HOSTS"], ["wallet.example.com", "localhost"])
 
-    def test_of_a_number_that_is_none(self):
+    def test_of_an_invalid_number(self):
         done = settings_in(WITHDRAWAL_LEASE="soon")
         self.assertNotEqual(done.returncode, 0)
 
 
 class LimitsTest(SimpleTestCase):
     def test_are_in_the_order_that_money_needs(self):
-        """The longest call < soft < hard limit < lease < quiet period."""
+        """The longest call < soft limit < hard limit < lease < quiet period."""
         limits = [
             settings.THIRD_PARTY_CONNECT_TIMEOUT,
             settings.THIRD_PARTY_DEADLINE,
@@ -254,7 +254,7 @@ class LimitsTest(SimpleTestCase):
             settings.WITHDRAWAL_LEASE - 2 * settings.THIRD_PARTY_DEADLINE, 0
         )
 
-    def test_are_the_tasks_own(self):
+    def test_are_the_limits_of_the_tasks(self):
         self.assertEqual(
             (settings.CELERY_TASK_SOFT_TIME_LIMIT, settings.CELERY_TASK_TIME_LIMIT),
             (settings.WITHDRAWAL_SOFT_TIME_LIMIT, settings.WITHDRAWAL_HARD_TIME_LIMIT),
@@ -270,7 +270,7 @@ class LimitsTest(SimpleTestCase):
 
 
 class CommandTest(SimpleTestCase):
-    """What serves is limited; what migrates, verifies or repairs takes its time."""
+    """Statements of servers have a time limit; those of other commands do not."""
 
     def limit_of(self, *command: str) -> str:
         script = (

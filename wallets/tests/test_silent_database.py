@@ -1,8 +1,8 @@
-"""The database says nothing any more: noticed in seconds, answered 503, and on it goes.
+"""A silent database: noticed in seconds, answered with 503; then work continues.
 
-There are two kinds of silence. A proxy or a server that stands still: its kernel goes on
-to acknowledge what it gets, so only the driver's own patience ends. And packets that
-vanish, in a network of our own: the kernel itself gives the connection up.
+There are two kinds of silence. The kernel of a frozen proxy or server still
+acknowledges packets, so only the driver's own time-out ends the wait. In a test network
+packets are lost; then the kernel ends the connection.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ VENDOR = connection.vendor
 POSTGRESQL = VENDOR == "postgresql"
 on_a_server = skipUnless(VENDOR != "sqlite", "SQLite has no server")
 on_postgresql = skipUnless(POSTGRESQL, "the driver of PostgreSQL")
-# What anybody may have to wait, on a busy machine; without limits it is for ever.
+# The longest wait on a busy machine; without time limits a wait would be endless.
 BOUND_SECONDS = 60
 IMPATIENT = (
     {"connect_timeout": 2, "statement_timeout": 0.5}
@@ -51,7 +51,7 @@ def server_port() -> int:
 
 
 class SilenceTestCase(CommittingTestCase):
-    """The database is behind a proxy that may stand still."""
+    """The database is behind a proxy that can fall silent."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -76,7 +76,7 @@ class SilenceTestCase(CommittingTestCase):
 @on_a_server
 class StandingStillTest(Api, SilenceTestCase):
     @slow
-    def test_is_answered_503_and_health_is_not_asked_of_it(self) -> None:
+    def test_is_answered_503_and_health_does_not_depend_on_it(self) -> None:
         self.assertEqual(
             self.post(self.path("deposit"), {"amount": 1}).status_code, 200
         )
@@ -103,7 +103,7 @@ class StandingStillTest(Api, SilenceTestCase):
         WalletService.deposit(self.alice.uuid, 100)
         moments = 4
         for answers in range(1, moments):
-            WalletService.deposit(self.alice.uuid, 1)  # the connection stands
+            WalletService.deposit(self.alice.uuid, 1)  # opens the connection
             self.proxy.black_hole_after(answers)
             with (
                 self.subTest(answers=answers),
@@ -113,8 +113,8 @@ class StandingStillTest(Api, SilenceTestCase):
                 self.due_withdrawal(1)
             self.assertLess(time.monotonic() - began, BOUND_SECONDS)
             self.proxy.heal()
-            self.proxy.cut()  # the server learns of it, and lets the locks go
-            # One statement may have had its answer before it fell silent.
+            self.proxy.cut()  # the server notices the end, and releases the locks
+            # A statement may have been answered before the silence.
             connection.close()
         withdrawals = Transaction.objects.filter(scheduled_for__isnull=False)
         self.assertLessEqual(withdrawals.count(), moments - 1)
@@ -123,10 +123,10 @@ class StandingStillTest(Api, SilenceTestCase):
 
 @on_a_server
 class VanishedClientTest(CommittingTestCase):
-    """The other way round: a client is gone, and its transaction holds a wallet."""
+    """A client that vanished, while its transaction locks a wallet…"""
 
     @slow
-    def test_holds_a_wallet_for_seconds(self) -> None:
+    def test_holds_the_lock_for_seconds_only(self) -> None:
         if VENDOR == "mysql" and not connection.mysql_is_mariadb:
             self.skipTest("MySQL has no time-out for this, but 300 s for a session")
         client = connection.copy()
@@ -140,7 +140,7 @@ class VanishedClientTest(CommittingTestCase):
 
 
 @on_postgresql
-class PatienceTest(SilenceTestCase):
+class TimeoutTest(SilenceTestCase):
     def test_ends_with_a_closed_connection(self) -> None:
         connection.ensure_connection()
         session = connection.connection
@@ -160,7 +160,7 @@ class PatienceTest(SilenceTestCase):
         self.noticed(lambda: run_in_transaction(work))
         self.assertLessEqual(len(runs), 1)
 
-    def test_has_no_end_where_much_is_read(self) -> None:
+    def test_does_not_apply_to_long_reads(self) -> None:
         with read_snapshot(), connection.cursor() as cursor:
             cursor.execute("SELECT pg_sleep(3)")
         self.assertEqual(connection.connection.silence_seconds, 2.5)
@@ -193,7 +193,7 @@ class SocketTest(SimpleTestCase):
 
 
 def can_make_networks() -> str:
-    """Why no network can be made here; empty when it can."""
+    """Return why no network can be created here; "" if one can."""
     if os.geteuid() != 0 or not shutil.which("ip"):
         return "networks need root and iproute2"
     name = f"wallet-probe-{os.getpid()}"
@@ -203,7 +203,7 @@ def can_make_networks() -> str:
 
 
 class Network:
-    """A network of two addresses. What our side sends there can be made to vanish."""
+    """A network of two addresses. Its packets to our side can be dropped."""
 
     def __init__(self) -> None:
         self._name = f"wallet-{os.getpid()}"
@@ -224,7 +224,7 @@ class Network:
             raise
 
     def listener(self) -> socket.socket:
-        """A listening socket over there. A thread may move; its sockets stay."""
+        """Return a listening socket in the network, made by a thread that enters it."""
         made: list[socket.socket] = []
 
         def listen() -> None:
@@ -239,7 +239,7 @@ class Network:
         return made[0]
 
     def lose_everything(self) -> None:
-        """Nothing reaches us from there any more, no acknowledgement either."""
+        """Drop all packets from the network to our side, also acknowledgements."""
         self._inside("route", "add", "blackhole", f"{self._ours}/32")
 
     def close(self) -> None:
@@ -253,7 +253,7 @@ class Network:
 
 
 def pass_on(listener: socket.socket, port: int, opened: list[socket.socket]) -> None:
-    """Connect whoever comes to the server; tell what was opened for it."""
+    """Connect each client to the server; add the open sockets to `opened`."""
 
     def pump(source: socket.socket, target: socket.socket) -> None:
         with suppress(OSError):
@@ -271,7 +271,7 @@ def pass_on(listener: socket.socket, port: int, opened: list[socket.socket]) -> 
 
 @on_a_server
 class VanishingPacketsTest(CommittingTestCase):
-    """The kernel's own patience: the driver's is switched off where it can be."""
+    """Lost packets, with the kernel's time-out; the driver's is off where possible."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -312,6 +312,6 @@ class VanishingPacketsTest(CommittingTestCase):
             WalletService.deposit(self.alice.uuid, 1)
         self.assertLess(time.monotonic() - began, BOUND_SECONDS)
         self.over_there.close()
-        # It happened or not, and nothing is half.
+        # The deposit was made or not, and nothing is half done.
         self.alice.refresh_from_db()
         self.assertIn(self.alice.balance, (1, 2))

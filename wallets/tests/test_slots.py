@@ -1,4 +1,4 @@
-"""Drains leave room in their worker, and lose nothing when they have no room themselves."""
+"""Slots: drains leave room in their worker, and lose nothing if they have no slot."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ class SlotsTest(SimpleTestCase):
         return slot
 
     def in_child(self, work: Callable[[], bool]) -> bool:
-        """What it says in a forked process, which then dies without a word."""
+        """Return the result of `work` in a forked process, which does not clean up."""
         pid = os.fork()
         if pid == 0:
             os._exit(0 if work() else 1)
         _, status = os.waitpid(pid, 0)
         return os.waitstatus_to_exitcode(status) == 0
 
-    def test_are_as_many_as_there_are_of_a_kind(self) -> None:
+    def test_are_bounded_for_each_kind(self) -> None:
         first = self.take("pending")
         self.take("pending")
         self.assertIsNone(slots.take("pending"))
@@ -72,7 +72,7 @@ class SlotsTest(SimpleTestCase):
 
 
 class DividedPoolTest(SimpleTestCase):
-    """What a worker leaves room for."""
+    """The processes of a worker that drains leave free…"""
 
     def limits(self, pool: Any, concurrency: int) -> dict[str, int]:
         self.addCleanup(slots.unbound)
@@ -90,7 +90,7 @@ class DividedPoolTest(SimpleTestCase):
             self.assertEqual(limits, {"pending": 1, "retry": 1})
 
     def test_has_a_queue_of_its_own_for_the_resolver(self) -> None:
-        # A fresh one: the application's own remembers queues of other tests.
+        # A new application: the real one caches the queues of other tests.
         amqp = AMQP(current_app)
         route = amqp.router.route({}, RESOLVE)["queue"].name
         drains = amqp.router.route({}, dispatch.DRAIN_PENDING)["queue"].name
@@ -100,7 +100,7 @@ class DividedPoolTest(SimpleTestCase):
 
 
 class LastLookTest(WalletTestCase):
-    """A wake-up that found no slot has left its work to the drain that held it."""
+    """A drain checks again at its end, for wake-ups that found no free slot."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -133,7 +133,7 @@ class LastLookTest(WalletTestCase):
         with mock.patch.object(drain.payout, "record", late):
             self.assertEqual(self.woken(), [dispatch.DRAIN_PENDING])
 
-    def test_wakes_nobody_when_nothing_came(self) -> None:
+    def test_wakes_no_drain_when_nothing_came(self) -> None:
         self.assertEqual(self.woken(), [])
 
     def test_gives_the_slot_back_before_the_answers_are_there(self) -> None:

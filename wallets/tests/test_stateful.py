@@ -1,10 +1,10 @@
-"""Random stories of withdrawals; see `machine`. The same ones each time, unless asked.
+"""Random stories of withdrawals; see `machine`. By default they are always the same.
 
     WALLET_STATEFUL_SEED=random WALLET_STATEFUL_ROUNDS=500 \
         python -m pytest -o timeout=0 wallets/tests/test_stateful.py
 
-A red run names its seed and prints the steps of the story; WALLET_STATEFUL_SHRINK=1 takes
-the time to look for a shorter one.
+A failed run prints its seed and the steps of the story. WALLET_STATEFUL_SHRINK=1
+searches for a shorter story, which takes longer.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from wallets.tests.machine import Story
 from wallets.tests.marks import slow, timeout
 
 SEED = os.environ.get("WALLET_STATEFUL_SEED", "4")
-# What a story shows is hardly the database's doing: many on one, some on the others.
+# Stories hardly depend on the database: many run on SQLite, some on the others.
 USUAL_ROUNDS = "4" if connection.vendor == "sqlite" else "1"
 ROUNDS = int(os.environ.get("WALLET_STATEFUL_ROUNDS", USUAL_ROUNDS))
-# After so many stories Hypothesis begins to vary those that it had.
+# After this many stories Hypothesis would only vary earlier ones.
 STORIES_OF_A_ROUND = 12
 SHRINK = [Phase.shrink] * (os.environ.get("WALLET_STATEFUL_SHRINK") == "1")
 
@@ -55,7 +55,7 @@ class StatefulTest(TestCase):
 
 
 def tell_stories(number: int) -> None:
-    """Live some stories, the same for the same number."""
+    """Run some stories, always the same ones for the same number."""
     run_state_machine_as_test(
         seed(number)(lambda: Story()),
         settings=settings(

@@ -1,4 +1,4 @@
-"""The past of a wallet, as the service reads it from the ledger."""
+"""The history of a wallet, as the service reads it from the ledger."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def moment(second: int) -> datetime:
 
 
 def deposit_at(wallet: Wallet, amount: int, second: int) -> None:
-    """A deposit at a moment of the test's choice."""
+    """Make a deposit at this moment."""
     now = moment(second)
     with transaction.atomic():
         wallets = postings.lock_wallets([wallet.pk])
@@ -92,7 +92,7 @@ class PastTest(WalletTestCase):
             self.assertNotIn("TEMP B-TREE", plan)
 
     def test_reads_one_row_of_an_index_whatever_postgresql_last_counted(self) -> None:
-        """It counted when each wallet had one; then this one grew."""
+        """At the last ANALYZE each wallet had one movement; then this one got many."""
         if connection.vendor != "postgresql":
             self.skipTest("PostgreSQL only")
         for number in range(40):
@@ -120,7 +120,7 @@ class PastTest(WalletTestCase):
         deposit_at(self.alice, 7, 6)
         self.assertEqual(balance_at(self.alice), Point(5, 107))
 
-    def test_finds_the_newest_of_a_wallet_that_counted_more_than_it_has(self) -> None:
+    def test_finds_the_newest_of_a_wallet_with_a_wrong_count(self) -> None:
         self.alice.movement_count = 99
         self.assertEqual(balance_at(self.alice), Point(4, 100))
         self.assertEqual(statement_of(self.alice).closing, Point(4, 100))
@@ -179,7 +179,7 @@ class SumTest(WalletTestCase):
     def add_up(
         self, steps: list[tuple[int, int]], start: datetime, end: datetime
     ) -> None:
-        """Clocks that go back (unsorted seconds) included; days join without a seam."""
+        """Check that days add up, also with clocks that go back (unsorted seconds)."""
         wallet = Wallet.objects.create()
         for second, amount in steps:
             deposit_at(wallet, amount, second)

@@ -1,4 +1,4 @@
-"""The table of states: alone, against the design, against its picture, and as lived."""
+"""The table of states: its own rules, the design, the diagram, and the services."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ ALL = set(product(State, Event))
 HELD = {State.SENDING, State.UNKNOWN, State.NEEDS_REVIEW}
 ENDS = {State.COMPLETED, State.FAILED_FINAL, State.CANCELLED}
 HOLD, SETTLE, RELEASE, NONE = "hold", "settle", "release", None
-HOLD_SETTLE = "hold+settle"  # what the bank paid and the books forgot
+HOLD_SETTLE = "hold+settle"  # a payment that the ledger did not have
 
-# The design's table, copied by hand: from, event, to, money. A second row of a state and
-# event would be a contradiction. "Message: paid" for an ended one is no event at all: it
-# raises an alarm (test_resolver).
+# The table of the design, copied by hand: from, event, to, money. A second row of a
+# state and event would be a contradiction. "Message: paid" after the end is no event:
+# it raises an alarm (test_resolver).
 DESIGN = (
     (State.PENDING, Event.CANCEL, State.CANCELLED, NONE),
     (State.PENDING, Event.CLAIM, State.SENDING, HOLD),
@@ -53,10 +53,10 @@ DESIGN = (
     (State.PENDING, Event.RECORD_PAID, State.COMPLETED, HOLD_SETTLE),
     (State.FAILED_RETRYABLE, Event.RECORD_PAID, State.COMPLETED, HOLD_SETTLE),
 )
-# An operator need not wait for the planned time.
+# An operator may act before the scheduled time.
 RETRY = ((State.FAILED_RETRYABLE, Event.RETRY_NOW, State.FAILED_RETRYABLE, NONE),)
-# What the design says of a sender's or the bank's answer holds also when it comes late,
-# and when a look-up brings it. Nothing but proof is taken late.
+# The design's rule for an answer is also valid for a late answer and for a look-up.
+# Late answers count only if they are proof.
 LATE = (
     (State.UNKNOWN, Event.ACCEPTED, State.COMPLETED, SETTLE),
     (State.UNKNOWN, Event.REJECTED, State.FAILED_RETRYABLE, RELEASE),
@@ -118,7 +118,7 @@ class TransitionTableTest(SimpleTestCase):
             reached |= {
                 rule.to for (at, _), rule in TRANSITIONS.items() if at in reached
             }
-            # The last failure is not in the table itself.
+            # The table itself does not have the last failure.
             if State.FAILED_RETRYABLE in reached:
                 reached.add(State.FAILED_FINAL)
         self.assertEqual(reached, set(State))
@@ -138,7 +138,7 @@ class TransitionTableTest(SimpleTestCase):
             with self.subTest(state=state.value, event=event.value):
                 self.assertEqual(rule.money, expected)
 
-    def test_never_gives_money_back_on_ignorance(self):
+    def test_never_gives_money_back_without_proof(self):
         for event in (Event.UNKNOWN, Event.ASK_REVIEW, Event.RESEND):
             for state in State:
                 rule = rule_for(state, event)
@@ -158,8 +158,8 @@ class DiagramTest(SimpleTestCase):
         )
 
 
-class LivedStates(WalletTestCase):
-    """Brings withdrawals into each state as production would, with a scripted bank."""
+class ReachedStates(WalletTestCase):
+    """Brings withdrawals into each state, through the services and a scripted bank."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -243,7 +243,7 @@ class LivedStates(WalletTestCase):
         return withdrawal
 
 
-class IllegalTransitionTest(LivedStates):
+class IllegalTransitionTest(ReachedStates):
     def test_is_refused_and_writes_nothing(self):
         for state in State:
             withdrawal = self.in_state(state)
@@ -274,13 +274,13 @@ class IllegalTransitionTest(LivedStates):
         self.assertIs(good.state, State.PENDING)
 
 
-class LegalTransitionTest(LivedStates):
-    """Each rule of the table, as the services live it."""
+class LegalTransitionTest(ReachedStates):
+    """Each rule of the table, applied by the services."""
 
     QUIET = 200  # seconds: longer than the quiet period
 
     def lived(self, state: State, event: Event) -> Transaction:
-        """Let the event happen to a withdrawal in that state; return it."""
+        """Apply the event to a withdrawal in this state; return it."""
         if state is State.PENDING:
             return self.lived_pending(event)
         if state is State.SENDING:
@@ -357,7 +357,7 @@ class LegalTransitionTest(LivedStates):
         return withdrawal
 
     def assert_lived(self, withdrawal: Transaction, rule: Rule, row: Transition):
-        """The row says where it went, and its money moved with it."""
+        """Check the row's state and its movements."""
         self.assertEqual(row.to_state, rule.to.value)
         attempt = row.attempt_number or 0
         moved = Movement.objects.filter(
@@ -388,7 +388,7 @@ class LegalTransitionTest(LivedStates):
             with self.subTest(state=state.value, event=event.value):
                 self.assertIs(move.rule().to, State.FAILED_FINAL)
 
-    def test_leaves_a_life_without_gaps(self):
+    def test_leaves_a_history_without_gaps(self):
         withdrawal = self.unknown()
         self.resolve(self.QUIET, ABLE)
         self.resolve(2 * self.QUIET, ABLE)

@@ -1,4 +1,4 @@
-"""The strict parser, by example and by what it has in common with Python's own."""
+"""The strict JSON parser: examples, and comparisons with Python's own parser."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class StrictJSONTest(SimpleTestCase):
         self.parse(body)
 
     def parse(self, body: bytes) -> None:
-        """What is taken can be written in UTF-8 again; all else is `NotStrictJSON`."""
+        """Parse; the value can be written as UTF-8, or it raises `NotStrictJSON`."""
         try:
             value = strict_json.loads(body)
         except NotStrictJSON:

@@ -1,4 +1,4 @@
-"""The specification's tasks: what they return, eagerly, and with any message."""
+"""The tasks of the specification: results, eager mode, and any message."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class TaskTestCase(WalletTestCase):
         self.addCleanup(patch.stop)
 
     def woken(self, task) -> tuple[object, list[tuple[str, int]]]:
-        """What the task returns, and which drains it woke, how many of each."""
+        """Return the result of the task, and the number of each drain that it woke."""
         with mock.patch.object(broker, "wake_up") as wake_up:
             result = task()
         return result, [call.args for call in wake_up.call_args_list]
@@ -74,13 +74,13 @@ class TaskTest(TaskTestCase):
             self.assertEqual(tasks.process_single_withdrawal(row.pk), expected)
         self.assertEqual(len(self.bank.paid), 1)
 
-    def test_process_single_withdrawal_says_nothing_of_what_is_none(self):
+    def test_process_single_withdrawal_returns_no_status_for_an_unknown_id(self):
         for poison in (10**9, -1, 0, self.deposit(1).pk):
             result = tasks.process_single_withdrawal(poison)
             self.assertEqual(result, {"transaction_id": poison, "status": None})
 
     def test_process_single_withdrawal_pays_what_is_due_in_its_turn(self):
-        """Whoever has many messages sent gets no payment before others."""
+        """A client that causes many messages is not paid before others."""
         first, row = self.due_withdrawal(300), self.due_withdrawal(400)
         tasks.process_single_withdrawal(row.pk)
         self.assertEqual([payment.amount for payment in self.bank.paid], [300, 400])
@@ -103,7 +103,7 @@ class TaskTest(TaskTestCase):
 
 
 class EagerTest(TaskTestCase):
-    """With `task_always_eager` a message is the call itself."""
+    """With `task_always_eager` a message is a direct call."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -121,8 +121,8 @@ class EagerTest(TaskTestCase):
         )
 
 
-class PoisonTest(TaskTestCase):
-    """A message that is no id: an error in the log, nothing in the books."""
+class InvalidMessageTest(TaskTestCase):
+    """A message without a valid id…"""
 
     def test_changes_nothing(self):
         self.due_withdrawal(400)
@@ -162,7 +162,7 @@ class ScheduleTest(SimpleTestCase):
 
 class SoftLimitTest(SimpleTestCase):
     def test_leaves_no_connection_in_the_middle_of_an_answer(self):
-        """The limit strikes between two packets, too: the rest is no other answer's."""
+        """If the limit comes between two packets, no later query gets the rest."""
         with mock.patch("django.db.connections.close_all") as closed:
             celery._leave_no_connection_in_the_middle(exception=ValueError())
             closed.assert_not_called()

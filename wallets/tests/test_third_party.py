@@ -1,7 +1,7 @@
-"""The bank's client against servers that do everything wrong on the wire.
+"""The bank's HTTP client, with servers that misbehave in every way.
 
-What is not the bank's own documented word must stay unknown; only what is proved not to
-have left this machine is "not sent"; and no call outlives its deadline.
+An answer that is not documented leaves the outcome unknown. The outcome is "not sent"
+only if certainly no byte has left this machine. Every call ends by its deadline.
 """
 
 from __future__ import annotations
@@ -43,9 +43,10 @@ from wallets.utils.bank.http_exchange import MAX_BODY_BYTES
 from wallets.utils.bank.interface import Abilities, Answer, Outcome, Payment
 from wallets.utils.third_party import HttpBank
 
-# A busy machine may stand still for seconds: what is answered at once is never cut.
+# A busy machine may pause for seconds: no call with an immediate answer is ended.
 PATIENCE = 30
-# Of calls that must be cut. Where they must have been sent, a clock stands till they are.
+# The deadline of calls that must be ended. A test whose request must be sent before
+# uses a clock that stands still until then.
 DEADLINE = 0.6
 HASTY = {"deadline": DEADLINE, "connect_timeout": DEADLINE / 2}
 NEVER = float("inf")
@@ -75,7 +76,7 @@ class PeerTestCase(SimpleTestCase):
         return peer
 
     def answering(self, *answers: bytes, keep: bool = True) -> Peer:
-        """A peer that gives these answers, one a request, over all its connections."""
+        """Return a peer that gives these answers, one for each request."""
         left = list(answers)
         requests: list[bytes] = []
 
@@ -94,14 +95,14 @@ class PeerTestCase(SimpleTestCase):
         return bank.pay(payment, send_before=NEVER)
 
     def clock(self) -> StandingClock:
-        """The client's clock, which stands from now on."""
+        """Stop the client's clock, and return it."""
         standing = StandingClock()
         standing.start()
         self.addCleanup(standing.stop)
         return standing
 
     def look_at_the_clock(self, bank: HttpBank) -> None:
-        """Have the client's thread do so: by a call that comes too late to be sent."""
+        """Let the client's thread read its clock: make a call that is too late."""
         answer = bank.pay(PAYMENT, send_before=clock.elapsed())
         self.assertEqual(answer.outcome, Outcome.NOT_SENT)
 
@@ -314,7 +315,7 @@ class ProxyTest(PeerTestCase):
 @marks.slow
 class DeadlineTest(PeerTestCase):
     def assert_cut(self, script: Script) -> None:
-        """It is cut, in real time, which begins when the peer has the request."""
+        """Check that the deadline ends it; time runs when the peer has the request."""
         time_begins = self.clock().run
 
         def read_and_go_on(line: Line) -> None:
@@ -329,7 +330,7 @@ class DeadlineTest(PeerTestCase):
         self.assert_cut(lambda line: line.hang())
 
     def test_ends_a_call_that_drips(self):
-        """Either part would take twenty seconds."""
+        """Each part would take twenty seconds."""
         padded = b" " * 400 + json.dumps(PAID).encode()
         answer = response(padded, headers={"X": "x" * 400})
         head_ends = answer.index(b"\r\n\r\n") + 4
@@ -379,7 +380,7 @@ class DeadlineTest(PeerTestCase):
         self.assertEqual(self.outcome_of(script).outcome, Outcome.ACCEPTED)
 
     def test_is_each_calls_own(self):
-        """Many calls at once, some hanging: the others are not cut with them."""
+        """The deadline of calls that hang does not end other calls."""
         time_passes, answers = self.clock(), threading.Event()
         asked = threading.Semaphore(0)
 
@@ -407,7 +408,7 @@ class DeadlineTest(PeerTestCase):
         time_passes.go_on(0.9 * PATIENCE)
         others = four(2)
         time_passes.go_on(0.2 * PATIENCE)
-        # The ninth call wakes the client, and the eight are looked at before it begins.
+        # The ninth call wakes the client, which first checks the others' deadlines.
         others.append(bank.pay_later(PAYMENT, send_before=NEVER))
         cut = [call.result(PATIENCE).outcome for call in hanging]
         self.assertEqual(cut, [Outcome.UNKNOWN] * 4)
@@ -415,8 +416,8 @@ class DeadlineTest(PeerTestCase):
         paid = [call.result(PATIENCE).outcome for call in others]
         self.assertEqual(paid, [Outcome.ACCEPTED] * 5)
 
-    def test_of_a_call_that_is_over_does_not_cut_the_next_one_on_the_connection(self):
-        """Two slow calls, one after the other: the first one's time ends in the second."""
+    def test_of_a_finished_call_does_not_end_the_next_one_on_its_connection(self):
+        """The first call's deadline passes during the second call."""
         time_passes, lines = self.clock(), []
 
         def script(line: Line) -> None:
@@ -435,7 +436,7 @@ class DeadlineTest(PeerTestCase):
         time_passes = self.clock()
 
         class Slow(Connection):
-            """Of a busy machine: the first byte takes the client all of the deadline."""
+            """As on a busy machine: the first byte takes the whole deadline."""
 
             async def read(self) -> bytes:
                 data = await super().read()
@@ -460,7 +461,7 @@ class DeadlineTest(PeerTestCase):
 
 
 class LostAnswerTest(PeerTestCase):
-    """After the first byte nothing proves "not sent" any more."""
+    """After the first byte no call can be "not sent"."""
 
     def test_is_unknown_after_a_close_or_a_reset(self):
         def close(line: Line) -> None:
@@ -477,7 +478,7 @@ class LostAnswerTest(PeerTestCase):
             with self.subTest(script.__name__):
                 self.assertEqual(self.outcome_of(script).outcome, Outcome.UNKNOWN)
 
-    def test_is_not_asked_for_again_by_the_transport(self):
+    def test_is_not_repeated_by_the_transport(self):
         requests = []
 
         def script(line: Line) -> None:
@@ -531,9 +532,9 @@ class NotSentTest(PeerTestCase):
         self.assertEqual(peer.requests, [])
 
     def test_says_so_when_connecting_alone_took_all_the_time(self):
-        """A name server that is slow, not wrong: the deadline is over, no byte is sent."""
+        """With a slow name server the deadline passes before a byte is sent."""
         time_passes, peer = self.clock(), self.answering(response(PAID))
-        # One name at a time: what the first look-up finds is there before the second's.
+        # One connection, so that the first name look-up ends before the second one.
         bank = bank_at(f"http://localhost:{peer.port}", connections=1)
         resolve, resolves = socket.getaddrinfo, threading.Event()
         looked_up = threading.Event()
@@ -557,7 +558,7 @@ class NotSentTest(PeerTestCase):
 
 
 def echo_of(request: bytes) -> dict[str, Any]:
-    """What a bank that echoes repeats of this payment's request."""
+    """Return the echo of this request by a bank that echoes."""
     order = json.loads(request.partition(b"\r\n\r\n")[2])
     return {"reference": order["reference"], "amount": order["amount"]}
 
@@ -567,12 +568,12 @@ def another_payment(amount: int = 7) -> Payment:
 
 
 class EarlyAnswerTest(PeerTestCase):
-    """An answer that was there before the question: nothing was sent, nothing believed."""
+    """An answer before the request: it is ignored, and the request is not sent."""
 
-    def bank_that_hears_it_first(self, peer: Peer, **tls: Any) -> HttpBank:
-        """Its connections are used only when something has come on them.
+    def bank_that_reads_it_first(self, peer: Peer, **tls: Any) -> HttpBank:
+        """Return a bank whose connections are used only after bytes have arrived.
 
-        The peer says it when it sees `connected`: not while the client still connects.
+        The peer waits for `connected`, so that it does not send during the connect.
         """
         self.connected = threading.Event()
         connected = self.connected
@@ -605,7 +606,7 @@ class EarlyAnswerTest(PeerTestCase):
                     requests.append(request)  # noqa: B023
 
             peer = self.peer(script)
-            bank = self.bank_that_hears_it_first(peer)
+            bank = self.bank_that_reads_it_first(peer)
             with self.subTest(early):
                 answer = self.pay(bank)
                 self.assertEqual(answer.outcome, Outcome.NOT_SENT, answer)
@@ -615,7 +616,7 @@ class EarlyAnswerTest(PeerTestCase):
                 self.assertEqual(requests, [])
 
     def test_is_waited_for_a_moment(self):
-        """What a peer says as soon as it is connected to is still on its way then."""
+        """The bytes that a peer sends at once arrive some time after the connect."""
         for early in (response(PAID), b""):
             listens = threading.Event()
 
@@ -638,13 +639,13 @@ class EarlyAnswerTest(PeerTestCase):
                 answer = self.pay(bank_at(self.peer(script).url))
                 self.assertEqual(answer.outcome, Outcome.NOT_SENT, answer)
 
-    def test_is_not_sent_after_when_the_bank_has_left_already(self):
+    def test_may_be_a_close_and_then_nothing_is_sent(self):
         peer = self.peer(lambda line: self.connected.wait(PATIENCE))
-        answer = self.pay(self.bank_that_hears_it_first(peer))
+        answer = self.pay(self.bank_that_reads_it_first(peer))
         self.assertEqual(answer.outcome, Outcome.NOT_SENT, answer)
 
-    def test_is_none_before_the_whole_question_has_left(self):
-        """It is longer than what the two sockets hold."""
+    def test_does_not_count_before_the_whole_request_is_sent(self):
+        """The request is longer than the buffers of both sockets."""
 
         def script(line: Line) -> None:
             line.sock.recv(65536)
@@ -657,21 +658,21 @@ class EarlyAnswerTest(PeerTestCase):
 
 
 class EarlyTlsAnswerTest(EarlyAnswerTest):
-    """The same over TLS, which has read what the socket does not show any more."""
+    """The same with TLS, which has already read the bytes from the socket."""
 
     def peer(self, script: Script) -> Peer:
         peer = TlsPeer(script)
         self.addCleanup(peer.stop)
         return peer
 
-    def bank_that_hears_it_first(self, peer: Peer, **tls: Any) -> HttpBank:
-        return super().bank_that_hears_it_first(peer, tls=trusting(), **tls)
+    def bank_that_reads_it_first(self, peer: Peer, **tls: Any) -> HttpBank:
+        return super().bank_that_reads_it_first(peer, tls=trusting(), **tls)
 
-    # One way is enough: it is not about what TLS holds back.
-    test_is_none_before_the_whole_question_has_left = None
+    # This test does not depend on TLS.
+    test_does_not_count_before_the_whole_request_is_sent = None
 
-    def test_is_none_where_tls_only_sends_its_tickets(self):
-        """What TLS sends by itself after the handshake is no answer."""
+    def test_is_not_seen_in_the_tickets_of_tls(self):
+        """The session tickets after the handshake are no answer."""
 
         sent = threading.Event()
 
@@ -699,10 +700,10 @@ class EarlyTlsAnswerTest(EarlyAnswerTest):
 
 
 class EchoTest(PeerTestCase):
-    """A connection serves a second payment only after an answer that named the first."""
+    """A connection serves a second payment only if the first answer had an echo."""
 
     def test_of_the_reference_lets_the_connection_serve_the_next(self):
-        self.clock()  # it never idles too long
+        self.clock()  # the connection is never idle for too long
 
         def script(line: Line) -> None:
             while request := line.read_request():
@@ -729,7 +730,7 @@ class EchoTest(PeerTestCase):
                         self.assertEqual(self.pay(bank).outcome, expected)
                     self.assertEqual(peer.connections, 3)
 
-    def test_is_needed_of_a_look_up_too(self):
+    def test_is_required_of_a_look_up_too(self):
         for echo, needed in (({}, 3), ({"reference": ECHO["reference"]}, 1)):
             unknown = {"data": "unknown", "status": 404} | echo
             peer = self.answering(response(unknown, status="404 Not Found"))
@@ -740,8 +741,8 @@ class EchoTest(PeerTestCase):
                     self.assertEqual(found, Outcome.NOT_FOUND)
                 self.assertEqual(peer.connections, needed)
 
-    def test_is_missed_where_a_bank_answers_twice_and_late(self):
-        """It answers the first payment again just when the second one comes."""
+    def test_is_required_when_a_bank_answers_twice_and_late(self):
+        """It answers the first payment again when the second one arrives."""
         time_passes, asked = self.clock(), threading.Event()
 
         def script(line: Line) -> None:
@@ -762,7 +763,7 @@ class EchoTest(PeerTestCase):
         self.assertEqual(call.result(PATIENCE).outcome, Outcome.UNKNOWN)
 
     def test_of_another_payment_is_unknown_and_ends_the_connection(self):
-        """A bank that echoes answers twice: the second answer names the first payment."""
+        """The bank answers twice, and its second answer echoes the first payment."""
         self.clock()
 
         def script(line: Line) -> None:
@@ -781,7 +782,7 @@ class EchoTest(PeerTestCase):
 
 
 class FollowedAnswerTest(PeerTestCase):
-    """Bytes behind the answer: without an echo nothing says which answer is ours."""
+    """Bytes after the answer: without an echo it is unknown which answer is ours."""
 
     def test_proves_nothing_without_an_echo(self):
         for said, more in ((PAID, PAID), (PAID, REFUSED), (REFUSED, PAID)):
@@ -812,7 +813,7 @@ class ConnectionTest(PeerTestCase):
                 answer = self.pay(bank_at("http://bank.test"))
         self.assertEqual(answer.outcome, Outcome.ACCEPTED)
 
-    def test_is_made_anew_when_the_bank_has_closed_it(self):
+    def test_is_opened_again_when_the_bank_has_closed_it(self):
         peer = self.answering(response(PAID), keep=False)
         bank = bank_at(peer.url)
         for _ in range(3):
@@ -835,7 +836,7 @@ class ConnectionTest(PeerTestCase):
                 self.assertEqual(peer.connections, 2)
 
     def test_never_gives_one_payments_answer_to_the_next(self):
-        """An interim answer comes first, the real one after the client has gone on."""
+        """The real answer comes after an interim answer, when the call has ended."""
         time_passes = self.clock()
 
         def script(line: Line) -> None:
@@ -863,8 +864,8 @@ class ConnectionTest(PeerTestCase):
             self.pay(bank)
         self.assertEqual(peer.connections, 2)
 
-    def test_is_ended_by_what_comes_unasked(self):
-        self.clock()  # it never idles too long
+    def test_is_ended_by_unrequested_bytes(self):
+        self.clock()  # the connection is never idle for too long
         answered = threading.Event()
 
         def script(line: Line) -> None:
@@ -883,7 +884,7 @@ class ConnectionTest(PeerTestCase):
         self.assertEqual(peer.connections, 2)
 
     def test_are_not_more_than_a_number_at_once(self):
-        self.clock()  # none idles too long
+        self.clock()  # no connection is idle for too long
         bank_answers = threading.Event()
 
         def script(line: Line) -> None:
@@ -902,9 +903,9 @@ class ConnectionTest(PeerTestCase):
 
 @marks.slow
 class DeadClientTest(PeerTestCase):
-    """The client's own thread comes to no answer: a bug, or the process is ending."""
+    """The client's thread ends without an answer: a bug, or the end of the process."""
 
-    def test_leaves_the_outcome_unknown_and_nobody_waiting(self):
+    def test_leaves_the_outcome_unknown_and_no_caller_waiting(self):
         bank = bank_at("http://127.0.0.1:9", deadline=0.05)
         with mock.patch.object(bank._caller, "submit", return_value=Future()):
             answers = [
@@ -913,7 +914,7 @@ class DeadClientTest(PeerTestCase):
             ]
         self.assertEqual([a.outcome for a in answers], [Outcome.UNKNOWN] * 2)
 
-    def test_tells_whoever_waits_of_its_end(self):
+    def test_answers_waiting_callers_at_its_end(self):
         asked = threading.Event()
 
         def script(line: Line) -> None:
@@ -927,8 +928,8 @@ class DeadClientTest(PeerTestCase):
         self.end(bank._caller._loop)
         self.assertEqual(call.result(PATIENCE).outcome, Outcome.UNKNOWN)
 
-    def test_tells_whoever_comes_after_its_end(self):
-        """It died between being asked whether it lives and being given the call."""
+    def test_answers_callers_after_its_end(self):
+        """The thread ended between the check that it runs and the call."""
         loop = http_calls._Loop(mock.Mock(), 1, 1)
         self.end(loop)
         call = http_calls._Call(mock.Mock(), mock.Mock(), float("inf"))
@@ -942,7 +943,7 @@ class DeadClientTest(PeerTestCase):
         self.end(bank._caller._loop)
         self.assertEqual(self.pay(bank).outcome, Outcome.ACCEPTED)
 
-    def test_tells_of_a_bug_and_goes_on(self):
+    def test_raises_a_bug_and_continues(self):
         bank = bank_at(self.answering(response(PAID)).url)
         bug = mock.patch(
             "wallets.utils.bank.evidence.read", side_effect=ZeroDivisionError
@@ -953,14 +954,14 @@ class DeadClientTest(PeerTestCase):
         self.assertEqual(self.pay(bank).outcome, Outcome.ACCEPTED)
 
     def end(self, loop: http_calls._Loop) -> None:
-        """What no call can do: its thread is over."""
+        """End the client's thread, which no call can do."""
         loop._loop.call_soon_threadsafe(loop._loop.stop)
         loop._thread.join(PATIENCE)
         self.assertFalse(loop.runs_here())
 
 
 class InsideTransactionTest(TestCase):
-    def test_refuses_to_talk_to_the_bank(self):
+    def test_refuses_to_call_the_bank(self):
         bank = bank_at("http://127.0.0.1:9")
         for call in (
             lambda: bank.pay(PAYMENT, send_before=NEVER),
@@ -972,10 +973,10 @@ class InsideTransactionTest(TestCase):
 
 @marks.slow
 class ForkTest(PeerTestCase):
-    """A worker process is a fork: no thread and no connection of its parent is its own."""
+    """A forked worker process has no thread and no connection of its parent."""
 
     def in_child(self, work: Any) -> bytes:
-        """What `work` returns in a child process; empty when it does not end in time."""
+        """Return the result of `work` in a child process; b"" after a time-out."""
         reading, writing = os.pipe()
         child = os.fork()
         if child == 0:  # pragma: no cover (another process)

@@ -1,4 +1,4 @@
-"""What the quick reader of timestamps reads is what the driver reads."""
+"""The fast parser of timestamps reads the same values as the driver."""
 
 from __future__ import annotations
 

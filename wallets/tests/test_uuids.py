@@ -1,6 +1,6 @@
-"""Every UUID that the API takes can be stored, on every engine, wherever one is stored.
+"""Every column can store every UUID that the API accepts, on every engine.
 
-MariaDB's own type refuses a quarter of them: a version of 8 to f with a variant below 8.
+MariaDB's own type refuses a quarter of them: version 8 to f with a variant below 8.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from wallets.tests.api import FUTURE, Api, item
 from wallets.tests.base import WalletTestCase
 
 DIGITS = "0123456789abcdef"
-# Each version with each variant, each at its place in the text.
+# Each version with each variant, at their places in the text.
 ALL = [
     uuid.UUID(f"11111111-1111-{version}111-{variant}111-111111111111")
     for version in DIGITS
@@ -58,7 +58,7 @@ class UUIDTest(Api, WalletTestCase):
                     self.assertEqual(again.content, first.content)
                     self.assertTrue(Transaction.objects.get(idempotency_key=key))
 
-    def test_is_a_wallets(self) -> None:
+    def test_is_the_uuid_of_a_wallet(self) -> None:
         for number in HOSTILE:
             with self.subTest(wallet=number):
                 wallet = Wallet.objects.create(uuid=number)

@@ -1,4 +1,4 @@
-"""Elapsed time over processes and machines: what is counted never exceeds what passed."""
+"""Elapsed time across processes and machines is never more than the real time."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from wallets.utils import clock
 STEPS = st.lists(
     st.tuples(
         st.sampled_from(["look", "look", "look", "resend", "not_found", "other"]),
-        st.integers(0, 30),  # which clock; more than are remembered
-        st.sampled_from([0, 0.001, 1, 7.3, 600, 86400]),  # seconds before it
+        st.integers(0, 30),  # the clock; there are more than are stored
+        st.sampled_from([0, 0.001, 1, 7.3, 600, 86400]),  # the seconds before it
         st.sampled_from(["", "", "", "restart", "set back"]),
     ),
     max_size=60,
@@ -33,7 +33,7 @@ class WaitsTest(SimpleTestCase):
     @settings(max_examples=300, deadline=None)
     @given(STEPS)
     def test_never_say_more_than_has_passed(self, steps):
-        """Clocks that began at any time, restart, stand, or lose what they had counted."""
+        """The clocks begin at any time, restart, stand still, or lose anchors."""
         true = 10_000.0
         began = {number: 1000.0 * number / 7 for number in range(31)}
         boots = dict.fromkeys(began, 0)
@@ -62,7 +62,7 @@ class WaitsTest(SimpleTestCase):
                 events.pop(waits.NOT_FOUND, None)
             else:
                 known = waits.observed(known, **this)
-            known = json.loads(json.dumps(known))  # as a database keeps it
+            known = json.loads(json.dumps(known))  # as the database stores it
             for event, since in events.items():
                 if event == waits.FIRST_SENT:
                     event = waits.first_send(known)
@@ -99,7 +99,7 @@ class WaitsTest(SimpleTestCase):
         )
 
     def test_go_on_however_many_clocks_look_in_turn(self):
-        """One more than is remembered: what is forgotten is not always the next one's."""
+        """With one clock too many, the deleted anchor is not always the next one's."""
         known, true, passed = waits.begun(clock="0", elapsed=0, shown=0), 0.0, 0.0
         for _ in range(60):
             for number in range(waits.MAX_CLOCKS + 5):
@@ -153,7 +153,7 @@ class MachineTest(SimpleTestCase):
                 names.add(clock._name_of_clock())
         self.assertEqual(len(names), 3)
 
-    def test_is_a_process_of_its_own_where_the_system_does_not_tell(self):
+    def test_is_different_in_each_process_without_a_boot_id(self):
         code = (
             "from pathlib import Path;"
             "clock._BOOT_ID = Path('/nowhere');"
@@ -166,7 +166,7 @@ class MachineTest(SimpleTestCase):
 
 class ClaimedWaitsTest(WalletTestCase):
     def test_begin_with_the_claim(self):
-        """What is measured from the lease must not begin before it."""
+        """A time that is measured from the lease must not begin before the lease."""
         self.deposit(100)
         began = clock.elapsed()
         row = self.due_withdrawal(60)
@@ -177,7 +177,7 @@ class ClaimedWaitsTest(WalletTestCase):
         self.assertLessEqual(at, clock.elapsed())
 
     def test_are_written_for_many_at_once(self):
-        """On PostgreSQL all rows travel as one JSON document."""
+        """On PostgreSQL all rows are sent as one JSON document."""
         self.deposit(100)
         rows = [self.due_withdrawal(10) for _ in range(3)]
         payout.claim(
@@ -188,7 +188,7 @@ class ClaimedWaitsTest(WalletTestCase):
         found = Attempt.objects.filter(transaction__in=rows)
         self.assertEqual([list(row.waits) for row in found], [["sent", "shown"]] * 3)
 
-    def test_are_unknown_of_an_attempt_of_the_release_before(self):
+    def test_are_missing_in_an_attempt_of_the_previous_release(self):
         self.deposit(100)
         row = self.due_withdrawal(60)
         payout.claim(Transaction.objects.filter(pk=row.pk), limit=1, now=self.now)

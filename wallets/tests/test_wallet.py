@@ -1,4 +1,4 @@
-"""Wallets and deposits, through the service."""
+"""The wallet service: wallets and deposits."""
 
 import uuid
 
@@ -57,13 +57,13 @@ class WalletServiceTest(WalletTestCase):
             with self.subTest(uuid=wallet_uuid), self.assertRaises(Wallet.DoesNotExist):
                 WalletService.deposit(wallet_uuid, 1)
 
-    def test_refuses_what_the_wallet_has_no_room_for(self):
+    def test_refuses_what_exceeds_the_cap_of_the_wallet(self):
         self.deposit(MAX_MONEY)
         with self.assertRaises(BalanceLimit):
             WalletService.deposit(self.alice.uuid, 1)
         self.assert_money(self.alice, balance=MAX_MONEY)
 
-    def test_keeps_room_for_held_money_to_come_back(self):
+    def test_counts_held_money_towards_the_cap(self):
         self.deposit(MAX_MONEY)
         withdrawal = self.due_withdrawal(MAX_MONEY)
         self.bank.on_the_way = lambda payment: self._refuse_deposit()

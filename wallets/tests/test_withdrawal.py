@@ -1,4 +1,4 @@
-"""Withdrawals, through the service, with a scripted bank."""
+"""The withdrawal service, with a bank that follows a script."""
 
 import uuid
 from datetime import timedelta
@@ -199,7 +199,7 @@ class WithdrawalCancelTest(WithdrawalTestCase):
             failed.refresh_from_db()
             self.assertEqual(failed.status, Status.CANCELLED)
             self.assertFalse(failed.cancelable)
-            # It is not failed, and nothing more is planned.
+            # It has no code of a failure, and no further attempt is planned.
             self.assertEqual(failed.failure_code, "")
             self.assertIsNone(failed.next_attempt_at)
         with self.assertRaises(Transaction.DoesNotExist):
@@ -209,7 +209,7 @@ class WithdrawalCancelTest(WithdrawalTestCase):
         self.assertEqual(self.bank.paid, [])
         self.assert_money(self.alice, balance=1000)
 
-    def test_keeps_why_the_attempts_before_it_failed(self):
+    def test_keeps_the_failure_of_earlier_attempts(self):
         self.deposit(1000)
         failed = self.execute(self.due_withdrawal(400), Does.UNREACHABLE)
         WithdrawalService.cancel(failed.pk)
@@ -247,7 +247,7 @@ class WithdrawalCancelTest(WithdrawalTestCase):
         with self.assertRaises(NotCancelable):
             WithdrawalService.cancel(done.pk)
 
-    def test_does_not_know_deposits(self):
+    def test_does_not_find_deposits(self):
         with self.assertRaises(Transaction.DoesNotExist):
             WithdrawalService.cancel(self.deposit(5).pk)
 
@@ -256,7 +256,7 @@ class WithdrawalRefundTest(WithdrawalTestCase):
     refused = Answer(Outcome.REJECTED, "the bank called us: it did not pay")
 
     def refund(self, withdrawal: Transaction, answer: Answer = refused):
-        """Refund what the answer says of the last attempt."""
+        """Refund the withdrawal, with this answer about its last attempt."""
         reference = withdrawal.attempts.last().reference
         return WithdrawalService.refund(withdrawal.pk, answer, reference=reference)
 
@@ -276,7 +276,7 @@ class WithdrawalRefundTest(WithdrawalTestCase):
         self.assert_money(self.alice, balance=600, held=400)
 
     def test_refuses_the_proof_of_an_earlier_attempt(self):
-        """The first was refused; the second may have been paid."""
+        """The first attempt was refused; the second one may have been paid."""
         self.deposit(1000)
         withdrawal = self.execute(self.due_withdrawal(400), Does.REFUSE)
         first = withdrawal.attempts.get().reference

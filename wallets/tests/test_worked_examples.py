@@ -1,4 +1,4 @@
-"""Worked examples: the accounting first, as a table, then the code that does it."""
+"""Worked examples: first the table of movements, then the code that makes them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MINUTE, HOUR = 60, 3600
 
 
 class WorkedExampleTestCase(WalletTestCase):
-    """Tables are written as people write them; the docstring is what is compared."""
+    """The ledger is compared with the table in the docstring of the test."""
 
     maxDiff = None
 
@@ -46,7 +46,7 @@ class WorkedExampleTestCase(WalletTestCase):
         resolver.resolve_due(bank=self.bank, limit=10, now=self.after(self.at(hours)))
 
     def assert_table(self, test) -> None:
-        """The ledger says what the table in the test's docstring says."""
+        """Check that the ledger has the movements of the table in the docstring."""
         lines = [line.split() for line in test.__doc__.splitlines() if "|" in line]
         table = [[cell for cell in line if cell != "|"] for line in lines]
         self.assertEqual(self.table(), table[1:])

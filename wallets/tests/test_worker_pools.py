@@ -1,4 +1,4 @@
-"""Real workers with each kind of pool, and with clocks that are wrong."""
+"""Real workers with each kind of pool, and with wrong clocks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from wallets.tests.workers import PAID, PROBE, WorkerTestCase
 from wallets.utils.database.transactions import database_now
 from wallets.utils.messaging import broker
 
-# A pool has nothing to do with the database's engine.
+# A pool does not depend on the engine of the database.
 on_one_engine = skipUnless(connection.vendor == "sqlite", "shown on SQLite")
 POOLS = {
     "prefork": ("-P", "prefork", "-c", "4"),
@@ -34,7 +34,7 @@ POOLS = {
 @on_one_engine
 @marks.slow
 class PoolTest(WorkerTestCase):
-    """Each pool pays, resolves, tells the truth, and ends when it is told to."""
+    """Each pool pays, resolves, reports its state, and ends on a signal."""
 
     def check(self, pool: str) -> None:
         worker = self.start_worker(pool=POOLS[pool])
@@ -59,7 +59,7 @@ class PoolTest(WorkerTestCase):
     def test_of_threads_works(self) -> None:
         self.check("threads")
 
-    def test_of_none_at_all_works(self) -> None:
+    def test_without_child_processes_works(self) -> None:
         self.check("solo")
 
 
@@ -67,7 +67,7 @@ class PoolTest(WorkerTestCase):
 @marks.slow
 class RefusedPoolTest(SimpleTestCase):
     def test_is_refused_in_one_sentence(self) -> None:
-        """Of greenlets: their library is not installed, so a stand-in has its name."""
+        """The libraries of greenlets are not installed; a fake module has the name."""
         code = (
             "import sys, types; from celery.concurrency import solo; "
             "name = 'celery.concurrency.gevent'; module = types.ModuleType(name); "
@@ -91,9 +91,9 @@ class RefusedPoolTest(SimpleTestCase):
 @on_one_engine
 @marks.slow
 class ResolverTest(WorkerTestCase):
-    """Look-ups go on while payouts flood."""
+    """Look-ups continue during a flood of payouts."""
 
-    # One drain or two come first where there is one process; a busy machine takes longer.
+    # With one process, one or two drains run first; a busy machine takes longer.
     LOOKED_UP_SECONDS = 60
 
     def setUp(self) -> None:
@@ -101,7 +101,7 @@ class ResolverTest(WorkerTestCase):
         super().setUp()
 
     def check(self, pool: str) -> None:
-        """An outcome that nobody knows, and then a bank so slow that drains never end."""
+        """Make an unknown outcome, and then a bank so slow that drains never end."""
         worker = self.start_worker(pool=POOLS[pool])
         self.bank_simulator.set_faults(mode="accept_500")
         unknown = self.soon(PROBE)
@@ -119,7 +119,7 @@ class ResolverTest(WorkerTestCase):
         self.wait_for(PAID, unknown, seconds=self.LOOKED_UP_SECONDS)
 
     def flood(self, worker: Process) -> None:
-        """More than all drains can pay meanwhile, and a message for each."""
+        """Schedule more than all drains can pay, with a message for each."""
         for _ in range(1000):
             self.soon(1)
         for _ in range(50):
@@ -137,9 +137,9 @@ class ResolverTest(WorkerTestCase):
 @skipIf(clock_shim.missing(), clock_shim.missing())
 @marks.slow
 class WrongClockTest(WorkerTestCase):
-    """The database's clock says what is due, whatever those of the programs say."""
+    """The database's clock decides what is due, and not the programs' clocks."""
 
-    # Later than the next tick: nothing but Beat makes a worker look for it.
+    # Later than the next tick, so that only Beat wakes a worker for it.
     LATER = 4
     OFFSETS = (12, -12, 45, -45, 7200, -7200, 0)
 
@@ -148,7 +148,7 @@ class WrongClockTest(WorkerTestCase):
         self.clock = SteppedClock(self.folder, "wrong")
 
     def check(self) -> None:
-        """With each step of the clock, near ones and later ones are paid, none early."""
+        """Check that withdrawals are paid after each step of the clock, none early."""
         for offset in self.OFFSETS:
             with self.subTest(offset=offset):
                 self.clock.step_to(offset)

@@ -1,6 +1,6 @@
-"""Real workers under trouble with messages, brokers and their own lives.
+"""Real workers with faults of messages, brokers and their own processes.
 
-The bank simulator's list is the truth: each withdrawal is paid once.
+By the bank simulator's list, each withdrawal is paid once.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ from wallets.tests.workers import PAID, PROBE, WorkerTestCase
 from wallets.utils.messaging import broker
 
 SINGLE = "wallets.tasks.process_single_withdrawal"
-# What is promised after trouble with a broker, without a restart of the worker.
+# The longest delay after a fault of the broker, without a restart of the worker.
 CONSUMES_AGAIN_SECONDS = 60
 
-# A broker and a worker have nothing to do with the database's engine.
+# Brokers and workers do not depend on the engine of the database.
 on_one_engine = skipUnless(connection.vendor == "sqlite", "shown on SQLite")
 
 
 @marks.slow
 class MessageTest(WorkerTestCase):
-    """Doubled, late and poisonous messages."""
+    """Repeated, late and malformed messages."""
 
     @on_one_engine
     def test_pays_at_the_exact_time_of_a_hand_over(self) -> None:
@@ -66,7 +66,7 @@ class MessageTest(WorkerTestCase):
         self.assertEqual(self.payments(), {amount: 1 for amount in range(1, 11)})
 
     @on_one_engine
-    def test_survives_poisonous_messages_and_pays_on(self) -> None:
+    def test_survives_malformed_messages_and_continues_to_pay(self) -> None:
         worker = self.start_worker()
         for args in (
             [10**12],
@@ -102,7 +102,7 @@ class MessageTest(WorkerTestCase):
         body: bytes = b"",
         content_type: str = "application/json",
     ) -> None:
-        """Put a message into the queue as a program that is not ours might."""
+        """Put a message into the queue, like a foreign program."""
         if not body:
             body = json.dumps([args, {}, {}]).encode()
         task_id = str(uuid.uuid4())
@@ -126,7 +126,7 @@ class MessageTest(WorkerTestCase):
             client.lpush(current_app.conf.task_default_queue, message)
 
     def wait_until_idle(self) -> None:
-        """Until the queue is empty and what was taken from it is done."""
+        """Wait until the queue is empty and all its messages are done."""
         broker.flush(60)
         queue = current_app.conf.task_default_queue
         with self.redis.client() as client:
@@ -139,7 +139,7 @@ class MessageTest(WorkerTestCase):
 
 
 def lateness(withdrawal: Any) -> float:
-    """Seconds between the time that was asked for and the payment."""
+    """Return the seconds from the scheduled time to the payment."""
     late = withdrawal.executed_at - withdrawal.scheduled_for
     return float(late.total_seconds())
 
@@ -163,7 +163,7 @@ class StartOfWorkerTest(SimpleTestCase):
 @on_one_engine
 @marks.slow
 class LossOfRedisTest(WorkerTestCase):
-    """Workers and Beat come back by themselves, whatever happens to the broker."""
+    """Workers and Beat reconnect automatically, whatever happens to the broker."""
 
     def start_broker(self) -> str:
         redis_url = super().start_broker()
@@ -179,7 +179,7 @@ class LossOfRedisTest(WorkerTestCase):
         self.pids = (self.worker.pid, self.beat.pid)
 
     def assert_consumes_again(self) -> None:
-        """What is scheduled now is paid in time, by the same processes."""
+        """Check that a new withdrawal is paid in time, by the same processes."""
         self.wait_for(PAID, self.soon(), seconds=CONSUMES_AGAIN_SECONDS)
         self.assertTrue(self.worker.alive and self.beat.alive)
         self.assertEqual(self.pids, (self.worker.pid, self.beat.pid))
@@ -199,10 +199,10 @@ class LossOfRedisTest(WorkerTestCase):
         self.assert_consumes_again()
 
     def test_consumes_again_after_the_server_was_a_replica_for_a_while(self) -> None:
-        """Its server was demoted by mistake, or by a failover that was taken back."""
+        """The server was demoted by mistake, or by a failover that was reverted."""
         with self.redis.client() as client:
             for _ in range(3):
-                client.replicaof("127.0.0.1", 9)  # nobody listens there
+                client.replicaof("127.0.0.1", 9)  # a port without a listener
                 time.sleep(4)
                 client.replicaof("NO", "ONE")
                 self.wait_for(PAID, self.soon(PROBE), seconds=CONSUMES_AGAIN_SECONDS)
@@ -219,7 +219,7 @@ class LossOfRedisTest(WorkerTestCase):
 @skipUnless(RABBITMQ_URL, "TEST_RABBITMQ_URL names no RabbitMQ")
 @marks.slow
 class RabbitMQTest(WorkerTestCase):
-    """The same on RabbitMQ, with quorum queues, in a virtual host of its own."""
+    """The same with RabbitMQ and quorum queues, in the test's own virtual host."""
 
     def start_broker(self) -> str:
         host = f"wallet-test-{uuid.uuid4()}"
@@ -252,7 +252,7 @@ class RabbitMQTest(WorkerTestCase):
         self.assertTrue(worker.alive and beat.alive)
         self.assertEqual(self.payments(), {10: 1})
 
-    def test_survives_poisonous_messages_and_pays_on(self) -> None:
+    def test_survives_malformed_messages_and_continues_to_pay(self) -> None:
         worker = self.start_worker()
         with current_app.connection_for_write() as rabbitmq:
             producer = rabbitmq.Producer()
@@ -283,9 +283,9 @@ def rabbitmqctl(*arguments: str) -> None:
 @on_one_engine
 @marks.slow
 class EndOfWorkerTest(WorkerTestCase):
-    """A worker or its child ends while the bank has been asked: paid once, and known."""
+    """A worker or its child ends during a call: paid once, with a known outcome."""
 
-    # The bank takes its time, so that a busy machine can still end who waits for it.
+    # The bank is slow, so that also a busy machine can end a waiting process.
     LATENCY = 2.8
     times = {
         "WITHDRAWAL_DUE_INTERVAL": "1",
@@ -301,7 +301,7 @@ class EndOfWorkerTest(WorkerTestCase):
         self.wait_until(lambda: self.processes[-1].alive, "beat to live")
 
     def asked(self, worker: Process, **faults: Any) -> tuple[Any, int]:
-        """A withdrawal whose payment the bank has just made; the child that waits."""
+        """Return a withdrawal that the bank has just paid, and the child that waits."""
         self.bank_simulator.set_faults(latency=self.LATENCY, **faults)
         withdrawal = self.soon()
         self.wait_until(lambda: self.payments() == {10: 1}, "the bank to pay", worker)
@@ -373,7 +373,7 @@ class EndOfWorkerTest(WorkerTestCase):
         self.assert_paid_once(withdrawal)
 
     def test_never_takes_a_time_limit_for_a_refusal(self) -> None:
-        self.times = {}  # the limits end the calls, not we
+        self.times = {}  # the time limits end the calls here
         limits = {
             "soft": {"task_soft_time_limit": 0.5},
             "hard": {"task_time_limit": 0.5},

@@ -1,4 +1,4 @@
-"""What tests of unknown outcomes share: a withdrawal nobody knows about, and a resolver."""
+"""Common code of tests of unknown outcomes: such a withdrawal, and a resolver."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class ResolverTestCase(WalletTestCase):
         self.addCleanup(patch.stop)
 
     def take_up(self, withdrawal: Transaction, unknown: bool) -> None:
-        """Claim it, and call the bank, or die before that."""
+        """Claim the withdrawal and call the bank; record nothing unless `unknown`."""
         if unknown:
             WithdrawalService.execute(withdrawal.pk, bank=self.bank, now=self.now)
         else:
@@ -48,7 +48,7 @@ class ResolverTestCase(WalletTestCase):
                 self.bank.pay(sending.payment)
 
     def unknown(self, does: Does = Does.LOSE) -> Transaction:
-        """A withdrawal whose sender got no answer."""
+        """Return a withdrawal whose sender got no answer."""
         withdrawal = self.due_withdrawal(100)
         self.bank.script.append(does)
         self.time.stand_at(0)
@@ -56,7 +56,7 @@ class ResolverTestCase(WalletTestCase):
         return withdrawal
 
     def crashed(self) -> tuple[Transaction, Sending]:
-        """A withdrawal that was claimed and nothing heard of since."""
+        """Return a withdrawal whose sender died after the claim."""
         withdrawal = self.due_withdrawal(100)
         rows = Transaction.objects.filter(pk=withdrawal.pk)
         self.time.stand_at(0)
@@ -64,9 +64,9 @@ class ResolverTestCase(WalletTestCase):
         return withdrawal, sending
 
     def resolve(self, at: float, *answers: Answer, database: float = 0) -> int:
-        """One sweep after so many seconds; the bank gives these answers to look-ups.
+        """Do one sweep after `at` seconds; the bank gives these answers to look-ups.
 
-        The database's clock may have been put forward, or back.
+        The database's clock is ahead by `database` seconds.
         """
         self.bank.look_up_script.extend(answers)
         self.time.stand_at(at)
@@ -74,11 +74,11 @@ class ResolverTestCase(WalletTestCase):
         return resolver.resolve_due(bank=self.bank, limit=100, now=now)
 
     def run_round(self) -> int:
-        """One sweep by the clocks as they are."""
+        """Do one sweep by the present clocks."""
         return resolver.resolve_due(bank=self.bank, limit=100)
 
     def resolve_frozen_until(self, end: float, *, at: float) -> None:
-        """One sweep at that moment, which records its answers much later."""
+        """Do one sweep that looks up at `at`, and records the answers at `end`."""
         with mock.patch.object(
             moment, "database_now", side_effect=[self.after(at), self.after(end)]
         ):
@@ -93,7 +93,7 @@ class ResolverTestCase(WalletTestCase):
                 self.run_round()
 
     def sweep_until(self, end: float, step: float = 5) -> None:
-        """Sweeps as Beat would have them, up to that moment."""
+        """Sweep every `step` seconds until `end`, like Beat."""
         at = 0.0
         while at <= end:
             self.resolve(at)

@@ -1,4 +1,4 @@
-"""The service's URLs as they are with API_DOCS_ENABLED=false."""
+"""The service's URLs with API_DOCS_ENABLED=false."""
 
 from django.urls import include, path
 

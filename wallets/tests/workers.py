@@ -23,12 +23,12 @@ from wallets.tests.base import CommittingTestCase, database_environment
 from wallets.tests.brokers import publishing_to
 
 PAID, FAILED = Transaction.Status.COMPLETED, Transaction.Status.FAILED
-# What a probe is worth: a withdrawal that only shows that workers are through.
+# The amount of a probe: a withdrawal that only shows that the workers have finished.
 PROBE = 999
 
 
 class WorkerTestCase(CommittingTestCase):
-    """Starts what a test asks for, and ends it before the books are verified."""
+    """Starts the processes of a test, and ends them before the ledger is verified."""
 
     times = services.PATIENT_TIMES
 
@@ -52,7 +52,7 @@ class WorkerTestCase(CommittingTestCase):
         super().tearDown()
 
     def start_broker(self) -> str:
-        """Start a broker of the test's own; return its address."""
+        """Start the test's own broker; return its address."""
         self.redis = OwnRedis(self.folder)
         self.started(self.redis)
         return self.redis.url
@@ -66,7 +66,7 @@ class WorkerTestCase(CommittingTestCase):
             self.processes.pop().kill()
 
     def environment(self, **changes: str) -> dict[str, str]:
-        """The workers' environment: our database, our broker, our bank."""
+        """Return the workers' environment: the test's database, broker and bank."""
         able = {"THIRD_PARTY_DEDUPES": "true", "THIRD_PARTY_LOOKUP": "true"}
         return services.environment(
             {
@@ -87,7 +87,7 @@ class WorkerTestCase(CommittingTestCase):
         variables: Mapping[str, str] | None = None,
         **celery: Any,
     ) -> Process:
-        """Start a worker, with changes to Celery's settings, and wait until it is ready."""
+        """Start a worker with these Celery settings; wait until it is ready."""
         env = self.environment(CELERY_VARIANT=json.dumps(celery), **(variables or {}))
         app = "wallets.tests.celery_variant"
         process = services.worker(name, env, self.folder, app=app, pool=pool)
@@ -104,7 +104,7 @@ class WorkerTestCase(CommittingTestCase):
     def wait_until(
         self, done: Any, what: str, *shown: Process, seconds: float = 60
     ) -> float:
-        """Wait for it; when it does not come, show the end of these logs."""
+        """Wait until `done`; at the time-out, show the end of the processes' logs."""
         try:
             return wait_until(done, seconds=seconds, what=what, poll=0.1)
         except TimeoutError as error:
@@ -112,7 +112,7 @@ class WorkerTestCase(CommittingTestCase):
             raise AssertionError("\n".join([str(error), *logs])) from None
 
     def soon(self, amount: int = 10, seconds: float = 1) -> Transaction:
-        """A withdrawal that is due in a moment."""
+        """Return a withdrawal that is due in some seconds."""
         now = timezone.now()
         due = now + timedelta(seconds=seconds)
         return WithdrawalService.schedule(self.alice.uuid, amount, due, now=now)
@@ -133,6 +133,6 @@ class WorkerTestCase(CommittingTestCase):
         )
 
     def payments(self) -> Counter[int]:
-        """How often the bank really paid each amount, probes left out."""
+        """Return how often the bank really paid each amount, without the probes."""
         amounts = (payment["amount"] for payment in self.bank_simulator.payments())
         return Counter(amount for amount in amounts if amount != PROBE)

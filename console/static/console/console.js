@@ -1,4 +1,4 @@
-// All the script of our own: times that keep true, and a word when the server is silent.
+// Updates relative times, and shows a message while the server does not answer.
 "use strict";
 (() => {
   const UNITS = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];

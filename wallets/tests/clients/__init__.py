@@ -1,5 +1,5 @@
-"""Walks through the API by generated clients. `test_clients` generates, checks and runs them.
+"""Calls of the API by generated clients; `test_clients` generates and runs them.
 
-Each opens a wallet, pays in twice with one key, schedules a withdrawal, lists it and takes
-it back. Those that could end without having come to the end say so there.
+Each program creates a wallet, deposits twice with one key, schedules a withdrawal,
+lists it and cancels it. A program that could stop early prints a line at its end.
 """

@@ -1,4 +1,4 @@
-"""The walk by the models of datamodel-codegen, which makes no calls of its own."""
+"""The walk with the models of datamodel-codegen, which generates no calls."""
 
 import json
 import sys

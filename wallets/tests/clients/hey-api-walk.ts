@@ -1,4 +1,4 @@
-// The walk by the client of @hey-api/openapi-ts.
+// The walk with the client of @hey-api/openapi-ts.
 import assert from "node:assert/strict";
 import {
   cancel,

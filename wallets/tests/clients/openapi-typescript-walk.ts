@@ -1,4 +1,4 @@
-// The walk by the types of openapi-typescript, called by openapi-fetch.
+// The walk with the types of openapi-typescript and the calls of openapi-fetch.
 import assert from "node:assert/strict";
 import createClient from "openapi-fetch";
 import type { components, paths } from "./wallet-client";

@@ -1,4 +1,4 @@
-"""The walk by the client of openapi-python-client."""
+"""The walk with the client of openapi-python-client."""
 
 import sys
 import uuid
@@ -12,7 +12,7 @@ from wallet_client.api.wallets import create_wallet, get_wallet
 
 with Client(base_url=sys.argv[1]) as client:
     wallet = create_wallet.sync(client=client)
-    # As text: the generator hands a UUID on to its HTTP library, which takes none.
+    # As text: the client passes a UUID to its HTTP library, which refuses UUIDs.
     key = str(uuid.uuid4())
     money = models.DepositRequest(amount=10000)
     for replayed in (None, "true"):

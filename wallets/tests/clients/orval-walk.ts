@@ -1,4 +1,4 @@
-// The walk by the client of orval. Its base is part of what is generated.
+// The walk with the client of orval. The generated client contains the base address.
 import assert from "node:assert/strict";
 import {
   cancel,
