@@ -126,7 +126,8 @@ def before(clients: Clients, bank: Simulator, kind: Kind) -> None:
     bank.become("normal", kind)
     Transaction.objects.filter(amount=REFUSED).update(
         # Its retry is due after the backup, however slow the machine is.
-        next_attempt_at=database_now() + timedelta(seconds=3)
+        next_attempt_at=database_now()
+        + timedelta(seconds=3)
     )
     clients.withdraw(PENDING)
 
