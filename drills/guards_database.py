@@ -155,6 +155,14 @@ DATABASE_GUARDS = (
         "test_safeguards.py::LostTest",
     ),
     Guard(
+        "sequences that are behind are named",
+        _SAFEGUARDS,
+        "    elif last < highest:\n",
+        "    elif False:\n",
+        "test_safeguards.py::LostTest",
+        POSTGRESQL,
+    ),
+    Guard(
         "columns of MariaDB's own type are named",
         _SAFEGUARDS,
         "    for column in uuid_columns.native(connection, models):\n",

@@ -9,6 +9,8 @@ from drills.guard import Guard
 
 _PAYOUT = "wallets/services/payouts/payout.py"
 _STEP = "wallets/services/payouts/step.py"
+_REFERENCE = "wallets/services/withdrawals/reference.py"
+_FORGOTTEN = "test_bank_statement.py::ForgottenTest test_record.py::RecordPaymentTest"
 
 OPERATOR_GUARDS = (
     Guard(
@@ -74,6 +76,41 @@ OPERATOR_GUARDS = (
         "            if (request.wallet, key) in self._recorded:\n",
         "            if False:\n",
         "test_record.py::RecordPaymentTest",
+    ),
+    Guard(
+        "the bank may have paid a later attempt than the open one",
+        _REFERENCE,
+        "        Q(status__in=(status.PENDING, status.PROCESSING))\n",
+        "        Q(status=status.PENDING)\n",
+        _FORGOTTEN,
+    ),
+    Guard(
+        "what an operator concluded as paid is not recorded a second time",
+        _REFERENCE,
+        "        | Q(status=status.COMPLETED) & Exists(concluded),\n",
+        "        | Q(status=status.COMPLETED, final=True) & Exists(concluded),\n",
+        _FORGOTTEN,
+    ),
+    Guard(
+        "nothing is given back that the bank's list has as paid",
+        "wallets/services/operations/review.py",
+        "    if not said.paid:\n        _check_not_listed(withdrawal)\n",
+        "",
+        "test_bank_statement.py::ForgottenTest",
+    ),
+    Guard(
+        "an unreadable row does not end the comparison with the bank's list",
+        "wallets/services/operations/reconciliation_rows.py",
+        "    all_or_each(\n        lambda some:",
+        "    (lambda work, items, **_: work(items))(\n        lambda some:",
+        "test_bank_statement.py::DamagedRowsTest",
+    ),
+    Guard(
+        "a row that contradicts others does not end it",
+        "wallets/services/operations/reconciliation_alarms.py",
+        "        except DAMAGED as error:\n",
+        "        except () as error:\n",
+        "test_bank_statement.py::DamagedRowsTest",
     ),
     Guard(
         "clients see the bank's documented words only",

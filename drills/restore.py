@@ -78,6 +78,8 @@ def _restore(kind: type[Backup], bank: str, broken: str) -> int:
                 "THIRD_PARTY_DEDUPES": str(can.dedupes),
                 "THIRD_PARTY_LOOKUP": str(can.looks_up),
                 "THIRD_PARTY_BOOKING_TIME": "0.1",
+                # A refusal of a repeated request proves nothing, so an operator decides.
+                "WITHDRAWAL_REVIEW_AFTER": "8",
                 "SECRET_KEY": "of-this-drill-only",
                 "LOG_LEVEL": "ERROR",
             }

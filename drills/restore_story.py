@@ -29,20 +29,26 @@ from django.core.management import CommandError, call_command  # noqa: E402
 from drills.bank import KINDS, Kind, Simulator  # noqa: E402
 from wallets.errors import InvalidSchedule  # noqa: E402
 from wallets.models.alarm import Alarm  # noqa: E402
+from wallets.models.attempt import Attempt  # noqa: E402
 from wallets.models.transaction import Transaction  # noqa: E402
 from wallets.models.wallet import Wallet  # noqa: E402
 from wallets.services.operations import review  # noqa: E402
-from wallets.services.payouts import attempt, sweeper  # noqa: E402
+from wallets.services.payouts import attempt, payout, sweeper  # noqa: E402
 from wallets.services.wallet import WalletService  # noqa: E402
 from wallets.services.withdrawal import WithdrawalService  # noqa: E402
 from wallets.services.withdrawals import reference  # noqa: E402
+from wallets.utils import clock  # noqa: E402
 from wallets.utils.database.transactions import database_now  # noqa: E402
+from wallets.utils.third_party import get_bank  # noqa: E402
 
 BY = ("--by", "oscar", "--evidence", "the bank's list")
 SETTLE_SECONDS = 60
 PAID_BEFORE, PENDING, REFUSED, UNKNOWN = 101, 102, 103, 104
-WITH_KEY, WITHOUT_KEY, AFTERWARDS = 105, 106, 107
-ALL = (PAID_BEFORE, PENDING, REFUSED, UNKNOWN, WITH_KEY, WITHOUT_KEY, AFTERWARDS)
+WITH_KEY, WITHOUT_KEY, AFTERWARDS, OPEN = 105, 106, 107, 108
+ALL = (
+    *(PAID_BEFORE, PENDING, REFUSED, UNKNOWN),
+    *(WITH_KEY, WITHOUT_KEY, AFTERWARDS, OPEN),
+)
 
 
 class Clients:
@@ -103,16 +109,17 @@ def settle(*, bank: Simulator | None = None) -> None:
     raise SystemExit("it did not settle")
 
 
-def sweep_for(seconds: float) -> None:
-    """Sweep for this many seconds, even if something is left."""
-    ends = time.monotonic() + seconds
-    while time.monotonic() < ends:
+def conclude_open_attempts(kind: Kind) -> None:
+    """Sweep until no attempt is open; a bank with dedupe is not asked while paused."""
+    ends = time.monotonic() + (3 if kind.dedupes else SETTLE_SECONDS)
+    under_way = Transaction.objects.filter(status="PROCESSING", needs_review=False)
+    while time.monotonic() < ends and under_way.exists():
         sweeper.run_once()
         time.sleep(0.1)
 
 
 def before(clients: Clients, bank: Simulator, kind: Kind) -> None:
-    """Before the backup: paid, pending, refused with a retry to come, unknown."""
+    """Before the backup: paid, pending, refused with a retry to come, unknown, open."""
     call_command("migrate", verbosity=0)
     bank.become("normal", kind)
     clients.note("wallet", WalletService.create().uuid)
@@ -129,17 +136,35 @@ def before(clients: Clients, bank: Simulator, kind: Kind) -> None:
         next_attempt_at=database_now()
         + timedelta(seconds=3)
     )
+    asked = clients.withdraw(OPEN)
+    _wait_until_due(asked)
+    payout.claim(Transaction.objects.filter(pk=asked.pk), limit=1)
     clients.withdraw(PENDING)
 
 
 def _execute_when_due(withdrawal: Transaction) -> None:
-    wait = (withdrawal.scheduled_for - database_now()).total_seconds()  # type: ignore[operator]
-    time.sleep(max(0.0, wait) + 0.05)
+    _wait_until_due(withdrawal)
     WithdrawalService.execute(withdrawal.pk)
 
 
+def _wait_until_due(withdrawal: Transaction) -> None:
+    wait = (withdrawal.scheduled_for - database_now()).total_seconds()  # type: ignore[operator]
+    time.sleep(max(0.0, wait) + 0.05)
+
+
 def forgotten(clients: Clients, bank: Simulator, kind: Kind) -> None:
-    """After the backup: all is paid, more is requested and paid."""
+    """After the backup: all is paid, more is requested and paid.
+
+    The bank refuses the attempt that was open, and pays the next one.
+    """
+    open_attempt = Attempt.objects.select_related("transaction__wallet").get(
+        transaction__amount=OPEN
+    )
+    sending = payout.sending(open_attempt, clock.elapsed())
+    bank.become("refuse", kind)
+    answer = get_bank().pay(sending.payment, send_before=float("inf"))
+    payout.record([(sending, answer)])
+    bank.become("normal", kind)
     key = uuid.uuid4()
     clients.note("deposit key", uuid.uuid4())
     WalletService.deposit(clients.wallet(), 50, uuid.UUID(clients.known["deposit key"]))
@@ -154,7 +179,10 @@ def resolve_reviews(bank: Simulator) -> None:
     paid = references(bank)
     for withdrawal in review.waiting():
         (last,) = withdrawal.attempts.order_by("-number")[:1]
-        verdict = "--paid" if str(last.reference) in paid else "--not-paid"
+        # After a restore the bank may have paid a later attempt than the last one.
+        possible = reference.references_of(withdrawal, withdrawal.wallet.uuid)
+        found = {str(each) for each in (last.reference, *possible)} & paid.keys()
+        verdict = "--paid" if found else "--not-paid"
         call_command("review", "resolve", str(withdrawal.pk), verdict, *BY)
 
 
@@ -173,7 +201,7 @@ def after(clients: Clients, bank: Simulator, kind: Kind) -> None:
     call_command("verify_ledger")
     # An impatient client repeats its request before the operator acts.
     clients.withdraw(WITH_KEY, key=clients.key(WITH_KEY))
-    sweep_for(3)
+    conclude_open_attempts(kind)
     if not kind.dedupes:
         record_what_the_bank_paid(clients, bank)
     resolve_reviews(bank)

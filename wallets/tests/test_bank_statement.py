@@ -2,24 +2,33 @@
 
 import uuid
 from io import StringIO
-from unittest import mock
+from unittest import mock, skipUnless
 
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.test import override_settings
 
 from wallets import tasks
+from wallets.errors import InvalidInput
 from wallets.models.alarm import Alarm
 from wallets.models.attempt import Attempt
 from wallets.models.heartbeat import Heartbeat
 from wallets.models.transaction import Transaction
-from wallets.services.operations import reconciliation, reconciliation_alarms
+from wallets.services.operations import (
+    reconciliation,
+    reconciliation_alarms,
+    review,
+)
+from wallets.services.operations.alarm import acknowledge
 from wallets.services.operations.reconciliation import CLOCKS_DIFFER, Comparison
 from wallets.services.payouts import drain, resolver
 from wallets.services.withdrawal import WithdrawalService
 from wallets.services.withdrawals.reference import reference_of
 from wallets.tests import builders
-from wallets.tests.base import WalletTestCase
-from wallets.tests.fakes import ABLE, DEDUPES_ONLY, Does, FakeBank
+from wallets.tests.api import nothing_written
+from wallets.tests.base import OSCAR, WalletTestCase
+from wallets.tests.fakes import ABLE, BARE, DEDUPES_ONLY, Does, FakeBank
+from wallets.tests.raw import execute, rules_off, update
 from wallets.utils.bank.payment_list import StatementLine
 
 
@@ -213,6 +222,49 @@ class ForgottenTest(StatementTestCase):
                 )
         self.assert_money(self.alice, balance=1000)
 
+    def test_is_named_while_an_earlier_attempt_is_open(self):
+        """The backup was taken during attempt 1, which then failed; 2 was paid."""
+        row = self.pay(Does.LOSE)
+        self.assertEqual(self.compare(self.line_of(row, 2)), ["paid_but_pending"])
+        (found,) = self.findings
+        self.assertEqual(found.row, f"withdrawal {row.pk}")
+        self.assertIn("it is PROCESSING", found.detail)
+        alarm = Alarm.objects.get(transaction=row)
+        self.assertEqual((alarm.kind, alarm.attempt_number), ("unknown_payment", 2))
+
+    def in_review(self):
+        self.bank = FakeBank(BARE)
+        row = self.pay(Does.LOSE)
+        resolver.resolve_due(bank=self.bank, limit=9, now=self.after(3600))
+        row.refresh_from_db()
+        self.assertTrue(row.needs_review)
+        return row
+
+    def test_is_not_given_back_by_an_operator_who_asks_about_the_open_attempt(self):
+        row = self.in_review()
+        self.compare(self.line_of(row, 2))
+        with nothing_written(), self.assertRaises(InvalidInput) as got:
+            review.resolve(row.pk, paid=False, evidence="not on the list", actor=OSCAR)
+        self.assertIn("attempt 2", str(got.exception))
+        # A line that turns out to be wrong is acknowledged first.
+        acknowledge(Alarm.objects.get(kind="unknown_payment").pk, actor=OSCAR)
+        review.resolve(row.pk, paid=False, evidence="the bank, 14:05", actor=OSCAR)
+        self.assert_money(self.alice, balance=1000)
+
+    def test_agrees_when_an_operator_has_concluded_it_as_paid(self):
+        """It is settled under the open attempt's number, and is nobody's other payment."""
+        row = self.in_review()
+        line = self.line_of(row, 2)
+        review.resolve(row.pk, paid=True, evidence="the list, line 2", actor=OSCAR)
+        since = self.after(-60)
+        self.assertEqual(self.compare(line, since=since), [])
+        self.assertEqual(self.compare(line, line, since=since), ["paid_twice"])
+        both = [self.line_of(row, 1), line]
+        self.assertEqual(self.compare(*both, since=since), ["paid_twice"])
+        other = self.line_of(row, 2, amount=99)
+        self.assertEqual(self.compare(other, since=since), ["paid_otherwise"])
+        self.assert_money(self.alice, balance=900)
+
     def test_is_unknown_where_no_withdrawal_waits_for_it(self):
         cancelled = self.due_withdrawal(100)
         WithdrawalService.cancel(cancelled.pk)
@@ -234,6 +286,119 @@ class ForgottenTest(StatementTestCase):
             [finding.row for finding in self.findings],
             [f"withdrawal {row.pk}" for row in rows],
         )
+
+
+@override_settings(THIRD_PARTY_STATEMENT=True)
+class DamagedRowsTest(StatementTestCase):
+    """A damaged row has its alarm, and everything else is compared."""
+
+    books_must_be_right = False
+
+    def _should_check_constraints(self, connection):
+        return False
+
+    def delete(self, row):
+        with rules_off(type(row)):
+            execute(f"DELETE FROM {row._meta.db_table} WHERE id = {row.pk}")
+
+    def assert_put_aside(self, subject, *others, since=-3600, lines=()):
+        for _ in range(2):
+            found = self.compare(*lines, since=self.after(since))
+            self.assertEqual(found, [*others, "damaged_rows"])
+            self.assertEqual(self.findings[-1].row, subject)
+        self.assertEqual(
+            Alarm.objects.filter(kind="damaged_rows", subject=subject).count(), 1
+        )
+
+    def test_of_a_payment_that_is_not_on_the_list_and_has_no_withdrawal(self):
+        bad, sound = self.pay(), self.pay()
+        attempt = bad.attempts.get()
+        self.bank.paid.clear()
+        self.delete(bad)
+        self.assert_put_aside(f"attempt {attempt.pk}", "not_on_statement")
+        self.assertEqual(self.findings[0].row, f"attempt {sound.attempts.get()}")
+        alarm = Alarm.objects.get(kind="damaged_rows")
+        self.assertIn(
+            f"{attempt.reference}: we have it as paid, and it is not on", alarm.detail
+        )
+
+    def test_of_a_payment_on_the_list_that_has_no_withdrawal(self):
+        """It is not called a payment that nobody of ours has asked for."""
+        bad, released = self.pay(), self.pay(Does.REFUSE)
+        attempt = bad.attempts.get()
+        line = StatementLine(released.attempts.get().reference, self.alice.uuid, 100)
+        self.delete(bad)
+        subject = f"attempt {attempt.pk}"
+        self.assert_put_aside(subject, "paid_after_release", lines=[line])
+
+    def test_of_a_wallet_that_is_not_there(self):
+        bad, sound = self.pay(), self.pay()
+        attempt = bad.attempts.get()
+        update(Transaction, sound.pk, {"amount": 99})
+        with rules_off(Transaction, Attempt):
+            update(Transaction, bad.pk, {"wallet": 10**6})
+        self.assert_put_aside(f"attempt {attempt.pk}", "paid_otherwise")
+
+    @skipUnless(connection.vendor == "sqlite", "other engines have a type for it")
+    def test_of_a_payment_that_cannot_be_read(self):
+        bad, _ = self.pay(), self.pay()
+        attempt = bad.attempts.get()
+        self.bank.paid.clear()
+        execute(f"UPDATE wallets_attempt SET reference = 'x' WHERE id = {attempt.pk}")
+        self.assert_put_aside(f"attempt {attempt.pk}", "not_on_statement")
+
+    @skipUnless(connection.vendor == "sqlite", "other engines have a type for it")
+    def test_of_a_payment_on_the_list_that_cannot_be_read(self):
+        bad, released = self.pay(), self.pay(Does.REFUSE)
+        attempt = bad.attempts.get()
+        line = StatementLine(released.attempts.get().reference, self.alice.uuid, 100)
+        execute(f"UPDATE wallets_attempt SET claim_token = 'x' WHERE id = {attempt.pk}")
+        subject = f"attempt {attempt.pk}"
+        self.assert_put_aside(subject, "paid_after_release", lines=[line])
+
+    @skipUnless(connection.vendor == "sqlite", "other engines have a type for it")
+    def test_of_a_withdrawal_that_waits_to_be_paid_and_cannot_be_read(self):
+        bad, sound = self.due_withdrawal(100), self.due_withdrawal(100)
+        line = StatementLine(
+            reference_of(sound, self.alice.uuid, 1), self.alice.uuid, 100
+        )
+        execute(
+            f"UPDATE wallets_transaction SET idempotency_key = 'x' WHERE id = {bad.pk}"
+        )
+        subject = f"withdrawal {bad.pk}"
+        self.assert_put_aside(subject, "paid_but_pending", lines=[line])
+
+    def test_of_a_withdrawal_that_an_operator_has_concluded(self):
+        self.bank = FakeBank(BARE)
+        bad, sound = self.pay(Does.LOSE), self.due_withdrawal(100)
+        resolver.resolve_due(bank=self.bank, limit=9, now=self.after(3600))
+        review.resolve(bad.pk, paid=True, evidence="the list", actor=OSCAR)
+        with rules_off(Attempt):
+            update(Attempt, bad.attempts.get().pk, {"outcome": "rejected"})
+        lines = [
+            StatementLine(reference_of(row, self.alice.uuid, 2), self.alice.uuid, 100)
+            for row in (bad, sound)
+        ]
+        self.assert_put_aside(f"withdrawal {bad.pk}", "paid_but_pending", lines=lines)
+
+    def test_do_not_end_the_daily_run(self):
+        bad = self.pay(now=self.after(-7200))
+        self.bank.paid.clear()
+        self.delete(bad)
+        with mock.patch.object(reconciliation, "get_bank", return_value=self.bank):
+            self.assertEqual(reconciliation.reconcile_when_due(), 1)
+        self.assertTrue(Heartbeat.objects.filter(name="statement").exists())
+
+    @mock.patch.object(reconciliation_alarms, "MAX_ALARMS", 1)
+    def test_raise_a_bounded_number_of_alarms(self):
+        rows = [self.pay() for _ in range(3)]
+        self.bank.paid.clear()
+        for row in rows:
+            self.delete(row)
+        found = self.compare(since=self.after(-3600))
+        self.assertEqual(found, ["damaged_rows"] * 3)
+        self.assertEqual(self.alarms(), ["damaged_rows"] * 2)
+        self.assertIn("2 more", Alarm.objects.first().detail)
 
 
 @override_settings(THIRD_PARTY_STATEMENT=True)

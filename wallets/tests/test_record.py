@@ -22,15 +22,15 @@ from wallets.models.attempt import Attempt
 from wallets.models.states import State
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
-from wallets.services.operations import alarm, record
-from wallets.services.payouts import drain
+from wallets.services.operations import alarm, record, review
+from wallets.services.payouts import drain, resolver
 from wallets.services.withdrawal import WithdrawalService
 from wallets.services.withdrawals import reference as reference_service
 from wallets.services.withdrawals.reference import reference_of
 from wallets.tests import marks
 from wallets.tests.api import nothing_written
 from wallets.tests.base import OSCAR, CommittingTestCase, WalletTestCase
-from wallets.tests.fakes import Does
+from wallets.tests.fakes import BARE, Does, FakeBank
 from wallets.tests.races import FEW, race, rounds
 
 STATEMENT = "bank statement of 3 January, line 12"
@@ -321,6 +321,28 @@ class RecordPaymentTest(RecordTestCase):
             self.assertIn(f"Withdrawal {known.pk} (PENDING)", str(got.exception))
         WithdrawalService.cancel(known.pk)
         self.enter(reference=self.reference())
+
+    def test_refuses_a_reference_of_one_whose_earlier_attempt_is_open(self):
+        """The backup was taken during attempt 1; the bank has paid attempt 2."""
+        known = self.ask()
+        self.bank.script.append(Does.LOSE)
+        WithdrawalService.execute(known.pk, bank=self.bank, now=self.after(60))
+        with nothing_written(), self.assertRaises(InvalidInput) as got:
+            self.enter(reference=self.reference(2))
+        self.assertIn(f"Withdrawal {known.pk} (PROCESSING)", str(got.exception))
+        self.assertIn(f"review resolve {known.pk} --paid", str(got.exception))
+
+    def test_refuses_a_reference_of_one_that_an_operator_concluded_as_paid(self):
+        """Otherwise one payment would be in the books twice."""
+        self.bank = FakeBank(BARE)
+        known = self.ask()
+        self.bank.script.append(Does.LOSE)
+        WithdrawalService.execute(known.pk, bank=self.bank, now=self.after(60))
+        resolver.resolve_due(bank=self.bank, limit=9, now=self.after(3600))
+        review.resolve(known.pk, paid=True, evidence=STATEMENT, actor=OSCAR)
+        with nothing_written(), self.assertRaises(InvalidInput) as got:
+            self.enter(reference=self.reference(2))
+        self.assertIn(f"Withdrawal {known.pk} (COMPLETED)", str(got.exception))
 
     def test_refuses_without_key_and_reference(self):
         with nothing_written(), self.assertRaises(InvalidInput) as got:

@@ -15,11 +15,15 @@ from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 from django.db.migrations.recorder import MigrationRecorder
 from django.db.models import Model, UniqueConstraint
+from django.utils import timezone
 
+from drills.backups import PostgresDump, recipe
 from wallets import checks
+from wallets.models.alarm import Alarm
 from wallets.models.wallet import Wallet
 from wallets.services.operations import safeguards
 from wallets.services.wallet import WalletService
+from wallets.services.withdrawal import WithdrawalService
 from wallets.tests.base import CommittingTestCase
 from wallets.tests.marks import slow
 from wallets.tests.raw import execute
@@ -199,6 +203,57 @@ class LostTest(CommittingTestCase):
         add = f"ALTER TABLE {table} ADD CONSTRAINT {name} UNIQUE (uuid)"
         with without(table, drop, add, " UNIQUE"):
             self.assert_named("unique constraint of uuid", table)
+
+    @skipUnless(VENDOR == "postgresql", "only PostgreSQL has sequences")
+    def test_names_each_sequence_that_is_behind_and_the_recipe_sets_them(self):
+        self.deposit(10)
+        withdrawal = self.due_withdrawal(1)
+        WithdrawalService.execute(withdrawal.pk, bank=self.bank, now=self.now)
+        numbered = [model for model in models() if model._meta.auto_field]
+        filled = [model for model in numbered if model._default_manager.exists()]
+        self.assertGreaterEqual(len(filled), 5)
+        for model in filled:
+            name = model._meta.db_table
+            execute(f"SELECT setval(pg_get_serial_sequence('{name}', 'id'), 1, false)")
+        found = lost()
+        self.assertEqual(len(found), len(filled), found)
+        for model in filled:
+            self.assert_named(
+                f"{model._meta.db_table}_id_seq is behind", "it gave is 0"
+            )
+        backup = PostgresDump(Path())
+        backup.database = connection.settings_dict["NAME"]
+        backup.run(recipe("sequences"))
+        self.assertEqual(lost(), [])
+        self.deposit(10)
+
+    @skipUnless(VENDOR == "postgresql", "only PostgreSQL has sequences")
+    def test_names_a_sequence_that_is_missing(self):
+        table = "wallets_alarm"
+        drop = f"ALTER TABLE {table} ALTER id DROP IDENTITY"
+        with without(table, drop, ""):
+            self.assertEqual(lost(), [f"the sequence of {table} is missing"])
+
+    @skipUnless(VENDOR == "postgresql", "only PostgreSQL has sequences")
+    def test_is_no_sequence_whose_last_id_is_the_highest(self):
+        made = {"kind": "no_statement", "subject": "x", "detail": "x"}
+        Alarm.objects.create(pk=7, **made, created_at=timezone.now())
+        for given, found in ((6, 1), (7, 0), (8, 0)):
+            execute(
+                f"SELECT setval(pg_get_serial_sequence('wallets_alarm', 'id'), {given})"
+            )
+            self.assertEqual(len(lost()), found)
+
+    @skipUnless(VENDOR != "postgresql", "a sequence of its own")
+    def test_is_no_sequence_elsewhere(self):
+        """Set back by hand, SQLite and InnoDB go on above the highest id."""
+        first = self.deposit(1)
+        table = first._meta.db_table
+        if VENDOR == "sqlite":
+            execute(f"UPDATE sqlite_sequence SET seq = 0 WHERE name = '{table}'")
+        else:
+            execute(f"ALTER TABLE {table} AUTO_INCREMENT = 1")
+        self.assertEqual(self.deposit(1).pk, first.pk + 1)
 
     def test_is_reported_by_the_check_and_by_the_command(self):
         append_only.remove(connection)

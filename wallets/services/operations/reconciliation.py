@@ -17,11 +17,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import Model, Q, QuerySet
 
 from wallets.errors import StatementUnavailable
 from wallets.models.alarm import Alarm
@@ -29,15 +28,12 @@ from wallets.models.attempt import Attempt
 from wallets.models.heartbeat import Heartbeat
 from wallets.models.transaction import Transaction
 from wallets.services.ledger.ledger_audit import CHUNK, Finding
-from wallets.services.operations import heartbeat
+from wallets.services.operations import heartbeat, reconciliation_rows
 from wallets.services.operations.reconciliation_alarms import StatementAlarms
-from wallets.services.withdrawals.reference import reference_of
 from wallets.utils.bank.interface import ListingBank
 from wallets.utils.bank.payment_list import StatementLine
 from wallets.utils.database.transactions import database_now
 from wallets.utils.third_party import get_bank
-
-T = TypeVar("T", bound=Model)
 
 SWEEP = "statement"
 DAY = timedelta(days=1)
@@ -76,28 +72,60 @@ class Comparison:
         self.covered = self._find_covered()
         if self.covered is not None:
             yield from self._missing(*self.covered, alarms)
+        yield from alarms.damaged.values()
         alarms.end()
 
     def _compare(
         self, lines: Sequence[StatementLine], alarms: StatementAlarms
     ) -> Iterator[Finding]:
         ours = [line.reference for line in lines if isinstance(line.reference, UUID)]
-        rows = Attempt.objects.filter(reference__in=ours).select_related(
-            "transaction__wallet"
-        )
-        attempts = {attempt.reference: attempt for attempt in rows}
+        rows = Attempt.objects.filter(reference__in=ours)
+        known: dict[Any, int] = dict(rows.values_list("reference", "pk"))
+        # Not by a join, which leaves out attempts without their withdrawal.
+        whole = Attempt.objects.prefetch_related("transaction__wallet")
+        found = reconciliation_rows.read(whole, known.values(), alarms)
+        attempts: dict[Any, Attempt] = {each.reference: each for each in found}
         unknown = []
         for line in lines:
-            attempt = attempts.get(line.reference)  # type: ignore[arg-type]
+            attempt = attempts.get(line.reference)
             self._note_times(line, attempt)
-            if attempt is None:
-                if self._is_asked_for(line):
-                    unknown.append(line)
-                continue
-            times = self._seen.get(attempt.reference, 0) + 1
-            self._seen[attempt.reference] = times
+            if attempt is not None:
+                yield from self._compare_line(line, attempt, alarms)
+            elif line.reference not in known and self._is_asked_for(line):
+                unknown.append(line)
+        yield from self._compare_unknown(unknown, alarms)
+
+    def _compare_line(
+        self, line: StatementLine, attempt: Attempt, alarms: StatementAlarms
+    ) -> Iterator[Finding]:
+        times = self._seen.get(attempt.reference, 0) + 1
+        self._seen[attempt.reference] = times
+        fact = f"reference {line.reference} is on the bank's list"
+        with alarms.damage_of(f"attempt {attempt.pk}", attempt.transaction_id, fact):
             yield from _compare_line(line, attempt, times, alarms)
-        yield from _compare_unknown(unknown, alarms)
+
+    def _compare_unknown(
+        self, lines: Sequence[StatementLine], alarms: StatementAlarms
+    ) -> Iterator[Finding]:
+        """Yield the lines of no attempt, with the withdrawal that leads to them."""
+        forgotten = reconciliation_rows.find_forgotten(lines, alarms)
+        for line in lines:
+            withdrawal, number = forgotten.get(line.reference, (None, 0))
+            if withdrawal is None:
+                detail = f"{line.amount} to {line.wallet_uuid}: none of our attempts"
+                alarms.of_line(line, detail)
+                yield Finding("unknown_payment", f"reference {line.reference}", detail)
+                continue
+            row = f"withdrawal {withdrawal.pk}"
+            fact = f"reference {line.reference} is on the bank's list"
+            with alarms.damage_of(row, withdrawal.pk, fact):
+                if withdrawal.status == Transaction.Status.COMPLETED:
+                    # An operator has concluded an earlier attempt, with this payment.
+                    accepted = Attempt.Outcome.ACCEPTED
+                    attempt = withdrawal.attempts.filter(outcome=accepted)[:1].get()
+                    yield from self._compare_line(line, attempt, alarms)
+                else:
+                    yield from _compare_forgotten(line, withdrawal, number, alarms)
 
     def _note_times(self, line: StatementLine, attempt: Attempt | None) -> None:
         if attempt is not None:
@@ -133,9 +161,12 @@ class Comparison:
             started_at__gte=start,
             last_sent_at__lte=end,
         )
-        for attempt in _in_order(paid):
-            if attempt.reference not in self._seen:
-                detail = f"reference {attempt.reference}: we have it as paid"
+        for attempt in reconciliation_rows.in_order(paid, alarms):
+            if attempt.reference in self._seen:
+                continue
+            detail = f"reference {attempt.reference}: we have it as paid"
+            row, fact = f"attempt {attempt.pk}", f"{detail}, and it is not on the list"
+            with alarms.damage_of(row, attempt.transaction_id, fact):
                 alarms.of_attempt(Alarm.Kind.NOT_ON_STATEMENT, attempt, detail)
                 yield Finding("not_on_statement", f"attempt {attempt}", detail)
 
@@ -209,59 +240,15 @@ def _compare_line(
         yield Finding("paid_after_release", row, f"we have it as {attempt.outcome}")
 
 
-def _compare_unknown(
-    lines: Sequence[StatementLine], alarms: StatementAlarms
+def _compare_forgotten(
+    line: StatementLine, withdrawal: Transaction, number: int, alarms: StatementAlarms
 ) -> Iterator[Finding]:
-    """Yield the lines of no attempt, with the withdrawal that would send them."""
-    forgotten = _find_forgotten(lines)
-    for line in lines:
-        withdrawal, number = forgotten.get(line.reference, (None, 0))
-        paid = f"{line.amount} to {line.wallet_uuid}"
-        if withdrawal is None:
-            alarms.of_line(line, f"{paid}: none of our attempts")
-            row, detail = f"reference {line.reference}", f"{paid}: none of our attempts"
-            yield Finding("unknown_payment", row, detail)
-        else:
-            detail = (
-                f"it is {withdrawal.status}, and the bank has paid {paid}"
-                f" as its attempt {number}, reference {line.reference}"
-            )
-            alarms.of_withdrawal(Alarm.Kind.UNKNOWN_PAYMENT, withdrawal, number, detail)
-            yield Finding("paid_but_pending", f"withdrawal {withdrawal.pk}", detail)
-
-
-def _find_forgotten(
-    lines: Sequence[StatementLine],
-) -> dict[UUID | str | None, tuple[Transaction, int]]:
-    """Return the withdrawals that would send these references, with attempt numbers.
-
-    After a restored backup they wait to be paid, and the bank has paid them already.
-    """
-    wanted = {line.reference for line in lines if isinstance(line.reference, UUID)}
-    wallets = {line.wallet_uuid for line in lines if isinstance(line.wallet_uuid, UUID)}
-    found: dict[UUID | str | None, tuple[Transaction, int]] = {}
-    if not wanted or not wallets:
-        return found
-    waiting = Transaction.objects.filter(
-        Q(status=Transaction.Status.PENDING)
-        | Q(status=Transaction.Status.FAILED, final=False),
-        transaction_type=Transaction.TransactionType.WITHDRAWAL,
-        wallet__uuid__in=wallets,
-    ).select_related("wallet")
-    for row in _in_order(waiting):
-        for number in range(1, settings.WITHDRAWAL_MAX_RETRIES + 2):
-            reference = reference_of(row, row.wallet.uuid, number)
-            if reference in wanted:
-                found[reference] = row, number
-    return found
-
-
-def _in_order(rows: QuerySet[T]) -> Iterator[T]:
-    """Yield all rows by id, in chunks, because MySQL's driver holds a whole result."""
-    last = 0
-    while some := list(rows.filter(pk__gt=last).order_by("pk")[:CHUNK]):
-        yield from some
-        last = some[-1].pk
+    detail = (
+        f"it is {withdrawal.status}, and the bank has paid {line.amount} to"
+        f" {line.wallet_uuid} as its attempt {number}, reference {line.reference}"
+    )
+    alarms.of_withdrawal(Alarm.Kind.UNKNOWN_PAYMENT, withdrawal, number, detail)
+    yield Finding("paid_but_pending", f"withdrawal {withdrawal.pk}", detail)
 
 
 def _moved(moment: datetime, by: timedelta) -> datetime:

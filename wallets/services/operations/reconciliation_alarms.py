@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 
 from wallets.models.alarm import Alarm
 from wallets.models.attempt import Attempt
 from wallets.models.transaction import Transaction
+from wallets.services.ledger.ledger_audit import Finding
 from wallets.services.operations.alarm import raise_alarm
+from wallets.services.payouts import damage
 from wallets.utils.bank.payment_list import StatementLine
+from wallets.utils.damaged import DAMAGED
 from wallets.utils.database.transactions import lock_rows, run_in_transaction
 
 # A list with payments of other systems, or an empty one, must not fill the table.
@@ -24,6 +29,8 @@ class StatementAlarms:
         self._subject = f"statement of {asked_at:%Y-%m-%d}"
         self._raised = 0
         self._left: dict[Alarm.Kind, int] = {}
+        # What could not be compared, by its name.
+        self.damaged: dict[str, Finding] = {}
 
     def of_attempt(self, kind: Alarm.Kind, attempt: Attempt, detail: str) -> None:
         """Raise an alarm about an attempt."""
@@ -49,6 +56,30 @@ class StatementAlarms:
             run_in_transaction(
                 lambda: raise_alarm(kind, subject=subject, detail=detail)
             )
+
+    def of_damage(
+        self,
+        row: str,
+        error: Exception,
+        *,
+        withdrawal_id: int | None = None,
+        note: str = "",
+    ) -> None:
+        """Raise the alarm about a damaged row, and note that it is not compared."""
+        if row in self.damaged:
+            return
+        detail = f"{note or 'it cannot be read'}; not compared: {type(error).__name__}"
+        self.damaged[row] = Finding("damaged_rows", row, detail)
+        if self._has_room(Alarm.Kind.DAMAGED_ROWS):
+            damage.report(row, error, withdrawal_id=withdrawal_id, note=note)
+
+    @contextmanager
+    def damage_of(self, row: str, withdrawal_id: int, fact: str) -> Iterator[None]:
+        """Put the row aside if it, or one that belongs to it, is damaged."""
+        try:
+            yield
+        except DAMAGED as error:
+            self.of_damage(row, error, withdrawal_id=withdrawal_id, note=fact)
 
     def of_statement(self, kind: Alarm.Kind, detail: str) -> None:
         """Raise an alarm about the list itself: once for each day and kind."""

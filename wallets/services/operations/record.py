@@ -153,8 +153,8 @@ def _enter(
     waiting = find_waiting(proof.reference, wallet.pk)
     if waiting is not None:
         raise InvalidInput(
-            f"Withdrawal {waiting.pk} ({waiting.status}) would be paid under this "
-            "reference: record that one.",
+            f"Withdrawal {waiting.pk} ({waiting.status}) leads to this reference: "
+            f"{_instead(waiting)}.",
             field="reference",
         )
 
@@ -172,6 +172,18 @@ def _enter(
         [withdrawal], actor=proof.actor, now=now, evidence=evidence
     )
     return withdrawal
+
+
+def _instead(known: Transaction) -> str:
+    """Return what to do with a withdrawal that leads to the reference."""
+    if known.status == Transaction.Status.COMPLETED:
+        return "an operator has concluded it as paid, so the books have the payment"
+    if known.status == Transaction.Status.PROCESSING:
+        return (
+            "wait until its open attempt is concluded, and record that one; if it needs "
+            f"a review, manage.py review resolve {known.pk} --paid"
+        )
+    return "record that one"
 
 
 def _proof(

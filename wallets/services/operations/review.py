@@ -14,7 +14,7 @@ from wallets.models.states import Event, State
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
 from wallets.services.operations import review_proposal
-from wallets.services.operations.alarm import raise_alarm
+from wallets.services.operations.alarm import raise_alarm, unacknowledged
 from wallets.services.payouts import outcome
 from wallets.services.payouts.outcome import Conclusion
 from wallets.services.requests.checks import check_actor
@@ -51,8 +51,8 @@ def resolve(
     returned withdrawal is still in review; another person's "not paid" concludes it.
     `user_id` is the login's id, if there is one.
 
-    :raises InvalidInput: evidence or actor is empty or too long; or the same person
-        says "not paid" twice.
+    :raises InvalidInput: evidence or actor is empty or too long; the same person says
+        "not paid" twice; or it is said although the bank's list has the payment.
     :raises IllegalTransition: the withdrawal is not in review.
     :raises Transaction.DoesNotExist: no such withdrawal, or it was never sent.
     """
@@ -107,6 +107,8 @@ def _conclude(
     said: _Verdict,
 ) -> None:
     """Settle or release, unless another person must confirm it first."""
+    if not said.paid:
+        _check_not_listed(withdrawal)
     now, evidence = database_now(), said.evidence
     if not said.paid and settings.REVIEW_TWO_PERSONS:
         both = review_proposal.confirmed(
@@ -121,6 +123,19 @@ def _conclude(
         actor=said.actor,
         now=now,
     )
+
+
+def _check_not_listed(withdrawal: Transaction) -> None:
+    """Refuse "not paid" for a withdrawal that the bank has paid as a later attempt."""
+    listed = unacknowledged().filter(
+        transaction=withdrawal, kind=Alarm.Kind.UNKNOWN_PAYMENT
+    )
+    for found in listed[:1]:
+        raise InvalidInput(
+            f"The bank's list has this payment: {found.detail}. Say that it is paid; or, "
+            f"if the list is wrong, acknowledge alarm {found.pk} first.",
+            field="paid",
+        )
 
 
 def check_words(evidence: str, actor: str) -> None:

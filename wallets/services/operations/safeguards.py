@@ -1,7 +1,9 @@
-"""The triggers, constraints and keys that the database must have. Reads only.
+"""The triggers, constraints, keys and sequences that the database must have. Reads only.
 
 A restore may leave them out. Then only our code guards the money, and nothing else
-would report it.
+would report it. A sequence that is behind its table gives ids that are taken, so every
+new row is refused; only PostgreSQL has them. SQLite and InnoDB never give an id that is
+not above the highest of the table.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from django.db.models import (
     BaseConstraint,
     CheckConstraint,
     Field,
+    Max,
     Model,
     UniqueConstraint,
 )
@@ -39,7 +42,7 @@ def is_migrated(connection: Any) -> bool:
 
 
 def lost(connection: Any) -> Iterator[str]:
-    """Yield each missing trigger, constraint and key of the models, and wrong types."""
+    """Yield what is missing or wrong: triggers, constraints, keys, types, sequences."""
     models = list(apps.get_app_config("wallets").get_models())
     for name in append_only.missing(connection):
         yield f"the trigger {name} is missing"
@@ -60,6 +63,30 @@ def lost(connection: Any) -> Iterator[str]:
                 *_columns(model, found),
             ]:
                 yield f"the {name} on {table} is missing"
+            if connection.vendor == "postgresql" and model._meta.auto_field:
+                yield from _sequence_behind(cursor, model)
+
+
+def _sequence_behind(cursor: Any, model: type[Model]) -> Iterator[str]:
+    """Yield that the sequence of the model's ids is missing or behind."""
+    table = model._meta.db_table
+    # Read before the sequence, which only goes on: these ids were taken from it.
+    rows = model._default_manager.using(cursor.db.alias)
+    highest = rows.aggregate(highest=Max("pk"))["highest"] or 0
+    cursor.execute(
+        "SELECT name, coalesce(pg_sequence_last_value(name::regclass), 0)"
+        " FROM pg_get_serial_sequence(%s, 'id') AS name",
+        [table],
+    )
+    name, last = cursor.fetchone()
+    if name is None:
+        yield f"the sequence of {table} is missing"
+    elif last < highest:
+        yield (
+            f"the sequence {name} is behind: the last id that it gave is {last}, and"
+            f" {table} has {highest}; docs/production.md, 'Sequences that are behind',"
+            " sets it"
+        )
 
 
 def _constraints(model: type[Model], found: Found, *, partial: bool) -> Iterator[str]:

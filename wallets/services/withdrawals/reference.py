@@ -10,10 +10,12 @@ import uuid
 from collections.abc import Iterable
 
 from django.conf import settings
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from wallets.models.attempt import Attempt
-from wallets.models.states import State
+from wallets.models.states import Event, State
 from wallets.models.transaction import Transaction
+from wallets.models.transition import Transition
 
 # A client's request: its wallet and its idempotency key.
 Request = tuple[uuid.UUID, uuid.UUID]
@@ -47,19 +49,31 @@ def _reference(key: str, wallet_uuid: uuid.UUID, number: int) -> uuid.UUID:
 
 
 def next_number(withdrawal: Transaction) -> int:
-    """Return the number of the next attempt of a pending or failed withdrawal."""
-    failed = withdrawal.state is State.FAILED_RETRYABLE
-    return withdrawal.retry_count + (2 if failed else 1)
+    """Return the number of the attempt after those that the withdrawal has."""
+    return withdrawal.retry_count + (1 if withdrawal.state is State.PENDING else 2)
+
+
+def with_later_attempts() -> QuerySet[Transaction]:
+    """Return the withdrawals of which the bank may have paid an attempt we do not have.
+
+    After a restored backup they wait to be paid, or an earlier attempt is open, or an
+    operator has concluded that attempt as paid, because the bank has paid a later one.
+    """
+    status = Transaction.Status
+    concluded = Transition.objects.filter(
+        transaction=OuterRef("pk"), event=Event.RESOLVE_PAID.value
+    )
+    return Transaction.objects.filter(
+        Q(status__in=(status.PENDING, status.PROCESSING))
+        | Q(status=status.FAILED, final=False)
+        | Q(status=status.COMPLETED) & Exists(concluded),
+        transaction_type=Transaction.TransactionType.WITHDRAWAL,
+    ).select_related("wallet")
 
 
 def find_waiting(reference: uuid.UUID | None, wallet_id: int) -> Transaction | None:
-    """Return the wallet's withdrawal whose later attempt will have this reference."""
-    rows = Transaction.objects.select_related("wallet").filter(
-        wallet_id=wallet_id,
-        transaction_type=Transaction.TransactionType.WITHDRAWAL,
-        status__in=(Transaction.Status.PENDING, Transaction.Status.FAILED),
-        final=False,
-    )
+    """Return the wallet's withdrawal whose later attempt has this reference."""
+    rows = with_later_attempts().filter(wallet_id=wallet_id)
     for row in rows.iterator(chunk_size=2000):
         if reference in references_of(row, row.wallet.uuid)[next_number(row) - 1 :]:
             return row

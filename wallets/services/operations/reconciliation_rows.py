@@ -1,0 +1,71 @@
+"""Reads the rows that are compared with the bank's list.
+
+A row that cannot be read is left out, with an alarm, and all others are compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
+from uuid import UUID
+
+from django.db.models import Model, QuerySet
+
+from wallets.models.transaction import Transaction
+from wallets.services.ledger.ledger_audit import CHUNK
+from wallets.services.operations.reconciliation_alarms import StatementAlarms
+from wallets.services.withdrawals.reference import (
+    references_of,
+    with_later_attempts,
+)
+from wallets.utils.bank.payment_list import StatementLine
+from wallets.utils.damaged import all_or_each
+
+T = TypeVar("T", bound=Model)
+
+
+def in_order(rows: QuerySet[T], alarms: StatementAlarms) -> Iterator[T]:
+    """Yield all rows by id, in chunks, because MySQL's driver holds a whole result."""
+    last = 0
+    ids = rows.order_by("pk").values_list("pk", flat=True)
+    while some := list(ids.filter(pk__gt=last)[:CHUNK]):
+        yield from read(rows, some, alarms)
+        last = some[-1]
+
+
+def read(rows: QuerySet[T], pks: Iterable[int], alarms: StatementAlarms) -> list[T]:
+    """Return these rows by id, without the damaged ones."""
+    found: list[T] = []
+
+    def put_aside(pk: int, error: Exception) -> None:
+        if rows.model is Transaction:
+            alarms.of_damage(f"withdrawal {pk}", error, withdrawal_id=pk)
+        else:
+            alarms.of_damage(f"{rows.model._meta.model_name} {pk}", error)
+
+    all_or_each(
+        lambda some: found.extend(rows.filter(pk__in=some).order_by("pk")),
+        list(pks),
+        put_aside=put_aside,
+    )
+    return found
+
+
+def find_forgotten(
+    lines: Sequence[StatementLine], alarms: StatementAlarms
+) -> dict[UUID | str | None, tuple[Transaction, int]]:
+    """Return the withdrawals that lead to these references, with attempt numbers.
+
+    After a restored backup the bank has paid attempts that the ledger does not have.
+    """
+    wanted = {line.reference for line in lines if isinstance(line.reference, UUID)}
+    wallets = {line.wallet_uuid for line in lines if isinstance(line.wallet_uuid, UUID)}
+    found: dict[UUID | str | None, tuple[Transaction, int]] = {}
+    if not wanted or not wallets:
+        return found
+    rows = with_later_attempts().filter(wallet__uuid__in=wallets)
+    for row in in_order(rows, alarms):
+        for number, reference in enumerate(references_of(row, row.wallet.uuid), 1):
+            if reference in wanted:
+                found[reference] = row, number
+    return found
