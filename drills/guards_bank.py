@@ -249,7 +249,7 @@ BANK_GUARDS = (
     ),
     Guard(
         "lost payments are found by the references that they would get",
-        "wallets/services/operations/reconciliation.py",
+        "wallets/services/operations/reconciliation_rows.py",
         "            if reference in wanted:\n",
         "            if False:\n",
         "test_bank_statement.py::ForgottenTest",
