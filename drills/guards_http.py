@@ -5,6 +5,7 @@ from __future__ import annotations
 from drills.guard import Guard
 
 _SERVER = "test_server.py::ServerTest::test_"
+_LOGIN = "test_security.py::LoginLimitTest::test_"
 _LOOK_ALIKE = "refuses_a_header_that_only_looks_like_the_keys"
 
 HTTP_GUARDS = (
@@ -50,5 +51,69 @@ HTTP_GUARDS = (
         'header_map = "refuse"\n',
         "",
         "test_server.py::GunicornTest::test_refuses_a_key_that_it_would_drop",
+    ),
+    Guard(
+        "who sends no password has not logged in",
+        "wallets/views/login.py",
+        '        if not (name and self.cleaned_data.get("password")):\n',
+        "        if False:\n",
+        f"{_LOGIN}records_no_login_of_who_sends_no_password_and_hashes_nothing",
+    ),
+    Guard(
+        "who could not try to log in is recorded",
+        "wallets/views/login.py",
+        "            if not ours:\n                self._record(False)\n",
+        "            if not ours:\n",
+        f"{_LOGIN}records_from_where_whom_it_did_not_let_try",
+    ),
+    Guard(
+        "a forwarder's text is an address or does not count",
+        "wallets/utils/login_limit.py",
+        "        seen = _address_in(hops[-settings.PROXY_COUNT])\n",
+        "        seen = hops[-settings.PROXY_COUNT].strip()[:45]\n",
+        f"{_LOGIN}believes_no_forwarder_who_names_no_address",
+    ),
+    Guard(
+        "wrong passwords are counted by name, whatever the address",
+        "wallet/logins.py",
+        'AXES_LOCKOUT_PARAMETERS = ["username"]\n',
+        'AXES_LOCKOUT_PARAMETERS = ["ip_address"]\n',
+        f"{_LOGIN}makes_a_guesser_wait_who_has_many_addresses",
+    ),
+    Guard(
+        "a known browser does not wait for others' failures",
+        "wallet/logins.py",
+        'AXES_WHITELIST_CALLABLE = "wallets.utils.login_limit.is_known_device"\n',
+        "",
+        f"{_LOGIN}locks_nobody_out_who_has_logged_in_there_before",
+    ),
+    Guard(
+        "a known browser that guesses waits",
+        "wallets/utils/login_limit.py",
+        "return int(cache.get(_key(request), 0)) < settings.AXES_FAILURE_LIMIT",
+        "return True",
+        f"{_LOGIN}makes_a_known_browser_wait_too_when_it_guesses",
+    ),
+    Guard(
+        "a browser is known for one name",
+        "wallets/utils/login_limit.py",
+        "    if known is None or known != username:\n",
+        "    if known is None:\n",
+        f"{_LOGIN}knows_a_browser_for_one_name_only",
+    ),
+    Guard(
+        "one password is hashed at a time on a machine",
+        "wallets/utils/login_limit.py",
+        "            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
+        "            pass\n",
+        f"{_LOGIN}hashes_one_password_at_a_time "
+        f"{_LOGIN}hashes_one_at_a_time_in_all_processes",
+    ),
+    Guard(
+        "logins that wait for their turn are few",
+        "wallets/utils/login_limit.py",
+        "    if not _waiting[known].acquire(blocking=False):\n",
+        "    _waiting[known].acquire(blocking=False)\n    if False:\n",
+        f"{_LOGIN}refuses_at_once_whom_it_cannot_let_wait",
     ),
 )
