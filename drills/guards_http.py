@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from drills.guard import Guard
+from drills.guard import POSTGRESQL, Guard
 
+_CONSOLE = "../../console/tests/"
+_DEADLINES = "test_asgi_deadlines.py::DeadlinesTest::test_"
+_HOSTILE = f"{_CONSOLE}test_hostile.py::HostileTest::test_"
 _SERVER = "test_server.py::ServerTest::test_"
 _LOGIN = "test_security.py::LoginLimitTest::test_"
 _LOOK_ALIKE = "refuses_a_header_that_only_looks_like_the_keys"
@@ -115,5 +118,106 @@ HTTP_GUARDS = (
         "    if not _waiting[known].acquire(blocking=False):\n",
         "    _waiting[known].acquire(blocking=False)\n    if False:\n",
         f"{_LOGIN}refuses_at_once_whom_it_cannot_let_wait",
+    ),
+    Guard(
+        "the evidence of a proposal needs its permission",
+        "console/templates/console/_proposal.html",
+        '{% if proposal and request.user|may_see:"reviewproposal" %}',
+        "{% if proposal %}",
+        f"{_CONSOLE}test_access.py::PermissionTest",
+    ),
+    Guard(
+        "the amount beside an alarm needs its permission",
+        "console/templates/console/alarms.html",
+        '{% if request.user|may_see:"transaction" %} · {{ alarm.transaction.amount',
+        "{% if True %} · {{ alarm.transaction.amount",
+        f"{_CONSOLE}test_access.py::PermissionTest",
+    ),
+    Guard(
+        "who was too late in the admin is told so",
+        "wallets/admin.py",
+        "        except LostRace:\n",
+        "        except ZeroDivisionError:\n",
+        "test_admin.py::AdminTest::test_tells_who_was_too_late",
+    ),
+    Guard(
+        "the body of a page is refused by its length",
+        "wallets/views/http/middleware.py",
+        "        if not length.isdigit() or "
+        "int(length[:20]) > settings.PAGE_MAX_BODY_BYTES:\n",
+        "        if False:\n",
+        f"{_HOSTILE}a_long_body_is_refused_before_it_is_read",
+    ),
+    Guard(
+        "a cookie with NUL is ignored",
+        "wallets/views/http/middleware.py",
+        "            del request.COOKIES[name]\n",
+        "            pass\n",
+        f"{_HOSTILE}a_cookie_is_no_failure",
+        POSTGRESQL,
+    ),
+    Guard(
+        "an actor's name fits into its column",
+        "wallets/utils/actors.py",
+        "    if len(name) <= MAX_ACTOR:\n",
+        "    if True:\n",
+        f"{_HOSTILE}a_name_as_long_as_a_name_may_be_presses_every_button",
+        POSTGRESQL,
+    ),
+    Guard(
+        "a cursor has as many numbers as it must",
+        "wallets/views/http/pagination.py",
+        "        if type(found) is not list or len(found) != numbers:\n",
+        "        if False:\n",
+        "test_api_statement.py::StatementApiTest::test_believes_no_content_of_a_cursor",
+    ),
+    Guard(
+        "a cursor has numbers only",
+        "wallets/views/http/pagination.py",
+        "        if not all(type(one) is int and 0 <= one <= MAX_BIGINT for one in found):\n",
+        "        if False:\n",
+        "test_api_statement.py::StatementApiTest::test_believes_no_content_of_a_cursor",
+    ),
+    Guard(
+        "a body has a deadline",
+        "wallets/asgi/deadlines.py",
+        "self._late_at = _now() + self._owner.limits.receive_seconds",
+        "self._late_at = _now() + 3600",
+        f"{_DEADLINES}never_takes_a_part_for_the_whole",
+    ),
+    Guard(
+        "an answer has a deadline",
+        "wallets/asgi/deadlines.py",
+        "late_at = _now() + self._owner.limits.send_seconds",
+        "late_at = _now() + 3600",
+        f"{_DEADLINES}is_not_kept_by_who_takes_no_answer",
+    ),
+    Guard(
+        "so many bytes of incomplete bodies are held",
+        "wallets/asgi/deadlines.py",
+        "        if self._owner.held_bytes > self._owner.limits.held_bytes:\n",
+        "        if False:\n",
+        f"{_DEADLINES}holds_so_many_bytes",
+    ),
+    Guard(
+        "so many requests wait for a thread",
+        "wallets/asgi/bounded.py",
+        '        if self.in_hand >= self.most and scope["path"] not in NEVER_REFUSED:\n',
+        "        if False:\n",
+        f"{_DEADLINES}has_so_many_requests_in_hand",
+    ),
+    Guard(
+        "a health check is never refused",
+        "wallets/asgi/bounded.py",
+        ' and scope["path"] not in NEVER_REFUSED',
+        "",
+        f"{_DEADLINES}has_so_many_requests_in_hand",
+    ),
+    Guard(
+        "another host is not served with a key that the machine made",
+        "wallet/settings.py",
+        "if SECRET_KEY_IS_MADE and set(ALLOWED_HOSTS) - set(LOOPBACK_HOSTS):",
+        "if False:",
+        "test_deployment.py::TroubleTest::test_of_a_key_that_is_missing",
     ),
 )
