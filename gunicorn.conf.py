@@ -31,6 +31,8 @@ max_requests_jitter = 10_000
 
 # A client behind a proxy must not choose another path by a header.
 forwarder_headers = ""
+# gunicorn would drop a name with an underscore, and so ignore `Idempotency_Key`.
+header_map = "refuse"
 
 # No socket in a home directory; heartbeat files in memory, not on a disk.
 control_socket_disable = True

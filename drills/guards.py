@@ -8,6 +8,7 @@ from drills.guards_batching import BATCHING_GUARDS
 from drills.guards_clock import CLOCK_GUARDS
 from drills.guards_connections import CONNECTION_GUARDS
 from drills.guards_database import DATABASE_GUARDS
+from drills.guards_http import HTTP_GUARDS
 from drills.guards_many import MANY_GUARDS
 from drills.guards_operator import OPERATOR_GUARDS
 from drills.guards_scheduling import SCHEDULING_GUARDS
@@ -26,6 +27,7 @@ GUARDS = (
     *SCHEDULING_GUARDS,
     *BATCHING_GUARDS,
     *MANY_GUARDS,
+    *HTTP_GUARDS,
     # --- concurrency ---
     Guard(
         "row lock",

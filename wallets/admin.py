@@ -18,7 +18,7 @@ from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
-from wallets.errors import IllegalTransition, InvalidInput
+from wallets.errors import IllegalTransition, InvalidInput, LostRace
 from wallets.models.alarm import Alarm
 from wallets.models.attempt import Attempt
 from wallets.models.heartbeat import Heartbeat
@@ -140,6 +140,10 @@ class TransactionAdmin(LookOnly):
         except (IllegalTransition, InvalidInput) as error:
             deeds.record(request, deed, done=False, withdrawal_id=pk)
             self.message_user(request, f"Not resolved: {error}", messages.ERROR)
+        except LostRace:
+            deeds.record(request, deed, done=False, withdrawal_id=pk)
+            text = "Not resolved: another process was faster. Try again."
+            self.message_user(request, text, messages.WARNING)
         else:
             deeds.record(request, deed, done=True, withdrawal_id=pk)
             said = (

@@ -6,7 +6,7 @@ from django.urls import reverse
 
 from console import urls
 from console.tests.base import ConsoleTestCase, staff, views
-from wallets.services.operations import pause
+from wallets.services.operations import pause, review
 from wallets.tests.api import database_out_of_reach
 from wallets.tests.base import OSCAR, CommittingTestCase, quick_passwords
 from wallets.tests.fakes import Does
@@ -150,6 +150,10 @@ class PermissionTest(ConsoleTestCase):
 
     def test_shows_of_a_page_what_it_covers(self):
         withdrawal, wallet = [self.withdrawal.pk], [self.alice.uuid]
+        with override_settings(REVIEW_TWO_PERSONS=True):
+            review.resolve(
+                self.withdrawal.pk, paid=False, evidence="Mrs Smith", actor=OSCAR
+            )
         for page, args, permission, words in (
             ("overview", (), "view_wallet", "In wallets"),
             ("overview", (), "view_alarm", "Open alarms"),
@@ -158,6 +162,9 @@ class PermissionTest(ConsoleTestCase):
             ("withdrawal", withdrawal, "view_movement", "<h2>Money"),
             ("withdrawal", withdrawal, "view_alarm", ">Alarms</h2>"),
             ("wallet", wallet, "view_movement", "Balance over time"),
+            ("withdrawal", withdrawal, "view_reviewproposal", "Mrs Smith"),
+            ("review", (), "view_reviewproposal", "Mrs Smith"),
+            ("alarms", (), "view_transaction", "attempt 1 · 10</dd>"),
         ):
             with self.subTest(page=page, permission=permission):
                 self.assertContains(self.see(page, *views(), args=args), words)

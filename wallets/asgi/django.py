@@ -100,9 +100,12 @@ class _Ended:
 
 
 def _plain(scope: Scope, body: bytes) -> Scope:
-    """Return the scope with the body's length and an ASCII query."""
+    """Return the scope with the body's length and an ASCII query.
+
+    WSGI would take `Idempotency_Key` for the key itself, so it gets another name.
+    """
     headers = [
-        (name, value)
+        (name.replace(b"_", b"--"), value)
         for name, value in scope["headers"]
         if name not in (b"transfer-encoding", b"content-length")
     ]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from wallets.asgi.refusals import Refused
 from wallets.asgi.types import Scope
+from wallets.views.http.idempotency_key import resembles_key
 
 MAX_LINE_BYTES = 4094
 MAX_FIELDS = 100
@@ -66,10 +67,15 @@ def without_ambiguous_names(scope: Scope) -> Scope:
     """Return the scope without fields whose names contain an underscore.
 
     WSGI maps `X-Forwarded-For` and `X_Forwarded_For` to the same variable, so a client
-    could replace a field of a proxy.
+    could replace a field of a proxy. What looks like an idempotency key stays, because
+    `views.http.idempotency_key` refuses it.
     """
     for name, _ in scope["headers"]:
         if b"_" in name:
-            kept = [field for field in scope["headers"] if b"_" not in field[0]]
+            kept = [field for field in scope["headers"] if not _is_dropped(field[0])]
             return {**scope, "headers": kept}
     return scope
+
+
+def _is_dropped(name: bytes) -> bool:
+    return b"_" in name and not resembles_key(name.decode("latin-1"))

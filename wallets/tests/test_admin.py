@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from unittest import skipUnless
+from unittest import mock, skipUnless
 
 from django.apps import apps
 from django.conf import settings
@@ -10,8 +10,10 @@ from django.contrib import admin
 from django.contrib.auth.models import Permission, User
 from django.test import RequestFactory
 
+from wallets.errors import LostRace
 from wallets.models.alarm import Alarm
 from wallets.models.transaction import Transaction
+from wallets.services.operations import review
 from wallets.services.payouts import resolver
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests import marks
@@ -216,6 +218,18 @@ class AdminTest(WalletTestCase):
             self.resolve(outcome="not_paid", evidence="x").status_code, 404
         )
         self.assert_money(self.alice, balance=940)
+
+    def test_tells_who_was_too_late(self) -> None:
+        """Another process changed the withdrawal between our look and our write."""
+        with mock.patch.object(review, "resolve", side_effect=LostRace("somebody won")):
+            done = self.client.post(
+                self.url("transaction", f"{self.withdrawal.pk}/resolve/"),
+                {"outcome": "paid", "evidence": "statement 7"},
+                follow=True,
+            )
+        self.assertContains(done, "Not resolved: another process was faster. Try again")
+        self.withdrawal.refresh_from_db()
+        self.assertTrue(self.withdrawal.needs_review)
 
     def test_refuses_a_resolution_by_a_viewer(self) -> None:
         self.client.force_login(self.olga)

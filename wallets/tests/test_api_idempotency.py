@@ -97,7 +97,14 @@ class IdempotencyApiTest(Api, WalletTestCase):
         """If it were ignored, its sender would think that a repetition is safe."""
         later = {"amount": 5, "scheduled_for": FUTURE}
         for action, body in (("deposit", {"amount": 5}), ("withdraw", later)):
-            for name in ("X-Idempotency-Key", "Idempotence-Key", "Idempotency-Token"):
+            for name in (
+                "X-Idempotency-Key",
+                "Idempotence-Key",
+                "Idempotency-Token",
+                "Idempotancy-Key",
+                "Idem-Potency-Key",
+                "Idempotencykey",
+            ):
                 for key in (None, self.key):
                     with self.subTest(action, name=name, key=key), nothing_written():
                         answer = self.post(

@@ -3,6 +3,7 @@
 import os
 from unittest import mock
 
+from axes.models import AccessAttempt
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.cache import cache
@@ -172,6 +173,39 @@ class LoginLimitTest(TestCase):
             ],
         )
 
+    def test_records_no_login_of_who_sends_no_password_and_hashes_nothing(self):
+        """Django's form runs `clean` without it, authenticates nobody, and goes on."""
+        for page in ("/admin/login/", "/console/login"):
+            for data in ({"username": "oscar", "password": ""}, {"password": "x"}):
+                with (
+                    self.subTest(page, data=data),
+                    self.assertNoLogs("wallets.views.login", "INFO"),
+                    mock.patch.object(login_limit, "turn") as turn,
+                ):
+                    answer = self.client.post(page, data)
+                    self.assertEqual(answer.status_code, 200)
+                    self.assertNotIn(login_limit.COOKIE, answer.cookies)
+                    turn.assert_not_called()
+
+    def test_records_from_where_whom_it_did_not_let_try(self):
+        """Without a count: who could not try has not guessed."""
+        self.fail(settings.AXES_FAILURE_LIMIT - 1)
+        with self.assertLogs("wallets.views.login", "WARNING") as logs:
+            with login_limit.turn(), override_settings(LOGIN_TURN_SECONDS=0):
+                answer = self.log_in("right", REMOTE_ADDR="10.0.0.9")
+                self.assertContains(answer, "Too many logins")
+            # `CharField` of `AuthenticationForm` takes up to 254 characters.
+            self.log_in("wrong", username="o" * 200, REMOTE_ADDR="10.0.0.8")
+        told = [(r.getMessage(), r.user_id, r.address) for r in logs.records]
+        self.assertEqual(
+            told,
+            [
+                ("login failed", self.oscar.pk, "10.0.0.9"),
+                ("login failed", None, "10.0.0.8"),
+            ],
+        )
+        self.assertTrue(self.is_in(self.log_in("right")))
+
     def test_trusts_only_the_configured_number_of_proxies(self):
         for count, expected in ((0, "10.0.0.1"), (1, "3.3.3.3"), (2, "2.2.2.2")):
             request = RequestFactory().get(
@@ -181,3 +215,35 @@ class LoginLimitTest(TestCase):
             )
             with override_settings(PROXY_COUNT=count):
                 self.assertEqual(login_limit.address_of(request), expected)
+
+    @override_settings(PROXY_COUNT=1)
+    def test_believes_no_forwarder_who_names_no_address(self):
+        """PostgreSQL refuses other text for an address, and MariaDB a longer one."""
+        for n, (sent, expected) in enumerate(
+            (
+                ("abc", "10.0.0.1"),
+                ("", "10.0.0.1"),
+                (" , ", "10.0.0.1"),
+                ("1.2.3.4\0", "10.0.0.1"),
+                ("1" * 5000, "10.0.0.1"),
+                ("fe80::1%" + "a" * 40, "fe80::1"),
+                ("1.2.3.4:80:90", "10.0.0.1"),
+                ("9.9.9.9, 1.2.3.4", "1.2.3.4"),
+                ("1.2.3.4:5678", "1.2.3.4"),
+                ("2001:DB8::1", "2001:db8::1"),
+                ("[2001:db8::1]", "2001:db8::1"),
+                ("[2001:db8::1]:443", "2001:db8::1"),
+            )
+        ):
+            with self.subTest(sent):
+                where = {"REMOTE_ADDR": "10.0.0.1", "HTTP_X_FORWARDED_FOR": sent}
+                request = RequestFactory().get("/", **where)
+                self.assertEqual(login_limit.address_of(request), expected)
+                answer = self.log_in("wrong", username=f"nobody{n}", **where)
+                self.assertEqual(answer.status_code, 200)
+                kept = AccessAttempt.objects.get(username=f"nobody{n}")
+                self.assertEqual(kept.ip_address, expected)
+
+    def test_takes_a_login_from_a_socket_that_has_no_address(self):
+        self.log_in("wrong", username="nobody", REMOTE_ADDR="unix:")
+        self.assertIsNone(AccessAttempt.objects.get(username="nobody").ip_address)

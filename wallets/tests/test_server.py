@@ -84,7 +84,8 @@ class ServerTest(SimpleTestCase):
         folder = tempfile.TemporaryDirectory()
         cls.addClassCleanup(folder.cleanup)
         cls.api = services.Api(
-            services.environment({"WEB_CONCURRENCY": "1"}), Path(folder.name)
+            services.environment({"WEB_CONCURRENCY": "1", "METRICS_ENABLED": "true"}),
+            Path(folder.name),
         )
         cls.addClassCleanup(cls.api.end)
         cls.api.start()
@@ -151,6 +152,35 @@ class ServerTest(SimpleTestCase):
         self.assertFalse(self.api.said("a" * 1000))
         self.assertFalse(self.api.said('"error"'))
 
+    def test_shows_no_figures_under_a_strangers_name(self) -> None:
+        """A page whose name resolves to this machine (DNS rebinding) must learn nothing."""
+        for path in (b"/metrics", b"http://evil.example/metrics"):
+            with self.subTest(path):
+                data = b"GET %b HTTP/1.1\r\nHost: evil.example\r\n" % path
+                status, _, body = self.send(data + b"Connection: close\r\n\r\n")
+                self.assertEqual(status, 400, body)
+                self.assertNotIn(b"wallet_", body)
+
+    def test_refuses_a_header_that_only_looks_like_the_keys(self) -> None:
+        """Dropped for its underscore, it would let a repeated deposit be made twice."""
+        key = str(uuid.uuid4())
+        for name in ("Idempotency_Key", "X_Idempotency_Key", "X-Idempotency_Key"):
+            # Django answers a request with a cookie.
+            for cookie in ((), (b"Cookie: a=b",)):
+                with self.subTest(name, cookie=cookie):
+                    data = request(
+                        f"{name}: {key}".encode(),
+                        b"Content-Type: application/json",
+                        b"Content-Length: 12",
+                        *cookie,
+                        line=f"POST /wallets/{key}/deposit HTTP/1.1".encode(),
+                    )
+                    status, _, body = self.send(data + b'{"amount":5}')
+                    self.assertEqual(status, 400, body)
+                    problem = json.loads(body)
+                    self.assertEqual(problem["code"], "idempotency_key_invalid")
+                    self.assertIn("means nothing here", problem["detail"])
+
     def test_takes_no_path_from_a_header(self) -> None:
         """Else a client behind a proxy on this machine could choose another path."""
         for field in (
@@ -210,14 +240,16 @@ class GunicornTest(CommittingTestCase):
             lambda: listens(self.port), seconds=PATIENCE, what="gunicorn to listen"
         )
 
-    def deposit(self, amount: Any, key: str) -> tuple[int, dict[str, str], Any]:  # type: ignore[override]
+    def deposit(  # type: ignore[override]
+        self, amount: Any, key: str, header: str = "Idempotency-Key"
+    ) -> tuple[int, dict[str, str], Any]:
         client = http.client.HTTPConnection("127.0.0.1", self.port, PATIENCE)
         self.addCleanup(client.close)
-        fields = {"Content-Type": "application/json", "Idempotency-Key": key}
+        fields = {"Content-Type": "application/json", header: key}
         path = f"/wallets/{self.alice.uuid}/deposit"
         client.request("POST", path, json.dumps({"amount": amount}), fields)
         answer = client.getresponse()
-        return answer.status, dict(answer.getheaders()), json.load(answer)
+        return answer.status, dict(answer.getheaders()), _read(answer)
 
     def test_serves_deposits(self) -> None:
         key = str(uuid.uuid4())
@@ -231,3 +263,16 @@ class GunicornTest(CommittingTestCase):
         self.assertEqual((status, problem["code"]), (400, "amount_invalid"))
         self.assert_money(self.alice, balance=5)
         self.assertFalse(self.server.said('"error"'))
+
+    def test_refuses_a_key_that_it_would_drop(self) -> None:
+        for header in ("Idempotency_Key", "X_Idempotency_Key"):
+            with self.subTest(header):
+                status, _, _ = self.deposit(5, str(uuid.uuid4()), header)
+                self.assertEqual(status, 400)
+        self.assert_money(self.alice, balance=0)
+
+
+def _read(answer: http.client.HTTPResponse) -> Any:
+    """The JSON of an answer; gunicorn's own refusals have none."""
+    is_json = answer.headers.get_content_subtype() in ("json", "problem+json")
+    return json.load(answer) if is_json else answer.read()

@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import ipaddress
 import os
 import tempfile
 import threading
@@ -78,12 +79,27 @@ def address_of(request: HttpRequest) -> str:
     """Return the client's address, for the record.
 
     Behind PROXY_COUNT proxies it is the one that the outermost proxy has seen. A client
-    can write anything to the left of that.
+    can write anything to the left of that, and all of it if there are fewer proxies, so
+    what is no address does not count. "" if there is none, as at a Unix socket.
     """
     hops = request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")
-    if 0 < settings.PROXY_COUNT <= len(hops) and hops[0]:
-        return hops[-settings.PROXY_COUNT].strip()[:45]
-    return str(request.META.get("REMOTE_ADDR", ""))
+    seen = ""
+    if 0 < settings.PROXY_COUNT <= len(hops):
+        seen = _address_in(hops[-settings.PROXY_COUNT])
+    return seen or _address_in(request.META.get("REMOTE_ADDR", ""))
+
+
+def _address_in(text: str) -> str:
+    """Return the IP address without port, brackets and zone; "" if it is none."""
+    bare = text.strip()
+    if bare.startswith("["):
+        bare = bare[1:].partition("]")[0]
+    elif bare.count(":") == 1:
+        bare = bare.partition(":")[0]
+    try:
+        return str(ipaddress.ip_address(bare.partition("%")[0]))
+    except ValueError:
+        return ""
 
 
 def remember_device(response: HttpResponseBase, username: str) -> None:

@@ -31,12 +31,18 @@ class BoundedLogin(AuthenticationForm):
     request: HttpRequest
 
     def clean(self) -> dict[str, Any]:
-        if len(self.cleaned_data.get("username", "")) > MAX_NAME:
+        name = self.cleaned_data.get("username")
+        if not (name and self.cleaned_data.get("password")):
+            # Django runs this although a field is refused, and authenticates nobody.
+            return super().clean()
+        if len(name) > MAX_NAME:
             # No user has such a name, and `axes` has no room for it.
+            self._record(False)
             raise self.get_invalid_login_error()
         known = login_limit.is_known_device(self.request, self.cleaned_data)
         with login_limit.turn(known=known) as ours:
             if not ours:
+                self._record(False)
                 raise ValidationError(
                     "Too many logins at this moment. Try again in a few seconds."
                 )

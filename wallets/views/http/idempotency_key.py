@@ -35,7 +35,7 @@ def key_of(request: Request) -> uuid.UUID | None:
         it were ignored, its sender would believe that a repeated request is safe.
     """
     for name in request.headers:
-        if "idempoten" in name and name != _NAME:
+        if name != _NAME and resembles_key(name):
             header = name.title()
             raise InvalidIdempotencyKey(
                 f"The header {header} means nothing here. Send {HEADER}.", field=header
@@ -47,6 +47,11 @@ def key_of(request: Request) -> uuid.UUID | None:
     if match is None:
         raise InvalidIdempotencyKey("Send one UUID, bare or quoted.", field=HEADER)
     return uuid.UUID(match[2])
+
+
+def resembles_key(name: str) -> bool:
+    """Whether a header of this name (lower case) is the key, or meant to be."""
+    return "idempot" in name.replace("-", "").replace("_", "")
 
 
 def headers_of(made: Repeatable, key: uuid.UUID | None) -> Mapping[str, str]:

@@ -34,7 +34,7 @@ class Request(WSGIRequest):
 
         :raises DisallowedHost: it is not in ALLOWED_HOSTS, or missing (RFC 9112, 3.2).
             Health checks and scrapes use the process's address, so their paths accept
-            any name; their answers contain none.
+            any name here; their answers contain none. (`views.metrics` judges it.)
         """
         if self.path_info in PROBES:
             return "localhost"
