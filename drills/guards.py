@@ -12,6 +12,7 @@ from drills.guards_many import MANY_GUARDS
 from drills.guards_operator import OPERATOR_GUARDS
 from drills.guards_scheduling import SCHEDULING_GUARDS
 from drills.guards_time import TIME_GUARDS
+from drills.guards_told import TOLD_GUARDS
 
 _DB = "wallets/utils/database/transactions.py"
 _PAYOUT = "wallets/services/payouts/payout.py"
@@ -26,6 +27,7 @@ GUARDS = (
     *SCHEDULING_GUARDS,
     *BATCHING_GUARDS,
     *MANY_GUARDS,
+    *TOLD_GUARDS,
     # --- concurrency ---
     Guard(
         "row lock",
