@@ -79,4 +79,11 @@ TOLD_GUARDS = (
         "def database_is_a_server",
         "test_deployment.py",
     ),
+    Guard(
+        "compose hands on the address of the bank",
+        "docker-compose.yaml",
+        "${THIRD_PARTY_BASE_URL:-http://third-party:8010}",
+        "http://third-party:8010",
+        "../../scripts/test_repository.py::ComposeTest",
+    ),
 )
