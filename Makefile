@@ -55,7 +55,11 @@ drill-restore: ## Restore each kind of backup by the recipes of docs/production.
 
 .PHONY: bench
 bench: ## Measure speed and punctuality on PostgreSQL and Redis (ARGS="--quick", "--only endpoints", "--memory")
-	@exec $(WITH_PYTHON) scripts/bench.py $(ARGS)
+	@exec $(WITH_PYTHON) scripts/bench.py benchmarks $(ARGS)
+
+.PHONY: near-due
+near-due: ## A hundred withdrawals a second, due at once: how late a stranger's is (ARGS="--help")
+	@exec $(WITH_PYTHON) scripts/bench.py benchmarks.near_due $(ARGS)
 
 .PHONY: check
 check: ## Format, lint, types, layers, migrations, deployment settings, OpenAPI, fuzzed API

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,9 +15,12 @@ import pytest
 from benchmarks import report
 from benchmarks.anchor import find_pgbench
 from benchmarks.load import HttpClient, LoadError, drive, http_get, http_post
+from benchmarks.near_due import in_time
+from drills.broker import server_binary
 from drills.process import free_port, listens, wait_until
 
 ROOT = Path(__file__).resolve().parents[1]
+REQUIRED = os.environ.get("WALLET_REQUIRE_SERVERS")
 
 
 @pytest.mark.slow
@@ -26,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[1]
     reason="needs PostgreSQL and Redis: `make test` names those that answer",
 )
 @pytest.mark.skipif(
-    not (find_pgbench() or os.environ.get("WALLET_REQUIRE_SERVERS")),
+    not (find_pgbench() or REQUIRED),
     reason="pgbench is not installed",
 )
 def test_every_figure_can_be_measured(tmp_path: Path) -> None:
@@ -44,6 +48,29 @@ def test_every_figure_can_be_measured(tmp_path: Path) -> None:
         assert result[key] > 0, key
     assert {"rates", "machine", "versions", "taken_at"} <= set(result)
     assert report.chart(result).count("<rect") == 1 + len(measured)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+@pytest.mark.skipif(
+    not (os.environ.get("TEST_POSTGRES_URL") and (server_binary() or REQUIRED)),
+    reason="needs PostgreSQL and a Redis of its own: `make test` names what answers",
+)
+def test_a_strangers_payout_is_not_late_while_many_are_due_at_once() -> None:
+    """Nor are the many. The machine may be busy: seconds, which the starved exceed."""
+    command = [sys.executable, "-m", "benchmarks.near_due", "--most", "5"]
+    command += ["--rate", "20", "--seconds", "5", "--before", "6", "--ahead", "5"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"^near +\d+ paid", done.stdout, re.M)
+    assert re.search(r"^strangers +25 paid", done.stdout, re.M)
+
+
+def test_late_ones_are_told() -> None:
+    quick, late = [0.1] * 200, [0.1] * 197 + [6.0] * 3
+    assert in_time({"near": quick, "strangers": quick}, 5)
+    assert not in_time({"near": quick, "strangers": late}, 5)
+    assert not in_time({"near": quick, "strangers": []}, None)
 
 
 @pytest.fixture

@@ -3,7 +3,8 @@
 The API runs as in production, on loopback and with a database of its own. Each attack
 is bounded in connections and seconds. The table has a line for each: how long the
 honest client's deposits took, its longest /healthz, its errors, and what happened to
-the attackers. Exit code 1: the honest client got a wrong answer or waited too long.
+the attackers. Exit code 1: the honest client got a wrong answer or waited too long, an
+attacker got a 5xx that is not 503, or the database counted a deadlock.
 
     make attack ARGS="--only silent,idle --count 500 --seconds 5 --database sqlite"
 """
@@ -82,6 +83,7 @@ def main(arguments: list[str]) -> int:
         from django.core.management import call_command
         from django.db import connection
 
+        from drills import deadlocks
         from drills.databases import Databases, use
 
         name = str(connection.settings_dict["NAME"])
@@ -91,7 +93,12 @@ def main(arguments: list[str]) -> int:
             use(name)
             call_command("migrate", verbosity=0)
             connection.close()
-            return _attack(options, folder)
+            before = deadlocks.counted()
+            wrong = _attack(options, folder)
+            # Counted when the API has ended: its connections report at their end.
+            if met := deadlocks.counted() - before:
+                print(f"deadlocks: {met}", file=sys.stderr)
+            return int(wrong + met > 0)
         finally:
             own.drop()
 
@@ -122,7 +129,7 @@ def _attack(options: argparse.Namespace, folder: Path) -> int:
             figures, outcome = _under(name, target, wallets[1])
             _line(name, figures, outcome)
             late = options.most and figures.share(0.99) > options.most
-            wrong += bool(figures.errors or late)
+            wrong += bool(figures.errors or late or failures(outcome))
             _wait_until_it_answers(api)
     finally:
         api.end()
@@ -130,7 +137,17 @@ def _attack(options: argparse.Namespace, folder: Path) -> int:
     if "Traceback" in said or '"stack"' in said:
         print(f"the API logged errors:\n{said[-4000:]}", file=sys.stderr)
         wrong += 1
-    return int(wrong > 0)
+    return wrong
+
+
+def failures(outcome: Outcome | None) -> int:
+    """Return how many answers a client's input must never get: 5xx but 503."""
+    answers = outcome.answers if outcome else {}
+    return sum(
+        count
+        for status, count in answers.items()
+        if status.startswith("5") and status != "503"
+    )
 
 
 def _under(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import itertools
 import json
 import threading
 import time
@@ -17,6 +18,8 @@ from drills.hostile import Connections, Outcome, Script, allow_many_files
 
 # How long an attacker waits for an answer, in seconds.
 ANSWER_SECONDS = 10.0
+# Bulk deposits that are sent at the same time: the turns, and the keys of one.
+TURN_SECONDS, KEYS = 0.25, 200
 
 
 @dataclass(frozen=True)
@@ -162,20 +165,29 @@ def _post(path: str, body: object, pause: float = 0.0) -> _Request:
 
 
 def poisonous_batches(target: Target) -> Outcome:
-    """Bulk deposits with refused, repeated and invalid items: 4 clients."""
+    """Bulk deposits with refused, repeated and invalid items: 4 clients.
+
+    In each turn all use the same new keys at the same time, half of them in opposite
+    order, and each for wallets of its own: clients that wait for a wallet would not
+    meet at the keys.
+    """
+    began, own = time.monotonic(), uuid.uuid4()
 
     def requests(number: int) -> Iterator[_Request]:
-        keys = [str(uuid.uuid4()) for _ in range(40)]
+        wallets = itertools.cycle(target.wallets[number % len(target.wallets) :: 4])
+        turn = 0
         while True:
+            turn = max(turn, int((time.monotonic() - began) / TURN_SECONDS)) + 1
+            time.sleep(max(0.0, began + turn * TURN_SECONDS - time.monotonic()))
             items = [
-                {"wallet": wallet, "amount": 1, "idempotency_key": key}
-                for wallet, key in zip(target.wallets * 40, keys, strict=False)
+                {"wallet": next(wallets), "amount": 1, "idempotency_key": str(key)}
+                for key in (uuid.uuid5(own, f"{turn} {n}") for n in range(KEYS))
             ]
             items[3]["amount"] = -1
             items[7]["wallet"] = str(uuid.uuid4())
             if number == 3:
-                items[11]["idempotency_key"] = "\0"
-            yield _post("/deposits/", items[:: -1 if number % 2 else 1], 0.125)
+                items[11]["idempotency_key"] = "x"  # refused alone
+            yield _post("/deposits/", items[:: -1 if number % 2 else 1])
 
     return _requests(target, 4, requests)
 

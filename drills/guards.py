@@ -13,6 +13,7 @@ from drills.guards_many import MANY_GUARDS
 from drills.guards_operator import OPERATOR_GUARDS
 from drills.guards_scheduling import SCHEDULING_GUARDS
 from drills.guards_time import TIME_GUARDS
+from drills.guards_told import TOLD_GUARDS
 
 _DB = "wallets/utils/database/transactions.py"
 _PAYOUT = "wallets/services/payouts/payout.py"
@@ -28,6 +29,7 @@ GUARDS = (
     *BATCHING_GUARDS,
     *MANY_GUARDS,
     *HTTP_GUARDS,
+    *TOLD_GUARDS,
     # --- concurrency ---
     Guard(
         "row lock",

@@ -52,4 +52,11 @@ CONNECTION_GUARDS = (
         "test_api_docs.py::GeneratedTest::"
         "test_is_made_by_one_thread_while_others_do_not_wait",
     ),
+    Guard(
+        "no upload is written to disk",
+        "wallet/settings.py",
+        'FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.MemoryFileUploadHandler"]',
+        "",
+        "test_settings.py::UploadTest",
+    ),
 )

@@ -10,7 +10,7 @@ _HOSTILE = f"{_CONSOLE}test_hostile.py::HostileTest::test_"
 _SERVER = "test_server.py::ServerTest::test_"
 _TROUBLE = "test_deployment.py::TroubleTest::test_of_"
 _LOGIN = "test_security.py::LoginLimitTest::test_"
-_LOOK_ALIKE = "refuses_a_header_that_only_looks_like_the_keys"
+_LOOK_ALIKE = "refuses_a_header_with_a_similar_name"
 
 HTTP_GUARDS = (
     Guard(
@@ -18,7 +18,7 @@ HTTP_GUARDS = (
         "wallets/views/metrics.py",
         "        HttpRequest.get_host(request)\n",
         "        request.get_host()\n",
-        "test_metrics.py::ScrapeTest::test_is_not_read_under_a_strangers_name "
+        "test_metrics.py::ScrapeTest::test_is_not_read_under_another_host_name "
         f"{_SERVER}shows_no_figures_under_a_strangers_name",
     ),
     Guard(
@@ -89,7 +89,7 @@ HTTP_GUARDS = (
         "wallet/logins.py",
         'AXES_WHITELIST_CALLABLE = "wallets.utils.login_limit.is_known_device"\n',
         "",
-        f"{_LOGIN}locks_nobody_out_who_has_logged_in_there_before",
+        f"{_LOGIN}does_not_lock_out_a_known_browser",
     ),
     Guard(
         "a known browser that guesses waits",
@@ -118,7 +118,7 @@ HTTP_GUARDS = (
         "wallets/utils/login_limit.py",
         "    if not _waiting[known].acquire(blocking=False):\n",
         "    _waiting[known].acquire(blocking=False)\n    if False:\n",
-        f"{_LOGIN}refuses_at_once_whom_it_cannot_let_wait",
+        f"{_LOGIN}refuses_at_once_when_too_many_wait",
     ),
     Guard(
         "the evidence of a proposal needs its permission",
@@ -162,7 +162,7 @@ HTTP_GUARDS = (
         "wallets/utils/actors.py",
         "    if len(name) <= MAX_ACTOR:\n",
         "    if True:\n",
-        f"{_HOSTILE}a_name_as_long_as_a_name_may_be_presses_every_button",
+        f"{_HOSTILE}a_user_with_the_longest_name_presses_every_button",
         POSTGRESQL,
     ),
     Guard(
@@ -170,14 +170,14 @@ HTTP_GUARDS = (
         "wallets/views/http/pagination.py",
         "        if type(found) is not list or len(found) != numbers:\n",
         "        if False:\n",
-        "test_api_statement.py::StatementApiTest::test_believes_no_content_of_a_cursor",
+        "test_api_statement.py::StatementApiTest::test_checks_the_content_of_a_cursor",
     ),
     Guard(
         "a cursor has numbers only",
         "wallets/views/http/pagination.py",
         "        if not all(type(one) is int and 0 <= one <= MAX_BIGINT for one in found):\n",
         "        if False:\n",
-        "test_api_statement.py::StatementApiTest::test_believes_no_content_of_a_cursor",
+        "test_api_statement.py::StatementApiTest::test_checks_the_content_of_a_cursor",
     ),
     Guard(
         "a body has a deadline",
@@ -191,28 +191,28 @@ HTTP_GUARDS = (
         "wallets/asgi/deadlines.py",
         "late_at = _now() + self._owner.limits.send_seconds",
         "late_at = _now() + 3600",
-        f"{_DEADLINES}is_not_kept_by_who_takes_no_answer",
+        f"{_DEADLINES}is_not_blocked_by_a_client_that_reads_no_answer",
     ),
     Guard(
         "so many bytes of incomplete bodies are held",
         "wallets/asgi/deadlines.py",
         "        if self._owner.held_bytes > self._owner.limits.held_bytes:\n",
         "        if False:\n",
-        f"{_DEADLINES}holds_so_many_bytes",
+        f"{_DEADLINES}holds_a_bounded_number_of_bytes",
     ),
     Guard(
         "so many requests wait for a thread",
         "wallets/asgi/bounded.py",
         '        if self.in_hand >= self.most and scope["path"] not in NEVER_REFUSED:\n',
         "        if False:\n",
-        f"{_DEADLINES}has_so_many_requests_in_hand",
+        f"{_DEADLINES}has_a_bounded_number_of_requests",
     ),
     Guard(
         "a health check is never refused",
         "wallets/asgi/bounded.py",
         ' and scope["path"] not in NEVER_REFUSED',
         "",
-        f"{_DEADLINES}has_so_many_requests_in_hand",
+        f"{_DEADLINES}has_a_bounded_number_of_requests",
     ),
     Guard(
         "another host is not served with a key that the machine made",

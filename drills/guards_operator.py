@@ -150,8 +150,8 @@ OPERATOR_GUARDS = (
     Guard(
         "the bank is called only over HTTPS",
         "wallets/deployment.py",
-        '    if bank.scheme == "https" or _is_loopback(bank.hostname or ""):\n',
-        "    if True:\n",
+        '    elif bank.scheme == "https" or _is_loopback(bank.hostname):\n',
+        "    elif True:\n",
         "test_deployment.py",
     ),
     Guard(

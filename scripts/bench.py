@@ -1,4 +1,4 @@
-"""`make bench`: measures speed and punctuality of the service on this machine."""
+"""`make bench`, `make near-due`: speed and punctuality of the service on this machine."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from ops.steps import main
 
 
 def script() -> int:
-    python = environment.install("run", "postgresql", "mysql")
+    python = environment.install("run", "local", "postgresql", "mysql")
+    module, *arguments = sys.argv[1:]
     os.chdir(ROOT)
     os.execv(  # noqa: S606 (our own interpreter, no shell)
-        python, [str(python), "-m", "benchmarks", *sys.argv[1:]]
+        python, [str(python), "-m", module, *arguments]
     )
 
 

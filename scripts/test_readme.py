@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "README.md").read_text()
 PATIENCE = 120  # for a busy machine
 UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+RUNS = re.compile("^```(bash|python)$", re.M)
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|\+00:00)")
 
 
@@ -44,6 +45,23 @@ def blocks(text: str) -> list[tuple[str, str]]:
         else:
             pairs[-1] = (pairs[-1][0], body.strip())
     return pairs
+
+
+# The sections whose blocks are pasted below, and why those of others are not.
+PASTED = ("A walk", "Without make", "From Python")
+STARTED = {
+    "Two commands": "test_run.py starts `make run`; `make test` runs this file",
+    "For operators": "DemoTest starts `make demo`",
+}
+
+
+class BlocksTest(unittest.TestCase):
+    def test_are_each_pasted_or_started(self) -> None:
+        parts = TEXT.split("\n## ")
+        found = [part.partition("\n")[0] for part in parts if RUNS.search(part)]
+        self.assertEqual(sorted(found), sorted([*PASTED, *STARTED]))
+        kinds = set(re.findall(r"^```(\w*)$", TEXT, re.M)) - {""}
+        self.assertEqual(kinds, {"bash", "python", "json", "text"})
 
 
 class Normal:
@@ -136,11 +154,21 @@ class WalkTest(RunTestCase):
             for block, answer in walk:
                 with self.subTest(time, block=block):
                     self.assertEqual(here(shell.paste(block)), recorded(answer))
+            self.assert_python_works(shell)
         settings = self.folder / "var" / "run.json"
         self.assertEqual(settings.stat().st_mode & 0o777, 0o600)
         process.send_signal(signal.SIGINT)
         self.assert_gone(30)
         self.assertFalse(settings.exists())
+
+    def assert_python_works(self, shell: Shell) -> None:
+        """The block of Python, in the shell that the README names."""
+        text = section("From Python")
+        self.assertIn("`scripts/manage shell`", text)
+        (block,) = re.findall(r"```python\n(.*?)```", text, re.S)
+        block += 'wallet.refresh_from_db()\nprint("balance", wallet.balance)\n'
+        said = shell.paste(f"scripts/manage shell <<'END'\n{block}END")
+        self.assertEqual(said.splitlines()[-1:], ["balance 10000"], said)
 
 
 @pytest.mark.slow

@@ -152,10 +152,26 @@ class VerdictTest(ConsoleTestCase):
         self.assertContains(self.look(), "All is well")
 
     def test_names_payouts_that_are_late(self):
-        due_withdrawal(self.alice, 1, due=self.now - timedelta(seconds=90))
+        due_withdrawal(self.alice, 1, due=self.after(-90))
         page = self.look()
         self.assertNotContains(page, "All is well")
         self.assertContains(page, "payouts are late, the oldest by 1 min")
+
+    def test_names_retries_that_are_late(self):
+        self.refused_withdrawal(1, at=self.after(-5 * 3600))
+        page = self.look()
+        self.assertNotContains(page, "All is well")
+        self.assertContains(page, "retries are late, the oldest by 4 h 59 min")
+
+    def test_promises_no_more_than_it_knows(self):
+        """Below the limits it names them, and every call that got no answer."""
+        due_withdrawal(self.alice, 1, due=self.after(-10))
+        self.assertContains(self.look(), "No payout is more than 21.00 s late")
+        self.assertContains(self.look(), "the bank was not called lately")
+        self.deposit(100)
+        self.execute(1, Does.LOSE)
+        self.assertContains(self.look(), "All is well")
+        self.assertContains(self.look(), "the bank gave no answer to 1 of the last 1")
 
     def test_names_a_bank_that_loses_answers(self):
         self.deposit(100)
@@ -165,3 +181,11 @@ class VerdictTest(ConsoleTestCase):
         page = self.look()
         self.assertNotContains(page, "All is well")
         self.assertContains(page, "the bank gave no answer to 7 of the last 8 calls")
+
+    def test_names_a_bank_that_answers_nobody_in_a_quiet_hour(self):
+        self.deposit(100)
+        for _ in range(2):
+            self.execute(1, Does.LOSE)
+        page = self.look()
+        self.assertNotContains(page, "All is well")
+        self.assertContains(page, "the bank gave no answer to 2 of the last 2 calls")

@@ -23,8 +23,9 @@ from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
 from wallets.services.ledger import ledger_audit
 from wallets.services.wallet import WalletService
+from wallets.services.withdrawal import WithdrawalService
 from wallets.tests import builders
-from wallets.tests.fakes import FakeBank
+from wallets.tests.fakes import Does, FakeBank
 from wallets.utils import clock, uptime
 from wallets.utils.database import append_only
 from wallets.utils.database.transactions import database_now
@@ -76,6 +77,13 @@ class CommonCase:
     def due_withdrawal(self, amount: int, wallet: Wallet | None = None) -> Transaction:
         """Return a withdrawal that is due when the test begins."""
         return builders.due_withdrawal(wallet or self.alice, amount, due=self.now)
+
+    def refused_withdrawal(self, amount: int, *, at: datetime) -> Transaction:
+        """A withdrawal that the bank refused at this moment; it waits for a retry."""
+        self.deposit(amount)
+        withdrawal = builders.due_withdrawal(self.alice, amount, due=at)
+        self.bank.script.append(Does.REFUSE)
+        return WithdrawalService.execute(withdrawal.pk, bank=self.bank, now=at)
 
     def assert_money(self, wallet: Wallet, *, balance: int, held: int = 0) -> None:
         """Read the wallet again, and compare its balance and its held money."""

@@ -103,13 +103,32 @@ class ReadyTest(Api, WalletTestCase):
 
     def test_is_degraded_while_payouts_are_late(self) -> None:
         self.beat(*SWEEPS)
-        for seconds, late in ((30, False), (90, True)):
+        for seconds, late in ((10, False), (30, True), (90, True)):
             due = self.now - timedelta(seconds=seconds)
             withdrawal = due_withdrawal(self.alice, 1, due=due)
             said = self.get("/readyz").json()["checks"]["payouts"]
             self.assertEqual("late" in said, late, said)
             WithdrawalService.cancel(withdrawal.pk)
         self.assertRegex(said, r"^late: the oldest is due for \d+ s$")
+
+    def test_is_degraded_while_retries_are_late(self) -> None:
+        """Not while they wait for their own, slower tick."""
+        self.beat(*SWEEPS)
+        for seconds, late in ((90, False), (18_000, True)):
+            self.refused_withdrawal(1, at=self.after(-seconds))
+            said = self.get("/readyz").json()["checks"]["payouts"]
+            self.assertEqual("late" in said, late, said)
+        self.assertRegex(said, r"^retries late: the oldest is due for 179\d\d s$")
+
+    def test_is_degraded_while_the_bank_answers_nobody_in_a_quiet_hour(self) -> None:
+        self.beat(*SWEEPS)
+        self.deposit(1000)
+        for ill, does in ((False, Does.LOSE), (True, Does.UNREACHABLE)):
+            self.bank.script.append(does)
+            WithdrawalService.execute(self.due_withdrawal(1).pk, bank=self.bank)
+            said = self.get("/readyz").json()["checks"]["bank"]
+            self.assertEqual(said != "ok", ill, said)
+        self.assertEqual(said, "no answer to 2 of the last 2 calls")
 
     def test_is_degraded_while_the_bank_loses_answers(self) -> None:
         self.beat(*SWEEPS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 import time
 import uuid
 from collections import Counter
@@ -13,9 +14,10 @@ from functools import partial
 from typing import Any
 from unittest import mock, skipIf, skipUnless
 
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.test import skipUnlessDBFeature
 
+from drills.deadlocks import counted
 from wallets.errors import IdempotencyKeyReused
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
@@ -55,6 +57,32 @@ def deadlocks() -> int:
             "WHERE datname = current_database()"
         )
         return int(cursor.fetchone()[1])
+
+
+@skipIf(connection.vendor == "sqlite", "one writer at a time: nobody waits in a circle")
+class CountedTest(CommittingTestCase):
+    """What `make attack` relies on."""
+
+    def test_is_every_deadlock(self) -> None:
+        before, both = counted(), threading.Barrier(2)
+        victims: list[Exception] = []
+
+        def take(first: Wallet, second: Wallet) -> None:
+            try:
+                with transaction.atomic():
+                    lock_rows(Wallet.objects.filter(pk=first.pk))
+                    both.wait(60)
+                    lock_rows(Wallet.objects.filter(pk=second.pk))
+            except OperationalError as error:
+                victims.append(error)
+            finally:
+                close_connections()
+
+        with ThreadPoolExecutor(2) as pool:
+            for pair in ((self.alice, self.bob), (self.bob, self.alice)):
+                pool.submit(take, *pair)
+        self.assertEqual(len(victims), 1)
+        self.assertGreater(counted(), before)
 
 
 @skipIf(connection.vendor == "sqlite", "one writer at a time: nobody waits in a circle")

@@ -15,6 +15,7 @@ from wallets import deployment
 from wallets.tests import marks
 
 DECLARED = {name: "false" for name in deployment._ABILITIES}
+UNDECLARED = dict.fromkeys(DECLARED, "")
 
 
 def ids(messages):
@@ -87,11 +88,22 @@ class ServiceTest(SimpleTestCase):
             self.assertEqual(ids(deployment.broker_is_named()), ["wallets.W023"])
 
     def test_is_asked_about_all_of_it_when_it_is_deployed(self):
-        with override_settings(THIRD_PARTY_BASE_URL="http://bank.example.com"):
-            self.assertIn(
-                "wallets.E020", ids(run_checks(include_deployment_checks=True))
-            )
-            self.assertNotIn("wallets.E020", ids(run_checks()))
+        sqlite = {"ENGINE": "django.db.backends.sqlite3"}
+        with (
+            override_settings(
+                THIRD_PARTY_BASE_URL="http://bank.example.com",
+                METRICS_ENABLED=True,
+                METRICS_TOKEN="",
+            ),
+            mock.patch.dict(settings.DATABASES["default"], sqlite),
+            mock.patch.dict(os.environ, {"CELERY_BROKER_URL": "", **UNDECLARED}),
+        ):
+            for number in ("E020", "W021", "W022", "W023", "W024"):
+                name = f"wallets.{number}"
+                with self.subTest(name):
+                    asked = ids(run_checks(include_deployment_checks=True))
+                    self.assertIn(name, asked)
+                    self.assertNotIn(name, ids(run_checks()))
 
     def test_says_each_thing_in_one_line(self):
         with mock.patch.dict(os.environ, {"CELERY_BROKER_URL": ""}):

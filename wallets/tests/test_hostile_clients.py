@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import uuid
+from collections import Counter
 from pathlib import Path
 from typing import ClassVar
 from unittest import skipUnless
@@ -21,8 +22,9 @@ from django.conf import settings
 from django.db import connection
 from django.test import SimpleTestCase
 
-from drills import attacks, services
+from drills import attack, attacks, services
 from drills.attacks import Target
+from drills.hostile import Outcome
 from wallets.services.deposits.deposit import DepositRequest, deposit_many
 from wallets.tests import marks
 from wallets.tests.base import CommittingTestCase, database_environment
@@ -145,6 +147,14 @@ class HostileClientsTest(CommittingTestCase):
         self.assertEqual(sock.recv(100), b"HTTP/1.1 100 Continue\r\n\r\n")
         sock.sendall(b"{}")
         self.assertIn(b"HTTP/1.1 201 Created", sock.makefile("rb").read())
+
+
+class VerdictTest(SimpleTestCase):
+    def test_counts_every_failure_but_a_refusal_for_want_of_room(self) -> None:
+        answers = Counter({"200": 5, "400": 4, "500": 2, "502": 1, "503": 9})
+        self.assertEqual(attack.failures(Outcome(answers=answers)), 3)
+        self.assertEqual(attack.failures(Outcome()), 0)
+        self.assertEqual(attack.failures(None), 0)
 
 
 @marks.slow

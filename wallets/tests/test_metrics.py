@@ -74,6 +74,14 @@ class ScrapeTest(WalletTestCase):
         with override_settings(WITHDRAWALS_PAUSED=True):
             self.assertEqual(self.scrape()[("wallet_payouts_paused",)], 1)
 
+    def test_tells_how_late_the_oldest_retry_is(self):
+        self.assertEqual(self.scrape()[("wallet_oldest_retry_due_seconds",)], 0)
+        self.refused_withdrawal(1, at=self.after(-5 * 3600))
+        found = self.scrape()
+        self.assertEqual(found[("wallet_retries_due",)], 1)
+        self.assertGreater(found[("wallet_oldest_retry_due_seconds",)], 17_900)
+        self.assertEqual(found[("wallet_oldest_due_seconds",)], 0)
+
     def test_counts_what_was_recorded_as_paid_and_not_as_late(self):
         self.deposit(1000)
         early = self.now - timedelta(days=3)

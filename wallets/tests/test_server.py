@@ -161,7 +161,7 @@ class ServerTest(SimpleTestCase):
                 self.assertEqual(status, 400, body)
                 self.assertNotIn(b"wallet_", body)
 
-    def test_refuses_a_header_that_only_looks_like_the_keys(self) -> None:
+    def test_refuses_a_header_with_a_similar_name(self) -> None:
         """Dropped for its underscore, it would let a repeated deposit be made twice."""
         key = str(uuid.uuid4())
         for name in ("Idempotency_Key", "X_Idempotency_Key", "X-Idempotency_Key"):

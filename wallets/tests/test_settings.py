@@ -17,7 +17,8 @@ import environ
 from celery import current_app
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from django.test import SimpleTestCase
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import RequestFactory, SimpleTestCase
 
 from wallet.databases import database_from_env
 from wallet.secret_key import made_key
@@ -158,6 +159,16 @@ class DefaultsTest(SimpleTestCase):
 
 
 @marks.slow
+class UploadTest(SimpleTestCase):
+    def test_of_a_long_file_writes_nothing_to_disk(self):
+        """Whoever sends it, and before any login."""
+        file = SimpleUploadedFile("a", bytes(2 * settings.FILE_UPLOAD_MAX_MEMORY_SIZE))
+        request = RequestFactory().post("/console/login", {"a": file, "b": "1"})
+        written = [one for one in request.FILES.values() if hasattr(one.file, "name")]
+        self.assertEqual(written, [])
+        self.assertEqual(request.POST["b"], "1")
+
+
 class SecretKeyTest(SimpleTestCase):
     """The secret key that is generated if none is set."""
 

@@ -103,6 +103,11 @@ class _Families(Collector):
             ("due", "Scheduled withdrawals whose time has come.", "due"),
             ("oldest_due_seconds", "How late the latest is.", "oldest_due_seconds"),
             ("retries_due", "Failed withdrawals due again.", "retries_due"),
+            (
+                "oldest_retry_due_seconds",
+                "How late the latest retry is.",
+                "oldest_retry_due_seconds",
+            ),
             ("payouts_paused", "1 while nothing is sent.", "payouts_paused"),
             ("bank_lost_share", "Calls lately without answer.", "bank_lost_share"),
             (

@@ -69,6 +69,7 @@ class Figures:
     alarms: dict[str, int]
     payouts_paused: int = 0
     bank_lost_share: float = 0.0
+    oldest_retry_due_seconds: float = 0.0
     clock_offset_seconds: float = 0.0
 
 
@@ -103,6 +104,7 @@ def figures() -> Figures:
         alarms=dict(open_alarms.annotate(count=Count("pk"))),
         payouts_paused=int(health.standing.paused),
         bank_lost_share=health.lost_share,
+        oldest_retry_due_seconds=health.oldest_retry_due_seconds,
         clock_offset_seconds=host_clock.offset(),
     )
 
