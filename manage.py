@@ -14,21 +14,16 @@ def main() -> None:
     if sys.argv[1:2] and sys.argv[1] not in SERVING:
         os.environ.setdefault("DATABASE_STATEMENT_TIMEOUT", "0")
     try:
-        from django.core.exceptions import ImproperlyConfigured
         from django.core.management import execute_from_command_line
+
+        from wallet.environment import refused_in_one_line
     except ImportError:
         sys.exit(
             "Django is not installed here: activate the virtual environment, "
             "or run: pip install -r requirements.txt"
         )
-    try:
+    with refused_in_one_line():
         execute_from_command_line(sys.argv)
-    except ImproperlyConfigured as error:
-        # A driver or a setting is missing: print the cause without a stack.
-        cause: BaseException = error
-        while isinstance(cause.__cause__, (ImportError, ImproperlyConfigured)):
-            cause = cause.__cause__
-        sys.exit(" ".join(str(cause).split()))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ _CONSOLE = "../../console/tests/"
 _DEADLINES = "test_asgi_deadlines.py::DeadlinesTest::test_"
 _HOSTILE = f"{_CONSOLE}test_hostile.py::HostileTest::test_"
 _SERVER = "test_server.py::ServerTest::test_"
+_TROUBLE = "test_deployment.py::TroubleTest::test_of_"
 _LOGIN = "test_security.py::LoginLimitTest::test_"
 _LOOK_ALIKE = "refuses_a_header_that_only_looks_like_the_keys"
 
@@ -219,5 +220,40 @@ HTTP_GUARDS = (
         "if SECRET_KEY_IS_MADE and set(ALLOWED_HOSTS) - set(LOOPBACK_HOSTS):",
         "if False:",
         "test_deployment.py::TroubleTest::test_of_a_key_that_is_missing",
+    ),
+    Guard(
+        "a value that cannot be read is named and not quoted",
+        "wallet/environment.py",
+        "        except ValueError:\n            expected",
+        "        except ZeroDivisionError:\n            expected",
+        f"{_TROUBLE}a_value_that_cannot_be_read_names_it_and_quotes_nothing",
+    ),
+    Guard(
+        "a password in DATABASE_URL is not quoted",
+        "wallet/databases.py",
+        "            except ValueError:\n",
+        "            except ZeroDivisionError:\n",
+        f"{_TROUBLE}a_value_that_cannot_be_read_names_it_and_quotes_nothing",
+    ),
+    Guard(
+        "a server whose settings are refused ends",
+        "wallet/serve.py",
+        "        django_settings.LOG_LEVEL  # noqa: B018\n",
+        "        pass\n",
+        "test_deployment.py::TroubleTest::test_ends_worker_beat_and_server_as_well",
+    ),
+    Guard(
+        "a worker whose settings are refused ends with one line",
+        "wallet/celery.py",
+        "    with refused_in_one_line():\n        _lines_are_for_machines()\n",
+        "    pass\n",
+        "test_deployment.py::TroubleTest::test_ends_worker_beat_and_server_as_well",
+    ),
+    Guard(
+        "a bank's address has a scheme that can pay",
+        "wallets/deployment.py",
+        '    elif bank.scheme not in ("http", "https"):\n',
+        "    elif False:\n",
+        "test_deployment.py::BankTest::test_is_told_by_what_its_address_is",
     ),
 )

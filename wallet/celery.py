@@ -23,6 +23,8 @@ from django_structlog.celery.signals import bind_extra_task_metadata
 from django_structlog.celery.steps import DjangoStructLogInitStep
 from structlog.contextvars import bind_contextvars
 
+from wallet.environment import refused_in_one_line
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "wallet.settings")
 
 
@@ -57,6 +59,13 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 # Each log line of a task has its id, and the id of the request that woke it.
 app.steps["worker"].add(DjangoStructLogInitStep)
+
+
+@app.on_configure.connect
+def _refuse_settings(**_kwargs: object) -> None:
+    """Tell what is wrong with the settings before Celery does, with a stack."""
+    with refused_in_one_line():
+        _lines_are_for_machines()
 
 
 @bind_extra_task_metadata.connect

@@ -26,7 +26,13 @@ def database_from_env(env: environ.Env, base_dir: Path) -> dict[str, Any]:
         with warnings.catch_warnings():
             # The warning would quote the URL, which may contain a password.
             warnings.simplefilter("ignore")
-            config = dict(env.db_url("DATABASE_URL"))
+            try:
+                config = dict(env.db_url("DATABASE_URL"))
+            except ValueError:
+                # Its message would quote a part of the password.
+                raise ImproperlyConfigured(
+                    "DATABASE_URL cannot be read: percent-encode the password in it."
+                ) from None
         if not config.get("ENGINE"):
             raise ImproperlyConfigured(
                 "DATABASE_URL names no engine that is known: write postgres://…, "

@@ -19,13 +19,17 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings as django_settings
 from granian import Granian
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
+from wallet.environment import refused_in_one_line
 from wallet.logs import logging_config
 from wallets.utils import uptime  # noqa: F401 (the service is up from now on)
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "wallet.settings")
 
 APPLICATION = "wallet.asgi:application"
 
@@ -50,6 +54,9 @@ _PR_SET_PDEATHSIG = 1  # of Linux' prctl
 def main(arguments: list[str]) -> None:
     """Serve until told to stop: SIGTERM, SIGINT; SIGHUP replaces the processes."""
     options = _options(arguments)
+    with refused_in_one_line():
+        # Otherwise each process would fail, again and again.
+        django_settings.LOG_LEVEL  # noqa: B018
     _allow_many_files()
     _end_with_the_server()
     folder = _folder_for_metrics()

@@ -21,12 +21,20 @@ _ABILITIES = ("THIRD_PARTY_DEDUPES", "THIRD_PARTY_LOOKUP", "THIRD_PARTY_STATEMEN
 def bank_is_asked_in_secret(**_kwargs: Any) -> list[CheckMessage]:
     """Plain HTTP is only for a bank on this machine."""
     bank = urlsplit(settings.THIRD_PARTY_BASE_URL)
-    if bank.scheme == "https" or _is_loopback(bank.hostname or ""):
+    if not bank.scheme or not bank.hostname:
+        found = "has no scheme or no host: no payment can be sent."
+    elif bank.scheme not in ("http", "https"):
+        found = f"is {bank.scheme}://: no payment can be sent."
+    elif bank.scheme == "https" or _is_loopback(bank.hostname):
         return []
+    else:
+        found = (
+            "is http:// and not on this machine: others on the network can read and "
+            "change payments."
+        )
     return [
         Error(
-            "THIRD_PARTY_BASE_URL is http:// and not on this machine: others on the "
-            "network can read and change payments.",
+            f"THIRD_PARTY_BASE_URL {found}",
             hint="Use the bank's https:// address.",
             id="wallets.E020",
         )

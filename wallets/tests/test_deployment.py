@@ -36,6 +36,22 @@ class BankTest(SimpleTestCase):
             with self.subTest(url), override_settings(THIRD_PARTY_BASE_URL=url):
                 self.assertEqual(ids(deployment.bank_is_asked_in_secret()), found)
 
+    def test_is_told_by_what_its_address_is(self):
+        for url, words in (
+            ("http://bank.example.com", "is http:// and not on this machine"),
+            ("ftp://bank.example.com", "is ftp://"),
+            ("ftp://127.0.0.1", "is ftp://"),
+            ("bank.example.com", "has no scheme or no host"),
+            ("user:hush@bank.example.com", "has no scheme or no host"),
+            ("https://", "has no scheme or no host"),
+            ("", "has no scheme or no host"),
+        ):
+            with self.subTest(url), override_settings(THIRD_PARTY_BASE_URL=url):
+                (said,) = deployment.bank_is_asked_in_secret()
+                self.assertEqual(said.id, "wallets.E020")
+                self.assertIn(words, said.msg)
+                self.assertNotIn("hush", said.msg)
+
     def test_has_its_abilities_declared(self):
         with mock.patch.dict(os.environ, DECLARED):
             self.assertEqual(deployment.abilities_are_declared(), [])
@@ -94,8 +110,12 @@ class TroubleTest(SimpleTestCase):
     )
 
     def check(self, *python: str, **env: str) -> str:
+        check = ("check", "--deploy", "--database", "default")
+        return self.run_refused(*python, *check, **env)
+
+    def run_refused(self, *python: str, **env: str) -> str:
         done = subprocess.run(
-            [sys.executable, *python, "check", "--deploy", "--database", "default"],
+            [sys.executable, *python],
             cwd=settings.BASE_DIR,
             env={"PATH": os.environ["PATH"], "HOME": "/tmp", **env},
             capture_output=True,
@@ -133,6 +153,40 @@ class TroubleTest(SimpleTestCase):
             self.assertEqual(len(said.splitlines()), 1, said)
             self.assertIn("engine", said)
             self.assertNotIn("hush", said)
+
+    UNREADABLE = (
+        ("WITHDRAWAL_LEASE", "abc-hush"),
+        ("PROXY_COUNT", "1.5-hush"),
+        ("THIRD_PARTY_BASE_URL", "http://["),
+        ("THIRD_PARTY_BASE_URL", "http://bank:hush"),
+        ("CELERY_BROKER_URL", "redis://[hush"),
+        ("CELERY_RESULT_BACKEND", "redis://:hush/ly@127.0.0.1/0"),
+        ("LOG_LEVEL", "HUSH-hush"),
+        ("DATABASE_URL", "postgres://u:p@127.0.0.1:hush/x"),
+        # The part before the slash would be taken for the port.
+        ("DATABASE_URL", "postgres://u:hush/ly@127.0.0.1/x"),
+    )
+
+    def test_of_a_value_that_cannot_be_read_names_it_and_quotes_nothing(self):
+        for name, value in self.UNREADABLE:
+            with self.subTest(name, value=value):
+                said = self.check("manage.py", **{name: value})
+                self.assertEqual(len(said.splitlines()), 1, said)
+                self.assertIn(name, said)
+                self.assertNotIn("hush", said)
+
+    def test_ends_worker_beat_and_server_as_well(self):
+        for python in (
+            ("-m", "celery", "-A", "wallet", "worker"),
+            ("-m", "celery", "-A", "wallet", "beat"),
+            ("-m", "wallet.serve", "--port", "0"),
+        ):
+            with self.subTest(python):
+                value = "postgres://u:hush/ly@127.0.0.1/x"
+                said = self.run_refused(*python, DATABASE_URL=value)
+                self.assertEqual(len(said.splitlines()), 1, said)
+                self.assertIn("DATABASE_URL", said)
+                self.assertNotIn("hush", said)
 
     def test_of_a_key_that_is_missing(self):
         said = self.check("manage.py", ALLOWED_HOSTS="wallet.example.com")

@@ -1,0 +1,70 @@
+"""Reads settings from the environment, and ends a program whose settings are refused.
+
+A value that cannot be read is never quoted, because it may contain a password.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+
+class Env(environ.Env):
+    """The environment's values; one that cannot be read is named."""
+
+    def get_value(
+        self,
+        var: str,
+        cast: Callable[..., Any] | None = None,
+        *more: Any,
+        **options: Any,
+    ) -> Any:
+        """Return the value of a variable.
+
+        :raises ImproperlyConfigured: it is not what it must be.
+        """
+        try:
+            return super().get_value(var, cast, *more, **options)
+        except ValueError:
+            expected = _EXPECTED.get(cast, "another value")
+            raise ImproperlyConfigured(f"{var} must be {expected}.") from None
+
+
+def address(text: str) -> str:
+    """Return the URL, whose host and port can be read."""
+    urlsplit(text).port  # noqa: B018 (raises ValueError)
+    return text
+
+
+def level(text: str) -> str:
+    """Return the name of a level of the log."""
+    if text not in logging.getLevelNamesMapping():
+        raise ValueError
+    return text
+
+
+_EXPECTED: dict[Any, str] = {
+    int: "a whole number",
+    float: "a number",
+    address: "a URL; percent-encode the password in it",
+    level: "a level in capitals: DEBUG, INFO, WARNING, ERROR or CRITICAL",
+}
+
+
+@contextmanager
+def refused_in_one_line() -> Iterator[None]:
+    """End the program with one line if a setting or a driver is missing or wrong."""
+    try:
+        yield
+    except ImproperlyConfigured as error:
+        cause: BaseException = error
+        while isinstance(cause.__cause__, (ImportError, ImproperlyConfigured)):
+            cause = cause.__cause__
+        sys.exit(" ".join(str(cause).split()))
