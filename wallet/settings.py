@@ -166,11 +166,9 @@ FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.MemoryFileUploadHandler
 
 # --- Celery: wake-ups, not truth ----------------------------------------------------
 
-CELERY_BROKER_URL = env(
-    "CELERY_BROKER_URL", address, default="redis://localhost:6379/0"
-)
+CELERY_BROKER_URL = env("CELERY_BROKER_URL", address, "redis://localhost:6379/0")
 CELERY_RESULT_BACKEND = env(
-    "CELERY_RESULT_BACKEND", address, default="redis://localhost:6379/0"
+    "CELERY_RESULT_BACKEND", address, "redis://localhost:6379/0"
 )
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_SERIALIZER = "json"
@@ -248,9 +246,7 @@ REVIEW_TWO_PERSONS = env.bool("REVIEW_TWO_PERSONS", default=False)
 
 # --- The bank's abilities: declared, never guessed -----------------------------------
 
-THIRD_PARTY_BASE_URL = env(
-    "THIRD_PARTY_BASE_URL", address, default="http://localhost:8010"
-)
+THIRD_PARTY_BASE_URL = env("THIRD_PARTY_BASE_URL", address, "http://localhost:8010")
 # The bank pays one reference at most once, and remembers it this long.
 THIRD_PARTY_DEDUPES = env.bool("THIRD_PARTY_DEDUPES", default=False)
 THIRD_PARTY_DEDUPE_WINDOW = env.float("THIRD_PARTY_DEDUPE_WINDOW", default=86400)
@@ -282,7 +278,7 @@ CELERY_BEAT_SCHEDULE = {
 
 # "json" for machines, "console" for people.
 LOG_FORMAT = env.str("LOG_FORMAT", default="json")
-LOG_LEVEL = env("LOG_LEVEL", level, default="INFO")
+LOG_LEVEL = env("LOG_LEVEL", level, "INFO")
 # Messages of exceptions may quote a client's input: only for debugging.
 LOG_EXCEPTION_MESSAGES = env.bool("LOG_EXCEPTION_MESSAGES", default=False)
 # The name of the process in each line: api, worker, beat.
