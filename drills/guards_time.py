@@ -224,6 +224,13 @@ TIME_GUARDS = (
     ),
     # --- damaged rows ---
     Guard(
+        "a value of another type is damage",
+        "wallets/utils/damaged.py",
+        "LookupError, ValueError, TypeError),\n",
+        "LookupError, ValueError),\n",
+        "test_damaged_due.py test_damaged_rows.py",
+    ),
+    Guard(
         "one damaged row stops nobody else's check",
         _RESOLVER,
         "        except DAMAGED:\n            checks: list",

@@ -128,6 +128,13 @@ class DamagedRowTest(ResolverTestCase):
         self.check_others_go_on(attempt)
         self.check_is_put_aside(attempt)
 
+    @skipUnless(connection.vendor == "sqlite", "other engines refuse another type")
+    def test_of_an_attempt_with_a_value_of_another_type(self):
+        attempt = self.begin()
+        execute(f"UPDATE wallets_attempt SET checks = 'x' WHERE id = {attempt.pk}")
+        self.check_others_go_on(attempt)
+        self.check_is_put_aside(attempt)
+
     def test_of_an_attempt_whose_number_is_another_ones(self):
         """Its hold is not found when its money is to be settled."""
         attempt = self.begin()
