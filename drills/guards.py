@@ -10,6 +10,7 @@ from drills.guards_connections import CONNECTION_GUARDS
 from drills.guards_database import DATABASE_GUARDS
 from drills.guards_many import MANY_GUARDS
 from drills.guards_operator import OPERATOR_GUARDS
+from drills.guards_payouts import PAYOUT_GUARDS
 from drills.guards_scheduling import SCHEDULING_GUARDS
 from drills.guards_time import TIME_GUARDS
 
@@ -26,6 +27,7 @@ GUARDS = (
     *SCHEDULING_GUARDS,
     *BATCHING_GUARDS,
     *MANY_GUARDS,
+    *PAYOUT_GUARDS,
     # --- concurrency ---
     Guard(
         "row lock",

@@ -79,6 +79,7 @@ def look(now: datetime) -> PayoutHealth:
     oldest = due.values_list("scheduled_for", flat=True).first()
     late = (now - oldest).total_seconds() if oldest else 0.0
     latest = Transition.objects.filter(created_at__gte=now - LATELY)
+    latest = latest.exclude(evidence=pause.WITHDRAWN)  # no call was made
     # The latest rows of any event: their number bounds the cost.
     rows = latest.order_by("-created_at").values_list("event", flat=True)[:SAMPLE]
     events = Counter(rows)
