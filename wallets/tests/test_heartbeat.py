@@ -5,9 +5,11 @@ from unittest import mock
 from django.test import override_settings
 
 from wallets.models.heartbeat import Heartbeat
-from wallets.services.operations import metrics, readiness
+from wallets.services.operations import metrics, payout_health, readiness
 from wallets.services.payouts import dispatch, drain, sweeps
+from wallets.services.withdrawal import WithdrawalService
 from wallets.tests.base import WalletTestCase, up_for
+from wallets.tests.fakes import Does
 from wallets.utils.messaging import slots
 
 
@@ -69,3 +71,15 @@ class HeartbeatTest(WalletTestCase):
             Heartbeat.objects.create(name=name, ran_at=self.after(1), by="x")
         silent = [sweep.silent for sweep in readiness.sweeps(self.now)]
         self.assertEqual(silent, [False] * 3)
+
+
+class PayoutHealthTest(WalletTestCase):
+    def test_does_not_count_answers_of_the_future(self):
+        """The database's clock was a day ahead when the bank did not answer."""
+        self.deposit(100)
+        self.bank.script.extend([Does.UNREACHABLE] * 3)
+        for _ in range(3):
+            row = self.due_withdrawal(10)
+            WithdrawalService.execute(row.pk, bank=self.bank, now=self.after(86400))
+        lost = [payout_health.look(self.after(at)).lost for at in (0, 86400)]
+        self.assertEqual(lost, [0, 3])

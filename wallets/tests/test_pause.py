@@ -8,6 +8,7 @@ from functools import partial
 from unittest import mock
 
 from django.core.management import CommandError
+from django.db import OperationalError
 from django.test import override_settings
 
 from wallets.errors import InvalidInput
@@ -225,6 +226,25 @@ class WithdrawnTest(CommittingTestCase):
         self.pause_while_two_are_sent()
         health = payout_health.look(database_now())
         self.assertEqual((health.answers, health.lost), (2, 0))
+
+    def test_is_sent_when_the_database_cannot_say_whether_they_are_paused(self):
+        looks = threading.Semaphore(0)
+
+        def look(*args: object, **options: object) -> bool:
+            looks.release()
+            raise OperationalError("gone")
+
+        def end() -> None:
+            for _ in range(3):
+                looks.acquire(timeout=5)
+            self.bank.ends.set()
+
+        def sweep() -> int:
+            return drain.Drain(drain.find_due, bank=self.bank, seconds=1).run()
+
+        with mock.patch.object(calls, "run_in_transaction", look):
+            self.assertEqual(race(end, sweep)[1], 5)
+        self.assertEqual(len(self.bank.paid), 5)
 
     def test_is_sent_where_no_retry_is_left(self):
         """Taken back it would have failed for good."""

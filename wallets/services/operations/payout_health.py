@@ -78,7 +78,8 @@ def look(now: datetime) -> PayoutHealth:
     due = Transaction.get_due_pending_withdrawals(now)
     oldest = due.values_list("scheduled_for", flat=True).first()
     late = (now - oldest).total_seconds() if oldest else 0.0
-    latest = Transition.objects.filter(created_at__gte=now - LATELY)
+    # Rows of the future are of a clock that was ahead: they are not the latest.
+    latest = Transition.objects.filter(created_at__range=(now - LATELY, now))
     latest = latest.exclude(evidence=pause.WITHDRAWN)  # no call was made
     # The latest rows of any event: their number bounds the cost.
     rows = latest.order_by("-created_at").values_list("event", flat=True)[:SAMPLE]
