@@ -11,6 +11,7 @@ from drills.guards_database import DATABASE_GUARDS
 from drills.guards_http import HTTP_GUARDS
 from drills.guards_many import MANY_GUARDS
 from drills.guards_operator import OPERATOR_GUARDS
+from drills.guards_payouts import PAYOUT_GUARDS
 from drills.guards_scheduling import SCHEDULING_GUARDS
 from drills.guards_time import TIME_GUARDS
 from drills.guards_told import TOLD_GUARDS
@@ -30,6 +31,7 @@ GUARDS = (
     *MANY_GUARDS,
     *HTTP_GUARDS,
     *TOLD_GUARDS,
+    *PAYOUT_GUARDS,
     # --- concurrency ---
     Guard(
         "row lock",

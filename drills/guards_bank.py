@@ -117,8 +117,8 @@ BANK_GUARDS = (
     Guard(
         "connection kept only after an echo of the reference",
         _BANK,
-        "result.status, sent_at), found.echoed\n",
-        "result.status, sent_at), found.outcome is not Outcome.UNKNOWN\n",
+        "        return answer, found.echoed and self._echoes\n",
+        "        return answer, found.outcome is not Outcome.UNKNOWN\n",
         "test_third_party.py::EchoTest",
     ),
     Guard(

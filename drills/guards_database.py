@@ -9,6 +9,8 @@ from drills.guard import MARIADB, POSTGRESQL, Guard
 
 _POSTGRESQL = "wallets/utils/database/backends/postgresql/base.py"
 _DRIVER = "wallets/utils/database/backends/postgresql/driver.py"
+_MYSQL = "wallets/utils/database/backends/mysql/base.py"
+_SESSION = "test_constraints.py::StrictModeTest"
 _SAFEGUARDS = "wallets/services/operations/safeguards.py"
 
 _BATCH_MYSQL = "wallets/utils/database/batch_mysql.py"
@@ -132,6 +134,30 @@ DATABASE_GUARDS = (
         '        defaults |= {"read_timeout": patience, "write_timeout": patience}\n',
         "        pass\n",
         "test_settings.py::DatabaseFromEnvTest",
+    ),
+    Guard(
+        "no long wait for a lock on MariaDB",
+        _MYSQL,
+        "innodb_lock_wait_timeout = %(lock)s,\n",
+        "innodb_lock_wait_timeout = 50 + 0 * %(lock)s,\n",
+        _SESSION,
+        MARIADB,
+    ),
+    Guard(
+        "no statement without an end on MariaDB",
+        _MYSQL,
+        "max_statement_time = %(statement)s,\n",
+        "max_statement_time = 0 * %(statement)s,\n",
+        _SESSION,
+        MARIADB,
+    ),
+    Guard(
+        "no transaction of a vanished client on MariaDB",
+        _MYSQL,
+        "idle_transaction_timeout = %(idle)s */",
+        "idle_transaction_timeout = 0 * %(idle)s */",
+        _SESSION,
+        MARIADB,
     ),
     Guard(
         "missing triggers are named",

@@ -227,6 +227,13 @@ TIME_GUARDS = (
     ),
     # --- damaged rows ---
     Guard(
+        "a value of another type is damage",
+        "wallets/utils/damaged.py",
+        "LookupError, ValueError, TypeError),\n",
+        "LookupError, ValueError),\n",
+        "test_damaged_due.py test_damaged_rows.py",
+    ),
+    Guard(
         "a damaged row does not stop other checks",
         _RESOLVER,
         "        except DAMAGED:\n            checks: list",

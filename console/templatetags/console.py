@@ -35,8 +35,10 @@ STATES = {
 
 @register.filter
 def money(amount: int | None) -> str:
-    """Minor units with separators: 1,234,567."""
-    return NOTHING if amount is None else f"{amount:,}"
+    """Minor units with separators: 1,234,567. A damaged row may have text."""
+    if amount is None:
+        return NOTHING
+    return f"{amount:,}" if isinstance(amount, int) else str(amount)
 
 
 @register.filter
@@ -100,8 +102,11 @@ def span(distance: timedelta) -> str:
 
 @register.simple_tag
 def badge(withdrawal: Transaction) -> SafeString:
-    """The state of a withdrawal as a coloured word."""
-    return state_badge(withdrawal.state.value)
+    """The state of a withdrawal as a coloured word; of a damaged row, its status."""
+    try:
+        return state_badge(withdrawal.state.value)
+    except KeyError:
+        return format_html('<span class="badge tone-bad">{}</span>', withdrawal.status)
 
 
 @register.simple_tag

@@ -1,5 +1,7 @@
 """The list of withdrawals, the page of one withdrawal, and the page of a wallet."""
 
+from unittest import skipUnless
+
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -7,8 +9,10 @@ from django.urls import reverse
 from console.queries import detail, listing
 from console.queries.listing import Cursor, Filters
 from console.tests.base import ConsoleTestCase
+from wallets.models.transaction import Transaction
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests.fakes import Does
+from wallets.tests.raw import execute, rules_off
 
 HTMX = {"HX-Request": "true"}
 
@@ -81,6 +85,31 @@ class ListingTest(ConsoleTestCase):
         for micro in (0, 1, 123456, 999999):
             cursor = Cursor(self.now.replace(microsecond=micro), 7)
             self.assertEqual(parse_cursor(str(cursor)), cursor)
+
+
+class DamagedListTest(ConsoleTestCase):
+    """One damaged row is shown as it is, and hides no other."""
+
+    books_must_be_right = False
+
+    def check(self, column: str, value: str) -> None:
+        self.deposit(1000)
+        sound, damaged = self.due_withdrawal(10), self.due_withdrawal(20)
+        with rules_off(Transaction):
+            execute(
+                f"UPDATE wallets_transaction SET {column} = '{value}'"
+                f" WHERE id = {damaged.pk}"
+            )
+        page = self.client.get("/console/withdrawals")
+        self.assertContains(page, value)
+        self.assertContains(page, f"/console/withdrawals/{sound.pk}")
+
+    def test_shows_a_status_that_nobody_knows(self):
+        self.check("status", "BOGUS")
+
+    @skipUnless(connection.vendor == "sqlite", "other engines refuse another type")
+    def test_shows_an_amount_that_is_text(self):
+        self.check("amount", "abc")
 
 
 class WithdrawalPageTest(ConsoleTestCase):

@@ -654,8 +654,17 @@ class StrictModeTest(ConstraintTestCase):
         with connection.cursor() as cursor:
             cursor.execute("SELECT @@sql_mode, @@time_zone, @@innodb_lock_wait_timeout")
             mode, zone, wait = cursor.fetchone()
+            cursor.execute("SELECT @@wait_timeout")
+            (abandoned,) = cursor.fetchone()
         self.assertIn("STRICT_ALL_TABLES", mode)
-        self.assertEqual((zone, wait), ("+00:00", 5))
+        self.assertEqual((zone, wait, abandoned), ("+00:00", 5, 300))
+
+    def test_limits_statements_and_idle_transactions(self):
+        if not connection.mysql_is_mariadb:
+            self.skipTest("only MariaDB has limits for them")
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT @@max_statement_time, @@idle_transaction_timeout")
+            self.assertEqual(cursor.fetchone(), (10.0, 30))
 
 
 @skipUnless(connection.vendor == "sqlite", "SQLite only")

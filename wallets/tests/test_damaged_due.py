@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from unittest import mock
+from unittest import mock, skipUnless
 
+from django.db import connection
 from django.test import override_settings
 
 from wallets.models.alarm import Alarm
@@ -15,7 +16,7 @@ from wallets.services.payouts import attempt, drain, moment, payout, put_aside, 
 from wallets.tests.base import WalletTestCase
 from wallets.tests.clocks import StandingClock
 from wallets.tests.fakes import LOOKS_UP_ONLY, Does
-from wallets.tests.raw import insert, update
+from wallets.tests.raw import execute, insert, rules_off, update
 from wallets.tests.test_drain import SameThreadBank
 
 
@@ -73,6 +74,20 @@ class DamagedDueTest(WalletTestCase):
         known = Transition.objects.get(transaction=self.damaged)
         columns = {f.name: getattr(known, f.attname) for f in fields(Transition)}
         insert(Transition, columns | {"sequence": known.sequence + 1})
+        self.check()
+
+    @skipUnless(connection.vendor == "sqlite", "other engines refuse another type")
+    def test_amount_of_another_type_keeps_nobody_else_from_being_paid(self) -> None:
+        with rules_off(Transaction):
+            table, pk = "wallets_transaction", self.damaged.pk
+            execute(f"UPDATE {table} SET amount = 'abc' WHERE id = {pk}")
+        self.check()
+
+    @skipUnless(connection.vendor == "sqlite", "other engines refuse another type")
+    def test_balance_of_another_type_keeps_nobody_else_from_being_paid(self) -> None:
+        with rules_off(Wallet):
+            table, pk = "wallets_wallet", self.bob.pk
+            execute(f"UPDATE {table} SET balance = 'abc' WHERE id = {pk}")
         self.check()
 
     def test_wallet_does_not_stop_other_retries(self) -> None:

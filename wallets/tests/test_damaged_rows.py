@@ -128,8 +128,15 @@ class DamagedRowTest(ResolverTestCase):
         self.check_others_go_on(attempt)
         self.check_is_put_aside(attempt)
 
+    @skipUnless(connection.vendor == "sqlite", "other engines refuse another type")
+    def test_of_an_attempt_with_a_value_of_another_type(self):
+        attempt = self.begin()
+        execute(f"UPDATE wallets_attempt SET checks = 'x' WHERE id = {attempt.pk}")
+        self.check_others_go_on(attempt)
+        self.check_is_put_aside(attempt)
+
     def test_of_an_attempt_with_the_number_of_another_one(self):
-        """The settlement does not find its hold."""
+        """Its hold is not found when its money is to be settled."""
         attempt = self.begin()
         update(Attempt, attempt.pk, {"number": 7})
         self.assertEqual(self.resolve(LEASE), SOUND + 1)

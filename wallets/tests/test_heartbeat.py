@@ -5,8 +5,11 @@ from unittest import mock
 from django.test import override_settings
 
 from wallets.models.heartbeat import Heartbeat
+from wallets.services.operations import metrics, payout_health, readiness
 from wallets.services.payouts import dispatch, drain, sweeps
-from wallets.tests.base import WalletTestCase
+from wallets.services.withdrawal import WithdrawalService
+from wallets.tests.base import WalletTestCase, up_for
+from wallets.tests.fakes import Does
 from wallets.utils.messaging import slots
 
 
@@ -50,3 +53,33 @@ class HeartbeatTest(WalletTestCase):
         self.addCleanup(slots.unbound)
         self.drain()
         self.assertEqual(self.names(), set())
+
+    @up_for(3600)
+    def test_of_the_future_says_nothing(self):
+        """The database's clock was a day ahead, and was corrected; then workers died."""
+        for name in ("pending", "retry", "resolve"):
+            Heartbeat.objects.create(name=name, ran_at=self.after(86400), by="x")
+        found = readiness.look()
+        self.assertEqual(found.checks["sweeps"], "silent: pending, retry, resolve")
+        self.assertEqual(found.sweeps, dict.fromkeys(found.sweeps))
+        ages = metrics.figures().sweep_ages
+        self.assertEqual(ages, dict.fromkeys(ages))
+
+    @up_for(3600)
+    def test_may_be_newer_than_the_time_that_was_read_before_it(self):
+        for name in ("pending", "retry", "resolve"):
+            Heartbeat.objects.create(name=name, ran_at=self.after(1), by="x")
+        silent = [sweep.silent for sweep in readiness.sweeps(self.now)]
+        self.assertEqual(silent, [False] * 3)
+
+
+class PayoutHealthTest(WalletTestCase):
+    def test_does_not_count_answers_of_the_future(self):
+        """The database's clock was a day ahead when the bank did not answer."""
+        self.deposit(100)
+        self.bank.script.extend([Does.UNREACHABLE] * 3)
+        for _ in range(3):
+            row = self.due_withdrawal(10)
+            WithdrawalService.execute(row.pk, bank=self.bank, now=self.after(86400))
+        lost = [payout_health.look(self.after(at)).lost for at in (0, 86400)]
+        self.assertEqual(lost, [0, 3])

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import threading
+import time
 from functools import partial
 from unittest import mock
 
 from django.core.management import CommandError
+from django.db import OperationalError
 from django.test import override_settings
 
 from wallets.errors import InvalidInput
 from wallets.models.alarm import Alarm
+from wallets.models.attempt import Attempt
 from wallets.models.pause import Pause
 from wallets.models.transaction import Transaction
-from wallets.services.operations import alarm, pause
-from wallets.services.payouts import drain, payout, resolver
+from wallets.services.operations import alarm, pause, payout_health
+from wallets.services.payouts import calls, dispatch, drain, payout, resolver
 from wallets.services.payouts.payout import Claim
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests.base import OSCAR, CommittingTestCase, WalletTestCase
-from wallets.tests.fakes import DEDUPES_ONLY, Does, FakeBank
+from wallets.tests.fakes import ABLE, DEDUPES_ONLY, Does, FakeBank
 from wallets.tests.races import FEW, PATIENCE, race, rounds
 from wallets.tests.test_commands_review import CommandTestCase
+from wallets.utils.bank.interface import Answer, Payment
+from wallets.utils.database.transactions import database_now
+from wallets.utils.messaging import broker
 
 REASON = "the bank pays twice"
 
@@ -87,6 +93,17 @@ class PauseTest(WalletTestCase):
         status = Transaction.objects.filter(status="COMPLETED")
         self.assertEqual(status.filter(transaction_type="WITHDRAWAL").count(), 1)
 
+    def test_wakes_workers_when_it_ends(self):
+        """For what became due meanwhile, and for retries: no tick is waited for."""
+        self.pause()
+        for expected in ([dispatch.DRAIN_PENDING, dispatch.DRAIN_RETRYABLE], []):
+            with (
+                mock.patch.object(broker, "wake_up") as wake_up,
+                self.captureOnCommitCallbacks(execute=True),
+            ):
+                pause.resume(actor=OSCAR)
+            self.assertEqual([call.args[0] for call in wake_up.mock_calls], expected)
+
     def test_keeps_who_and_why(self):
         self.pause()
         pause.resume(actor="operator olga")
@@ -135,6 +152,106 @@ class PauseTest(WalletTestCase):
         self.assertEqual(pause.standing(), pause.Standing(True, None))
         self.due_withdrawal(100)
         self.assertEqual(self.drain(), 0)
+
+
+class SlowBank(FakeBank):
+    """Its calls take until the test lets them end."""
+
+    def __init__(self) -> None:
+        super().__init__(ABLE)
+        self.asked = threading.Semaphore(0)
+        self.ends = threading.Event()
+
+    def pay(self, payment: Payment, *, send_before: float = float("inf")) -> Answer:
+        self.asked.release()
+        assert self.ends.wait(PATIENCE)
+        return super().pay(payment, send_before=send_before)
+
+
+@override_settings(WITHDRAWAL_CONCURRENCY=2, WITHDRAWAL_BATCH_SIZE=5)
+class WithdrawnTest(CommittingTestCase):
+    """What is claimed and waits for its turn while payouts are paused."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.deposit(1000)
+        self.rows = [self.due_withdrawal(10) for _ in range(5)]
+        self.bank = SlowBank()
+        patch = mock.patch.object(calls, "PAUSE_SECONDS", 0.05)
+        patch.start()
+        self.addCleanup(patch.stop)
+
+    def pause_while_two_are_sent(self) -> None:
+        """Two calls are under way, three wait; then the drain is let see the pause."""
+
+        def stop() -> None:
+            for _ in range(2):
+                assert self.bank.asked.acquire(timeout=PATIENCE)
+            pause.pause(reason=REASON, actor=OSCAR)
+            self.await_recorded()
+            self.bank.ends.set()
+
+        def sweep() -> int:
+            return drain.Drain(drain.find_due, bank=self.bank, seconds=1).run()
+
+        _, claimed = race(stop, sweep)
+        self.assertEqual(claimed, 5)
+
+    def await_recorded(self) -> None:
+        """Until nothing waits for its turn, or the test has waited long enough."""
+        ends = time.monotonic() + self.patience
+        while time.monotonic() < ends and self.count("PROCESSING") > 2:
+            time.sleep(0.02)
+
+    patience = 5.0
+
+    def count(self, status: str) -> int:
+        return Transaction.objects.filter(status=status).count()
+
+    def test_is_never_sent_and_paid_when_payouts_go_on(self):
+        self.pause_while_two_are_sent()
+        self.assertEqual(len(self.bank.paid), 2)
+        self.assertEqual(self.count("FAILED"), 3)
+        said = Attempt.objects.filter(outcome=Attempt.Outcome.NOT_SENT)
+        self.assertEqual([each.answer for each in said], [pause.WITHDRAWN] * 3)
+        self.assert_money(self.alice, balance=980)
+
+        pause.resume(actor=OSCAR)
+        Transaction.objects.filter(status="FAILED").update(next_attempt_at=self.now)
+        drain.Drain(drain.find_retryable, bank=self.bank, seconds=1).run()
+        self.assertEqual(len(self.bank.paid), 5)
+        self.assert_money(self.alice, balance=950)
+
+    def test_is_no_sign_of_a_bank_that_does_not_answer(self):
+        self.pause_while_two_are_sent()
+        health = payout_health.look(database_now())
+        self.assertEqual((health.answers, health.lost), (2, 0))
+
+    def test_is_sent_when_the_database_cannot_say_whether_they_are_paused(self):
+        looks = threading.Semaphore(0)
+
+        def look(*args: object, **options: object) -> bool:
+            looks.release()
+            raise OperationalError("gone")
+
+        def end() -> None:
+            for _ in range(3):
+                looks.acquire(timeout=5)
+            self.bank.ends.set()
+
+        def sweep() -> int:
+            return drain.Drain(drain.find_due, bank=self.bank, seconds=1).run()
+
+        with mock.patch.object(calls, "run_in_transaction", look):
+            self.assertEqual(race(end, sweep)[1], 5)
+        self.assertEqual(len(self.bank.paid), 5)
+
+    def test_is_sent_where_no_retry_is_left(self):
+        """Taken back it would have failed for good."""
+        with override_settings(WITHDRAWAL_MAX_RETRIES=0):
+            self.patience = 0.5
+            self.pause_while_two_are_sent()
+        self.assertEqual(len(self.bank.paid), 5)
 
 
 class PauseRaceTest(CommittingTestCase):

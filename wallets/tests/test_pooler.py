@@ -10,6 +10,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import timedelta
 from io import StringIO
 from typing import Any
 from unittest import mock
@@ -18,15 +19,23 @@ from django.core.management import call_command
 from django.db import OperationalError, connection, transaction
 
 from wallets import checks
+from wallets.models.alarm import Alarm
+from wallets.models.tally import Tally
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
 from wallets.services.deposits.deposit import DepositRequest, deposit_bulk
 from wallets.services.ledger import ledger_audit
+from wallets.services.operations import alarm, metrics
 from wallets.services.payouts import resolver
 from wallets.services.wallet import WalletService
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests.api import Api
-from wallets.tests.base import END_OF_TIME, CommittingTestCase, close_connections
+from wallets.tests.base import (
+    END_OF_TIME,
+    OSCAR,
+    CommittingTestCase,
+    close_connections,
+)
 from wallets.tests.fakes import Does
 from wallets.tests.marks import slow
 from wallets.tests.pgbouncer import at_port, behind_pgbouncer, pgbouncer
@@ -161,6 +170,45 @@ class IsolationTest(PoolerTestCase):
         failures = in_threads(8, lambda: deposit_often(self.alice, 5))
         self.assertEqual(failures, [])
         self.assert_money(self.alice, balance=40)
+
+    def test_lets_two_operators_acknowledge_one_alarm(self) -> None:
+        run_in_transaction(
+            lambda: alarm.raise_alarm(Alarm.Kind.PAID_TWICE, subject="x", detail="x")
+        )
+        (known,) = Alarm.objects.all()
+        self.changing(
+            "UPDATE wallets_alarm SET acknowledged_at = now(), acknowledged_by = 'olga'",
+            lambda: alarm.acknowledge(known.pk, actor=OSCAR),
+        )
+        self.assertEqual(Alarm.objects.get().acknowledged_by, "olga")
+
+    def test_lets_metrics_be_read_twice_at_once(self) -> None:
+        self.deposit(7)
+        Tally.objects.create(name="movement")
+        with mock.patch.object(metrics, "SETTLED", timedelta(days=-1)):
+            self.changing("UPDATE wallets_tally SET upto = upto", metrics.figures)
+            self.assertEqual(metrics.figures().totals["amount:deposit"], 7)
+
+    def changing(self, sql: str, work: Any) -> None:
+        """Do it while another transaction changes the same row, and commits then."""
+        waits = (
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        failures: list[BaseException] = []
+        thread = threading.Thread(target=lambda: failures.extend(in_threads(1, work)))
+        with self.admin.cursor() as cursor:
+            cursor.execute("BEGIN")
+            cursor.execute(sql)
+            thread.start()
+            count = 0
+            while not count and thread.is_alive():
+                time.sleep(0.02)
+                cursor.execute(waits)
+                (count,) = cursor.fetchone()
+            cursor.execute("COMMIT")
+        thread.join(100)
+        self.assertEqual((count, failures), (1, []))
 
 
 def deposit_often(wallet: Wallet, times: int) -> None:

@@ -567,6 +567,64 @@ def another_payment(amount: int = 7) -> Payment:
     return Payment(uuid.uuid4(), PAYMENT.wallet_uuid, amount)
 
 
+class CancelledCallTest(PeerTestCase):
+    """A call can be taken back before its first byte, and not after that."""
+
+    def hanging(self) -> tuple[HttpBank, Future[Answer], list[bytes], threading.Event]:
+        """A client with one call at a time, which the bank has and does not answer yet."""
+        asked, answers, requests = threading.Event(), threading.Event(), []
+
+        def script(line: Line) -> None:
+            while request := line.read_request():
+                requests.append(request)
+                asked.set()
+                answers.wait(PATIENCE)
+                line.send(response(PAID))
+
+        bank = bank_at(self.peer(script).url, connections=1)
+        call = bank.pay_later(PAYMENT, send_before=NEVER)
+        self.assertTrue(asked.wait(PATIENCE))
+        return bank, call, requests, answers
+
+    def test_is_not_sent_when_it_waited_for_its_turn(self):
+        bank, first, requests, answers = self.hanging()
+        waiting = bank.pay_later(another_payment(), send_before=NEVER)
+        last = bank.pay_later(PAYMENT, send_before=NEVER)
+        self.assertTrue(waiting.cancel())
+        answers.set()
+        outcomes = [call.result(PATIENCE).outcome for call in (first, last)]
+        self.assertEqual(outcomes, [Outcome.ACCEPTED] * 2)
+        self.assertEqual(len(requests), 2)
+
+    def test_is_not_taken_back_when_it_was_sent(self):
+        _, call, requests, answers = self.hanging()
+        self.assertFalse(call.cancel())
+        answers.set()
+        self.assertEqual(call.result(PATIENCE).outcome, Outcome.ACCEPTED)
+        self.assertEqual(len(requests), 1)
+
+    def test_is_not_sent_when_it_was_connecting(self):
+        peer = self.answering(response(PAID))
+        opened, goes_on = threading.Event(), threading.Event()
+
+        class Slow(Connection):
+            @classmethod
+            async def open(cls, *args: Any, **options: Any) -> Any:
+                made = await super().open(*args, **options)
+                opened.set()
+                await asyncio.to_thread(goes_on.wait, PATIENCE)
+                return made
+
+        with mock.patch.object(HttpBank, "connection_class", Slow):
+            bank = bank_at(peer.url, connections=1)
+        call = bank.pay_later(PAYMENT, send_before=NEVER)
+        self.assertTrue(opened.wait(PATIENCE))
+        self.assertTrue(call.cancel())
+        goes_on.set()
+        self.assertEqual(self.pay(bank).outcome, Outcome.ACCEPTED)
+        self.assertEqual(len(peer.requests), 1)
+
+
 class EarlyAnswerTest(PeerTestCase):
     """An answer before the request: it is ignored, and the request is not sent."""
 
@@ -779,6 +837,82 @@ class EchoTest(PeerTestCase):
         expected = [Outcome.ACCEPTED, Outcome.UNKNOWN, Outcome.ACCEPTED]
         self.assertEqual(outcomes, expected)
         self.assertEqual(peer.connections, 2)
+
+
+class MixedEchoTest(PeerTestCase):
+    """A bank that names the reference in some of its answers only."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.clock()  # no connection idles too long
+
+    def bank_with(self, *says: tuple[dict[str, Any], bool]) -> HttpBank:
+        """It gives these answers in turn, with or without an echo."""
+        left = list(says)
+
+        def script(line: Line) -> None:
+            while request := line.read_request():
+                said, echoes = left.pop(0)
+                line.send(response(said | (echo_of(request) if echoes else {})))
+
+        self.its_peer = self.peer(script)
+        return bank_at(self.its_peer.url)
+
+    def outcomes(self, bank: HttpBank, number: int) -> list[Outcome]:
+        return [self.pay(bank, another_payment()).outcome for _ in range(number)]
+
+    def test_proves_nothing_without_one_on_a_connection_used_before(self):
+        """A late refusal of the first payment, by whoever is in front of the bank."""
+
+        def script(line: Line) -> None:
+            line.send(response(PAID | echo_of(line.read_request())))
+            if line.read_request():
+                line.send(response(REFUSED))
+                line.hang()
+
+        bank = bank_at(self.peer(script).url)
+        expected = [Outcome.ACCEPTED, Outcome.UNKNOWN, Outcome.ACCEPTED]
+        self.assertEqual(self.outcomes(bank, 3), expected)
+
+    def test_gets_one_connection_for_each_payment_from_then_on(self):
+        echoed, bare = (PAID, True), (REFUSED, False)
+        bank = self.bank_with(echoed, bare, echoed, bare, echoed)
+        yes, no = Outcome.ACCEPTED, Outcome.REJECTED
+        self.assertEqual(self.outcomes(bank, 5), [yes, Outcome.UNKNOWN, yes, no, yes])
+        self.assertEqual(self.its_peer.connections, 4)
+
+    def test_is_noticed_on_a_fresh_connection(self):
+        echoed, bare = (PAID, True), (REFUSED, False)
+        bank = self.bank_with(bare, echoed, bare)
+        yes, no = Outcome.ACCEPTED, Outcome.REJECTED
+        self.assertEqual(self.outcomes(bank, 3), [no, yes, no])
+        self.assertEqual(self.its_peer.connections, 3)
+
+    def test_is_believed_on_a_connection_that_was_opened_and_not_used(self):
+        bank = self.bank_with((PAID, False))
+        self.look_at_the_clock(bank)  # by a call that came too late
+        self.assertEqual(self.outcomes(bank, 1), [Outcome.ACCEPTED])
+        self.assertEqual(self.its_peer.connections, 1)
+
+    def test_closes_the_other_connections_that_were_used_before(self):
+        both = threading.Barrier(2)
+        asked: list[int] = []
+
+        def script(line: Line) -> None:
+            while request := line.read_request():
+                asked.append(line.number)
+                if len(asked) > 2:
+                    line.send(response(REFUSED))
+                    continue
+                both.wait(PATIENCE)
+                line.send(response(PAID | echo_of(request)))
+
+        peer = self.peer(script)
+        bank = bank_at(peer.url)
+        calls = [bank.pay_later(another_payment(), send_before=NEVER) for _ in "12"]
+        self.assertFalse(wait(calls, PATIENCE).not_done)
+        self.assertEqual(self.outcomes(bank, 2), [Outcome.UNKNOWN, Outcome.REJECTED])
+        self.assertEqual(peer.connections, 3)
 
 
 class FollowedAnswerTest(PeerTestCase):

@@ -21,11 +21,11 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 # The errors of damaged rows, whenever they are read or written. The last group is for
-# unreadable values and missing rows.
+# unreadable values, values of another type (SQLite stores any), and missing rows.
 DAMAGED = (
     *(DataError, IntegrityError, LostRace),
     *(DamagedRows, IllegalTransition),
-    *(ObjectDoesNotExist, LookupError, ValueError),
+    *(ObjectDoesNotExist, LookupError, ValueError, TypeError),
 )
 
 PutAside = Callable[[T, Exception], object]

@@ -84,6 +84,8 @@ class HttpBank:
         self._head = functools.lru_cache(64)(self._new_head)
         self._abilities = abilities
         self._deadline = deadline
+        # Whether every answer so far had our reference. One thread reads and writes it.
+        self._echoes = True
 
     @property
     def abilities(self) -> Abilities:
@@ -144,8 +146,32 @@ class HttpBank:
         self, call: Call, exchange: Exchange, payment: Payment, send_before: float
     ) -> Future[Answer]:
         refuse_inside_transaction("the bank was called")
-        read = functools.partial(_read, call, payment)
+        read = functools.partial(self._read, call, payment)
         return self._caller.submit(exchange, read, send_before=send_before)
+
+    def _read(
+        self, call: Call, payment: Payment, result: Result, sent_at: float | None
+    ) -> tuple[Answer, bool]:
+        """Return what a call's result proves, and whether its connection may be reused.
+
+        Only after an answer with our reference, from a bank whose answers all had it:
+        later bytes on that connection name it, too, and cannot be taken for the answer
+        to another payment.
+        """
+        if isinstance(result, NotSent):
+            return _not_sent(call, str(result)), False
+        if isinstance(result, Exception):
+            # All faults of network and peer after bytes may have been sent.
+            deadline = isinstance(result, DeadlineOver)
+            reason = "deadline" if deadline else f"{type(result).__name__}: {result}"
+            return Answer(Outcome.UNKNOWN, reason[:MAX_REASON]), False
+        found = evidence.read(call, result, payment)
+        if found.outcome is not Outcome.UNKNOWN and not found.echoed:
+            self._echoes = False
+            if result.reused:
+                found = evidence.NOTHING  # it may be the answer to an earlier payment
+        answer = Answer(found.outcome, _text(result.body), result.status, sent_at)
+        return answer, found.echoed and self._echoes
 
     def _new_head(
         self, method: str, path: str, headers: Headers = (), length: int = 0
@@ -154,26 +180,6 @@ class HttpBank:
         return http_exchange.request(
             method, self._path + path, (*ours, *headers), length
         )
-
-
-def _read(
-    call: Call, payment: Payment, result: Result, sent_at: float | None
-) -> tuple[Answer, bool]:
-    """Return what a call's result proves, and whether its connection may be reused.
-
-    Only after an answer with our reference: later bytes on that connection name it,
-    too, and cannot be taken for the answer to another payment.
-    """
-    if isinstance(result, NotSent):
-        return _not_sent(call, str(result)), False
-    if isinstance(result, Exception):
-        # All faults of network and peer after bytes may have been sent.
-        deadline = isinstance(result, DeadlineOver)
-        reason = "deadline" if deadline else f"{type(result).__name__}: {result}"
-        return Answer(Outcome.UNKNOWN, reason[:MAX_REASON]), False
-    found = evidence.read(call, result, payment)
-    text = _text(result.body)
-    return Answer(found.outcome, text, result.status, sent_at), found.echoed
 
 
 def _not_sent(call: Call, reason: str) -> Answer:

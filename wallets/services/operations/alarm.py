@@ -12,7 +12,7 @@ from django.db.models import QuerySet
 from wallets.models.alarm import Alarm
 from wallets.models.transaction import Transaction
 from wallets.services.requests.checks import check_actor
-from wallets.utils.database.transactions import database_now
+from wallets.utils.database.transactions import database_now, run_in_transaction
 
 logger = logging.getLogger(__name__)
 
@@ -58,17 +58,18 @@ def unacknowledged() -> QuerySet[Alarm]:
 def acknowledge(alarm_id: int, *, actor: str) -> Alarm:
     """Acknowledge an alarm. Only the first acknowledgement is stored.
 
-    One guarded UPDATE; needs no transaction.
+    Opens its own transaction.
 
     :raises InvalidInput: the actor is empty or too long.
     :raises Alarm.DoesNotExist: no such alarm.
     """
     check_actor(actor)
-    now = database_now()
-    Alarm.objects.filter(pk=alarm_id, acknowledged_at=None).update(
-        acknowledged_at=now, acknowledged_by=actor, updated_at=now
-    )
-    return Alarm.objects.get(pk=alarm_id)
+
+    def work() -> Alarm:
+        _end(Alarm.objects.filter(pk=alarm_id), actor=actor, now=database_now())
+        return Alarm.objects.get(pk=alarm_id)
+
+    return run_in_transaction(work)
 
 
 def end_unknown_payment(reference: uuid.UUID, *, actor: str, now: datetime) -> None:

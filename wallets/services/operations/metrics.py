@@ -28,7 +28,7 @@ from wallets.services.operations import (
     readiness,
     review,
 )
-from wallets.utils.database.transactions import database_now
+from wallets.utils.database.transactions import database_now, run_in_transaction
 
 # A row is committed within seconds of its time. No row before one of this age can still
 # be uncommitted.
@@ -147,7 +147,7 @@ def _settled_until(rows: QuerySet[Any], upto: int, now: datetime) -> int:
 def _keep(tally: Tally, upto: int, totals: Totals) -> None:
     """Store the totals, unless another process has stored newer ones."""
     same = Tally.objects.filter(pk=tally.pk, upto=tally.upto)
-    same.update(upto=upto, totals=dict(totals))
+    run_in_transaction(lambda: same.update(upto=upto, totals=dict(totals)))
 
 
 def _count_transitions(rows: QuerySet[Transition]) -> Totals:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from django.conf import settings
+from django.db import transaction
 
 from wallets.errors import InvalidInput
 from wallets.models.alarm import Alarm
@@ -22,8 +23,11 @@ from wallets.utils.database.transactions import (
     lock_rows,
     run_in_transaction,
 )
+from wallets.utils.messaging import broker
 
 MAX_REASON = 500
+# The evidence of an attempt that a pause has stopped before its first byte.
+WITHDRAWN = "payouts were paused before it was sent"
 
 
 @dataclass(frozen=True)
@@ -57,8 +61,8 @@ def standing() -> Standing:
 def pause(*, reason: str, actor: str) -> Pause:
     """Pause all payouts; return the pause, also if it existed already.
 
-    Opens its own transaction. What workers have claimed already is still sent and
-    recorded. Look-ups go on.
+    Opens its own transaction. Workers take back what they have claimed and not sent;
+    what may have been sent is recorded. Look-ups go on.
 
     :raises InvalidInput: reason or actor is empty or too long.
     """
@@ -90,7 +94,8 @@ def pause(*, reason: str, actor: str) -> Pause:
 def resume(*, actor: str) -> Pause | None:
     """Resume payouts; return the pause that ended, or None if there was none.
 
-    Opens its own transaction. It does not override the setting WITHDRAWALS_PAUSED.
+    Opens its own transaction, and wakes workers after it. It does not override the
+    setting WITHDRAWALS_PAUSED.
 
     :raises InvalidInput: the actor is empty or too long.
     """
@@ -110,9 +115,15 @@ def resume(*, actor: str) -> Pause | None:
             resumed_by=actor,
         )
         alarm.end_pause(_subject(ended), actor=actor, now=now)
+        transaction.on_commit(_wake_workers, robust=True)
         return ended
 
     return run_in_transaction(work)
+
+
+def _wake_workers() -> None:
+    broker.wake_up(broker.DRAIN_PENDING)
+    broker.wake_up(broker.DRAIN_RETRYABLE)
 
 
 def _subject(made: Pause) -> str:

@@ -105,7 +105,9 @@ def look(now: datetime) -> PayoutHealth:
     retries = Transaction.get_failed_retryable_withdrawals(now=now)
     # Without an OR, so that engines read one row of the index.
     retries = retries.filter(next_attempt_at__lte=now)
-    latest = Transition.objects.filter(created_at__gte=now - LATELY)
+    # Rows of the future are of a clock that was ahead: they are not the latest.
+    latest = Transition.objects.filter(created_at__range=(now - LATELY, now))
+    latest = latest.exclude(evidence=pause.WITHDRAWN)  # no call was made
     # The latest rows of any event: their number bounds the cost.
     rows = latest.order_by("-created_at").values_list("event", flat=True)[:SAMPLE]
     events = Counter(rows)

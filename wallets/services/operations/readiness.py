@@ -24,11 +24,14 @@ from wallets.utils.messaging import broker
 OK = "ok"
 # A sweep is silent when it has missed this many runs since the start.
 MISSED_TURNS = 3
+# A heartbeat may be newer than the time read before it, by a query at most. One that is
+# further ahead was written by a clock that has been corrected since: it tells nothing.
+AHEAD = timedelta(seconds=10)
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """When a sweep last ran, and its interval (seconds).
+    """When a sweep last ran (None: unknown), and its interval (seconds).
 
     `lately`: it has run within the allowed time. `silent`: it has not, although the
     service has been up for that long.
@@ -98,6 +101,8 @@ def sweeps(now: datetime) -> list[Sweep]:
     found = []
     for name, interval in intervals.items():
         last = ran_at.get(name)
+        if last is not None and last - now > AHEAD:
+            last = None
         allowed = timedelta(
             seconds=MISSED_TURNS * interval + settings.WITHDRAWAL_SOFT_TIME_LIMIT
         )

@@ -18,8 +18,8 @@ from wallets.services.operations import heartbeat, pause
 from wallets.utils.database.transactions import database_now
 from wallets.utils.messaging import broker
 
-DRAIN_PENDING = "wallets.tasks.drain_pending_withdrawals"
-DRAIN_RETRYABLE = "wallets.tasks.drain_retryable_withdrawals"
+DRAIN_PENDING = broker.DRAIN_PENDING
+DRAIN_RETRYABLE = broker.DRAIN_RETRYABLE
 # Not counted further: the number only decides how many workers to wake.
 COUNT_LIMIT = 10_000
 

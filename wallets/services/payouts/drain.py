@@ -6,7 +6,6 @@ The database is the queue: a sweep needs no message, and several may run at once
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, wait
@@ -80,6 +79,7 @@ class Drain:
         self.looked = False  # whether a claim was possible, even if nothing was due
         self._on_last_look = on_last_look  # called when nothing more will be claimed
         self._pay = calls.pay_later(bank)
+        self._pause = calls.PauseWatch()
         self._now = now or database_now
         self._given_now = now
         self._ends = clock.elapsed() + seconds
@@ -148,7 +148,7 @@ class Drain:
         before = self._claimed
         busy = self._claim_sound(due, now, limit)
         if self._paused:
-            # The next sweep checks again. What is claimed already is sent and recorded.
+            # The next sweep checks again. What is claimed already is recorded.
             self._looks_at = float("inf")
             return
         self._busy.found(busy, self._claim_busy)
@@ -205,9 +205,9 @@ class Drain:
 
     def _wait_for_answers(self, over: bool) -> list[Future[Answer]]:
         """Wait for answers; return those that are there. Empty: time to claim."""
-        wait = min(self._until_claim(over), threading.TIMEOUT_MAX)
-        if self._put_off:
-            wait = min(wait, GATHER_SECONDS)
+        self._pause.look(self._flying)
+        longest = GATHER_SECONDS if self._put_off else calls.PAUSE_SECONDS
+        wait = min(self._until_claim(over), longest)
         try:
             done = [self._answered.get(timeout=wait)]
         except Empty:

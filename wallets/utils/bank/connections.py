@@ -30,6 +30,7 @@ class Connection(asyncio.Protocol):
     def __init__(self) -> None:
         self._received = b""  # and not read yet
         self._asked = False
+        self._calls = 0
         self._ended = False
         self._error: Exception | None = None
         self._heard: asyncio.Future[None] | None = None  # waits for bytes or the end
@@ -78,7 +79,13 @@ class Connection(asyncio.Protocol):
     def send(self, message: bytes) -> None:
         """Send. From here on bytes may leave, until the connection is closed."""
         self._asked = True
+        self._calls += 1
         self._transport.write(message)
+
+    @property
+    def reused(self) -> bool:
+        """Whether it has served a call before the present one."""
+        return self._calls > 1
 
     @property
     def unsent(self) -> int:

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
 from wallets.utils import clock
@@ -69,7 +69,10 @@ class Caller(Generic[T]):
     def submit(
         self, exchange: Exchange, read: Read[T], *, send_before: float
     ) -> Future[T]:
-        """Send the request, unless `send_before` (`clock.elapsed`) has passed."""
+        """Send the request, unless `send_before` (`clock.elapsed`) has passed.
+
+        The future can be cancelled until the first byte is sent, and not after that.
+        """
         call = _Call(exchange, read, send_before)
         with self._lock:
             if self._loop is None or not self._loop.runs_here():
@@ -143,6 +146,8 @@ class _Loop:
     def _begin(self) -> None:
         while self._handed_in and len(self._under_way) < self._size and not self._dead:
             call = self._handed_in.popleft()
+            if call.future.cancelled():
+                continue
             call.ends = clock.elapsed() + self._deadline
             self._under_way[call] = self._loop.create_task(self._make(call))
         self._cut_overdue()
@@ -153,7 +158,10 @@ class _Loop:
             result = await self._result(call)
             told, safe = call.read(result, call.sent_at)
             keep = safe and isinstance(result, HttpAnswer) and result.keep
-            call.future.set_result(told)
+            if call.connection is not None and call.connection.reused and not safe:
+                self._close_resting()  # the others may be no better
+            with suppress(InvalidStateError):  # it was cancelled, and not sent
+                call.future.set_result(told)
         except Exception as bug:
             call.future.set_exception(bug)
             raise
@@ -176,7 +184,8 @@ class _Loop:
     async def _call(self, call: _Call) -> HttpAnswer:
         connection = await self._quiet_connection()
         now = clock.elapsed()
-        if now >= call.send_before or now >= call.ends:
+        late = now >= call.send_before or now >= call.ends
+        if late or not call.future.set_running_or_notify_cancel():
             self._leave(connection, keep=True)
             raise NotSent("the sender came too late for its lease")
         # After this point bytes may have left: nothing proves "not sent" any more.
@@ -187,7 +196,7 @@ class _Loop:
             if answer is not None and connection.unsent:
                 raise BadAnswer("an answer before the whole request was sent")
             if answer is not None:
-                return answer
+                return replace(answer, reused=connection.reused)
             self._cut_overdue()
 
     async def _quiet_connection(self) -> Connection:
@@ -215,6 +224,10 @@ class _Loop:
             self._at_rest.append((clock.elapsed(), connection))
         else:
             connection.close()
+
+    def _close_resting(self) -> None:
+        while self._at_rest:
+            self._at_rest.pop()[1].close()
 
     def _cut_overdue(self) -> None:
         """Cancel the calls whose deadline has passed; set a timer for the next one."""

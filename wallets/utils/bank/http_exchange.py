@@ -25,6 +25,7 @@ class HttpAnswer:
     """A complete answer; `body` is cut off above the limit.
 
     `keep`: the connection may be used again. `followed`: bytes came after the answer.
+    `reused`: the connection has served another call before.
     """
 
     status: int
@@ -32,6 +33,7 @@ class HttpAnswer:
     body: bytes
     keep: bool
     followed: bool = False
+    reused: bool = False
     encoding: str = ""
 
 

@@ -27,6 +27,10 @@ from wallets.utils import clock
 
 logger = logging.getLogger(__name__)
 
+# The tasks that pay what is due; `services.payouts.dispatch` says when.
+DRAIN_PENDING = "wallets.tasks.drain_pending_withdrawals"
+DRAIN_RETRYABLE = "wallets.tasks.drain_retryable_withdrawals"
+
 # For one step: connecting, the handshake, a publish with its confirmation.
 TIMEOUT_SECONDS = 0.3
 # After a failure the broker is not used for this long.

@@ -1,0 +1,123 @@
+"""Guards of kept connections, of pauses, and of what says that sweeps run."""
+
+from __future__ import annotations
+
+from drills.guard import POSTGRESQL, Guard
+
+_BANK = "wallets/utils/third_party.py"
+_CALLS = "wallets/utils/bank/http_calls.py"
+_HAND = "wallets/services/payouts/calls.py"
+
+PAYOUT_GUARDS = (
+    # --- a bank that names the reference in some answers only ---
+    Guard(
+        "no answer without an echo on a connection used before",
+        _BANK,
+        "            if result.reused:\n",
+        "            if False:\n",
+        "test_third_party.py::MixedEchoTest",
+    ),
+    Guard(
+        "no connection kept after one answer without an echo",
+        _BANK,
+        "            self._echoes = False\n",
+        "            pass\n",
+        "test_third_party.py::MixedEchoTest",
+    ),
+    Guard(
+        "a connection is used before only by a call",
+        "wallets/utils/bank/connections.py",
+        "        return self._calls > 1\n",
+        "        return self._calls > 0\n",
+        "test_third_party.py::MixedEchoTest test_third_party.py::EchoTest",
+    ),
+    Guard(
+        "the other connections closed after an answer that is not ours",
+        _CALLS,
+        "                self._close_resting()  # the others may be no better\n",
+        "                pass\n",
+        "test_third_party.py::MixedEchoTest",
+    ),
+    # --- a pause ---
+    Guard(
+        "what waits for its turn is taken back when payouts are paused",
+        _HAND,
+        "                        call.cancel()\n",
+        "                        pass\n",
+        "test_pause.py::WithdrawnTest",
+    ),
+    Guard(
+        "the last retry is not taken back",
+        _HAND,
+        "                    if sent.attempt.number <= settings.WITHDRAWAL_MAX_RETRIES:\n",
+        "                    if True:\n",
+        "test_pause.py::WithdrawnTest",
+    ),
+    Guard(
+        "a sweep goes on when the pause cannot be read",
+        _HAND,
+        "        with suppress(DatabaseError, InterfaceError):\n",
+        "        with suppress():\n",
+        "test_pause.py::WithdrawnTest",
+    ),
+    Guard(
+        "a call that was sent is not taken back",
+        _CALLS,
+        "        if late or not call.future.set_running_or_notify_cancel():\n",
+        "        if late or call.future.cancelled():\n",
+        "test_third_party.py::CancelledCallTest",
+    ),
+    Guard(
+        "a call that was taken back is not sent",
+        _CALLS,
+        "        if late or not call.future.set_running_or_notify_cancel():\n",
+        "        if late or call.future.set_running_or_notify_cancel() is None:\n",
+        "test_third_party.py::CancelledCallTest",
+    ),
+    Guard(
+        "what was taken back is no lost answer",
+        "wallets/services/operations/payout_health.py",
+        "    latest = latest.exclude(evidence=pause.WITHDRAWN)  # no call was made\n",
+        "",
+        "test_pause.py::WithdrawnTest",
+    ),
+    Guard(
+        "workers woken at the end of a pause",
+        "wallets/services/operations/pause.py",
+        "        transaction.on_commit(_wake_workers, robust=True)\n",
+        "",
+        "test_pause.py::PauseTest",
+    ),
+    # --- what says that sweeps run ---
+    Guard(
+        "no word of a heartbeat of the future",
+        "wallets/services/operations/readiness.py",
+        "        if last is not None and last - now > AHEAD:\n",
+        "        if False:\n",
+        "test_heartbeat.py",
+    ),
+    Guard(
+        "answers of the future are not the latest",
+        "wallets/services/operations/payout_health.py",
+        "created_at__range=(now - LATELY, now))\n",
+        "created_at__gte=now - LATELY)\n",
+        "test_heartbeat.py::PayoutHealthTest",
+    ),
+    # --- two at once, whatever the server's isolation level is ---
+    Guard(
+        "an alarm acknowledged in a transaction",
+        "wallets/services/operations/alarm.py",
+        "    return run_in_transaction(work)\n",
+        "    return work()\n",
+        "test_pooler.py::IsolationTest",
+        POSTGRESQL,
+    ),
+    Guard(
+        "totals kept in a transaction",
+        "wallets/services/operations/metrics.py",
+        "    run_in_transaction(lambda: same.update(upto=upto, totals=dict(totals)))\n",
+        "    same.update(upto=upto, totals=dict(totals))\n",
+        "test_pooler.py::IsolationTest",
+        POSTGRESQL,
+    ),
+)
