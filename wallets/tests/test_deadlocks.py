@@ -216,7 +216,7 @@ class OneOrderTest(CommittingTestCase):
     @skipUnlessDBFeature("has_select_for_update_nowait")
     def test_withdrawals_take_their_keys_in_the_same_order(self) -> None:
         def at_once(asked: list[Asked]) -> Any:
-            return schedule_many([one.request for one in asked])
+            return schedule_many([ScheduleRequest(*one[:4]) for one in asked])
 
         def in_steps(asked: list[Asked]) -> Any:
             return transactions.run_in_transaction(
@@ -227,7 +227,7 @@ class OneOrderTest(CommittingTestCase):
         for work in (at_once, in_steps):
             first, second, third = self.new_keys()
             asked = [
-                Asked(ScheduleRequest(self.alice.uuid, 1, when, key), key)
+                Asked(self.alice.uuid, 1, when, key, may_be_recorded=True)
                 for key in (third, second, first)
             ]
             with transaction.atomic():

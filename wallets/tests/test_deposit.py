@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from time import sleep
 from typing import Any
 from unittest import mock, skipUnless
@@ -27,7 +28,7 @@ from wallets.services.ledger import ledger_postgresql
 from wallets.services.requests.busy import Busy
 from wallets.services.wallet import WalletService
 from wallets.tests.base import CommittingTestCase, WalletTestCase, close_connections
-from wallets.utils.database.transactions import lock_rows
+from wallets.utils.database.transactions import lock_rows, run_in_transaction
 
 
 def asked(wallet: Wallet, amount: int, key: uuid.UUID | None = None) -> DepositRequest:
@@ -211,6 +212,22 @@ class ConcurrentDepositTest(CommittingTestCase):
         self.assertIsInstance(answers[0], Busy)
         self.assertEqual(answers[1].balance_after, 2)
         self.assert_money(self.alice, balance=0)
+
+    @skipUnlessDBFeature("has_select_for_update_skip_locked")
+    def test_counts_the_first_with_a_key_also_when_it_has_to_wait(self) -> None:
+        """The wallet of the other one is free, or is alice's, whom somebody holds."""
+        for first, second, results in (
+            (self.alice, self.bob, (Busy, Busy)),
+            (self.bob, self.alice, (Transaction, IdempotencyKeyReused)),
+        ):
+            key = uuid.uuid4()
+            some = [asked(first, 1, key), asked(second, 1, key)]
+            steps = partial(deposit_in_steps, some, wait=False)
+            with transaction.atomic():
+                lock_rows(Wallet.objects.filter(pk=self.alice.pk))
+                (answers,) = self.in_threads(partial(run_in_transaction, steps))
+            self.assertEqual(tuple(map(type, answers)), results)
+        self.assert_money(self.bob, balance=1)
 
 
 class DepositGroupTest(CommittingTestCase):

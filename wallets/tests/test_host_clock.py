@@ -98,7 +98,7 @@ class StampTest(Api, WalletTestCase):
         answers = [
             *schedule_many([one, one]),
             *schedule_many([one, one], wait=False),
-            *schedule_in_steps([Asked(one, uuid.uuid4())], actor="client"),
+            *schedule_in_steps([Asked(*one[:3], uuid.uuid4(), False)], actor="client"),
         ]
         for made in answers:
             assert isinstance(made, Transaction)

@@ -434,7 +434,7 @@ class ScheduleTogetherTest(CommittingTestCase):
         strange = ScheduleRequest(NOBODY.uuid, 1, self.after(60), uuid.uuid4())
 
         def judge(asked: Sequence[Asked], **options: Any) -> Any:
-            if any(one.request == strange for one in asked):
+            if any(one.wallet_uuid == strange.wallet for one in asked):
                 raise DataError("rows that break the rules")
             return real(asked, **options)
 

@@ -6,7 +6,6 @@ A refused deposit does not stop the others.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
@@ -14,12 +13,16 @@ from typing import NamedTuple, TypeVar
 
 from django.db import connection
 
-from wallets.errors import Refusal
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
-from wallets.services.deposits.deposit_batch import columns_of, deposit_in_steps
+from wallets.services.deposits.deposit_batch import (
+    DepositRequest,
+    columns_of,
+    deposit_in_steps,
+)
 from wallets.services.ledger import ledger_postgresql
 from wallets.services.ledger.ledger_postgresql import Deposited
+from wallets.services.requests.batch import Answer
 from wallets.services.requests.busy import Busy
 from wallets.services.requests.checks import is_amount
 from wallets.services.requests.group import KEY_WAIT_SECONDS
@@ -31,33 +34,12 @@ from wallets.utils.database.transactions import (
     run_unless_locked,
 )
 
+__all__ = ["MAX_MANY", "Answer", "DepositRequest", "deposit_many"]
+
 T = TypeVar("T")
 
 # The most requests for one call of `deposit_many`, which locks all their wallets.
 MAX_MANY = 1000
-
-
-class DepositRequest:
-    """One deposit; the amount is in minor units. UUIDs are kept as canonical text."""
-
-    __slots__ = ("amount", "key_text", "wallet_text")
-
-    def __init__(
-        self, wallet: uuid.UUID | str, amount: int, key: uuid.UUID | str
-    ) -> None:
-        self.wallet_text = str(wallet)
-        self.amount = amount
-        self.key_text = str(key)
-
-    @property
-    def wallet_uuid(self) -> uuid.UUID:
-        """The wallet that gets the money."""
-        return uuid.UUID(self.wallet_text)
-
-    @property
-    def key(self) -> uuid.UUID:
-        """The idempotency key."""
-        return uuid.UUID(self.key_text)
 
 
 class Made(NamedTuple):
@@ -78,10 +60,6 @@ class Made(NamedTuple):
         )
         deposit.balance_after = balance
         return deposit
-
-
-# The deposit as a transaction with `balance_after`, or the reason why there is none.
-Answer = Transaction | Refusal | Wallet.DoesNotExist | Busy
 
 
 def deposit_many(

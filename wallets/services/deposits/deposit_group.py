@@ -13,14 +13,14 @@ from functools import partial
 from django.db import connection
 
 from wallets.services.deposits.deposit import (
-    Answer,
-    DepositRequest,
     Made,
     deposit_at_once,
     deposit_bulk,
     deposit_unless_locked,
     is_busy,
 )
+from wallets.services.deposits.deposit_batch import DepositRequest
+from wallets.services.requests.batch import Answer
 from wallets.services.requests.group import KEY_WAIT_SECONDS, in_halves
 from wallets.utils import clock
 from wallets.utils.database.transactions import run_unless_locked

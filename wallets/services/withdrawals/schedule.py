@@ -16,11 +16,11 @@ from django.db import connection
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
 from wallets.services.payouts import transition
+from wallets.services.requests.batch import Answer
 from wallets.services.requests.checks import is_amount, is_instant
 from wallets.services.requests.group import KEY_WAIT_SECONDS, in_halves
 from wallets.services.withdrawals import reference, schedule_postgresql
 from wallets.services.withdrawals.schedule_batch import (
-    Answer,
     Asked,
     ScheduleRequest,
     columns_of,
@@ -59,7 +59,10 @@ def schedule_many(
     another transaction, or meets damaged rows, gets `Busy`, and the others are done:
     see `in_halves`.
     """
-    asked = [Asked(request, request.key or uuid.uuid4()) for request in requests]
+    asked = [
+        Asked(*one[:3], one.key or uuid.uuid4(), may_be_recorded=one.key is not None)
+        for one in requests
+    ]
     if not wait:
         return in_halves(partial(_unless_locked, actor=actor, now=now), asked)
     numbered = dict(enumerate(asked))
@@ -135,18 +138,17 @@ def _schedule_at_once(
     fit = {
         key: asked[n]
         for key, n in first.items()
-        if is_amount(asked[n].request.amount)
-        and is_instant(asked[n].request.scheduled_for)
+        if is_amount(asked[n].amount) and is_instant(asked[n].scheduled_for)
     }
     if not fit:
         return {}
     planned = schedule_postgresql.schedule(
-        [(*one.request[:3], key) for key, one in fit.items()],
+        [(*one[:3], key) for key, one in fit.items()],
         references=[
             each
             for one in fit.values()
             if one.may_be_recorded
-            for each in reference.references_of_key(one.key, one.request.wallet)
+            for each in reference.references_of_key(one.key, one.wallet_uuid)
         ],
         actor=actor,
         now=now,
@@ -174,7 +176,7 @@ def _as_stored(asked: Asked, scheduled: Scheduled) -> Transaction:
     withdrawal.wallet = as_stored(
         Wallet,
         id=wallet_id,
-        uuid=asked.request.wallet,
+        uuid=asked.wallet_uuid,
         balance=balance,
         held=held,
         movement_count=movement_count,
