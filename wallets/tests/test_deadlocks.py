@@ -19,7 +19,7 @@ from django.test import skipUnlessDBFeature
 from wallets.errors import IdempotencyKeyReused
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
-from wallets.services.deposits.deposit import DepositRequest, deposit_bulk
+from wallets.services.deposits.deposit import DepositRequest, deposit_many
 from wallets.services.deposits.deposit_batch import deposit_in_steps
 from wallets.services.deposits.deposit_group import DepositGroup
 from wallets.services.payouts import payout
@@ -112,7 +112,7 @@ class AnyMixTest(CommittingTestCase):
         kind, asked = plans[number]
         with suppress(IdempotencyKeyReused):
             if kind == "many":
-                deposit_bulk(asked)
+                deposit_many(asked)
             elif kind == "group":
                 self.groups[number].deposit(asked)
             elif kind == "one":
@@ -204,7 +204,7 @@ class OneOrderTest(CommittingTestCase):
         with transaction.atomic():
             deposit_in_steps(self.deposits(carol, second))
             asked = self.deposits(self.alice, third, second, first)
-            bulk = self.in_a_thread(lambda: deposit_bulk(asked))
+            bulk = self.in_a_thread(lambda: deposit_many(asked))
             self.assertTrue(self.waits(bulk))
             self.assertFalse(self.taken(third))
             self.assertTrue(self.taken(first))
@@ -282,7 +282,7 @@ class PlaceInIndexTest(WalletTestCase):
             uuid.UUID(f"{text[:12]}{number % 8 + 1}{text[13:16]}a{text[17:]}")
             for number, text in enumerate(some)
         ]
-        deposit_bulk(self.deposits(keys))
+        deposit_many(self.deposits(keys))
         rows = Transaction.objects.order_by("idempotency_key")
         place = _place_in_index(Transaction._meta.get_field("idempotency_key"))
         self.assertEqual(

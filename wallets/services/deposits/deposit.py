@@ -9,24 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from django.db import connection
 
-from wallets.models.transaction import Transaction
-from wallets.models.wallet import Wallet
 from wallets.services.deposits.deposit_batch import (
+    DepositReceipt,
     DepositRequest,
-    columns_of,
+    DepositResult,
     deposit_in_steps,
 )
 from wallets.services.ledger import ledger_postgresql
-from wallets.services.ledger.ledger_postgresql import Deposited
-from wallets.services.requests.batch import Answer
 from wallets.services.requests.busy import Busy
 from wallets.services.requests.checks import is_amount
 from wallets.services.requests.group import KEY_WAIT_SECONDS
-from wallets.utils.database.batch import as_stored
 from wallets.utils.database.transactions import (
     CLIENT_PATIENCE_SECONDS,
     limit_lock_wait,
@@ -34,7 +30,13 @@ from wallets.utils.database.transactions import (
     run_unless_locked,
 )
 
-__all__ = ["MAX_MANY", "Answer", "DepositRequest", "deposit_many"]
+__all__ = [
+    "MAX_MANY",
+    "DepositReceipt",
+    "DepositRequest",
+    "DepositResult",
+    "deposit_many",
+]
 
 T = TypeVar("T")
 
@@ -42,54 +44,22 @@ T = TypeVar("T")
 MAX_MANY = 1000
 
 
-class Made(NamedTuple):
-    """The result of a new deposit, without a `Transaction` instance."""
-
-    request: DepositRequest
-    now: datetime
-    row: Deposited
-    replayed: bool = False
-
-    def transaction(self) -> Transaction:
-        """Return the `Transaction`, with its `wallet` and `balance_after`."""
-        pk, wallet_id, balance, held = self.row
-        uuid = self.request.wallet_uuid
-        deposit = as_stored(Transaction, id=pk, **columns_of(self.request, self.now))
-        deposit.wallet = as_stored(
-            Wallet, id=wallet_id, uuid=uuid, balance=balance, held=held
-        )
-        deposit.balance_after = balance
-        return deposit
-
-
 def deposit_many(
     requests: Sequence[DepositRequest],
     *,
     now: datetime | None = None,
     wait: bool = True,
-) -> list[Answer]:
+) -> list[DepositResult]:
     """Make the deposits; return one result for each request, in order.
 
+    A result is the receipt, or the refusal that `WalletService.deposit` would raise.
     Opens its own transactions; locks the wallets by id, then takes the keys in the
     order of their index. With `wait=False` the result for a locked wallet is `Busy`; on
-    PostgreSQL also for every request that the fast path cannot do. A refusal is
-    returned, not raised.
-    """
-    answers = deposit_bulk(requests, now=now, wait=wait)
-    return [a.transaction() if isinstance(a, Made) else a for a in answers]
-
-
-def deposit_bulk(
-    requests: Sequence[DepositRequest],
-    *,
-    now: datetime | None = None,
-    wait: bool = True,
-) -> list[Answer | Made]:
-    """Do the same as `deposit_many`, with `Made` for each new deposit.
+    PostgreSQL also for every request that the fast path cannot do.
 
     On PostgreSQL the fast path is one statement; a second transaction does the rest.
     """
-    answers: dict[int, Answer | Made] = {}
+    answers: dict[int, DepositResult] = {}
     left = dict(enumerate(requests))
     # First those without a conflict: their wallets must not stay locked while the
     # others wait for a wallet. A single request locks only its own wallet.
@@ -114,14 +84,14 @@ def _run(work: Callable[[], T], *, one_statement: bool = False) -> T:
 
 def deposit_unless_locked(
     requests: Mapping[int, DepositRequest], now: datetime | None = None
-) -> dict[int, Answer] | None:
+) -> dict[int, DepositResult] | None:
     """Make deposits step by step without waiting for locks; return results by number.
 
     Opens its own transaction. Returns None, and changes nothing, if another transaction
     uses one of the keys at this moment.
     """
 
-    def work() -> list[Answer]:
+    def work() -> list[DepositResult]:
         limit_lock_wait(KEY_WAIT_SECONDS)
         return deposit_in_steps([*requests.values()], now, wait=False)
 
@@ -129,7 +99,7 @@ def deposit_unless_locked(
     return None if answers is None else dict(zip(requests, answers, strict=True))
 
 
-def is_busy(answer: Answer | Made | None) -> bool:
+def is_busy(answer: DepositResult | None) -> bool:
     """Whether the request must be tried again: no result yet, or `Busy`."""
     return answer is None or isinstance(answer, Busy)
 
@@ -140,7 +110,7 @@ def deposit_at_once(
     *,
     skip_locked: bool = False,
     lock_wait: float | None = None,
-) -> dict[int, Made]:
+) -> dict[int, DepositReceipt]:
     """Make all deposits without a conflict in one statement; return results by number.
 
     For PostgreSQL. Call in a transaction of its own (`run_in_transaction(…,
@@ -160,6 +130,6 @@ def deposit_at_once(
         fit, now=now, skip_locked=skip_locked, lock_wait=lock_wait
     )
     return {
-        first[key]: Made(requests[first[key]], at, row)
-        for key, (at, row) in done.items()
+        first[key]: DepositReceipt(requests[first[key]], at, pk, wallet_id, balance)
+        for key, at, pk, wallet_id, balance in done
     }

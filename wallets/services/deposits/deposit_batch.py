@@ -5,20 +5,20 @@
 
 from __future__ import annotations
 
-import copy
 import uuid
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from wallets.models.ledger import Movement
 from wallets.models.transaction import Transaction
 from wallets.services.ledger import postings
 from wallets.services.ledger.postings import Posting
 from wallets.services.requests import idempotency
-from wallets.services.requests.batch import Answer, Batch
+from wallets.services.requests.batch import Batch, NotDone
+from wallets.utils.database.batch import as_new, as_stored
 from wallets.utils.database.transactions import database_now
 
 _DEPOSIT = Transaction.TransactionType.DEPOSIT
@@ -48,6 +48,32 @@ class DepositRequest:
         return uuid.UUID(self.key_text)
 
 
+class DepositReceipt(NamedTuple):
+    """A deposit that was made, by this request or by an earlier one with its key.
+
+    `balance_after` is the wallet's balance after the deposit, in minor units. A deposit
+    never changes, so request, time and ids say all that is stored of it.
+    """
+
+    request: DepositRequest
+    made_at: datetime
+    transaction_id: int
+    wallet_id: int
+    balance_after: int
+    replayed: bool = False
+
+    @property
+    def transaction(self) -> Transaction:
+        """The deposit as it is stored. Its `wallet` is read when it is asked for."""
+        columns = columns_of(self.request, self.made_at)
+        pk, wallet_id = self.transaction_id, self.wallet_id
+        return as_stored(Transaction, id=pk, wallet_id=wallet_id, **columns)
+
+
+# The receipt, or the reason why there is none.
+DepositResult = DepositReceipt | NotDone
+
+
 def columns_of(request: DepositRequest, now: datetime) -> dict[str, Any]:
     """Return the columns of a new deposit, which is COMPLETED when written."""
     return {
@@ -63,7 +89,7 @@ def columns_of(request: DepositRequest, now: datetime) -> dict[str, Any]:
 
 def deposit_in_steps(
     requests: Sequence[DepositRequest], now: datetime | None = None, wait: bool = True
-) -> list[Answer]:
+) -> list[DepositResult]:
     """Make deposits as `deposit_many` does. Call inside a transaction.
 
     With `wait=False` a key that another transaction uses at this moment raises a lock
@@ -75,24 +101,27 @@ def deposit_in_steps(
     # Read the keys after the wallets are locked. Otherwise the same request, made
     # concurrently, could have used the last room of the wallet before its key is seen
     # here.
+    made = idempotency.find_made([one.key for one in requests], wait=wait)
     batch = _Deposits(
         wallets=wallets,
         held=postings.known_wallets(others) if others and not wait else set(),
-        made=idempotency.find_made([one.key for one in requests], wait=wait),
+        made=made,
+        balances=_balances_after(made.values()),
         now=now or database_now(),
     )
-    return batch.answers(requests)
+    return batch.results(requests)
 
 
 @dataclass(kw_only=True)
-class _Deposits(Batch[DepositRequest]):
-    """The deposits of one transaction.
+class _Deposits(Batch[DepositRequest, DepositReceipt]):
+    """The deposits of one transaction; `balances` after each, by transaction id.
 
     A key that another transaction has taken meanwhile was used for another wallet or
     for a withdrawal, because deposits of this wallet wait for its lock. So a row of
     another request is never taken for one of these.
     """
 
+    balances: dict[int, int]
     _added: dict[int, int] = field(default_factory=lambda: defaultdict(int))
 
     transaction_type = _DEPOSIT
@@ -102,15 +131,29 @@ class _Deposits(Batch[DepositRequest]):
         added = self._added[wallet.pk] + request.amount
         postings.check_deposit(wallet, added)
         self._added[wallet.pk] = added
-        return Transaction(wallet=copy.copy(wallet), **columns_of(request, self.now))
+        columns = columns_of(request, self.now)
+        return as_new(Transaction, wallet_id=wallet.pk, **columns)
 
     def write(self, rows: Sequence[Transaction]) -> None:
-        """Post the movements; set `balance_after` of each deposit."""
+        """Post the movements."""
         movements = postings.post(
             [Posting(Movement.Kind.DEPOSIT, deposit) for deposit in rows],
             {wallet.pk: wallet for wallet in self.wallets.values()},
             now=self.now,
         )
-        for deposit, movement in zip(rows, movements, strict=True):
-            deposit.balance_after = movement.balance_after
-            deposit.wallet.balance = movement.balance_after
+        self.balances |= {one.transaction_id: one.balance_after for one in movements}
+
+    def receipt(
+        self, request: DepositRequest, row: Transaction, *, replayed: bool
+    ) -> DepositReceipt:
+        balance = self.balances[row.pk]
+        return DepositReceipt(
+            request, row.created_at, row.pk, row.wallet_id, balance, replayed
+        )
+
+
+def _balances_after(made: Iterable[Transaction]) -> dict[int, int]:
+    """Return the balance after each deposit, by transaction id. No query for none."""
+    ids = [row.pk for row in made if row.transaction_type == _DEPOSIT]
+    movements = Movement.objects.filter(transaction__in=ids)
+    return dict(movements.values_list("transaction_id", "balance_after"))

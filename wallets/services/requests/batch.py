@@ -5,7 +5,6 @@ This module knows idempotency keys, but neither deposits nor withdrawals.
 
 from __future__ import annotations
 
-import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,8 +19,8 @@ from wallets.services.requests import idempotency
 from wallets.services.requests.busy import Busy
 from wallets.services.requests.checks import checked_amount
 
-# The transaction with its wallet, or the reason why there is none.
-Answer = Transaction | Refusal | Wallet.DoesNotExist | Busy
+# Why a request has no receipt.
+NotDone = Refusal | Wallet.DoesNotExist | Busy
 
 
 class Request(Protocol):
@@ -38,10 +37,11 @@ class Request(Protocol):
 
 
 Q = TypeVar("Q", bound=Request)
+R = TypeVar("R")  # the receipt of a request
 
 
 @dataclass(kw_only=True)
-class Batch(ABC, Generic[Q]):
+class Batch(ABC, Generic[Q, R]):
     """Requests of one kind, made at `now`.
 
     `wallets` are those that new transactions may refer to, `held` those that another
@@ -70,7 +70,11 @@ class Batch(ABC, Generic[Q]):
     def write(self, rows: Sequence[Transaction]) -> None:
         """Write what belongs to the new transactions, which have their ids now."""
 
-    def answers(self, requests: Sequence[Q]) -> list[Answer]:
+    @abstractmethod
+    def receipt(self, request: Q, row: Transaction, *, replayed: bool) -> R:
+        """Return the receipt of a request that `row` was made for."""
+
+    def results(self, requests: Sequence[Q]) -> list[R | NotDone]:
         """Do the requests; return one result each, in order.
 
         Call inside a transaction. Among requests with the same key, the first one
@@ -82,7 +86,7 @@ class Batch(ABC, Generic[Q]):
         planned = list(self._new.values())
         self.made |= idempotency.insert_new(planned)
         self.write([row for row in planned if row.pk is not None])
-        return [self._answer(*each) for each in zip(requests, judged, strict=True)]
+        return [self._result(*each) for each in zip(requests, judged, strict=True)]
 
     def wallet_of(self, request: Q) -> Wallet:
         """Return the wallet of the request.
@@ -96,7 +100,7 @@ class Batch(ABC, Generic[Q]):
             raise Wallet.DoesNotExist(f"no wallet {request.wallet_uuid}")
         return self.wallets[request.wallet_uuid]
 
-    def _judge(self, request: Q) -> Answer | None:
+    def _judge(self, request: Q) -> R | Transaction | NotDone | None:
         """Accept, replay or refuse the request. None: a repeated key of this batch."""
         key = request.key
         try:
@@ -116,27 +120,30 @@ class Batch(ABC, Generic[Q]):
             return busy
         except (Refusal, Wallet.DoesNotExist) as refusal:
             return refusal
+        planned.wallet = self.wallets[request.wallet_uuid]
         self._new[key] = planned
         return planned
 
-    def _answer(self, request: Q, judged: Answer | None) -> Answer:
-        lost = isinstance(judged, Transaction) and judged.pk is None
-        if judged is not None and not lost:
+    def _result(
+        self, request: Q, judged: R | Transaction | NotDone | None
+    ) -> R | NotDone:
+        if judged is not None and not isinstance(judged, Transaction):
             return judged
+        if judged and judged.pk:
+            return self.receipt(request, judged, replayed=False)
         # The key was used earlier in this batch, or by another transaction meanwhile.
         key = request.key
         try:
-            return self._replay(
-                copy.copy(self.made.get(key) or self._new[key]), request
-            )
+            return self._replay(self.made.get(key) or self._new[key], request)
         except IdempotencyKeyReused as refusal:
             return refusal
 
-    def _replay(self, made: Transaction, request: Q) -> Transaction:
-        return idempotency.replay(
+    def _replay(self, made: Transaction, request: Q) -> R:
+        idempotency.check_same(
             made,
             transaction_type=self.transaction_type,
             wallet_uuid=request.wallet_uuid,
             amount=request.amount,
             scheduled_for=request.scheduled_for,
         )
+        return self.receipt(request, made, replayed=True)

@@ -18,7 +18,7 @@ from wallets.models.transaction import Transaction
 from wallets.services.ledger import postings
 from wallets.services.payouts import dispatch, transition
 from wallets.services.requests import idempotency
-from wallets.services.requests.batch import Answer, Batch
+from wallets.services.requests.batch import Batch, NotDone
 from wallets.services.requests.checks import checked_schedule
 from wallets.services.withdrawals import reference
 from wallets.utils.database.batch import as_new
@@ -49,6 +49,21 @@ class Asked(NamedTuple):
     may_be_recorded: bool
 
 
+class ScheduleReceipt(NamedTuple):
+    """A withdrawal that was scheduled, by this request or by an earlier one.
+
+    `transaction` is the row as it is stored. If it is `replayed`, an earlier request
+    with the same key made it, and it may have been paid or cancelled meanwhile.
+    """
+
+    transaction: Transaction
+    replayed: bool = False
+
+
+# The receipt, or the reason why there is none.
+ScheduleResult = ScheduleReceipt | NotDone
+
+
 def columns_of(asked: Asked, now: datetime) -> dict[str, Any]:
     """Return the columns of a new withdrawal."""
     return {
@@ -68,7 +83,7 @@ def schedule_in_steps(
     actor: str,
     now: datetime | None = None,
     wait: bool = True,
-) -> list[Answer]:
+) -> list[ScheduleResult]:
     """Schedule the withdrawals; return one result for each request, in order.
 
     Call inside a transaction. Locks what new rows of the wallets must, then takes the
@@ -91,7 +106,7 @@ def schedule_in_steps(
         now=now or database_now(),
         actor=actor,
     )
-    return batch.answers(asked)
+    return batch.results(asked)
 
 
 def hand_over(planned: Sequence[Transaction], *, now: datetime) -> None:
@@ -105,7 +120,7 @@ def hand_over(planned: Sequence[Transaction], *, now: datetime) -> None:
 
 
 @dataclass(kw_only=True)
-class _Schedules(Batch[Asked]):
+class _Schedules(Batch[Asked, ScheduleReceipt]):
     """The schedules of one transaction; `recorded` by wallet and key.
 
     On MySQL and MariaDB a key that another transaction has taken meanwhile was used for
@@ -124,13 +139,15 @@ class _Schedules(Batch[Asked]):
             return self.recorded[request.wallet_uuid, request.key]
         checked_schedule(request.scheduled_for, now=self.now)
         wallet = self.wallet_of(request)
-        withdrawal = as_new(
-            Transaction, wallet_id=wallet.pk, **columns_of(request, self.now)
-        )
-        withdrawal.wallet = wallet
-        return withdrawal
+        columns = columns_of(request, self.now)
+        return as_new(Transaction, wallet_id=wallet.pk, **columns)
 
     def write(self, rows: Sequence[Transaction]) -> None:
         """Write the first transitions, and wake a worker."""
         transition.record_scheduled(rows, actor=self.actor, now=self.now)
         hand_over(rows, now=self.now)
+
+    def receipt(
+        self, request: Asked, row: Transaction, *, replayed: bool
+    ) -> ScheduleReceipt:
+        return ScheduleReceipt(row, replayed)
