@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from drills.guard import MARIADB, POSTGRESQL, Guard
 
-_BATCH = "wallets/services/withdrawals/schedule_batch.py"
+_BATCH = "wallets/services/requests/batch.py"
+_SCHEDULES = "wallets/services/withdrawals/schedule_batch.py"
 _STATEMENT = "wallets/services/withdrawals/schedule_postgresql.py"
 
 MANY_GUARDS = (
@@ -84,7 +85,7 @@ MANY_GUARDS = (
     ),
     Guard(
         "a worker is woken for the withdrawal that is due first",
-        _BATCH,
+        _SCHEDULES,
         "        first = min(times)\n",
         "        first = max(times)\n",
         "test_schedule.py::ScheduleManyTest",

@@ -73,8 +73,8 @@ OPERATOR_GUARDS = (
     Guard(
         "a repeated request gets the recorded withdrawal",
         "wallets/services/withdrawals/schedule_batch.py",
-        "            if (request.wallet, key) in self._recorded:\n",
-        "            if False:\n",
+        "        if (request.wallet_uuid, request.key) in self.recorded:\n",
+        "        if False:\n",
         "test_record.py::RecordPaymentTest",
     ),
     Guard(

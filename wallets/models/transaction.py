@@ -69,10 +69,6 @@ class Transaction(BaseModel):
     third_party_response = models.TextField(default="", blank=True)
     version = models.PositiveIntegerField(default=0, editable=False)
 
-    # Set on instances that a service returns; not columns.
-    replayed = False
-    balance_after: int | None = None
-
     class Meta:
         ordering = ["-id"]
         indexes = [

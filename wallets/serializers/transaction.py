@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from rest_framework import serializers
 
@@ -78,11 +79,14 @@ class TransactionSerializer(serializers.Serializer):
     )
 
 
-def transaction_line(transaction: Transaction) -> dict[str, Any]:
-    """Return the same as `TransactionSerializer`, faster, for `strict_json.dumps`."""
+def transaction_line(transaction: Transaction, wallet: UUID | str) -> dict[str, Any]:
+    """Return the same as `TransactionSerializer`, faster, for `strict_json.dumps`.
+
+    `wallet` is the UUID of the transaction's wallet.
+    """
     return {
         "id": transaction.pk,
-        "wallet": transaction.wallet.uuid,
+        "wallet": wallet,
         "amount": transaction.amount,
         "transaction_type": transaction.transaction_type,
         "status": transaction.status,

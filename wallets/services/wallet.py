@@ -70,9 +70,9 @@ class WalletService:
     ) -> Transaction:
         """Add money (minor units) to a wallet, at once.
 
-        Opens its own transaction; on return it is committed. Locks the wallet. The
-        returned transaction has `balance_after`, and its `wallet` with that balance.
-        `replayed` is true if an earlier request with the same key made it.
+        Opens its own transaction; on return it is committed. Locks the wallet. A
+        repeated key returns the first deposit. `deposit_many` returns a receipt, which
+        also says whether it is a replay, and the balance after the deposit.
 
         :raises InvalidAmount: (a `ValueError`) not an integer from 1 to 10**15.
         :raises InvalidIdempotencyKey: (a `ValueError`) not a UUID.
@@ -83,10 +83,10 @@ class WalletService:
         amount = checked_amount(amount)
         key = idempotency.parse_key(idempotency_key)
         target = checked_uuid(wallet_uuid)
-        (answer,) = deposit_many([DepositRequest(target, amount, key)], now=now)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+        (result,) = deposit_many([DepositRequest(target, amount, key)], now=now)
+        if isinstance(result, Exception):
+            raise result
+        return result.transaction
 
 
 def _open(uuids: Sequence[uuid.UUID], now: datetime | None) -> list[Wallet]:

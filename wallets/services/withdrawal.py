@@ -52,7 +52,8 @@ class WithdrawalService:
 
         Opens its own transaction; locks what a new row of the wallet must. The balance
         is checked when the withdrawal is due, not here. A repeated key returns the
-        first withdrawal, also when its time has passed.
+        first withdrawal as it is now, also when its time has passed. `schedule_many`
+        returns a receipt, which also says whether it is a replay.
 
         :raises InvalidAmount: (a `ValueError`) not an integer from 1 to 10**15.
         :raises InvalidSchedule: (a `ValueError`) naive, not in the future, or too far
@@ -65,10 +66,10 @@ class WithdrawalService:
         given = idempotency_key is not None
         key = idempotency.parse_key(idempotency_key) if given else None
         request = ScheduleRequest(checked_uuid(wallet_uuid), amount, scheduled_for, key)
-        (answer,) = schedule_many([request], actor=actor, now=now)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+        (result,) = schedule_many([request], actor=actor, now=now)
+        if isinstance(result, Exception):
+            raise result
+        return result.transaction
 
     @staticmethod
     def cancel(
@@ -105,9 +106,7 @@ class WithdrawalService:
 
     @staticmethod
     def cancel_of(wallet_uuid: uuid.UUID | str, transaction_id: int) -> Transaction:
-        """Cancel a withdrawal of this wallet, as `cancel`. The result has its `wallet`.
-
-        Opens its own transactions.
+        """Cancel a withdrawal of this wallet, as `cancel`. Opens its own transactions.
 
         :raises NotCancelable: as `cancel`; also for a deposit.
         :raises Transaction.DoesNotExist: the wallet has no such transaction.
@@ -117,9 +116,7 @@ class WithdrawalService:
             raise found
         if found.transaction_type != _WITHDRAWAL:
             raise NotCancelable(State.COMPLETED.value, Event.CANCEL.value)
-        cancelled = WithdrawalService.cancel(found.pk)
-        cancelled.wallet = found.wallet
-        return cancelled
+        return WithdrawalService.cancel(found.pk)
 
     @staticmethod
     def retry_now(transaction_id: int, *, actor: str) -> Transaction:

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
 
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
+from wallets.services.deposits.deposit import (
+    DepositReceipt,
+    DepositRequest,
+    deposit_many,
+)
 from wallets.services.wallet import WalletService
 from wallets.services.withdrawal import WithdrawalService
+from wallets.services.withdrawals.schedule import (
+    ScheduleReceipt,
+    ScheduleRequest,
+    schedule_many,
+)
 
 
 def wallet_with(amount: int) -> Wallet:
@@ -28,3 +40,25 @@ def due_withdrawal(wallet: Wallet, amount: int, *, due: datetime) -> Transaction
     return WithdrawalService.schedule(
         wallet.uuid, amount, due, now=due - timedelta(hours=1)
     )
+
+
+def deposit_receipt(
+    wallet_uuid: UUID, amount: int, key: UUID | None = None
+) -> DepositReceipt:
+    """The receipt of one deposit, or its refusal raised."""
+    request = DepositRequest(wallet_uuid, amount, key or uuid4())
+    return _done(*deposit_many([request]))
+
+
+def schedule_receipt(
+    wallet_uuid: UUID, amount: int, when: datetime, key: UUID, **options: Any
+) -> ScheduleReceipt:
+    """The receipt of one withdrawal, or its refusal raised."""
+    request = ScheduleRequest(wallet_uuid, amount, when, key)
+    return _done(*schedule_many([request], **options))
+
+
+def _done(result: Any) -> Any:
+    if isinstance(result, Exception):
+        raise result
+    return result

@@ -27,7 +27,7 @@ from wallets.services.payouts import payout
 from wallets.services.payouts.drain import find_due
 from wallets.services.wallet import WalletService
 from wallets.services.withdrawal import WithdrawalService
-from wallets.tests import marks
+from wallets.tests import builders, marks
 from wallets.tests.base import CommittingTestCase, close_connections
 from wallets.tests.test_db import commits
 from wallets.utils.database.transactions import MAX_RUNS, run_in_transaction
@@ -446,7 +446,7 @@ class LostCommitTest(TroubleTestCase):
 
     def test_leaves_one_deposit(self):
         for number, _ in enumerate(self.losses(), start=1):
-            made = WalletService.deposit(self.alice.uuid, 5)
+            made = builders.deposit_receipt(self.alice.uuid, 5)
             self.assertEqual(made.balance_after, 1000 + 5 * number)
         self.assert_money(self.alice, balance=1010)
 

@@ -39,6 +39,7 @@ from wallets.models.wallet import Wallet
 from wallets.services.payouts import payout, resolver
 from wallets.services.wallet import WalletService
 from wallets.services.withdrawal import WithdrawalService
+from wallets.tests import builders
 from wallets.tests.base import CommittingTestCase, WalletTestCase, close_connections
 from wallets.tests.fakes import DEDUPES_ONLY, Does
 from wallets.utils.bank.interface import Answer, Outcome
@@ -406,7 +407,9 @@ class LostConnectionTest(CommittingTestCase):
     def test_does_not_deposit_twice_or_never(self):
         for number, cut in enumerate(("before", "after"), start=1):
             with self.subTest(cut):
-                made = self.cut_during(cut, lambda: self.deposit(7))
+                made = self.cut_during(
+                    cut, lambda: builders.deposit_receipt(self.alice.uuid, 7)
+                )
                 self.assertEqual(made.balance_after, 1000 + 7 * number)
                 self.assert_money(self.alice, balance=1000 + 7 * number)
 

@@ -21,7 +21,7 @@ from drills.deadlocks import counted
 from wallets.errors import IdempotencyKeyReused
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
-from wallets.services.deposits.deposit import DepositRequest, deposit_bulk
+from wallets.services.deposits.deposit import DepositRequest, deposit_many
 from wallets.services.deposits.deposit_batch import deposit_in_steps
 from wallets.services.deposits.deposit_group import DepositGroup
 from wallets.services.payouts import payout
@@ -140,7 +140,7 @@ class AnyMixTest(CommittingTestCase):
         kind, asked = plans[number]
         with suppress(IdempotencyKeyReused):
             if kind == "many":
-                deposit_bulk(asked)
+                deposit_many(asked)
             elif kind == "group":
                 self.groups[number].deposit(asked)
             elif kind == "one":
@@ -232,7 +232,7 @@ class OneOrderTest(CommittingTestCase):
         with transaction.atomic():
             deposit_in_steps(self.deposits(carol, second))
             asked = self.deposits(self.alice, third, second, first)
-            bulk = self.in_a_thread(lambda: deposit_bulk(asked))
+            bulk = self.in_a_thread(lambda: deposit_many(asked))
             self.assertTrue(self.waits(bulk))
             self.assertFalse(self.taken(third))
             self.assertTrue(self.taken(first))
@@ -244,7 +244,7 @@ class OneOrderTest(CommittingTestCase):
     @skipUnlessDBFeature("has_select_for_update_nowait")
     def test_withdrawals_take_their_keys_in_the_same_order(self) -> None:
         def at_once(asked: list[Asked]) -> Any:
-            return schedule_many([one.request for one in asked])
+            return schedule_many([ScheduleRequest(*one[:4]) for one in asked])
 
         def in_steps(asked: list[Asked]) -> Any:
             return transactions.run_in_transaction(
@@ -255,7 +255,7 @@ class OneOrderTest(CommittingTestCase):
         for work in (at_once, in_steps):
             first, second, third = self.new_keys()
             asked = [
-                Asked(ScheduleRequest(self.alice.uuid, 1, when, key), key)
+                Asked(self.alice.uuid, 1, when, key, may_be_recorded=True)
                 for key in (third, second, first)
             ]
             with transaction.atomic():
@@ -310,7 +310,7 @@ class PlaceInIndexTest(WalletTestCase):
             uuid.UUID(f"{text[:12]}{number % 8 + 1}{text[13:16]}a{text[17:]}")
             for number, text in enumerate(some)
         ]
-        deposit_bulk(self.deposits(keys))
+        deposit_many(self.deposits(keys))
         rows = Transaction.objects.order_by("idempotency_key")
         place = _place_in_index(Transaction._meta.get_field("idempotency_key"))
         self.assertEqual(

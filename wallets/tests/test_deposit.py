@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from time import sleep
 from typing import Any
 from unittest import mock, skipUnless
@@ -21,13 +22,18 @@ from wallets.models.ledger import Movement
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
 from wallets.services.deposits import deposit, deposit_group
-from wallets.services.deposits.deposit import DepositRequest, deposit_many
+from wallets.services.deposits.deposit import (
+    DepositReceipt,
+    DepositRequest,
+    deposit_many,
+)
 from wallets.services.deposits.deposit_batch import deposit_in_steps
 from wallets.services.ledger import ledger_postgresql
 from wallets.services.requests.busy import Busy
 from wallets.services.wallet import WalletService
 from wallets.tests.base import CommittingTestCase, WalletTestCase, close_connections
-from wallets.utils.database.transactions import lock_rows
+from wallets.tests.builders import deposit_receipt
+from wallets.utils.database.transactions import lock_rows, run_in_transaction
 
 
 def asked(wallet: Wallet, amount: int, key: uuid.UUID | None = None) -> DepositRequest:
@@ -42,20 +48,26 @@ class DepositManyTest(WalletTestCase):
         ]
         answers = deposit_many(requests)
 
-        self.assertEqual([a.amount for a in answers], list(range(1, 16)))
+        self.assertEqual([a.request for a in answers], requests)
         balance = {self.alice.uuid: 0, self.bob.uuid: 0}
         for answer, request in zip(answers, requests, strict=True):
             balance[request.wallet_uuid] += request.amount
-            self.assertEqual(answer.wallet.uuid, request.wallet_uuid)
             self.assertEqual(answer.balance_after, balance[request.wallet_uuid])
-            self.assertEqual(answer.wallet.balance, answer.balance_after)
-            self.assertEqual(
-                Transaction.objects.get(pk=answer.pk).amount, answer.amount
-            )
+            self.assertFalse(answer.replayed)
+            self.assert_stored(answer)
         movements = Movement.objects.filter(wallet=self.alice).order_by("sequence")
         in_the_statement = list(movements.values_list("transaction", flat=True))
-        hers = [a.pk for a in answers if a.wallet.uuid == self.alice.uuid]
+        hers = [a.transaction_id for a in answers if a.wallet_id == self.alice.pk]
         self.assertEqual(in_the_statement, hers)
+
+    def assert_stored(self, receipt: DepositReceipt) -> None:
+        """The receipt's transaction is the row, column by column, and nothing else."""
+        stored = Transaction.objects.get(pk=receipt.transaction_id)
+        shown = receipt.transaction
+        self.assertEqual(shown.wallet.uuid, receipt.request.wallet_uuid)
+        for row in (stored, shown):
+            row.__dict__.pop("_state")
+        self.assertEqual(shown.__dict__, stored.__dict__)
 
     def test_writes_nothing_for_an_empty_list(self) -> None:
         self.assertEqual(deposit_many([]), [])
@@ -77,13 +89,13 @@ class DepositManyTest(WalletTestCase):
         self.assertEqual(
             [type(answer) for answer in answers],
             [
-                Transaction,
+                DepositReceipt,
                 Wallet.DoesNotExist,
                 IdempotencyKeyReused,
-                Transaction,
+                DepositReceipt,
                 BalanceLimit,
-                Transaction,
-                Transaction,
+                DepositReceipt,
+                DepositReceipt,
             ],
         )
         self.assert_money(self.alice, balance=10)
@@ -94,7 +106,8 @@ class DepositManyTest(WalletTestCase):
         self.deposit(7)
         (again,) = deposit_many([asked(self.alice, 5, made.idempotency_key)])
         self.assertTrue(again.replayed)
-        self.assertEqual((again.pk, again.balance_after), (made.pk, 5))
+        self.assertEqual((again.transaction_id, again.balance_after), (made.pk, 5))
+        self.assert_stored(again)
         self.assert_money(self.alice, balance=12)
 
     def test_sees_a_key_twice_in_one_batch(self) -> None:
@@ -107,7 +120,7 @@ class DepositManyTest(WalletTestCase):
             ]
         )
         self.assertEqual((first.replayed, again.replayed), (False, True))
-        self.assertEqual((again.pk, again.balance_after), (first.pk, 5))
+        self.assertEqual(again, first._replace(request=again.request, replayed=True))
         self.assertIsInstance(other, IdempotencyKeyReused)
         self.assert_money(self.alice, balance=5)
 
@@ -117,7 +130,7 @@ class DepositManyTest(WalletTestCase):
             [asked(Wallet(uuid=uuid.uuid4()), 5, key), asked(self.alice, 5, key)]
         )
         self.assertIsInstance(refused, Wallet.DoesNotExist)
-        self.assertEqual((done.amount, done.replayed), (5, False))
+        self.assertEqual((done.request.amount, done.replayed), (5, False))
 
     def test_does_a_thousand_in_few_statements(self) -> None:
         requests = [asked((self.alice, self.bob)[n % 2], 1) for n in range(1000)]
@@ -126,7 +139,7 @@ class DepositManyTest(WalletTestCase):
         if connection.vendor == "postgresql":
             # Two savepoint statements are of the test case.
             self.assertLessEqual(len(queries), 7, queries.captured_queries)
-        self.assertEqual(len({answer.pk for answer in answers}), 1000)
+        self.assertEqual(len({answer.transaction_id for answer in answers}), 1000)
         self.assertEqual(Movement.objects.filter(wallet=self.alice).count(), 500)
         self.assert_money(self.bob, balance=500)
 
@@ -156,9 +169,9 @@ class ConcurrentDepositTest(CommittingTestCase):
     def test_is_made_once_for_one_key(self) -> None:
         key = uuid.uuid4()
         made = self.in_threads(
-            *[lambda: WalletService.deposit(self.alice.uuid, 5, key) for _ in range(10)]
+            *[lambda: deposit_receipt(self.alice.uuid, 5, key) for _ in range(10)]
         )
-        self.assertEqual(len({answer.pk for answer in made}), 1)
+        self.assertEqual(len({answer.transaction_id for answer in made}), 1)
         self.assertEqual([answer.replayed for answer in made].count(False), 1)
         self.assert_money(self.alice, balance=5)
 
@@ -212,6 +225,22 @@ class ConcurrentDepositTest(CommittingTestCase):
         self.assertEqual(answers[1].balance_after, 2)
         self.assert_money(self.alice, balance=0)
 
+    @skipUnlessDBFeature("has_select_for_update_skip_locked")
+    def test_counts_the_first_with_a_key_also_when_it_has_to_wait(self) -> None:
+        """The wallet of the other one is free, or is alice's, whom somebody holds."""
+        for first, second, results in (
+            (self.alice, self.bob, (Busy, Busy)),
+            (self.bob, self.alice, (DepositReceipt, IdempotencyKeyReused)),
+        ):
+            key = uuid.uuid4()
+            some = [asked(first, 1, key), asked(second, 1, key)]
+            steps = partial(deposit_in_steps, some, wait=False)
+            with transaction.atomic():
+                lock_rows(Wallet.objects.filter(pk=self.alice.pk))
+                (answers,) = self.in_threads(partial(run_in_transaction, steps))
+            self.assertEqual(tuple(map(type, answers)), results)
+        self.assert_money(self.bob, balance=1)
+
 
 class DepositGroupTest(CommittingTestCase):
     """A group of deposits…"""
@@ -222,11 +251,7 @@ class DepositGroupTest(CommittingTestCase):
         self.asked = [asked(self.alice, 1), asked(self.bob, 2)]
 
     def together(self, requests: list[DepositRequest]) -> list[Any]:
-        answers = self.group.deposit(requests)
-        return [
-            answer.transaction() if isinstance(answer, deposit.Made) else answer
-            for answer in answers
-        ]
+        return self.group.deposit(requests)
 
     def begin(self, pool: ThreadPoolExecutor) -> Future[list[Any]]:
         """Make the group's deposits in a thread."""
@@ -328,7 +353,8 @@ class DepositGroupTest(CommittingTestCase):
         with ThreadPoolExecutor(1) as pool, self.waits_for_alice(pool) as answers:
             bobs = Wallet.objects.filter(pk=self.bob.pk)
             self.assertEqual(len(lock_rows(bobs, skip_locked=True)), 1)
-        self.assertEqual([one.amount for one in answers.result(timeout=60)], [2, 1])
+        amounts = [one.request.amount for one in answers.result(timeout=60)]
+        self.assertEqual(amounts, [2, 1])
 
     @skipUnless(connection.vendor == "postgresql", "a statement of PostgreSQL's")
     def test_locks_them_in_this_order_however_the_table_is_read(self) -> None:
@@ -341,7 +367,7 @@ class DepositGroupTest(CommittingTestCase):
         with ThreadPoolExecutor(1) as pool, self.waits_for_alice(pool) as answers:
             bobs = Wallet.objects.filter(pk=self.bob.pk)
             self.assertEqual(len(lock_rows(bobs, skip_locked=True)), 1)
-        amounts = [one.amount for one in answers.result(timeout=60)]
+        amounts = [one.request.amount for one in answers.result(timeout=60)]
         self.assertEqual(amounts[:3], [1, 2, 3])
 
     @skipUnless(connection.vendor == "postgresql", "a statement of PostgreSQL's")
@@ -402,7 +428,7 @@ class OneOfAGroupTest(CommittingTestCase):
         with mock.patch.object(self.group, "_deposit", count):
             answers = self.group.deposit(requests)
         (answer,) = [answers.pop(40)]
-        made = [isinstance(one, (deposit.Made, Transaction)) for one in answers]
+        made = [isinstance(one, DepositReceipt) for one in answers]
         self.assertTrue(all(made), answers)
         return answer, tried
 
@@ -464,7 +490,7 @@ class OneOfABulkTest(CommittingTestCase):
 
         def work() -> list[Any]:
             try:
-                return deposit.deposit_bulk(requests)
+                return deposit_many(requests)
             finally:
                 close_connections()
 

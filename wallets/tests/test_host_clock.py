@@ -24,7 +24,7 @@ from wallets.models.ledger import Movement
 from wallets.models.transaction import Transaction
 from wallets.models.transition import Transition
 from wallets.models.wallet import Wallet
-from wallets.services.deposits.deposit import DepositRequest, Made, deposit_bulk
+from wallets.services.deposits.deposit import DepositRequest, deposit_many
 from wallets.services.deposits.deposit_batch import deposit_in_steps
 from wallets.services.deposits.deposit_group import DepositGroup
 from wallets.services.ledger import ledger_audit
@@ -33,7 +33,7 @@ from wallets.services.wallet import WalletService
 from wallets.services.withdrawal import WithdrawalService
 from wallets.services.withdrawals.schedule import ScheduleRequest, schedule_many
 from wallets.services.withdrawals.schedule_batch import Asked, schedule_in_steps
-from wallets.tests import marks
+from wallets.tests import builders, marks
 from wallets.tests.api import Api, database_out_of_reach
 from wallets.tests.base import CommittingTestCase, WalletTestCase
 from wallets.tests.clocks import StandingClock
@@ -82,13 +82,12 @@ class StampTest(Api, WalletTestCase):
             return DepositRequest(self.alice.uuid, 1, uuid.uuid4())
 
         one = WalletService.deposit(self.alice.uuid, 1)
-        many = deposit_bulk([asked(), asked()])
+        many = deposit_many([asked(), asked()])
         steps = deposit_in_steps([asked()])
         group = DepositGroup().deposit([asked(), asked()])
-        for answer in (one, *many, *steps, *group):
-            made = answer.transaction() if isinstance(answer, Made) else answer
-            assert isinstance(made, Transaction)
-            self.assert_now(made.created_at)
+        self.assert_now(one.created_at)
+        for receipt in (*many, *steps, *group):
+            self.assert_now(receipt.made_at, receipt.transaction.created_at)
         for deposit in Transaction.objects.all():
             self.assert_now(deposit.executed_at)
         self.assert_rows_are_now()
@@ -98,11 +97,10 @@ class StampTest(Api, WalletTestCase):
         answers = [
             *schedule_many([one, one]),
             *schedule_many([one, one], wait=False),
-            *schedule_in_steps([Asked(one, uuid.uuid4())], actor="client"),
+            *schedule_in_steps([Asked(*one[:3], uuid.uuid4(), False)], actor="client"),
         ]
-        for made in answers:
-            assert isinstance(made, Transaction)
-            self.assert_now(made.created_at)
+        for receipt in answers:
+            self.assert_now(receipt.transaction.created_at)
         past = one._replace(scheduled_for=self.after(-3600))
         with host_is(-2 * YEAR):
             for wait in (True, False):
@@ -112,10 +110,10 @@ class StampTest(Api, WalletTestCase):
 
     def test_what_a_replay_answers(self) -> None:
         key = uuid.uuid4()
-        first = WalletService.deposit(self.alice.uuid, 1, key)
-        again = WalletService.deposit(self.alice.uuid, 1, key)
+        first = builders.deposit_receipt(self.alice.uuid, 1, key)
+        again = builders.deposit_receipt(self.alice.uuid, 1, key)
         self.assertTrue(again.replayed)
-        self.assertEqual(again.executed_at, first.executed_at)
+        self.assertEqual(again.made_at, first.made_at)
 
     def test_withdrawals_and_their_outcomes(self) -> None:
         WalletService.deposit(self.alice.uuid, 10)

@@ -23,7 +23,7 @@ from wallets.models.alarm import Alarm
 from wallets.models.tally import Tally
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
-from wallets.services.deposits.deposit import DepositRequest, deposit_bulk
+from wallets.services.deposits.deposit import DepositRequest, deposit_many
 from wallets.services.ledger import ledger_audit
 from wallets.services.operations import alarm, metrics
 from wallets.services.payouts import resolver
@@ -112,7 +112,7 @@ class LimitsTest(PoolerTestCase):
         ask = DepositRequest(self.alice.uuid, 1, uuid.uuid4())
         for name, work in (
             ("one", lambda: WalletService.deposit(self.alice.uuid, 1)),
-            ("many", lambda: deposit_bulk([ask])),
+            ("many", lambda: deposit_many([ask])),
         ):
             with (
                 self.subTest(name),

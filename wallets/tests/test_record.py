@@ -27,7 +27,7 @@ from wallets.services.payouts import drain, resolver
 from wallets.services.withdrawal import WithdrawalService
 from wallets.services.withdrawals import reference as reference_service
 from wallets.services.withdrawals.reference import reference_of
-from wallets.tests import marks
+from wallets.tests import builders, marks
 from wallets.tests.api import nothing_written
 from wallets.tests.base import OSCAR, CommittingTestCase, WalletTestCase
 from wallets.tests.fakes import BARE, Does, FakeBank
@@ -223,7 +223,7 @@ class RecordPaymentTest(RecordTestCase):
 
     def ask(self, at: float = 60, amount: int = 100, key: uuid.UUID = KEY):
         """Repeat the client's request."""
-        return WithdrawalService.schedule(
+        return builders.schedule_receipt(
             self.alice.uuid, amount, self.after(at), key, now=self.now
         )
 
@@ -235,7 +235,7 @@ class RecordPaymentTest(RecordTestCase):
         """Check the replay for any time, also one that has passed."""
         for at in (60, -3600):
             again = self.ask(at)
-            self.assertEqual((again.pk, again.replayed), (made.pk, True))
+            self.assertEqual((again.transaction.pk, again.replayed), (made.pk, True))
         self.assertEqual(
             Transaction.objects.filter(transaction_type="WITHDRAWAL").count(), 1
         )
@@ -261,13 +261,15 @@ class RecordPaymentTest(RecordTestCase):
                 made = self.enter(reference=self.reference(number))
                 self.assertNotEqual(made.idempotency_key, KEY)
                 again = self.ask()
-                self.assertEqual((again.pk, again.replayed), (made.pk, True))
+                self.assertEqual(
+                    (again.transaction.pk, again.replayed), (made.pk, True)
+                )
                 made.attempts.update(reference=uuid.uuid4())
 
     def test_replays_a_known_time_for_that_time_only(self):
         made = self.enter(key=KEY, scheduled_for=self.after(60))
         again = self.ask(60)
-        self.assertEqual((again.pk, again.replayed), (made.pk, True))
+        self.assertEqual((again.transaction.pk, again.replayed), (made.pk, True))
         with self.assertRaises(IdempotencyKeyReused):
             self.ask(61)
 
@@ -297,7 +299,7 @@ class RecordPaymentTest(RecordTestCase):
         self.assertEqual((other.scheduled_for, other.executed_at), (self.now, paid_at))
 
     def test_refuses_a_key_that_the_books_have(self):
-        known = self.ask()
+        known = self.ask().transaction
         with nothing_written(), self.assertRaises(IdempotencyKeyReused) as got:
             self.enter(key=KEY)
         self.assertIn(f"transaction {known.pk} under this key", str(got.exception))
@@ -314,7 +316,7 @@ class RecordPaymentTest(RecordTestCase):
         self.assertIn(f"withdrawal {known.pk}", str(got.exception))
 
     def test_refuses_a_reference_that_a_withdrawal_waits_to_be_paid_under(self):
-        known = self.ask()
+        known = self.ask().transaction
         for number in (1, 4):
             with nothing_written(), self.assertRaises(InvalidInput) as got:
                 self.enter(reference=self.reference(number))
@@ -433,7 +435,7 @@ class RecordRaceTest(CommittingTestCase):
                     **({"key": key} if known == "key" else {"reference": reference}),
                 )
                 ask = partial(
-                    WithdrawalService.schedule,
+                    builders.schedule_receipt,
                     self.alice.uuid,
                     1,
                     self.after(3600),
@@ -451,7 +453,7 @@ class RecordRaceTest(CommittingTestCase):
             return
         self.assertEqual(entered.status, "COMPLETED")
         self.assertEqual(Attempt.objects.get(reference=reference).sends, 0)
-        if asked.pk == entered.pk:
+        if asked.transaction.pk == entered.pk:
             self.assertTrue(asked.replayed)
 
     def test_that_both_win_pays_nothing(self):

@@ -18,8 +18,9 @@ from wallets.services.ledger import ledger_audit
 from wallets.services.operations import pause, record
 from wallets.services.payouts import drain, resolver
 from wallets.services.wallet import WalletService
-from wallets.services.withdrawal import WithdrawalService
+from wallets.services.withdrawals.schedule import ScheduleReceipt
 from wallets.tests.base import OSCAR, CommittingTestCase
+from wallets.tests.builders import schedule_receipt
 from wallets.tests.fakes import ABLE, BARE, DEDUPES_ONLY, LOOKS_UP_ONLY, FakeBank
 from wallets.utils.bank.interface import Abilities, Payment
 from wallets.utils.database import append_only
@@ -54,8 +55,8 @@ class RestoredBackupTest(CommittingTestCase):
         super().setUp()
         self.keys = {name: uuid.uuid4() for name in ("paid", "lost", "by_reference")}
 
-    def ask(self, name: str, wallet: uuid.UUID, amount: int) -> Transaction:
-        return WithdrawalService.schedule(
+    def ask(self, name: str, wallet: uuid.UUID, amount: int) -> ScheduleReceipt:
+        return schedule_receipt(
             wallet, amount, self.after(60), self.keys[name], now=self.now
         )
 

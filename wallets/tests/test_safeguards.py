@@ -24,6 +24,7 @@ from wallets.models.wallet import Wallet
 from wallets.services.operations import safeguards
 from wallets.services.wallet import WalletService
 from wallets.services.withdrawal import WithdrawalService
+from wallets.tests import builders
 from wallets.tests.base import CommittingTestCase
 from wallets.tests.marks import slow
 from wallets.tests.raw import execute
@@ -347,6 +348,6 @@ class NativeUUIDTest(CommittingTestCase):
         self.assert_money(self.alice, balance=5)
         self.assertEqual(Wallet.objects.get(uuid=self.alice.uuid), self.alice)
         self.assertEqual(self.alice.transactions.get().idempotency_key, self.key)
-        again = WalletService.deposit(self.alice.uuid, 5, idempotency_key=self.key)
+        again = builders.deposit_receipt(self.alice.uuid, 5, self.key)
         self.assertTrue(again.replayed)
         WalletService.create()

@@ -20,7 +20,6 @@ from wallets.serializers.deposit import (
     DepositRequestSerializer,
     DepositResultSerializer,
     DepositSerializer,
-    deposit_answer,
     read_amount,
     read_item,
     read_plain_items,
@@ -34,9 +33,12 @@ from wallets.serializers.statement import (
 )
 from wallets.serializers.transaction import TransactionSerializer, transaction_line
 from wallets.serializers.wallet import WalletSerializer, wallet_line
-from wallets.serializers.withdraw import WithdrawRequestSerializer, read_withdrawal
-from wallets.services.deposits.deposit import DepositRequest, Made
-from wallets.services.ledger.ledger_postgresql import Deposited
+from wallets.serializers.withdraw import (
+    WithdrawRequestSerializer,
+    read_withdrawal,
+    scheduled_line,
+)
+from wallets.services.deposits.deposit import DepositReceipt, DepositRequest
 from wallets.tests.api import Api
 from wallets.tests.base import WalletTestCase
 from wallets.tests.conformance import as_published
@@ -177,18 +179,14 @@ MOVEMENTS = st.builds(
     amount=st.integers(1, MAX_MONEY),
     balance_after=st.integers(0, MAX_MONEY),
 )
-MADE = st.builds(
-    Made,
+RECEIPTS = st.builds(
+    DepositReceipt,
     st.builds(DepositRequest, st.uuids(), st.integers(1, MAX_MONEY), st.uuids()),
-    INSTANTS,
-    st.builds(
-        Deposited,
-        st.integers(1, 2**63 - 1),
-        st.integers(1, 2**63 - 1),
-        st.integers(0, MAX_MONEY),
-        st.just(0),
-    ),
-    st.booleans(),
+    made_at=INSTANTS,
+    transaction_id=st.integers(1, 2**63 - 1),
+    wallet_id=st.integers(1, 2**63 - 1),
+    balance_after=st.integers(0, MAX_MONEY),
+    replayed=st.booleans(),
 )
 
 
@@ -204,28 +202,39 @@ class WritersTest(SimpleTestCase):
         self.assert_same(wallet_line(wallet), WalletSerializer(wallet))
 
     @quickly
-    @given(transaction=TRANSACTIONS, balance=st.integers(0, MAX_MONEY))
-    def test_write_a_transaction_as_declared(
-        self, transaction: Transaction, balance: int
-    ) -> None:
+    @given(transaction=TRANSACTIONS)
+    def test_write_a_transaction_as_declared(self, transaction: Transaction) -> None:
         self.assert_same(
-            transaction_line(transaction), TransactionSerializer(transaction)
+            transaction_line(transaction, transaction.wallet.uuid),
+            TransactionSerializer(transaction),
         )
-        transaction.balance_after = balance
-        self.assert_same(deposit_answer(transaction), DepositSerializer(transaction))
 
     @quickly
-    @given(made=MADE)
-    def test_write_a_deposit_just_made_as_declared(self, made: Made) -> None:
-        deposit = made.transaction()
+    @given(withdrawal=TRANSACTIONS)
+    def test_write_a_withdrawal_as_it_was_scheduled(
+        self, withdrawal: Transaction
+    ) -> None:
+        withdrawal.transaction_type = Transaction.TransactionType.WITHDRAWAL
+        kept = ("id", "wallet", "transaction_type", "amount", "scheduled_for")
+        kept += ("created_at", "idempotency_key")
+        new = Transaction(**{name: getattr(withdrawal, name) for name in kept})
+        wallet = withdrawal.wallet.uuid
+        self.assert_same(scheduled_line(withdrawal, wallet), TransactionSerializer(new))
+
+    @quickly
+    @given(receipt=RECEIPTS)
+    def test_write_a_deposit_as_declared(self, receipt: DepositReceipt) -> None:
+        deposit = receipt.transaction
+        deposit.wallet = Wallet(uuid=receipt.request.wallet_uuid)
+        shown = {**receipt._asdict(), "transaction": deposit}
         self.assertEqual(
-            write_answer(made).encode(),
-            strict_json.dumps(DepositSerializer(deposit).data),
+            write_answer(receipt).encode(),
+            strict_json.dumps(DepositSerializer(shown).data),
         )
-        result = "replayed" if made.replayed else "done"
-        shown = {"result": result, "wallet": deposit, "transaction": deposit}
+        result = "replayed" if receipt.replayed else "done"
+        shown = {"result": result, "wallet": receipt, "transaction": deposit}
         declared = strict_json.dumps([DepositResultSerializer(shown).data])
-        self.assertEqual(write_answers([made]), declared)
+        self.assertEqual(write_answers([receipt]), declared)
 
     def test_write_a_refused_item_as_declared(self) -> None:
         error = Wallet.DoesNotExist()

@@ -15,6 +15,7 @@ from wallets.models.wallet import Wallet
 from wallets.services.wallet import WalletService
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests.base import WalletTestCase
+from wallets.tests.builders import deposit_receipt
 
 
 class WalletServiceTest(WalletTestCase):
@@ -27,7 +28,7 @@ class WalletServiceTest(WalletTestCase):
 
         self.assertEqual(deposit.status, Transaction.Status.COMPLETED)
         self.assertIsNotNone(deposit.executed_at)
-        self.assertEqual(deposit.balance_after, 10_000)
+        self.assertEqual(deposit.wallet.balance, 10_000)
         self.assert_money(self.alice, balance=10_000)
         self.assert_money(self.bob, balance=0)
 
@@ -85,11 +86,21 @@ class DepositIdempotencyTest(WalletTestCase):
         self.deposit(7)
         again = WalletService.deposit(self.alice.uuid, 10, str(self.key).upper())
 
-        self.assertFalse(first.replayed)
-        self.assertTrue(again.replayed)
-        self.assertEqual(again.pk, first.pk)
-        self.assertEqual((again.balance_after, again.wallet.balance), (10, 10))
+        self.assertEqual(again, first)
+        self.assertEqual(again.executed_at, first.executed_at)
+        self.assertEqual(again.wallet.balance, 17)
         self.assert_money(self.alice, balance=17)
+
+    def test_says_in_the_receipt_what_was_made_before(self):
+        receipts = []
+        for _ in range(2):
+            receipts.append(deposit_receipt(self.alice.uuid, 10, self.key))
+            self.deposit(7)
+        first, again = receipts
+        self.assertEqual((first.replayed, again.replayed), (False, True))
+        # All else is the same, also the balance after it.
+        self.assertEqual(again[1:], (*first[1:-1], True))
+        self.assertEqual(again.balance_after, 10)
 
     def test_refuses_the_key_for_another_request(self):
         WalletService.deposit(self.alice.uuid, 10, self.key)
@@ -103,7 +114,7 @@ class DepositIdempotencyTest(WalletTestCase):
             WalletService.deposit(self.alice.uuid, 0, self.key)
         with self.assertRaises(Wallet.DoesNotExist):
             WalletService.deposit(uuid.uuid4(), 10, self.key)
-        self.assertFalse(WalletService.deposit(self.alice.uuid, 10, self.key).replayed)
+        self.assertFalse(deposit_receipt(self.alice.uuid, 10, self.key).replayed)
 
     def test_refuses_a_key_that_is_no_uuid(self):
         with self.assertRaises(InvalidIdempotencyKey):

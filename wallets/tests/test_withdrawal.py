@@ -306,14 +306,14 @@ class ScheduleIdempotencyTest(WithdrawalTestCase):
             self.alice.uuid, amount, self.after(at), self.key, now=self.after(now)
         )
 
-    def test_gives_the_first_answer_again_after_the_time_has_passed(self):
+    def test_gives_the_first_withdrawal_again_after_the_time_has_passed(self):
         self.deposit(1000)
         first = self.schedule()
         self.execute(first, at=60)
         again = self.schedule(now=120)
 
-        self.assertEqual((again.pk, again.replayed), (first.pk, True))
-        self.assertEqual((again.status, again.executed_at), (Status.PENDING, None))
+        self.assertEqual((again.pk, again.status), (first.pk, Status.COMPLETED))
+        self.assertEqual(again, Transaction.objects.get(pk=first.pk))
         self.assertEqual(Transaction.objects.filter(pk__gt=first.pk).count(), 0)
 
     def test_refuses_the_key_for_another_time_amount_or_operation(self):

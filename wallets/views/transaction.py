@@ -70,7 +70,7 @@ class ListTransactions(Operation[PageCall, list[Transaction]]):
         page = result[: call.pages.limit]
         following = [page[-1].pk] if len(result) > len(page) else None
         return json_response(
-            [transaction_line(row) for row in page],
+            [transaction_line(row, call.page.wallet) for row in page],
             headers=call.pages.links(following),
         )
 
@@ -87,7 +87,7 @@ class GetTransaction(Operation[Place, Transaction]):
         return transactions_by_id(calls)
 
     def write(self, request: Request, call: Place, result: Transaction) -> ApiResponse:
-        return json_response(transaction_line(result))
+        return json_response(transaction_line(result, call[0]))
 
 
 class Cancel(Operation[Place, Transaction]):
@@ -112,7 +112,7 @@ class Cancel(Operation[Place, Transaction]):
         return [WithdrawalService.cancel_of(*place) for place in calls]
 
     def write(self, request: Request, call: Place, result: Transaction) -> ApiResponse:
-        return json_response(transaction_line(result))
+        return json_response(transaction_line(result, call[0]))
 
 
 def _place_of(request: Request) -> Place:

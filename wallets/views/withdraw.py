@@ -7,10 +7,12 @@ from typing import Any
 
 from django.conf import settings
 
-from wallets.models.transaction import Transaction
-from wallets.serializers.transaction import transaction_line
-from wallets.serializers.withdraw import read_withdrawal
-from wallets.services.withdrawals.schedule import ScheduleRequest, schedule_many
+from wallets.serializers.withdraw import read_withdrawal, scheduled_line
+from wallets.services.withdrawals.schedule import (
+    ScheduleReceipt,
+    ScheduleRequest,
+    schedule_many,
+)
 from wallets.views.http import idempotency_key
 from wallets.views.http.body import read_object
 from wallets.views.http.operation import Operation
@@ -18,7 +20,7 @@ from wallets.views.http.request import ApiResponse, Request, json_response
 from wallets.views.http.rest_framework import OperationView
 
 
-class Withdraw(Operation[ScheduleRequest, Transaction]):
+class Withdraw(Operation[ScheduleRequest, ScheduleReceipt]):
     """Schedule a withdrawal. The balance is checked when it is due."""
 
     method = "POST"
@@ -37,18 +39,19 @@ class Withdraw(Operation[ScheduleRequest, Transaction]):
 
     def many(
         self, calls: Sequence[ScheduleRequest], *, wait: bool
-    ) -> Sequence[Transaction | Exception]:
+    ) -> Sequence[ScheduleReceipt | Exception]:
         return schedule_many(calls, wait=wait)
 
     def write(
-        self, request: Request, call: ScheduleRequest, result: Transaction
+        self, request: Request, call: ScheduleRequest, result: ScheduleReceipt
     ) -> ApiResponse:
+        made = result.transaction
         return json_response(
-            transaction_line(result),
+            scheduled_line(made, call.wallet),
             status=201,
             headers={
-                "Location": request.url_of_transaction(call.wallet, result.pk),
-                **idempotency_key.headers_of(result, call.key),
+                "Location": request.url_of_transaction(call.wallet, made.pk),
+                **idempotency_key.headers_of(call.key, replayed=result.replayed),
             },
         )
 

@@ -6,24 +6,23 @@ A refused deposit does not stop the others.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from django.db import connection
 
-from wallets.errors import Refusal
-from wallets.models.transaction import Transaction
-from wallets.models.wallet import Wallet
-from wallets.services.deposits.deposit_batch import columns_of, deposit_in_steps
+from wallets.services.deposits.deposit_batch import (
+    DepositReceipt,
+    DepositRequest,
+    DepositResult,
+    deposit_in_steps,
+)
 from wallets.services.ledger import ledger_postgresql
-from wallets.services.ledger.ledger_postgresql import Deposited
 from wallets.services.requests.busy import Busy
 from wallets.services.requests.checks import is_amount
 from wallets.services.requests.group import KEY_WAIT_SECONDS
-from wallets.utils.database.batch import as_stored
 from wallets.utils.database.transactions import (
     CLIENT_PATIENCE_SECONDS,
     limit_lock_wait,
@@ -31,57 +30,18 @@ from wallets.utils.database.transactions import (
     run_unless_locked,
 )
 
+__all__ = [
+    "MAX_MANY",
+    "DepositReceipt",
+    "DepositRequest",
+    "DepositResult",
+    "deposit_many",
+]
+
 T = TypeVar("T")
 
 # The most requests for one call of `deposit_many`, which locks all their wallets.
 MAX_MANY = 1000
-
-
-class DepositRequest:
-    """One deposit; the amount is in minor units. UUIDs are kept as canonical text."""
-
-    __slots__ = ("amount", "key_text", "wallet_text")
-
-    def __init__(
-        self, wallet: uuid.UUID | str, amount: int, key: uuid.UUID | str
-    ) -> None:
-        self.wallet_text = str(wallet)
-        self.amount = amount
-        self.key_text = str(key)
-
-    @property
-    def wallet_uuid(self) -> uuid.UUID:
-        """The wallet that gets the money."""
-        return uuid.UUID(self.wallet_text)
-
-    @property
-    def key(self) -> uuid.UUID:
-        """The idempotency key."""
-        return uuid.UUID(self.key_text)
-
-
-class Made(NamedTuple):
-    """The result of a new deposit, without a `Transaction` instance."""
-
-    request: DepositRequest
-    now: datetime
-    row: Deposited
-    replayed: bool = False
-
-    def transaction(self) -> Transaction:
-        """Return the `Transaction`, with its `wallet` and `balance_after`."""
-        pk, wallet_id, balance, held = self.row
-        uuid = self.request.wallet_uuid
-        deposit = as_stored(Transaction, id=pk, **columns_of(self.request, self.now))
-        deposit.wallet = as_stored(
-            Wallet, id=wallet_id, uuid=uuid, balance=balance, held=held
-        )
-        deposit.balance_after = balance
-        return deposit
-
-
-# The deposit as a transaction with `balance_after`, or the reason why there is none.
-Answer = Transaction | Refusal | Wallet.DoesNotExist | Busy
 
 
 def deposit_many(
@@ -89,29 +49,17 @@ def deposit_many(
     *,
     now: datetime | None = None,
     wait: bool = True,
-) -> list[Answer]:
+) -> list[DepositResult]:
     """Make the deposits; return one result for each request, in order.
 
+    A result is the receipt, or the refusal that `WalletService.deposit` would raise.
     Opens its own transactions; locks the wallets by id, then takes the keys in the
     order of their index. With `wait=False` the result for a locked wallet is `Busy`; on
-    PostgreSQL also for every request that the fast path cannot do. A refusal is
-    returned, not raised.
-    """
-    answers = deposit_bulk(requests, now=now, wait=wait)
-    return [a.transaction() if isinstance(a, Made) else a for a in answers]
-
-
-def deposit_bulk(
-    requests: Sequence[DepositRequest],
-    *,
-    now: datetime | None = None,
-    wait: bool = True,
-) -> list[Answer | Made]:
-    """Do the same as `deposit_many`, with `Made` for each new deposit.
+    PostgreSQL also for every request that the fast path cannot do.
 
     On PostgreSQL the fast path is one statement; a second transaction does the rest.
     """
-    answers: dict[int, Answer | Made] = {}
+    answers: dict[int, DepositResult] = {}
     left = dict(enumerate(requests))
     # First those without a conflict: their wallets must not stay locked while the
     # others wait for a wallet. A single request locks only its own wallet.
@@ -136,14 +84,14 @@ def _run(work: Callable[[], T], *, one_statement: bool = False) -> T:
 
 def deposit_unless_locked(
     requests: Mapping[int, DepositRequest], now: datetime | None = None
-) -> dict[int, Answer] | None:
+) -> dict[int, DepositResult] | None:
     """Make deposits step by step without waiting for locks; return results by number.
 
     Opens its own transaction. Returns None, and changes nothing, if another transaction
     uses one of the keys at this moment.
     """
 
-    def work() -> list[Answer]:
+    def work() -> list[DepositResult]:
         limit_lock_wait(KEY_WAIT_SECONDS)
         return deposit_in_steps([*requests.values()], now, wait=False)
 
@@ -151,7 +99,7 @@ def deposit_unless_locked(
     return None if answers is None else dict(zip(requests, answers, strict=True))
 
 
-def is_busy(answer: Answer | Made | None) -> bool:
+def is_busy(answer: DepositResult | None) -> bool:
     """Whether the request must be tried again: no result yet, or `Busy`."""
     return answer is None or isinstance(answer, Busy)
 
@@ -162,7 +110,7 @@ def deposit_at_once(
     *,
     skip_locked: bool = False,
     lock_wait: float | None = None,
-) -> dict[int, Made]:
+) -> dict[int, DepositReceipt]:
     """Make all deposits without a conflict in one statement; return results by number.
 
     For PostgreSQL. Call in a transaction of its own (`run_in_transaction(…,
@@ -182,6 +130,6 @@ def deposit_at_once(
         fit, now=now, skip_locked=skip_locked, lock_wait=lock_wait
     )
     return {
-        first[key]: Made(requests[first[key]], at, row)
-        for key, (at, row) in done.items()
+        first[key]: DepositReceipt(requests[first[key]], at, pk, wallet_id, balance)
+        for key, at, pk, wallet_id, balance in done
     }

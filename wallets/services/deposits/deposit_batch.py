@@ -5,28 +5,73 @@
 
 from __future__ import annotations
 
-import copy
 import uuid
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
-from wallets.errors import IdempotencyKeyReused, Refusal
 from wallets.models.ledger import Movement
 from wallets.models.transaction import Transaction
-from wallets.models.wallet import Wallet
 from wallets.services.ledger import postings
 from wallets.services.ledger.postings import Posting
 from wallets.services.requests import idempotency
-from wallets.services.requests.busy import Busy
-from wallets.services.requests.checks import checked_amount
+from wallets.services.requests.batch import Batch, NotDone
+from wallets.utils.database.batch import as_new, as_stored
 from wallets.utils.database.transactions import database_now
 
-if TYPE_CHECKING:
-    from wallets.services.deposits.deposit import Answer, DepositRequest
-
 _DEPOSIT = Transaction.TransactionType.DEPOSIT
+
+
+class DepositRequest:
+    """One deposit; the amount is in minor units. UUIDs are kept as canonical text."""
+
+    __slots__ = ("amount", "key_text", "wallet_text")
+    scheduled_for = None
+
+    def __init__(
+        self, wallet: uuid.UUID | str, amount: int, key: uuid.UUID | str
+    ) -> None:
+        self.wallet_text = str(wallet)
+        self.amount = amount
+        self.key_text = str(key)
+
+    @property
+    def wallet_uuid(self) -> uuid.UUID:
+        """The wallet that gets the money."""
+        return uuid.UUID(self.wallet_text)
+
+    @property
+    def key(self) -> uuid.UUID:
+        """The idempotency key."""
+        return uuid.UUID(self.key_text)
+
+
+class DepositReceipt(NamedTuple):
+    """A deposit that was made, by this request or by an earlier one with its key.
+
+    `balance_after` is the wallet's balance after the deposit, in minor units. A deposit
+    never changes, so request, time and ids say all that is stored of it.
+    """
+
+    request: DepositRequest
+    made_at: datetime
+    transaction_id: int
+    wallet_id: int
+    balance_after: int
+    replayed: bool = False
+
+    @property
+    def transaction(self) -> Transaction:
+        """The deposit as it is stored. Its `wallet` is read when it is asked for."""
+        columns = columns_of(self.request, self.made_at)
+        pk, wallet_id = self.transaction_id, self.wallet_id
+        return as_stored(Transaction, id=pk, wallet_id=wallet_id, **columns)
+
+
+# The receipt, or the reason why there is none.
+DepositResult = DepositReceipt | NotDone
 
 
 def columns_of(request: DepositRequest, now: datetime) -> dict[str, Any]:
@@ -44,7 +89,7 @@ def columns_of(request: DepositRequest, now: datetime) -> dict[str, Any]:
 
 def deposit_in_steps(
     requests: Sequence[DepositRequest], now: datetime | None = None, wait: bool = True
-) -> list[Answer]:
+) -> list[DepositResult]:
     """Make deposits as `deposit_many` does. Call inside a transaction.
 
     With `wait=False` a key that another transaction uses at this moment raises a lock
@@ -56,106 +101,59 @@ def deposit_in_steps(
     # Read the keys after the wallets are locked. Otherwise the same request, made
     # concurrently, could have used the last room of the wallet before its key is seen
     # here.
-    batch = _Batch(
-        wallets,
+    made = idempotency.find_made([one.key for one in requests], wait=wait)
+    batch = _Deposits(
+        wallets=wallets,
         held=postings.known_wallets(others) if others and not wait else set(),
-        made=idempotency.find_made([one.key for one in requests], wait=wait),
+        made=made,
+        balances=_balances_after(made.values()),
         now=now or database_now(),
     )
-    answers = [batch.judge(request) for request in requests]
-
-    # After this point the deposits must succeed.
-    batch.write()
-    return [
-        batch.answer(request, planned)
-        for request, planned in zip(requests, answers, strict=True)
-    ]
+    return batch.results(requests)
 
 
-class _Batch:
-    """The deposits of one transaction: checked one after the other, then written."""
+@dataclass(kw_only=True)
+class _Deposits(Batch[DepositRequest, DepositReceipt]):
+    """The deposits of one transaction; `balances` after each, by transaction id.
 
-    def __init__(
-        self,
-        wallets: dict[uuid.UUID, Wallet],
-        *,
-        held: set[uuid.UUID],
-        made: dict[uuid.UUID, Transaction],
-        now: datetime,
-    ) -> None:
-        self._wallets = wallets
-        self._held = held
-        self._made = made
-        self._now = now
-        self._put_off: set[uuid.UUID] = set()
-        self._new: dict[uuid.UUID, Transaction] = {}
-        self._added: dict[int, int] = defaultdict(int)
+    A key that another transaction has taken meanwhile was used for another wallet or
+    for a withdrawal, because deposits of this wallet wait for its lock. So a row of
+    another request is never taken for one of these.
+    """
 
-    def judge(self, request: DepositRequest) -> Answer | None:
-        """Accept, replay or refuse the request. None: a repeated key of this batch."""
-        wallet = self._wallets.get(request.wallet_uuid)
-        try:
-            checked_amount(request.amount)
-            if request.key in self._made:
-                return _replay(self._made[request.key], request)
-            # The first request with a key counts, even when it is `Busy`.
-            if request.wallet_uuid in self._held or request.key in self._put_off:
-                self._put_off.add(request.key)
-                return Busy()
-            if request.key in self._new:
-                return None
-            if wallet is None:
-                return Wallet.DoesNotExist(f"no wallet {request.wallet_uuid}")
-            added = self._added[wallet.pk] + request.amount
-            postings.check_deposit(wallet, added)
-        except Refusal as refusal:
-            return refusal
+    balances: dict[int, int]
+    _added: dict[int, int] = field(default_factory=lambda: defaultdict(int))
+
+    transaction_type = _DEPOSIT
+
+    def plan(self, request: DepositRequest) -> Transaction:
+        wallet = self.wallet_of(request)
+        added = self._added[wallet.pk] + request.amount
+        postings.check_deposit(wallet, added)
         self._added[wallet.pk] = added
-        deposit = Transaction(
-            wallet=copy.copy(wallet), **columns_of(request, self._now)
-        )
-        self._new[request.key] = deposit
-        return deposit
+        columns = columns_of(request, self.now)
+        return as_new(Transaction, wallet_id=wallet.pk, **columns)
 
-    def write(self) -> None:
-        """Insert the accepted deposits and their movements.
-
-        Sets the id and `balance_after` of each deposit. A key that another transaction
-        has taken meanwhile inserts nothing here. It was used for another wallet or for
-        a withdrawal, because deposits of this wallet wait for its lock. So a row of
-        another request is never taken for one of these.
-        """
-        planned = list(self._new.values())
-        self._made |= idempotency.insert_new(planned)
-        deposits = [deposit for deposit in planned if deposit.pk is not None]
+    def write(self, rows: Sequence[Transaction]) -> None:
+        """Post the movements."""
         movements = postings.post(
-            [Posting(Movement.Kind.DEPOSIT, deposit) for deposit in deposits],
-            {wallet.pk: wallet for wallet in self._wallets.values()},
-            now=self._now,
+            [Posting(Movement.Kind.DEPOSIT, deposit) for deposit in rows],
+            {wallet.pk: wallet for wallet in self.wallets.values()},
+            now=self.now,
         )
-        for deposit, movement in zip(deposits, movements, strict=True):
-            deposit.balance_after = movement.balance_after
-            deposit.wallet.balance = movement.balance_after
+        self.balances |= {one.transaction_id: one.balance_after for one in movements}
 
-    def answer(self, request: DepositRequest, planned: Answer | None) -> Answer:
-        """Return the result of a request: as accepted, or the replay of its key.
-
-        The key was used earlier in this batch, or by another transaction meanwhile.
-        """
-        lost = isinstance(planned, Transaction) and planned.pk is None
-        if planned is not None and not lost:
-            return planned
-        made = self._made.get(request.key) or self._new[request.key]
-        try:
-            return _replay(copy.copy(made), request)
-        except IdempotencyKeyReused as refusal:
-            return refusal
+    def receipt(
+        self, request: DepositRequest, row: Transaction, *, replayed: bool
+    ) -> DepositReceipt:
+        balance = self.balances[row.pk]
+        return DepositReceipt(
+            request, row.created_at, row.pk, row.wallet_id, balance, replayed
+        )
 
 
-def _replay(made: Transaction, request: DepositRequest) -> Transaction:
-    return idempotency.replay(
-        made,
-        transaction_type=_DEPOSIT,
-        wallet_uuid=request.wallet_uuid,
-        amount=request.amount,
-    )
+def _balances_after(made: Iterable[Transaction]) -> dict[int, int]:
+    """Return the balance after each deposit, by transaction id. No query for none."""
+    ids = [row.pk for row in made if row.transaction_type == _DEPOSIT]
+    movements = Movement.objects.filter(transaction__in=ids)
+    return dict(movements.values_list("transaction_id", "balance_after"))

@@ -13,11 +13,11 @@ from functools import partial
 from django.db import connection
 
 from wallets.services.deposits.deposit import (
-    Answer,
+    DepositReceipt,
     DepositRequest,
-    Made,
+    DepositResult,
     deposit_at_once,
-    deposit_bulk,
+    deposit_many,
     deposit_unless_locked,
     is_busy,
 )
@@ -33,7 +33,7 @@ IMPATIENT_SECONDS = 1.0
 ASK_AGAIN_SECONDS = 0.005
 
 Numbered = dict[int, DepositRequest]
-Answers = dict[int, Answer | Made]
+Results = dict[int, DepositResult]
 
 
 class DepositGroup:
@@ -42,7 +42,7 @@ class DepositGroup:
     def __init__(self) -> None:
         self._impatient_until = 0.0
 
-    def deposit(self, requests: Sequence[DepositRequest]) -> list[Answer | Made]:
+    def deposit(self, requests: Sequence[DepositRequest]) -> list[DepositResult]:
         """Make the deposits; return one result each, in order, or `Busy`.
 
         A `Busy` request must be made again, alone. Opens its own transaction, or
@@ -50,7 +50,7 @@ class DepositGroup:
         """
         return in_halves(self._deposit, requests)
 
-    def _deposit(self, requests: Numbered) -> Mapping[int, Answer | Made] | None:
+    def _deposit(self, requests: Numbered) -> Mapping[int, DepositResult] | None:
         """Return None, and change nothing, if one of the keys is in use now."""
         waits = clock.elapsed() > self._impatient_until
         if connection.vendor == "postgresql":
@@ -65,12 +65,12 @@ class DepositGroup:
             left = {n: one for n, one in requests.items() if n not in made}
             return {**made, **(deposit_unless_locked(left) or {})} if left else made
         if connection.vendor == "sqlite":
-            made_alone = deposit_bulk([*requests.values()], wait=False)
+            made_alone = deposit_many([*requests.values()], wait=False)
             return dict(zip(requests, made_alone, strict=True))
         done = deposit_unless_locked(requests)
         if done is None:
             return None
-        answers: Answers = {**done}
+        answers: Results = {**done}
         busy = {n: requests[n] for n, one in answers.items() if is_busy(one)}
         if busy and waits:
             answers |= self._ask_again(busy)
@@ -79,9 +79,9 @@ class DepositGroup:
     def _be_impatient(self) -> None:
         self._impatient_until = clock.elapsed() + IMPATIENT_SECONDS
 
-    def _ask_again(self, busy: Numbered) -> Answers:
+    def _ask_again(self, busy: Numbered) -> Results:
         """Poll for the locked wallets, and make their deposits when they are free."""
-        answers: Answers = {}
+        answers: Results = {}
         ends = clock.elapsed() + LOCK_WAIT_SECONDS
         while busy and clock.elapsed() < ends:
             time.sleep(ASK_AGAIN_SECONDS)
@@ -92,7 +92,9 @@ class DepositGroup:
         return answers
 
 
-def _at_once(requests: Numbered, *, skip_locked: bool) -> dict[int, Made] | None:
+def _at_once(
+    requests: Numbered, *, skip_locked: bool
+) -> dict[int, DepositReceipt] | None:
     return run_unless_locked(
         partial(
             deposit_at_once,

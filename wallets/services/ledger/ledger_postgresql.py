@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import NamedTuple
 from uuid import UUID
 
 from wallets.models.base import MAX_MONEY
@@ -56,11 +55,11 @@ WITH asked AS (
     FROM clock, (SELECT wallet_id, sum(amount)::bigint AS amount, count(*) AS count
                  FROM made GROUP BY wallet_id) AS added
     WHERE wallet.id = added.wallet_id
-    RETURNING wallet.id, wallet.held, wallet.updated_at,
+    RETURNING wallet.id, wallet.updated_at,
         wallet.balance - added.amount AS balance_before,
         wallet.movement_count - added.count AS count_before
 ), posted AS (
-    SELECT made.id, credited.id AS wallet_id, asked.key, made.amount, held,
+    SELECT made.id, credited.id AS wallet_id, asked.key, made.amount,
         count_before + row_number() OVER earlier AS sequence,
         (balance_before + sum(made.amount) OVER earlier)::bigint AS balance_after,
         credited.updated_at AS created_at
@@ -74,7 +73,7 @@ WITH asked AS (
         sequence, balance_after, created_at
     FROM posted
 )
-SELECT key::text, now, id, wallet_id, balance_after, held FROM posted, clock
+SELECT key::text, now, id, wallet_id, balance_after FROM posted, clock
 """
 
 _OPEN = """
@@ -83,15 +82,6 @@ SELECT uuid, 0, 0, 0, now, now FROM unnest(%(uuids)s::uuid[]) AS uuid,
     (SELECT coalesce(%(now)s::timestamptz, clock_timestamp()) AS now) AS clock
 RETURNING uuid, id, created_at
 """
-
-
-class Deposited(NamedTuple):
-    """A deposit that was made, with its wallet's balance after it (minor units)."""
-
-    transaction_id: int
-    wallet_id: int
-    balance_after: int
-    held: int
 
 
 def open_wallets(
@@ -107,10 +97,11 @@ def deposit(
     now: datetime | None = None,
     skip_locked: bool = False,
     lock_wait: float | None = None,
-) -> dict[str, tuple[datetime, Deposited]]:
-    """Make the deposits (wallet, amount, key); return those done, by key.
+) -> list[tuple[str, datetime, int, int, int]]:
+    """Make the deposits (wallet, amount, key); return those done, in any order.
 
-    Each result has its time: `now`, or the database's clock. One statement. Locks the
+    Of each its key, its time (`now`, or the database's clock), the ids of transaction
+    and wallet, and the wallet's balance after it (minor units). One statement. Locks the
     wallets by id, then takes the keys in their order. For a locked wallet, or a key
     that another transaction uses at this moment, it waits `lock_wait` seconds (None:
     the usual limit), and then fails with a lock time-out. With `skip_locked` locked
@@ -127,5 +118,4 @@ def deposit(
     )
     wallets, amounts, keys = map(array, zip(*requests, strict=True))
     columns = {"wallets": wallets, "amounts": amounts, "keys": keys}
-    rows = execute_prepared(sql, {**columns, "now": now})
-    return {key: (at, Deposited(*made)) for key, at, *made in rows}
+    return execute_prepared(sql, {**columns, "now": now})

@@ -14,7 +14,6 @@ from datetime import datetime
 from django.db import connection
 
 from wallets.errors import IdempotencyKeyReused, InvalidIdempotencyKey, LostRace
-from wallets.models.ledger import Movement
 from wallets.models.transaction import Transaction
 from wallets.models.transition import Transition
 from wallets.utils.database.batch import insert_untaken
@@ -56,24 +55,14 @@ def find_made(
 ) -> dict[uuid.UUID, Transaction]:
     """Return the transactions of these keys, with their wallets, by key.
 
-    A deposit has `balance_after`. Uncommitted transactions are not seen; a later insert
-    of the same key waits for them. With `wait=False` MySQL and MariaDB raise a lock
-    time-out here, at once, if a key is in use.
+    Uncommitted transactions are not seen; a later insert of the same key waits for
+    them. With `wait=False` MySQL and MariaDB raise a lock time-out here, at once, if a
+    key is in use.
     """
     if connection.vendor == "mysql" and not wait and not _any_used(keys):
         return {}
     rows = Transaction.objects.select_related("wallet")
-    made = {row.idempotency_key: row for row in rows.filter(idempotency_key__in=keys)}
-    deposits = {
-        row.pk: row
-        for row in made.values()
-        if row.transaction_type == Transaction.TransactionType.DEPOSIT
-    }
-    if deposits:
-        movements = Movement.objects.filter(transaction__in=deposits)
-        for pk, balance in movements.values_list("transaction_id", "balance_after"):
-            deposits[pk].balance_after = balance
-    return made
+    return {row.idempotency_key: row for row in rows.filter(idempotency_key__in=keys)}
 
 
 def _any_used(keys: Sequence[uuid.UUID]) -> bool:
@@ -108,17 +97,17 @@ def insert_new(planned: Sequence[Transaction]) -> dict[uuid.UUID, Transaction]:
     return made
 
 
-def replay(
+def check_same(
     made: Transaction,
     *,
     transaction_type: str,
     wallet_uuid: uuid.UUID,
     amount: int,
     scheduled_for: datetime | None = None,
-) -> Transaction:
-    """Return `made` as its first answer showed it, for a repeated request.
+) -> None:
+    """Check that the request is the one that `made` was made for.
 
-    :raises IdempotencyKeyReused: the request is a different one.
+    :raises IdempotencyKeyReused: it is a different one.
     """
     same = (
         made.transaction_type == transaction_type
@@ -130,7 +119,6 @@ def replay(
         raise IdempotencyKeyReused(
             "This idempotency key was used for another request before."
         )
-    return _as_made(made)
 
 
 def _same_time(made: Transaction, scheduled_for: datetime | None) -> bool:
@@ -138,22 +126,3 @@ def _same_time(made: Transaction, scheduled_for: datetime | None) -> bool:
         return True
     first = Transition.objects.filter(transaction=made, sequence=0)
     return first.filter(evidence=TIME_NOT_KNOWN).exists()
-
-
-def _as_made(made: Transaction) -> Transaction:
-    """Return the transaction as its first answer showed it."""
-    made.replayed = True
-    if made.balance_after is not None:
-        made.wallet.balance = made.balance_after
-        return made
-    fresh = Transaction(
-        pk=made.pk,
-        wallet=made.wallet,
-        transaction_type=made.transaction_type,
-        amount=made.amount,
-        scheduled_for=made.scheduled_for,
-        idempotency_key=made.idempotency_key,
-        created_at=made.created_at,
-    )
-    fresh.replayed = True
-    return fresh

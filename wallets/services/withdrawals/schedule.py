@@ -14,20 +14,19 @@ from functools import partial
 from django.db import connection
 
 from wallets.models.transaction import Transaction
-from wallets.models.wallet import Wallet
 from wallets.services.payouts import transition
 from wallets.services.requests.checks import is_amount, is_instant
 from wallets.services.requests.group import KEY_WAIT_SECONDS, in_halves
 from wallets.services.withdrawals import reference, schedule_postgresql
 from wallets.services.withdrawals.schedule_batch import (
-    Answer,
     Asked,
+    ScheduleReceipt,
     ScheduleRequest,
+    ScheduleResult,
     columns_of,
     hand_over,
     schedule_in_steps,
 )
-from wallets.services.withdrawals.schedule_postgresql import Scheduled
 from wallets.utils.database.batch import as_stored
 from wallets.utils.database.transactions import (
     CLIENT_PATIENCE_SECONDS,
@@ -36,10 +35,10 @@ from wallets.utils.database.transactions import (
     run_unless_locked,
 )
 
-__all__ = ["Answer", "ScheduleRequest", "schedule_many"]
+__all__ = ["ScheduleReceipt", "ScheduleRequest", "ScheduleResult", "schedule_many"]
 
 Numbered = dict[int, Asked]
-Answers = dict[int, Answer]
+Results = dict[int, ScheduleResult]
 
 
 def schedule_many(
@@ -48,22 +47,23 @@ def schedule_many(
     actor: str = "client",
     now: datetime | None = None,
     wait: bool = True,
-) -> list[Answer]:
+) -> list[ScheduleResult]:
     """Schedule the withdrawals; return one result for each request, in order.
 
-    A result is the transaction, with its `wallet` and `replayed`, or the refusal that
-    `WithdrawalService.schedule` would raise.
-
-    Opens its own transactions; locks what new rows of the wallets must, then takes the
+    A result is the receipt, or the refusal that `WithdrawalService.schedule` would
+    raise. Opens its own transactions; locks what new rows of the wallets must, then takes the
     keys in the order of their index. With `wait=False` a request that conflicts with
     another transaction, or meets damaged rows, gets `Busy`, and the others are done:
     see `in_halves`.
     """
-    asked = [Asked(request, request.key or uuid.uuid4()) for request in requests]
+    asked = [
+        Asked(*one[:3], one.key or uuid.uuid4(), may_be_recorded=one.key is not None)
+        for one in requests
+    ]
     if not wait:
         return in_halves(partial(_unless_locked, actor=actor, now=now), asked)
     numbered = dict(enumerate(asked))
-    answers: Answers = {}
+    answers: Results = {}
     if connection.vendor == "postgresql":
         at_once = partial(_schedule_at_once, numbered, actor=actor, now=now)
         answers |= _run(at_once, one_statement=True)
@@ -72,22 +72,22 @@ def schedule_many(
     return [answers[n] for n in numbered]
 
 
-def _run(work: Callable[[], Answers], *, one_statement: bool = False) -> Answers:
+def _run(work: Callable[[], Results], *, one_statement: bool = False) -> Results:
     return run_in_transaction(
         work, patience=CLIENT_PATIENCE_SECONDS, one_statement=one_statement
     )
 
 
-def _without(asked: Numbered, answers: Answers) -> Numbered:
+def _without(asked: Numbered, answers: Results) -> Numbered:
     """Return the requests that have no result yet."""
     return {n: one for n, one in asked.items() if n not in answers}
 
 
 def _unless_locked(
     asked: Numbered, *, actor: str, now: datetime | None
-) -> Answers | None:
+) -> Results | None:
     """Schedule without waiting for locks. None, and no change: a key is in use."""
-    answers: Answers = {}
+    answers: Results = {}
     if connection.vendor == "postgresql":
         at_once = partial(
             _schedule_at_once, asked, actor=actor, now=now, lock_wait=KEY_WAIT_SECONDS
@@ -104,8 +104,8 @@ def _unless_locked(
 
 def _judge_unless_locked(
     asked: Numbered, *, actor: str, now: datetime | None
-) -> Answers | None:
-    def work() -> Answers:
+) -> Results | None:
+    def work() -> Results:
         limit_lock_wait(KEY_WAIT_SECONDS)
         return _schedule_in_steps(asked, actor=actor, now=now, wait=False)
 
@@ -114,7 +114,7 @@ def _judge_unless_locked(
 
 def _schedule_in_steps(
     asked: Numbered, *, actor: str, now: datetime | None, wait: bool = True
-) -> Answers:
+) -> Results:
     answers = schedule_in_steps([*asked.values()], actor=actor, now=now, wait=wait)
     return dict(zip(asked, answers, strict=True))
 
@@ -125,7 +125,7 @@ def _schedule_at_once(
     actor: str,
     now: datetime | None,
     lock_wait: float | None = None,
-) -> Answers:
+) -> Results:
     """Schedule all withdrawals without a conflict; return results by number.
 
     One statement for PostgreSQL. Call in a transaction of its own.
@@ -135,50 +135,30 @@ def _schedule_at_once(
     fit = {
         key: asked[n]
         for key, n in first.items()
-        if is_amount(asked[n].request.amount)
-        and is_instant(asked[n].request.scheduled_for)
+        if is_amount(asked[n].amount) and is_instant(asked[n].scheduled_for)
     }
     if not fit:
         return {}
-    planned = schedule_postgresql.schedule(
-        [(*one.request[:3], key) for key, one in fit.items()],
+    rows = schedule_postgresql.schedule(
+        [(*one[:3], key) for key, one in fit.items()],
         references=[
             each
             for one in fit.values()
             if one.may_be_recorded
-            for each in reference.references_of_key(one.key, one.request.wallet)
+            for each in reference.references_of_key(one.key, one.wallet_uuid)
         ],
         actor=actor,
         now=now,
         lock_wait=lock_wait,
     )
     made = {
-        first[key]: _as_stored(fit[key], scheduled)
-        for key, scheduled in planned.items()
+        first[key]: as_stored(
+            Transaction, id=pk, wallet_id=wallet_id, **columns_of(fit[key], at)
+        )
+        for key, at, pk, wallet_id in rows
     }
     if made:
-        moment = next(iter(planned.values())).now
-        transition.log_scheduled([*made.values()], actor=actor, now=moment)
-        hand_over([*made.values()], now=moment)
-    return dict(made)
-
-
-def _as_stored(asked: Asked, scheduled: Scheduled) -> Transaction:
-    """Return the withdrawal as a `Transaction` instance with its `wallet`."""
-    now, pk, wallet_id, balance, held, movement_count, created_at, updated_at = (
-        scheduled
-    )
-    withdrawal = as_stored(
-        Transaction, id=pk, wallet_id=wallet_id, **columns_of(asked, now)
-    )
-    withdrawal.wallet = as_stored(
-        Wallet,
-        id=wallet_id,
-        uuid=asked.request.wallet,
-        balance=balance,
-        held=held,
-        movement_count=movement_count,
-        created_at=created_at,
-        updated_at=updated_at,
-    )
-    return withdrawal
+        at = rows[0][1]
+        transition.log_scheduled([*made.values()], actor=actor, now=at)
+        hand_over([*made.values()], now=at)
+    return {n: ScheduleReceipt(row) for n, row in made.items()}

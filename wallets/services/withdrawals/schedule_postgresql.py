@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -28,10 +28,9 @@ WITH asked AS (
 ), clock AS (
     SELECT coalesce(%(now)s::timestamptz, clock_timestamp()) AS now
 ), wallet AS MATERIALIZED (
-    SELECT * FROM wallets_wallet WHERE uuid = ANY (ARRAY(SELECT wallet FROM asked))
+    SELECT id, uuid FROM wallets_wallet WHERE uuid = ANY (ARRAY(SELECT wallet FROM asked))
 ), planned AS (
-    SELECT asked.*, wallet.id AS wallet_id, balance, held, movement_count,
-        wallet.created_at, wallet.updated_at
+    SELECT asked.*, wallet.id AS wallet_id
     FROM clock, asked JOIN wallet ON wallet.uuid = asked.wallet
     WHERE scheduled_for > now
         AND scheduled_for <= now + make_interval(secs => %(horizon)s)
@@ -49,23 +48,9 @@ WITH asked AS (
         to_state, actor, evidence, created_at)
     SELECT id, 0, 'schedule', '', 'pending', %(actor)s, '', now FROM made, clock
 )
-SELECT key::text, now, made.id, wallet_id, balance, held, movement_count,
-    planned.created_at, planned.updated_at
+SELECT key::text, now, made.id, wallet_id
 FROM made JOIN planned ON planned.key = made.idempotency_key, clock
 """
-
-
-class Scheduled(NamedTuple):
-    """A withdrawal that was scheduled at `now`, and the columns of its wallet."""
-
-    now: datetime
-    transaction_id: int
-    wallet_id: int
-    balance: int
-    held: int
-    movement_count: int
-    created_at: datetime
-    updated_at: datetime
 
 
 def schedule(
@@ -75,10 +60,11 @@ def schedule(
     actor: str,
     now: datetime | None = None,
     lock_wait: float | None = None,
-) -> dict[str, Scheduled]:
-    """Schedule the withdrawals (wallet, amount, time, key); return those done, by key.
+) -> list[tuple[str, datetime, int, int]]:
+    """Schedule the withdrawals (wallet, amount, time, key); return those done.
 
-    One statement. If another transaction uses a key at this moment, the statement waits
+    Of each its key, its time, and the ids of transaction and wallet; in any order. One
+    statement. If another transaction uses a key at this moment, the statement waits
     `lock_wait` seconds (None: the usual limit) and then fails with a lock time-out.
     Left out are unknown wallets, keys that exist, and times that are not after `now`
     (default: the database's clock) or beyond the horizon. If an attempt has one of the
@@ -96,5 +82,4 @@ def schedule(
         "actor": actor,
         "now": now,
     }
-    rows = execute_prepared(_SCHEDULE.format(patience=patience(lock_wait)), values)
-    return {key: Scheduled(*made) for key, *made in rows}
+    return execute_prepared(_SCHEDULE.format(patience=patience(lock_wait)), values)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Mapping
-from typing import Protocol
 
 from wallets.errors import InvalidIdempotencyKey
 from wallets.utils.limits import UUID_PATTERN
@@ -15,14 +14,6 @@ HEADER = "Idempotency-Key"
 _NAME = HEADER.lower()
 _REPLAYED = {"Idempotent-Replayed": "true"}
 _KEY = re.compile(rf'("?)({UUID_PATTERN})\1', re.I)
-
-
-class Repeatable(Protocol):
-    """The result of a service, new or from an earlier request."""
-
-    @property
-    def replayed(self) -> bool:
-        """Whether an earlier request made it."""
 
 
 def key_of(request: Request) -> uuid.UUID | None:
@@ -54,8 +45,8 @@ def resembles_key(name: str) -> bool:
     return "idempot" in name.replace("-", "").replace("_", "")
 
 
-def headers_of(made: Repeatable, key: uuid.UUID | None) -> Mapping[str, str]:
+def headers_of(key: uuid.UUID | None, *, replayed: bool) -> Mapping[str, str]:
     """Return the header that marks a replay."""
     # Without a client's key a "replay" is our own retry after a lost COMMIT reply; for
     # the client it is the first answer.
-    return _REPLAYED if key is not None and made.replayed else NO_HEADERS
+    return _REPLAYED if key is not None and replayed else NO_HEADERS
