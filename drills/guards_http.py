@@ -61,7 +61,8 @@ HTTP_GUARDS = (
         "wallets/views/login.py",
         '        if not (name and self.cleaned_data.get("password")):\n',
         "        if False:\n",
-        f"{_LOGIN}records_no_login_of_who_sends_no_password_and_hashes_nothing",
+        f"{_LOGIN}records_no_login_of_who_sends_no_password_and_hashes_nothing "
+        f"{_CONSOLE}test_access.py::LoginTest::test_is_not_recorded_without_a_password",
     ),
     Guard(
         "who could not try to log in is recorded",

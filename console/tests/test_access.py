@@ -223,6 +223,11 @@ class LoginTest(ConsoleTestCase):
         ]
         self.assertEqual(*messages)
 
+    def test_is_not_recorded_without_a_password(self):
+        with self.assertNoLogs("wallets.views.login", "INFO"):
+            answer = self.log_in(password="")
+        self.assertEqual(answer.status_code, 200)
+
     def test_ends_with_the_logout(self):
         self.log_in()
         self.client.post(reverse("console:logout"))
