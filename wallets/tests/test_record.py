@@ -326,7 +326,7 @@ class RecordPaymentTest(RecordTestCase):
 
     def test_refuses_a_reference_of_one_whose_earlier_attempt_is_open(self):
         """The backup was taken during attempt 1; the bank has paid attempt 2."""
-        known = self.ask()
+        known = self.ask().transaction
         self.bank.script.append(Does.LOSE)
         WithdrawalService.execute(known.pk, bank=self.bank, now=self.after(60))
         with nothing_written(), self.assertRaises(InvalidInput) as got:
@@ -337,7 +337,7 @@ class RecordPaymentTest(RecordTestCase):
     def test_refuses_a_reference_of_one_that_an_operator_concluded_as_paid(self):
         """Otherwise one payment would be in the books twice."""
         self.bank = FakeBank(BARE)
-        known = self.ask()
+        known = self.ask().transaction
         self.bank.script.append(Does.LOSE)
         WithdrawalService.execute(known.pk, bank=self.bank, now=self.after(60))
         resolver.resolve_due(bank=self.bank, limit=9, now=self.after(3600))
