@@ -31,6 +31,7 @@ STATES = {
     State.FAILED_FINAL: ("Failed", "bad"),
     State.CANCELLED: ("Cancelled", "muted"),
 }
+_LOOKS = {state.value: look for state, look in STATES.items()}
 
 
 @register.filter
@@ -101,15 +102,14 @@ def span(distance: timedelta) -> str:
 @register.simple_tag
 def badge(withdrawal: Transaction) -> SafeString:
     """The state of a withdrawal as a coloured word."""
-    return state_badge(withdrawal.state.value)
+    state = withdrawal.known_state
+    return state_badge(state.value if state else withdrawal.status)
 
 
 @register.simple_tag
 def state_badge(value: str) -> SafeString:
-    """A state by its value, as in transitions."""
-    if not value:
-        return SafeString(NOTHING)
-    name, tone = STATES[State(value)]
+    """A state by its value, as in transitions. A damaged row may have any value."""
+    name, tone = _LOOKS.get(value, (f"Damaged: {value or 'no state'}", "bad"))
     return format_html('<span class="badge tone-{}">{}</span>', tone, name)
 
 
