@@ -49,8 +49,8 @@ SCHEDULING_GUARDS = (
     Guard(
         "a replica takes no messages",
         _BROKER,
-        "            _try_a_message(connection)\n",
-        "            pass\n",
+        "        _try_a_message(connection)\n",
+        "        pass\n",
         f"{_REDIS}knows_that_a_replica_takes_no_messages",
     ),
     Guard(
