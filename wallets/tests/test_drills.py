@@ -179,9 +179,11 @@ class JudgeTest(CommittingTestCase):
         self.pay("second", Does.REFUSE)
         self.pay("too_much", Does.PAY)
         self.plan.cancel()
+        self.plan.record()
         self.payments = [
             {"reference": str(reference)} for reference in self.bank.paid_references()
         ]
+        self.payments.append({"reference": str(self.plan.forgotten()["reference"])})
 
     def pay(self, name: str, does: Does) -> None:
         self.bank.script.append(does)
@@ -202,7 +204,7 @@ class JudgeTest(CommittingTestCase):
         return {"reference": str(withdrawal.attempts.get().reference)}
 
     def test_finds_nothing_when_all_is_right(self) -> None:
-        self.assertEqual(len(self.payments), 1)
+        self.assertEqual(len(self.payments), 2)
         self.assertEqual(self.wrongs(self.payments), [])
 
     def test_sees_what_was_paid_twice(self) -> None:
@@ -214,6 +216,10 @@ class JudgeTest(CommittingTestCase):
     def test_sees_what_failed_and_was_paid(self) -> None:
         paid = [*self.payments, self.reference_of(200)]
         self.assert_wrong("FAILED: paid 1 times", paid)
+
+    def test_sees_a_confirmed_cancellation_that_did_not_hold(self) -> None:
+        self.plan.cancelled_keys.add(self.plan.keys["first"])
+        self.assert_wrong("COMPLETED: its cancellation was confirmed", self.payments)
 
     def test_sees_what_the_books_know_nothing_of(self) -> None:
         paid = [*self.payments, {"reference": "foreign"}]
