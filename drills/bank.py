@@ -125,6 +125,10 @@ class Simulator:
             "PUT", "/faults", {**CALM, **kind.settings(), **(FAULTS[fault] or {})}
         )
 
+    def take_over(self, payments: list[dict[str, object]]) -> None:
+        """Let it have paid these."""
+        self.call("PUT", "/payments", {"payments": payments})
+
     def payments(self, wallet_uuids: Iterable[UUID]) -> list[dict[str, Any]]:
         """Return what it really paid for these wallets."""
         ours = {str(wallet_uuid) for wallet_uuid in wallet_uuids}

@@ -69,7 +69,8 @@ def own_wrongs() -> list[str]:
         found = [
             f"books: {finding}" for finding in ledger_audit.verify(now=END_OF_TIME)
         ]
-    alarms = Alarm.objects.exclude(kind=Alarm.Kind.NEEDS_REVIEW)
+    ended = Q(kind=Alarm.Kind.PAYOUTS_PAUSED, acknowledged_at__isnull=False)
+    alarms = Alarm.objects.exclude(ended | Q(kind=Alarm.Kind.NEEDS_REVIEW))
     return found + [f"alarm: {a.kind} of {a.subject}: {a.detail}" for a in alarms]
 
 

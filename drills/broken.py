@@ -40,9 +40,17 @@ def _no_lease() -> None:
     payout.sending = sending  # type: ignore[assignment]
 
 
+def _retry_what_was_cancelled() -> None:
+    from wallets.models.states import TRANSITIONS, Event, Rule, State
+
+    failed = State.FAILED_RETRYABLE
+    TRANSITIONS[(failed, Event.CANCEL)] = Rule(failed)
+
+
 # Each of these variants must make a drill fail.
 BROKEN: dict[str, Break] = {
     "refund-on-unknown": _refund_on_unknown,
     "no-quiet-period": _no_quiet_period,
     "no-lease": _no_lease,
+    "retry-cancelled": _retry_what_was_cancelled,
 }

@@ -60,6 +60,16 @@ class OwnRedis(Process):
         """Return a client for the test itself."""
         return redis.Redis(port=self.port, socket_timeout=5)
 
+    def demote(self) -> None:
+        """Make it a replica of a server that does not exist, as after a failover."""
+        with self.client() as client:
+            client.replicaof("127.0.0.1", 9)  # nobody listens there
+
+    def promote(self) -> None:
+        """Make it the master again."""
+        with self.client() as client:
+            client.replicaof("NO", "ONE")
+
     def flush(self) -> None:
         """Delete everything, as after a loss of memory."""
         with self.client() as client:

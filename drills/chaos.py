@@ -187,6 +187,7 @@ def suffer(options: argparse.Namespace, this: system.System, report: Report) -> 
     for client in clients:
         client.join(timeout=30)
     report.faults = nemesis.done
+    report.wrongs += nemesis.wrongs
     report.requests = {v: history.count(v) for v in (OK, REFUSED, UNKNOWN)}
     return history
 

@@ -50,8 +50,8 @@ SCHEDULING_GUARDS = (
     Guard(
         "a replica does not count as a broker",
         _BROKER,
-        "            _try_a_message(connection)\n",
-        "            pass\n",
+        "        _try_a_message(connection)\n",
+        "        pass\n",
         f"{_REDIS}knows_that_a_replica_takes_no_messages",
     ),
     Guard(

@@ -39,7 +39,7 @@ def _wrongs(plan: Plan, payments: Payments, may_need_review: bool) -> Iterator[s
         yield f"withdrawals: {withdrawals}"
     paid = Counter(payment["reference"] for payment in payments)
     for withdrawal in withdrawals:
-        yield from _wrong_withdrawal(withdrawal, paid, may_need_review)
+        yield from _wrong_withdrawal(plan, withdrawal, paid, may_need_review)
     references = {
         str(reference)
         for reference in Attempt.objects.filter(
@@ -60,11 +60,14 @@ def _wrongs(plan: Plan, payments: Payments, may_need_review: bool) -> Iterator[s
 
 
 def _wrong_withdrawal(
-    withdrawal: Transaction, paid: Counter[str], may_need_review: bool
+    plan: Plan, withdrawal: Transaction, paid: Counter[str], may_need_review: bool
 ) -> Iterator[str]:
     references = withdrawal.attempts.values_list("reference", flat=True)
     count = sum(paid[str(reference)] for reference in references)
     name = f"withdrawal of {withdrawal.amount}, {withdrawal.status}"
+    confirmed = withdrawal.idempotency_key in plan.cancelled_keys
+    if confirmed and withdrawal.status != Status.CANCELLED:
+        yield f"{name}: its cancellation was confirmed"
     if count > 1:
         yield f"{name}: paid {count} times"
     if withdrawal.needs_review:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import random
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -48,6 +49,9 @@ class Nemesis(ABC):
         self.last = "nothing yet"
         # Processes that are stopped or frozen on purpose, until the fault's end.
         self._hurt: set[str] = set()
+        # What the faults themselves have found, and their threads.
+        self.wrongs: list[str] = []
+        self.threads: list[threading.Thread] = []
         self._plan(seconds)
 
     def _plan(self, seconds: float) -> None:
@@ -81,6 +85,8 @@ class Nemesis(ABC):
         self._due.clear()
         for due in sorted(ends):
             due.act()
+        for thread in self.threads:
+            thread.join(timeout=60)
 
     @property
     def spared(self) -> list[Process]:

@@ -74,6 +74,7 @@ def run(point: Point, bank: Simulator) -> Verdict:
     kind = KINDS[point.kind]
     bank.become(point.fault, kind)
     plan = Plan(WalletService.create().uuid, database_now())
+    bank.take_over([plan.forgotten()])
     connections.close_all()
     trail = events.Trail()
     url = bank.url if FAULTS[point.fault] is not None else _closed_port()

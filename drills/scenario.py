@@ -1,8 +1,9 @@
 """The fixed scenario that is interrupted at every event, and how it goes on.
 
-A client deposits, schedules and cancels; workers pay, retry and look up. After the
-interruption nothing is repaired: the client repeats unanswered requests with the same
-keys, and the normal sweeps run.
+A client deposits, schedules and cancels, also what has failed and waits for a retry;
+workers pay, retry and look up; an operator records a payment that the ledger does not
+have. After the interruption nothing is repaired: client and operator repeat unanswered
+requests with the same keys, and the normal sweeps run.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import logging
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -18,18 +20,24 @@ from django.conf import settings
 from django.db import close_old_connections
 from django.db.models import Min
 
+from wallets.errors import IdempotencyKeyReused
 from wallets.models.attempt import Attempt
 from wallets.models.transaction import Transaction
+from wallets.services.operations import record
 from wallets.services.payouts import sweeps
 from wallets.services.wallet import WalletService
 from wallets.services.withdrawal import WithdrawalService
+from wallets.services.withdrawals.reference import references_of_key
 from wallets.utils.bank.interface import Bank
 from wallets.utils.database.transactions import database_now
 
 logger = logging.getLogger(__name__)
 
 DEPOSIT = 1000
-AMOUNTS = {"first": 300, "too_much": 5000, "second": 200, "cancelled": 50}
+AMOUNTS = {
+    **{"first": 300, "too_much": 5000, "second": 200},
+    **{"cancelled": 50, "forgotten": 40},
+}
 SETTLE_SECONDS = 40.0
 
 
@@ -43,6 +51,8 @@ class Plan:
     keys: dict[str, uuid.UUID] = field(
         default_factory=lambda: {name: uuid.uuid4() for name in AMOUNTS}
     )
+    # Of the withdrawals whose cancellation was confirmed to this process.
+    cancelled_keys: set[uuid.UUID] = field(default_factory=set)
 
     def deposit(self) -> None:
         WalletService.deposit(self.wallet_uuid, DEPOSIT, self.deposit_key)
@@ -59,7 +69,40 @@ class Plan:
         )
 
     def cancel(self) -> None:
-        WithdrawalService.cancel(self.schedule("cancelled").pk)
+        self._cancel(self.schedule("cancelled"))
+
+    def give_up(self) -> None:
+        """Cancel the second one if it has failed and would be tried again."""
+        second = self.schedule("second")
+        second.refresh_from_db()  # a repeated request gets its first answer
+        if second.status == Transaction.Status.FAILED and not second.final:
+            self._cancel(second)
+
+    def _cancel(self, withdrawal: Transaction) -> None:
+        WithdrawalService.cancel(withdrawal.pk)
+        self.cancelled_keys.add(withdrawal.idempotency_key)
+
+    def forgotten(self) -> dict[str, object]:
+        """Return the payment of the bank that the ledger does not have."""
+        reference, *_ = references_of_key(self.keys["forgotten"], self.wallet_uuid)
+        return {
+            "wallet_uuid": str(self.wallet_uuid),
+            "amount": AMOUNTS["forgotten"],
+            "reference": str(reference),
+            "paid_at": self.now.isoformat(),
+        }
+
+    def record(self) -> None:
+        """Record the forgotten payment, unless that is done."""
+        with suppress(IdempotencyKeyReused):
+            record.record_payment(
+                self.wallet_uuid,
+                AMOUNTS["forgotten"],
+                key=self.keys["forgotten"],
+                scheduled_for=self.now,
+                evidence="the bank's list",
+                actor="operator drill",
+            )
 
     def transactions(self) -> list[Transaction]:
         """Return all its deposits and withdrawals that exist."""
@@ -74,8 +117,10 @@ def live(plan: Plan, bank: Bank) -> None:
         lambda: plan.schedule("first"),
         lambda: plan.schedule("too_much"),
         plan.cancel,
+        plan.record,
         lambda: sweeps.pay_pending(bank=bank),
         lambda: sweeps.execute_single(plan.schedule("second").pk, bank=bank),
+        plan.give_up,
         lambda: sweeps.pay_retries(bank=bank),
         lambda: sweeps.resolve_unknown(bank=bank),
         lambda: time.sleep(2 * settings.WITHDRAWAL_CHECK_BASE),
@@ -96,14 +141,17 @@ def _run(step: Callable[[], object]) -> None:
 
 
 def go_on(plan: Plan, bank: Bank) -> list[str]:
-    """Repeat the client's requests, then sweep until all is settled.
+    """Repeat the requests, then sweep until all is settled.
 
     Returns what was never done, as sentences.
     """
     plan.deposit()
-    for name in ("first", "too_much", "second"):
+    # First the operator: a client that asks again is paid again, if nothing is recorded.
+    plan.record()
+    for name in ("first", "too_much", "second", "forgotten"):
         plan.schedule(name)
     plan.cancel()
+    plan.give_up()
     began, lease = time.monotonic(), settings.WITHDRAWAL_LEASE
     try:
         while (passed := time.monotonic() - began) < SETTLE_SECONDS:

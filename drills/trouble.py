@@ -1,4 +1,4 @@
-"""All faults: of the bank, of each process and clock, broker and database.
+"""All faults: of the bank, each process and clock, broker, database; and the operator.
 
 Each draws its values from the seed when the schedule is made, not when it happens.
 """
@@ -14,6 +14,7 @@ from drills.nemesis import Act, Fault, Kind
 from drills.process import Process, children_of, send
 from drills.trouble_clock import ClockTrouble
 from drills.trouble_database import DatabaseTrouble
+from drills.trouble_operator import OperatorTrouble
 
 BANK_MODES = (
     "refuse",
@@ -41,7 +42,7 @@ LOSING_MODES = ("accept_close", "accept_reset", "accept_500", "accept_hang")
 REFUSING_LOOKUPS = ("refuses_503", "refuses_200", "another_payment", "busy_429")
 
 
-class Trouble(ClockTrouble, DatabaseTrouble):
+class Trouble(ClockTrouble, DatabaseTrouble, OperatorTrouble):
     """Every kind of fault that this machine can provoke in a running system."""
 
     def kinds(self) -> list[tuple[Kind, int]]:
@@ -61,12 +62,14 @@ class Trouble(ClockTrouble, DatabaseTrouble):
             (self._kill_beat, 2),
             (self._freeze_beat, 2),
             (self.database_trouble, 5),
+            (self.pause_payouts, 3),
         ]
         if self._system.redis:
             kinds += [
                 (self._restart_broker, 4),
                 (self._freeze_broker, 3),
                 (self._flush_broker, 3),
+                (self._demote_broker, 3),
             ]
         if self._system.clocks:
             kinds.append((self.step_clock, 8))
@@ -220,6 +223,13 @@ class Trouble(ClockTrouble, DatabaseTrouble):
             return True
 
         return "broker flushed", flush
+
+    def _demote_broker(self) -> Fault:
+        """Make it a replica, which answers and takes no message, and later the master."""
+        seconds = self._random.uniform(0.5, 8)
+        return "broker made a replica", lambda: self._hurt_for(
+            self._redis(), seconds, self._redis().demote, self._redis().promote
+        )
 
     def _redis(self) -> OwnRedis:
         if self._system.redis is None:

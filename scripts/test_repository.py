@@ -154,9 +154,30 @@ class ContinuousIntegrationTest(unittest.TestCase):
         for line in ("pip install -r requirements.txt", "manage.py test wallets -v2"):
             self.assertIn(line, readme)
             self.assertIn(line, text)
+        self.assertIn('    within_a_minute "$log" || verdict=1\n', text)
         for command in ("two_lines", "make test", 'wait "$check"'):
             self.assertIn(f"{command} || verdict=1\n", text)
         self.assertIn("make check >var/check.log 2>&1 &\ncheck=$!\n", text)
+
+    def test_gives_the_fast_tests_a_minute(self) -> None:
+        text = (ROOT / ".ci" / "run").read_text()
+        (function,) = re.findall(r"^within_a_minute\(\) \{.*?^\}$", text, re.M | re.S)
+        for log, complaint in (
+            ("Ran 9 tests in 59.994s\n\nOK\n", ""),
+            ("Ran 9 tests in 60.104s\n\nOK\n", "took 60 s, more than 60 s"),
+            ("Ran 1294 tests in 311.2s\n\nOK\n", "took 311 s"),
+            ("Ran 1 test in 0.1s\n\nOK\n", ""),
+            ("no such file: manage.py\n", "does not say"),
+        ):
+            with self.subTest(log=log):
+                done = subprocess.run(
+                    ["bash", "-euc", f"{function}\nwithin_a_minute /dev/stdin"],
+                    input=log,
+                    capture_output=True,
+                    text=True,
+                )
+                self.assertIn(complaint, done.stderr)
+                self.assertEqual(done.returncode, int(bool(complaint)))
 
 
 class MakefileTest(unittest.TestCase):

@@ -10,7 +10,7 @@ from wallets.services.operations import alarm
 PAGE = 50
 
 # The meaning of each kind, and what to do; docs/runbook.md has the details.
-MEANING = {
+MEANING: dict[str, str] = {
     Alarm.Kind.NEEDS_REVIEW: (
         "Nobody knows whether the bank paid. Ask the bank about the reference, then "
         "resolve the withdrawal."
@@ -47,6 +47,8 @@ MEANING = {
         "An operator has paused all payouts. No payment is sent to the bank."
     ),
 }
+# The row is damaged, or a later release has written it.
+UNKNOWN = "This release does not know this kind of alarm."
 
 
 @dataclass(frozen=True)
@@ -66,5 +68,5 @@ def alarms(*, everything: bool, before: int | None) -> tuple[list[Notice], int |
         rows = rows.filter(pk__lt=before)
     page = list(rows.order_by("-pk")[: PAGE + 1])
     shown = page[:PAGE]
-    notices = [Notice(row, MEANING.get(Alarm.Kind(row.kind), "")) for row in shown]
+    notices = [Notice(row, MEANING.get(row.kind, UNKNOWN)) for row in shown]
     return notices, shown[-1].pk if len(page) > PAGE else None

@@ -10,10 +10,10 @@ from __future__ import annotations
 import heapq
 from dataclasses import dataclass
 from datetime import datetime
-from typing import cast
 
 from django.db.models import Q, QuerySet
 
+from wallets.models.attempt import Attempt
 from wallets.models.review_proposal import ReviewProposal
 from wallets.models.transaction import Transaction
 from wallets.services.operations import review
@@ -73,8 +73,8 @@ def page(filters: Filters, after: Cursor | None = None, *, size: int = PAGE) -> 
 
 
 def _time_of(row: Transaction) -> datetime:
-    # A constraint requires it for every withdrawal.
-    return cast(datetime, row.scheduled_for)
+    # Only a damaged withdrawal has no scheduled time.
+    return row.scheduled_for or row.created_at
 
 
 def _span(filters: Filters) -> bool:
@@ -139,11 +139,13 @@ def _by_time(
 
 @dataclass(frozen=True)
 class Waiting:
-    """A withdrawal in review, with the reference to ask the bank about."""
+    """A withdrawal in review, with the attempt to ask the bank about.
+
+    Without an attempt its rows are damaged.
+    """
 
     withdrawal: Transaction
-    reference: str
-    attempt_number: int
+    attempt: Attempt | None
     proposal: ReviewProposal | None
 
 
@@ -154,7 +156,7 @@ def waiting_for_review(limit: int = PAGE) -> list[Waiting]:
     )
     found = []
     for row in rows:
-        attempt = max(row.attempts.all(), key=lambda one: one.number)
+        attempts = sorted(row.attempts.all(), key=lambda one: one.number)
         proposal = next(iter(row.review_proposals.all()), None)
-        found.append(Waiting(row, str(attempt.reference), attempt.number, proposal))
+        found.append(Waiting(row, attempts[-1] if attempts else None, proposal))
     return found

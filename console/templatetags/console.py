@@ -31,6 +31,7 @@ STATES = {
     State.FAILED_FINAL: ("Failed", "bad"),
     State.CANCELLED: ("Cancelled", "muted"),
 }
+_LOOKS = {state.value: look for state, look in STATES.items()}
 
 
 @register.filter
@@ -102,19 +103,15 @@ def span(distance: timedelta) -> str:
 
 @register.simple_tag
 def badge(withdrawal: Transaction) -> SafeString:
-    """The state of a withdrawal as a coloured word; of a damaged row, its status."""
-    try:
-        return state_badge(withdrawal.state.value)
-    except KeyError:
-        return format_html('<span class="badge tone-bad">{}</span>', withdrawal.status)
+    """The state of a withdrawal as a coloured word."""
+    state = withdrawal.known_state
+    return state_badge(state.value if state else withdrawal.status)
 
 
 @register.simple_tag
 def state_badge(value: str) -> SafeString:
-    """A state by its value, as in transitions."""
-    if not value:
-        return SafeString(NOTHING)
-    name, tone = STATES[State(value)]
+    """A state by its value, as in transitions. A damaged row may have any value."""
+    name, tone = _LOOKS.get(value, (f"Damaged: {value or 'no state'}", "bad"))
     return format_html('<span class="badge tone-{}">{}</span>', tone, name)
 
 

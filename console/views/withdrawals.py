@@ -42,7 +42,7 @@ def withdrawal(request: HttpRequest, pk: int) -> HttpResponse:
         if request.GET.get("seen") == life.fingerprint:
             return HttpResponse(status=204)
         return HttpResponseClientRefresh()
-    state = life.withdrawal.state
+    state = life.withdrawal.known_state
     may_act = request.user.has_perm(OPERATE)
     context = {
         "life": life,

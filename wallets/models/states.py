@@ -109,12 +109,14 @@ TRANSITIONS: dict[tuple[State, Event], Rule] = {
 }
 
 
-def rule_for(state: State, event: Event, *, last_retry: bool = False) -> Rule | None:
+def rule_for(
+    state: State | None, event: Event, *, last_retry: bool = False
+) -> Rule | None:
     """Return the rule of an event in a state, or None if the table has none.
 
     `last_retry`: no retry is left, so a failure is final.
     """
-    rule = TRANSITIONS.get((state, event))
+    rule = TRANSITIONS.get((state, event)) if state else None
     if rule is not None and rule.to is State.FAILED_RETRYABLE and last_retry:
         return Rule(State.FAILED_FINAL, rule.money)
     return rule

@@ -164,11 +164,16 @@ class Transaction(BaseModel):
         return State[self.status]
 
     @property
+    def known_state(self) -> State | None:
+        """The internal state; None for a damaged row, whose status is unknown."""
+        return self.state if self.status in self.Status.values else None
+
+    @property
     def cancelable(self) -> bool:
         """Whether it can be cancelled: a withdrawal without an open attempt."""
         return (
             self.transaction_type == self.TransactionType.WITHDRAWAL
-            and rule_for(self.state, Event.CANCEL) is not None
+            and rule_for(self.known_state, Event.CANCEL) is not None
         )
 
     @classmethod

@@ -96,6 +96,6 @@ class RabbitMQBehindProxy:
     def close(self) -> None:
         self.proxy.close()
         with kombu.Connection(RABBITMQ_URL) as connection:
-            for name in (self.queue, f"{self.queue}-resolve"):
+            for name in (self.queue, f"{self.queue}-resolve", f"{self.queue}-probe"):
                 connection.default_channel.queue_delete(name)
                 connection.default_channel.exchange_delete(name)

@@ -294,6 +294,18 @@ class RabbitMQPublishingTest(PublishingTests, SimpleTestCase):
         self.taken = 0
         return RabbitMQBehindProxy()
 
+    def test_knows_that_a_server_takes_no_message_whatever_else_it_answers(
+        self,
+    ) -> None:
+        """An alarm about memory or disk blocks who publishes: only a message shows it."""
+        with patient():
+            self.assertEqual(broker.trouble(), "")
+        for answers in range(3, 8):  # the third ends the handshake
+            with self.subTest(answers=answers):
+                self.broker.proxy.black_hole_after(answers)
+                self.assertIn("takes no messages", broker.trouble())
+                self.broker.proxy.heal()
+
     def published(self) -> int:
         # A quorum queue counts a confirmed message late. So remove and count them.
         self.taken += self.broker.take()

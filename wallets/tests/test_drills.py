@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import tempfile
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,13 +13,16 @@ from unittest import mock
 
 from django.test import SimpleTestCase
 
-from drills import clock_shim, judge, servers
+from drills import books, clock_shim, judge, servers
 from drills.clock_shim import SteppedClock
 from drills.scenario import DEPOSIT, Plan
 from drills.servers import OwnServer
 from drills.trouble import Trouble
 from drills.trouble_clock import STEPS
+from drills.trouble_operator import LATE_CLAIMS
+from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
+from wallets.services.operations import pause
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests.base import CommittingTestCase
 from wallets.tests.fakes import Does
@@ -160,12 +165,65 @@ class TroubleTest(SimpleTestCase):
             [call[0] for call in proxy.method_calls], ["black_hole", "heal", "cut"]
         )
 
+    def test_makes_the_broker_a_replica_and_the_master_again(self) -> None:
+        self.system.redis = mock.Mock()
+        self.system.redis.name = "broker"
+        trouble = self.trouble()
+        _, act = trouble._demote_broker()
+        act()
+        self.system.redis.promote.assert_not_called()
+        trouble.relent()
+        names = [call[0] for call in self.system.redis.method_calls]
+        self.assertEqual(names, ["demote", "promote"])
+
     def test_leaves_alone_what_is_not_its_own(self) -> None:
         self.system.clocks, self.system.proxy = {}, None
         names = {kind()[0] for kind, _ in self.trouble().kinds() for _ in range(30)}
         self.assertFalse(
             [name for name in names if "clock" in name or "silent" in name], names
         )
+
+
+class PauseTest(CommittingTestCase):
+    """The operator of the chaos run, while workers claim."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.deposit(1000)
+        system: Any = SimpleNamespace(
+            workers=[], redis=None, clocks={}, proxy=None, bank=None
+        )
+        self.trouble = Trouble(system, seed=1, seconds=0)
+
+    def pause_while_workers_claim(self, claims: int) -> None:
+        due = [self.due_withdrawal(10) for _ in range(claims)]
+
+        class Over(threading.Event):
+            def wait(_, seconds: float | None = None) -> bool:
+                for one in due if seconds is None else ():
+                    # Paused: there is nothing to execute.
+                    with suppress(Transaction.DoesNotExist):
+                        WithdrawalService.execute(one.pk, bank=self.bank)
+                return True
+
+        self.trouble._pause(Over())
+        self.assertFalse(pause.is_paused())
+        self.assertEqual(books.own_wrongs(), [])
+
+    def test_ends_and_nothing_was_claimed(self) -> None:
+        self.pause_while_workers_claim(LATE_CLAIMS + 1)
+        self.assertEqual(self.trouble.wrongs, [])
+
+    def test_sees_claims_of_workers_that_do_not_care(self) -> None:
+        with mock.patch.object(pause, "is_paused", return_value=False):
+            self.pause_while_workers_claim(LATE_CLAIMS + 1)
+        (wrong,) = self.trouble.wrongs
+        self.assertIn("5 claims while payouts were paused", wrong)
+
+    def test_forgives_one_claim_of_each_frozen_process(self) -> None:
+        with mock.patch.object(pause, "is_paused", return_value=False):
+            self.pause_while_workers_claim(LATE_CLAIMS)
+        self.assertEqual(self.trouble.wrongs, [])
 
 
 class JudgeTest(CommittingTestCase):
@@ -179,9 +237,11 @@ class JudgeTest(CommittingTestCase):
         self.pay("second", Does.REFUSE)
         self.pay("too_much", Does.PAY)
         self.plan.cancel()
+        self.plan.record()
         self.payments = [
             {"reference": str(reference)} for reference in self.bank.paid_references()
         ]
+        self.payments.append({"reference": str(self.plan.forgotten()["reference"])})
 
     def pay(self, name: str, does: Does) -> None:
         self.bank.script.append(does)
@@ -202,7 +262,7 @@ class JudgeTest(CommittingTestCase):
         return {"reference": str(withdrawal.attempts.get().reference)}
 
     def test_finds_nothing_when_all_is_right(self) -> None:
-        self.assertEqual(len(self.payments), 1)
+        self.assertEqual(len(self.payments), 2)
         self.assertEqual(self.wrongs(self.payments), [])
 
     def test_sees_what_was_paid_twice(self) -> None:
@@ -214,6 +274,10 @@ class JudgeTest(CommittingTestCase):
     def test_sees_what_failed_and_was_paid(self) -> None:
         paid = [*self.payments, self.reference_of(200)]
         self.assert_wrong("FAILED: paid 1 times", paid)
+
+    def test_sees_a_confirmed_cancellation_that_did_not_hold(self) -> None:
+        self.plan.cancelled_keys.add(self.plan.keys["first"])
+        self.assert_wrong("COMPLETED: its cancellation was confirmed", self.payments)
 
     def test_sees_what_the_books_know_nothing_of(self) -> None:
         paid = [*self.payments, {"reference": "foreign"}]

@@ -63,6 +63,14 @@ class CrashSweepTest(SimpleTestCase):
         self.assertEqual(done.returncode, 1, done.stdout)
         self.assertIn("paid 2 times", done.stdout)
 
+    def test_finds_out_a_service_that_retries_what_was_cancelled(self):
+        done = self.sweep(
+            *("--action", "kill", "--limit", "1", "--broken", "retry-cancelled"),
+            *("--fault", "refuse", "--bank", "able"),
+        )
+        self.assertEqual(done.returncode, 1, done.stdout)
+        self.assertIn("its cancellation was confirmed", done.stdout)
+
     def assert_ends_well(self, *arguments, points):
         done = self.sweep(*arguments)
         self.assertEqual(done.returncode, 0, done.stdout)

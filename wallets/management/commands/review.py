@@ -2,12 +2,14 @@
 
 from argparse import ArgumentParser
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
 from django.core.management.base import CommandError
 
 from wallets.management.arguments import add_actor, add_payment, one_line, row_id
 from wallets.management.base import DatabaseCommand, refused
+from wallets.models.attempt import Attempt
 from wallets.models.review_proposal import ReviewProposal
 from wallets.models.transaction import Transaction
 from wallets.services.operations import record, review
@@ -97,17 +99,24 @@ class Command(DatabaseCommand):
         rows = review.waiting().prefetch_related("attempts", "review_proposals")
         for withdrawal in rows.iterator(chunk_size=500):
             count += 1
-            attempts = list(withdrawal.attempts.all())
-            last = attempts[-1]
             self.stdout.write(
                 f"{withdrawal.pk}  wallet {withdrawal.wallet.uuid}"
                 f"  amount {withdrawal.amount}"
-                f"  since {withdrawal.unknown_since:%Y-%m-%dT%H:%M:%SZ}"
-                f"  attempts {len(attempts)}  reference {last.reference}"
-                f"  last answer: {one_line(last.answer, 120) or 'none'}"
+                f"{_asked(withdrawal.unknown_since, list(withdrawal.attempts.all()))}"
                 f"{_proposed(withdrawal.review_proposals.all())}"
             )
         self.stdout.write(f"{count} waiting for a review")
+
+
+def _asked(since: datetime | None, attempts: list[Attempt]) -> str:
+    if since is None or not attempts:
+        return "  damaged, run verify_ledger"
+    last = attempts[-1]
+    return (
+        f"  since {since:%Y-%m-%dT%H:%M:%SZ}"
+        f"  attempts {len(attempts)}  reference {last.reference}"
+        f"  last answer: {one_line(last.answer, 120) or 'none'}"
+    )
 
 
 def _proposed(proposals: Iterable[ReviewProposal]) -> str:

@@ -98,8 +98,11 @@ def _verify_wallet(wallet: Wallet, movements: Iterable[_Row]) -> Iterator[Findin
     name = f"wallet {wallet.uuid}"
     for _, pk, kind, amount, sequence, balance_after in movements:
         count += 1
-        balance += effect(Account.WALLET, kind, amount)
-        held += effect(Account.IN_FLIGHT, kind, amount)
+        if kind in Movement.Kind.values:
+            balance += effect(Account.WALLET, kind, amount)
+            held += effect(Account.IN_FLIGHT, kind, amount)
+        else:
+            yield Finding("movement_kind", f"movement {pk}", f"{name}: kind {kind!r}")
         if sequence != count:
             detail = f"{name}: expected number {count}, found {sequence}"
             yield Finding("statement_gap", f"movement {pk}", detail)
@@ -195,6 +198,9 @@ def _verify_transactions() -> Iterator[Finding]:
     )
     for pk in deposits.values_list("pk", flat=True):
         yield Finding("deposit_movement", f"transaction {pk}", "deposit without money")
+    unknown = Transaction.objects.exclude(status__in=Transaction.Status.values)
+    for pk, status in unknown.values_list("pk", "status"):
+        yield Finding("status", f"transaction {pk}", f"unknown status {status!r}")
     processing = Q(status=Transaction.Status.PROCESSING)
     homeless = Transaction.objects.filter(processing).exclude(attempts__open=True)
     stray = Transaction.objects.filter(attempts__open=True).exclude(processing)

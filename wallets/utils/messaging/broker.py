@@ -230,16 +230,16 @@ def flush(seconds: float = TIMEOUT_SECONDS) -> bool:
 def trouble() -> str:
     """Return why the broker does not accept a message now, or "".
 
-    Uses a connection of its own. A Redis that is a replica or is full answers but
-    accepts no message, so it gets one, in a queue without a consumer.
+    Uses a connection of its own. A Redis that is a replica or is full, and a RabbitMQ
+    with an alarm, answer but accept no message, so it gets one, in a queue without a
+    consumer.
     """
     try:
         connection = _connected()
     except Exception:  # noqa: BLE001 (transports' own errors)
         return "not answering"
     try:
-        if connection.transport.driver_type == "redis":
-            _try_a_message(connection)
+        _try_a_message(connection)
     except Exception as error:  # noqa: BLE001 (transports' own errors)
         return f"takes no messages ({type(error).__name__})"
     finally:
