@@ -28,7 +28,7 @@ from wallets.asgi.types import Receive, Scope, Send
 from wallets.services.requests.busy import Busy
 from wallets.utils import clock, request_metrics
 from wallets.utils.batching import Batcher, TooManyWaiting, Work
-from wallets.views import metrics
+from wallets.views import docs, metrics
 from wallets.views.http import negotiation, request_log
 from wallets.views.http.operation import Operation, prepare
 from wallets.views.http.request import ApiResponse, Request
@@ -109,6 +109,8 @@ class Application:
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
+        # Making it later would delay every request of that moment.
+        docs.written()
         # Loaded modules stay: exclude them from garbage collection.
         gc.collect()
         gc.freeze()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from typing import Any
 
@@ -20,7 +21,6 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from wallets.views.http.rest_framework import Endpoint, no_content
-from wallets.views.problems import problem_response
 from wallets.views.problems.catalogue import PROBLEMS, Problem
 from wallets.views.problems.problem_response import TYPE_PREFIX
 from wallets.views.schema.document import document
@@ -51,35 +51,34 @@ class SchemaView(Endpoint):
 
     def get(self, request: Request) -> HttpResponse:
         renderer = request.accepted_renderer
-        text = written(type(renderer))
-        if text is None:
-            return problem_response.answer(
-                "service_unavailable", headers={"Retry-After": "2"}
-            )
         charset = f"; charset={renderer.charset}" if renderer.charset else ""
         return HttpResponse(
-            text, content_type=renderer.media_type + charset, headers=_CACHED
+            written()[type(renderer)],
+            content_type=renderer.media_type + charset,
+            headers=_CACHED,
         )
 
 
 _writing = threading.Lock()
-_written: dict[type[BaseRenderer], bytes] = {}
 
 
-def written(renderer: type[BaseRenderer]) -> bytes | None:
-    """Return the document in one form, made once in a process; None while it is made.
+def written() -> dict[type[BaseRenderer], bytes]:
+    """Return the document by renderer. The first call takes a third of a second.
 
-    Making it takes seconds, and drf-spectacular fails if two threads begin at once.
+    Other threads wait for it: drf-spectacular fails if two make the document at once.
     """
-    if renderer not in _written:
-        if not _writing.acquire(blocking=False):
-            return None
-        try:
-            text = renderer().render(document())
-            _written[renderer] = text.encode() if isinstance(text, str) else text
-        finally:
-            _writing.release()
-    return _written[renderer]
+    with _writing:
+        return _written()
+
+
+@functools.cache
+def _written() -> dict[type[BaseRenderer], bytes]:
+    made = document()
+    texts = {each: each().render(made) for each in SchemaView.renderer_classes}
+    return {
+        each: text.encode() if isinstance(text, str) else text
+        for each, text in texts.items()
+    }
 
 
 class DocsView(SpectacularSwaggerSplitView):
