@@ -80,6 +80,13 @@ TOLD_GUARDS = (
         "test_deployment.py",
     ),
     Guard(
+        "compose declares nothing of another bank",
+        "docker-compose.yaml",
+        "${THIRD_PARTY_DEDUPES:-${THIRD_PARTY_BASE_URL:+not }true}",
+        "${THIRD_PARTY_DEDUPES:-true}",
+        "../../scripts/test_repository.py::ComposeTest",
+    ),
+    Guard(
         "compose hands on the address of the bank",
         "docker-compose.yaml",
         "${THIRD_PARTY_BASE_URL:-http://third-party:8010}",

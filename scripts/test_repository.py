@@ -219,7 +219,10 @@ class ComposeTest(unittest.TestCase):
                     image = (ROOT / str(folder) / "Dockerfile").read_text()
                     self.assertIn("HEALTHCHECK", image, needed)
 
-    def test_declares_what_the_simulator_can_do(self) -> None:
+    def test_declares_what_the_simulator_can_do_and_nothing_of_another_bank(
+        self,
+    ) -> None:
+        """`test_settings.py` shows that `not true` is false."""
         for name in ("backend", "celery", "celery-beat"):
             environment = self.services[name]["environment"]
             self.assertEqual(
@@ -228,7 +231,10 @@ class ComposeTest(unittest.TestCase):
             )
             for ability in ("DEDUPES", "LOOKUP", "STATEMENT"):
                 ability = f"THIRD_PARTY_{ability}"
-                self.assertEqual(environment[ability], f"${{{ability}:-true}}")
+                self.assertEqual(
+                    environment[ability],
+                    f"${{{ability}:-${{THIRD_PARTY_BASE_URL:+not }}true}}",
+                )
 
     # What .env does not change, and why.
     OWN = {

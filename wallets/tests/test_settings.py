@@ -157,6 +157,11 @@ class DefaultsTest(SimpleTestCase):
         self.assertFalse(self.found["THIRD_PARTY_STATEMENT"])
         self.assertEqual(self.found["TIME_ZONE"], "UTC")
 
+    def test_are_kept_where_compose_knows_no_ability_of_a_bank(self):
+        abilities = [f"THIRD_PARTY_{a}" for a in ("DEDUPES", "LOOKUP", "STATEMENT")]
+        found = loaded(**dict.fromkeys(abilities, "not true"))
+        self.assertEqual([found[each] for each in abilities], [False] * 3)
+
 
 @marks.slow
 class UploadTest(SimpleTestCase):
