@@ -6,6 +6,7 @@ A value that cannot be read is never quoted, because it may contain a password.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -35,6 +36,17 @@ class Env(environ.Env):
         except ValueError:
             expected = _EXPECTED.get(cast, "another value")
             raise ImproperlyConfigured(f"{var} must be {expected}.") from None
+
+
+def count(name: str, default: int) -> int:
+    """Return a number of processes, threads or seconds; `default` if it is not set.
+
+    :raises ImproperlyConfigured: it is not a whole number above 0.
+    """
+    text = os.environ.get(name) or str(default)
+    if not text.isdecimal() or not int(text):
+        raise ImproperlyConfigured(f"{name} must be a whole number above 0.")
+    return int(text)
 
 
 def address(text: str) -> str:

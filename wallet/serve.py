@@ -25,7 +25,7 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
-from wallet.environment import refused_in_one_line
+from wallet.environment import count, refused_in_one_line
 from wallet.logs import logging_config
 from wallets.utils import uptime  # noqa: F401 (the service is up from now on)
 
@@ -57,6 +57,8 @@ def main(arguments: list[str]) -> None:
     with refused_in_one_line():
         # Otherwise each process would fail, again and again.
         django_settings.LOG_LEVEL  # noqa: B018
+        count("WEB_THREADS", 1)
+        server = settings()
     _allow_many_files()
     _end_with_the_server()
     folder = _folder_for_metrics()
@@ -66,7 +68,7 @@ def main(arguments: list[str]) -> None:
             address=options.host,
             port=options.port,
             uds=options.socket,
-            **settings(),
+            **server,
         ).serve()
     finally:
         if folder:
@@ -76,7 +78,7 @@ def main(arguments: list[str]) -> None:
 def settings() -> dict[str, Any]:
     """Return the settings of the server, without application and address."""
     level = (os.environ.get("LOG_LEVEL") or "INFO").lower()
-    quiet = int(os.environ.get("WEB_KEEPALIVE") or QUIET_SECONDS)
+    quiet = count("WEB_KEEPALIVE", QUIET_SECONDS)
     return {
         "interface": Interfaces.ASGI,
         "http": HTTPModes.http1,
@@ -114,11 +116,9 @@ def _options(arguments: list[str]) -> argparse.Namespace:
 
 
 def _processes() -> int:
-    if chosen := os.environ.get("WEB_CONCURRENCY"):
-        return int(chosen)
     usable = sys.platform == "linux"
     cores = len(os.sched_getaffinity(0)) if usable else os.cpu_count()
-    return min(cores or 2, MAX_PROCESSES)
+    return count("WEB_CONCURRENCY", min(cores or 2, MAX_PROCESSES))
 
 
 def _allow_many_files() -> None:

@@ -200,6 +200,13 @@ class TroubleTest(SimpleTestCase):
                 self.assertIn("DATABASE_URL", said)
                 self.assertNotIn("hush", said)
 
+    def test_of_a_number_that_is_none_ends_the_server(self):
+        for name in ("WEB_CONCURRENCY", "WEB_KEEPALIVE", "WEB_THREADS"):
+            for value in ("two", "0", "-1", "1.5"):
+                with self.subTest(name, value=value):
+                    said = self.run_refused("-m", "wallet.serve", **{name: value})
+                    self.assertEqual(said, f"{name} must be a whole number above 0.\n")
+
     def test_of_a_key_that_is_missing(self):
         said = self.check("manage.py", ALLOWED_HOSTS="wallet.example.com")
         self.assertEqual(len(said.splitlines()), 1, said)
