@@ -15,9 +15,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 
 from django.conf import settings
-from django.db import close_old_connections
+from django.db import OperationalError, close_old_connections
 from django.db.models import Min
 
 from wallets.errors import IdempotencyKeyReused
@@ -39,6 +40,7 @@ AMOUNTS = {
     **{"cancelled": 50, "forgotten": 40},
 }
 SETTLE_SECONDS = 40.0
+LOCKED_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -145,13 +147,13 @@ def go_on(plan: Plan, bank: Bank) -> list[str]:
 
     Returns what was never done, as sentences.
     """
-    plan.deposit()
     # First the operator: a client that asks again is paid again, if nothing is recorded.
-    plan.record()
+    for request in (plan.deposit, plan.record):
+        _repeat(request)
     for name in ("first", "too_much", "second", "forgotten"):
-        plan.schedule(name)
-    plan.cancel()
-    plan.give_up()
+        _repeat(partial(plan.schedule, name))
+    for request in (plan.cancel, plan.give_up):
+        _repeat(request)
     began, lease = time.monotonic(), settings.WITHDRAWAL_LEASE
     try:
         while (passed := time.monotonic() - began) < SETTLE_SECONDS:
@@ -172,6 +174,22 @@ def go_on(plan: Plan, bank: Bank) -> list[str]:
         f" {attempt.sends} times, {attempt.checks} checks, {attempt.answer!r}"
         for attempt in Attempt.objects.filter(open=True)
     ] or [f"not settled after {SETTLE_SECONDS:g} s"]
+
+
+def _repeat(request: Callable[[], object]) -> None:
+    """Make a request, again after each error of the database, as a client does.
+
+    A frozen process may hold a row until the server ends its idle transaction.
+    """
+    ends = time.monotonic() + LOCKED_SECONDS
+    while True:
+        try:
+            request()
+            return
+        except OperationalError:
+            if time.monotonic() > ends:
+                raise
+            logger.info("a request is repeated")
 
 
 def _until_next() -> float | None:
