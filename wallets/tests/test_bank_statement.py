@@ -1,5 +1,6 @@
 """The comparison of the ledger with the bank's list of payments."""
 
+import copy
 import uuid
 from io import StringIO
 from unittest import mock, skipUnless
@@ -296,6 +297,25 @@ class DamagedRowsTest(StatementTestCase):
 
     def _should_check_constraints(self, connection):
         return False
+
+    def test_are_none_among_thousands_of_payments(self):
+        """Engines and Django have limits for what one statement may list."""
+        paid = self.pay()
+        attempt = paid.attempts.get()
+        rows = [copy.copy(paid) for _ in range(2100)]
+        for row in rows:
+            row.pk, row.idempotency_key = None, uuid.uuid4()
+        Transaction.objects.bulk_create(rows)
+        made = Transaction.objects.filter(pk__gt=paid.pk).order_by("pk")
+        attempts = [copy.copy(attempt) for _ in rows]
+        for new, row in zip(attempts, made, strict=True):
+            new.pk, new.reference, new.transaction = None, uuid.uuid4(), row
+        Attempt.objects.bulk_create(attempts)
+        lines = [
+            StatementLine(each.reference, self.alice.uuid, 100) for each in attempts
+        ]
+        self.assertEqual(self.compare(*lines), [])
+        self.assertEqual(self.alarms(), [])
 
     def delete(self, row):
         with rules_off(type(row)):

@@ -23,6 +23,9 @@ from wallets.utils.damaged import all_or_each
 
 T = TypeVar("T", bound=Model)
 
+# SQLite refuses Django's prefetch of more than a thousand rows: it is one OR of them all.
+READ_AT_ONCE = 500
+
 
 def in_order(rows: QuerySet[T], alarms: StatementAlarms) -> Iterator[T]:
     """Yield all rows by id, in chunks, because MySQL's driver holds a whole result."""
@@ -43,11 +46,13 @@ def read(rows: QuerySet[T], pks: Iterable[int], alarms: StatementAlarms) -> list
         else:
             alarms.of_damage(f"{rows.model._meta.model_name} {pk}", error)
 
-    all_or_each(
-        lambda some: found.extend(rows.filter(pk__in=some).order_by("pk")),
-        list(pks),
-        put_aside=put_aside,
-    )
+    ids = sorted(pks)
+    for start in range(0, len(ids), READ_AT_ONCE):
+        all_or_each(
+            lambda some: found.extend(rows.filter(pk__in=some).order_by("pk")),
+            ids[start : start + READ_AT_ONCE],
+            put_aside=put_aside,
+        )
     return found
 
 
