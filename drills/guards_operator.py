@@ -101,8 +101,8 @@ OPERATOR_GUARDS = (
     Guard(
         "an unreadable row does not end the comparison with the bank's list",
         "wallets/services/operations/reconciliation_rows.py",
-        "    all_or_each(\n        lambda some:",
-        "    (lambda work, items, **_: work(items))(\n        lambda some:",
+        "        all_or_each(\n            lambda some:",
+        "        (lambda work, items, **_: work(items))(\n            lambda some:",
         "test_bank_statement.py::DamagedRowsTest",
     ),
     Guard(

@@ -23,8 +23,9 @@ StartResponse = Callable[..., Any]
 
 # The most bytes of a body. Every limit of a page or an endpoint is lower.
 MAX_BODY_BYTES = 320 * 1024
-# The most requests that wait for a thread; more are refused.
-MAX_WAITING = 64
+# The most requests that wait for a thread; more are refused. A page of the console asks for
+# five files. Each more keeps the threads busy for longer against the event loop.
+MAX_WAITING = 8
 _ENDED = "wallets.ended"
 _QUERY_SAFE = bytes(range(0x21, 0x7F)).decode()
 
