@@ -57,7 +57,7 @@ def address(text: str) -> str:
 
 def level(text: str) -> str:
     """Return the name of a level of the log."""
-    if text not in logging.getLevelNamesMapping():
+    if not isinstance(logging.getLevelName(text), int):
         raise ValueError
     return text
 
