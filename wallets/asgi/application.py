@@ -109,8 +109,9 @@ class Application:
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
-        # Making it later would delay every request of that moment.
-        docs.written()
+        if settings.API_DOCS_ENABLED:
+            # Making it later would delay every request of that moment.
+            docs.written()
         # Loaded modules stay: exclude them from garbage collection.
         gc.collect()
         gc.freeze()
