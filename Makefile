@@ -61,6 +61,10 @@ bench: ## Measure speed and punctuality on PostgreSQL and Redis (ARGS="--quick",
 near-due: ## A hundred withdrawals a second, due at once: how late a stranger's is (ARGS="--help")
 	@exec $(WITH_PYTHON) scripts/bench.py benchmarks.near_due $(ARGS)
 
+.PHONY: costs
+costs: ## What the feed of events, and a key, cost a deposit (ARGS="--help")
+	@exec $(WITH_PYTHON) scripts/bench.py benchmarks.costs $(ARGS)
+
 .PHONY: check
 check: ## Format, lint, types, layers, migrations, deployment settings, OpenAPI, fuzzed API
 	@exec $(WITH_PYTHON) scripts/check.py

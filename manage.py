@@ -4,9 +4,9 @@
 import os
 import sys
 
-# These commands serve or run sweeps, like the API and the workers. Other commands have
-# no limit on statements: they migrate, verify, compare.
-SERVING = ("runserver", "run_sweeps", "test")
+# These commands serve, or run sweeps or passes, like the API and the workers. Other
+# commands have no limit on statements: they migrate, verify, compare.
+SERVING = ("runserver", "run_events", "run_sweeps", "test")
 
 
 def main() -> None:

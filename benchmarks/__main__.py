@@ -55,7 +55,11 @@ def main() -> int:
         os.environ["DATABASE_STATEMENT_TIMEOUT"] = "0"
         result = measure(options, url, servers.REDIS.url)
     if options.engine != "postgresql":
-        options.output.write_text(json.dumps(result["rates"]))
+        rates = json.dumps(result["rates"])
+        if options.output:
+            options.output.write_text(rates)
+        else:
+            print(rates)
         return 0
     return _report(options, result, versions)
 

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from functools import cache
 from itertools import chain, islice, repeat
 
 from django.db.models import Max, Min
@@ -15,6 +16,7 @@ from django.db.models import Max, Min
 from benchmarks.load import HttpClient, Load, drive, http_get, http_post
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
+from wallets.services.deposits.deposit import MAX_MANY, DepositRequest, deposit_many
 
 # The same number as pgbench has.
 CONNECTIONS = 16
@@ -72,10 +74,13 @@ def endpoints(count: int) -> dict[str, Endpoint]:
         for what in ("transactions", "statement")
     )
     opened = http_post("/wallets/", b"{}")
+    payers, one = wallets[2:] or wallets, wallets[1:2]
     return {
         "deposit": Endpoint(lambda: deposit(wallets)),
         "deposit64": Endpoint(lambda: deposit(wallets), connections=64),
         "deposit_hot": Endpoint(lambda: deposit(wallets[1:2])),
+        "transfer": Endpoint(lambda: transfer(payers, payers), 201),
+        "transfer_hot": Endpoint(lambda: transfer(payers, one), 201),
         "withdraw": Endpoint(lambda: withdraw(wallets), 201),
         "get_wallet": Endpoint(lambda: http_get(f"/wallets/{random.choice(wallets)}/")),
         "get_transaction": Endpoint(lambda: random.choice(transactions)),
@@ -107,6 +112,28 @@ def deposit(wallets: list[str]) -> bytes:
     key = f"Idempotency-Key: {uuid.uuid4()}"
     path = f"/wallets/{random.choice(wallets)}/deposit"
     return http_post(path, b'{"amount": 1}', key)
+
+
+def transfer(payers: list[str], payees: list[str]) -> bytes:
+    """Return a transfer between two of these wallets, with a new key.
+
+    The payers have the money: see `fund`.
+    """
+    fund(tuple(payers))
+    key = f"Idempotency-Key: {uuid.uuid4()}"
+    ends = {"from": random.choice(payers), "to": random.choice(payees)}
+    while ends["from"] == ends["to"]:
+        ends["to"] = random.choice(payees)
+    body = json.dumps({**ends, "amount": 1})
+    return http_post("/transfers/", body.encode(), key)
+
+
+@cache
+def fund(wallets: tuple[str, ...]) -> None:
+    """Give each wallet money for as many transfers as a run can make, once."""
+    items = [DepositRequest(name, 10**6, uuid.uuid4()) for name in wallets]
+    for begin in range(0, len(items), MAX_MANY):
+        deposit_many(items[begin : begin + MAX_MANY])
 
 
 def withdraw(wallets: list[str]) -> bytes:

@@ -21,7 +21,7 @@ from wallets.models.attempt import Attempt
 from wallets.models.transaction import Transaction
 from wallets.models.transition import Transition
 from wallets.models.wallet import Wallet
-from wallets.services.payouts.drain import find_due
+from wallets.services.payouts.claiming import find_due
 from wallets.utils.database.transactions import database_now
 
 # The most seconds until everything is paid; the memory figures need 100,000 payouts.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime, timedelta
-from typing import LiteralString
 
 from django.db import connection, transaction
 
@@ -14,8 +13,9 @@ from wallets.models.transaction import Transaction
 from wallets.models.transition import Transition
 from wallets.models.wallet import Wallet
 from wallets.services.deposits.deposit import MAX_MANY, DepositRequest, deposit_many
-from wallets.utils.database.batch import insert_rows, insert_untaken
+from wallets.utils.database.batch import insert_rows
 from wallets.utils.database.transactions import database_now
+from wallets.utils.database.untaken import insert_untaken
 
 
 def wallets(count: int, *, balance: int = 0) -> list[Wallet]:
@@ -62,7 +62,11 @@ def due(owners: list[Wallet], count: int) -> datetime:
         for first in range(0, count, 1000):
             some = rows[first : first + 1000]
             insert_untaken(
-                Transaction, some, unique="idempotency_key", same=("wallet_id",)
+                Transaction,
+                some,
+                unique="idempotency_key",
+                within="tenant",
+                same=("wallet_id",),
             )
             insert_rows(Transition, [_scheduled(row, earlier) for row in some])
     return now
@@ -81,7 +85,7 @@ def _scheduled(row: Transaction, when: datetime) -> Transition:
 
 # A history of deposits of 1, one a second, every tenth of them into the first wallet;
 # and as many withdrawals that are due in the far future. PostgreSQL only.
-_PAST: tuple[LiteralString, ...] = (
+_PAST: tuple[str, ...] = (
     """
     INSERT INTO wallets_transaction (created_at, updated_at, executed_at, wallet_id,
         transaction_type, amount, status, idempotency_key, retry_count, final,

@@ -74,6 +74,7 @@ _OVER_PGBENCH = {
     "deposit": 0.35,
     "deposit64": 0.65,
     "withdraw": 0.3,
+    "transfer": 0.3,
     "get_wallet": 0.65,
     "get_transaction": 0.65,
     "list": 0.35,
@@ -90,6 +91,7 @@ FIGURES = {
         for name, reach in _OVER_PGBENCH.items()
     },
     "hot_over_spread": Figure(1.0, _over("deposit_hot", "deposit")),
+    "transfer_hot_over_spread": Figure(0.8, _over("transfer_hot", "transfer")),
     "drain_ceiling_per_pgbench": Figure(
         0.2, _over("drain_ceiling", "pgbench_by_drain")
     ),
@@ -120,6 +122,8 @@ NAMES = {
     "deposit64": "the same, 64 connections",
     "deposit_hot": "onto one wallet, 16 connections",
     "withdraw": "`POST …/withdraw`",
+    "transfer": "`POST /transfers/` between 10,000 wallets, 16 connections",
+    "transfer_hot": "the same, to one wallet",
     "get_wallet": "`GET` a wallet",
     "get_transaction": "`GET` a transaction",
     "list": "`GET …/transactions/?limit=20`, wallet with 10,000",

@@ -6,9 +6,11 @@ import json
 import os
 import sys
 import urllib.request
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from drills.process import ROOT, Process, children_of, free_port, listens, wait_until
@@ -59,9 +61,15 @@ class Programs(ExitStack):
         self.env = env
         self.folder = folder
 
-    def _start(self, name: str, command: list[str], **options: Any) -> Process:
+    def _start(
+        self,
+        name: str,
+        command: list[str],
+        changes: Mapping[str, str] = MappingProxyType({}),
+        **options: Any,
+    ) -> Process:
         log = self.folder / f"{name}.log"
-        env = self.env | {"SERVICE_NAME": name}
+        env = {**self.env, **changes, "SERVICE_NAME": name}
         process = Process(name, command, env=env, log=log, **options)
         process.start()
         self.callback(process.end, 45)
@@ -70,15 +78,17 @@ class Programs(ExitStack):
     def api(self, name: str = "api", **env: str) -> Api:
         """Start the API like `make serve`."""
         port = free_port()
-        before, self.env = self.env, self.env | env
         command = [sys.executable, "-m", "wallet.serve", "--port", str(port)]
-        process = self._start(name, command)
-        self.env = before
+        process = self._start(name, command, env)
         wait_until(lambda: listens(port), seconds=60, what="the API to listen")
         # The first answer of each process imports further modules.
         for _ in range(10):
             urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz").close()
         return Api(process, port)
+
+    def command(self, name: str, **env: str) -> Process:
+        """Start a command of manage.py that does not end."""
+        return self._start(name, [sys.executable, "manage.py", name], env)
 
     def worker(self, in_flight: int = 64) -> Process:
         """Start a Celery worker with this many calls in flight."""

@@ -66,6 +66,22 @@ def test_a_strangers_payout_is_not_late_while_many_are_due_at_once() -> None:
     assert re.search(r"^strangers +25 paid", done.stdout, re.M)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+@pytest.mark.skipif(
+    not os.environ.get("TEST_POSTGRES_URL"),
+    reason="needs PostgreSQL: `make test` names what answers",
+)
+def test_the_costs_of_events_and_of_a_key_are_told() -> None:
+    """The figures of so short a run mean nothing."""
+    command = [sys.executable, "-m", "benchmarks.costs", "--turns", "2"]
+    command += ["--seconds", "0.3"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for kind in ("events", "keys"):
+        assert re.search(rf"^{kind}_over_plain \d\.\d", done.stdout, re.M), done.stdout
+
+
 def test_late_ones_are_told() -> None:
     quick, late = [0.1] * 200, [0.1] * 197 + [6.0] * 3
     assert in_time({"near": quick, "strangers": quick}, 5)

@@ -14,18 +14,27 @@ OPERATE = "wallets.change_transaction"
 
 
 def may_see(user: Any, model: str) -> bool:
-    """Whether the user may see rows of this model of `wallets` (lower-case name)."""
+    """Whether the user may see rows of this model.
+
+    `model`: its lower-case name; of another application than `wallets`: `app.name`.
+    """
     return bool(
-        user.has_perm(f"wallets.view_{model}")
+        user.has_perm(_permission("view", model))
         # As in the admin: the permission to change includes that to view.
-        or user.has_perm(f"wallets.change_{model}")
+        or user.has_perm(_permission("change", model))
         or user.has_perm(OPERATE)
     )
+
+
+def _permission(verb: str, model: str) -> str:
+    application, _, name = model.rpartition(".")
+    return f"{application or 'wallets'}.{verb}_{name}"
 
 
 def not_to_see(user: Any, models: Iterable[str]) -> str:
     """Return the missing permissions to view these models, in words; "" if none."""
     lacking = [model for model in models if not may_see(user, model)]
     return " and ".join(
-        f"“Can view {model}” (wallets.view_{model})" for model in lacking
+        f"“Can view {model.rpartition('.')[2]}” ({_permission('view', model)})"
+        for model in lacking
     )

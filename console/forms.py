@@ -1,4 +1,4 @@
-"""Forms: filters, the evidence of a review, the reason of a pause."""
+"""Forms: filters, the evidence of a review, the reason of a pause or a freeze."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from datetime import timezone as dt_timezone
 from django import forms
 
 from console.queries.listing import Cursor, Filters
+from wallets.models.base import MAX_MONEY
 from wallets.models.transaction import Transaction
 from wallets.services.operations.pause import MAX_REASON
 from wallets.services.operations.review import MAX_EVIDENCE
+from wallets.utils import words
 from wallets.utils.limits import MAX_BIGINT
+from wallets.utils.words import MAX_REASON as MAX_LIFE_REASON
 
 Status = Transaction.Status
 LOCAL = "%Y-%m-%dT%H:%M"
@@ -72,10 +75,56 @@ class RecordForm(EvidenceForm):
     )
 
 
+class RescheduleForm(forms.Form):
+    """The new time of a withdrawal."""
+
+    scheduled_for = forms.DateTimeField(
+        input_formats=[LOCAL],
+        widget=forms.DateTimeInput({"type": "datetime-local"}, format=LOCAL),
+    )
+
+
+class AmountForm(forms.Form):
+    """An amount in minor units, and why it moves."""
+
+    amount = forms.IntegerField(min_value=1, max_value=MAX_MONEY)
+    reason = forms.CharField(max_length=words.MAX_REASON, widget=forms.Textarea)
+
+    def clean_reason(self) -> str:
+        """Return the reason as one line, because the service takes no line ends."""
+        return " ".join(self.cleaned_data["reason"].split())
+
+
+class CorrectionForm(AmountForm):
+    """How much is taken back, and why; `number` is that of the correction."""
+
+    number = forms.IntegerField(min_value=1, max_value=MAX_BIGINT)
+
+
+class ReturnForm(AmountForm):
+    """How much the bank has sent back, why, and what it calls the return."""
+
+    return_reference = forms.CharField(max_length=words.MAX_REFERENCE)
+
+
 class PauseForm(forms.Form):
     """The reason of a pause."""
 
     reason = forms.CharField(max_length=MAX_REASON, widget=forms.Textarea)
+
+
+class CloseForm(forms.Form):
+    """The reason of a change of a wallet's life. It is one line."""
+
+    reason = forms.CharField(max_length=MAX_LIFE_REASON)
+
+
+class FreezeForm(CloseForm):
+    """The directions of a freeze, and its reason."""
+
+    direction = forms.ChoiceField(
+        choices=[("both", "In and out"), ("in", "In"), ("out", "Out")]
+    )
 
 
 def parse_cursor(text: str) -> Cursor | None:

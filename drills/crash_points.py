@@ -34,7 +34,7 @@ from django.db import connection  # noqa: E402
 from drills import clock_shim, databases, events, point  # noqa: E402
 from drills.bank import FAULTS, KINDS, LOOK_UP_FAULTS, TWINS, Simulator  # noqa: E402
 from drills.broken import BROKEN  # noqa: E402
-from drills.crash_sweep import options_of  # noqa: E402
+from drills.crash_sweep import STORIES, options_of  # noqa: E402
 from drills.forking import die_with_parent, fork  # noqa: E402
 from drills.point import Point, Verdict  # noqa: E402
 from drills.totals import Totals  # noqa: E402
@@ -177,12 +177,27 @@ def _first_of(verdict: Verdict) -> int:
 
 def stories_of(options: argparse.Namespace) -> list[Point]:
     """Return every requested combination."""
-    return [
+    points = [
         Point(fault, kind, action, options.at or 0)
         for action in options.action or _swept()
         for kind in options.bank or KINDS
         for fault in options.fault or _faults_of(kind, action)
     ]
+    stories = options.story or STORIES
+    return [point for point in points if "payouts" in stories] + [
+        replace(point, story="wallets")
+        for point in points
+        if "wallets" in stories and _differs_with_wallets(point)
+    ]
+
+
+def _differs_with_wallets(point: Point) -> bool:
+    """Whether the story of wallets is told here: one bank, one fault of each outcome."""
+    return (
+        point.kind == "able"
+        and point.action in ("kill", "error", "freeze")
+        and point.fault in ("normal", "refuse", "accept_close")
+    )
 
 
 def _swept() -> list[str]:
@@ -247,7 +262,8 @@ def _sweep(name: str, options: argparse.Namespace, slots: list[Slot]) -> Totals:
     totals, said, began = Totals(), 0.0, time.monotonic()
     for verdict in sweep.run(slots, options.limit):
         at = verdict.point
-        line = totals.line(name, at.kind, at.fault, at.action)
+        told = at.action if at.story == "payouts" else f"{at.action} {at.story}"
+        line = totals.line(name, at.kind, at.fault, told)
         line.points += 1
         line.struck += verdict.struck
         line.reviewed += verdict.reviewed

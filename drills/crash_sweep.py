@@ -23,6 +23,8 @@ from drills import clock_shim, settings
 from drills.clock_shim import SteppedClock
 from drills.totals import Totals
 
+STORIES = ("payouts", "wallets")
+
 
 def options_of(arguments: list[str]) -> argparse.Namespace:
     """Read the command line; each list has everything by default."""
@@ -39,6 +41,7 @@ def options_of(arguments: list[str]) -> argparse.Namespace:
     add("--fault", action="append", help="of the bank, as drills/bank.py lists them")
     add("--bank", action="append", help="able, dedupes, looks-up or bare")
     add("--action", action="append", help="as drills/events.py lists them")
+    add("--story", action="append", choices=STORIES, help="of payouts, or of wallets")
     add("--at", type=int, help="this event only")
     add("--sample", type=int, help="about so many events of each story, evenly spread")
     add("--limit", type=int, help="so many crash points in each database")

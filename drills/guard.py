@@ -14,7 +14,10 @@ SQLITE, POSTGRESQL, MARIADB = "sqlite", "postgresql", "mariadb"
 
 @dataclass(frozen=True)
 class Guard:
-    """One guard. `tests` are arguments of pytest, relative to wallets/tests."""
+    """One guard. `tests` are arguments of pytest.
+
+    A file without a folder is one of wallets/tests.
+    """
 
     name: str
     file: str

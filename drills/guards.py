@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from drills.guard import POSTGRESQL, Guard
+from drills.guards_access import ACCESS_GUARDS
 from drills.guards_bank import BANK_GUARDS
 from drills.guards_batching import BATCHING_GUARDS
 from drills.guards_clock import CLOCK_GUARDS
 from drills.guards_connections import CONNECTION_GUARDS
 from drills.guards_database import DATABASE_GUARDS
+from drills.guards_events import EVENT_GUARDS
 from drills.guards_http import HTTP_GUARDS
 from drills.guards_many import MANY_GUARDS
 from drills.guards_operator import OPERATOR_GUARDS
 from drills.guards_payouts import PAYOUT_GUARDS
+from drills.guards_reschedule import RESCHEDULE_GUARDS
+from drills.guards_returns import RETURN_GUARDS
 from drills.guards_scheduling import SCHEDULING_GUARDS
+from drills.guards_tenants import TENANT_GUARDS
 from drills.guards_time import TIME_GUARDS
 from drills.guards_told import TOLD_GUARDS
+from drills.guards_transfers import TRANSFER_GUARDS
+from drills.guards_wallets import WALLET_GUARDS
+from drills.guards_webhooks import WEBHOOK_GUARDS
 
 _DB = "wallets/utils/database/transactions.py"
 _PAYOUT = "wallets/services/payouts/payout.py"
@@ -27,11 +35,19 @@ GUARDS = (
     *CLOCK_GUARDS,
     *CONNECTION_GUARDS,
     *SCHEDULING_GUARDS,
+    *RESCHEDULE_GUARDS,
     *BATCHING_GUARDS,
     *MANY_GUARDS,
     *HTTP_GUARDS,
     *TOLD_GUARDS,
     *PAYOUT_GUARDS,
+    *WALLET_GUARDS,
+    *TRANSFER_GUARDS,
+    *RETURN_GUARDS,
+    *EVENT_GUARDS,
+    *WEBHOOK_GUARDS,
+    *TENANT_GUARDS,
+    *ACCESS_GUARDS,
     # --- concurrency ---
     Guard(
         "row lock",
@@ -169,7 +185,7 @@ GUARDS = (
     Guard(
         "a batch spends a wallet's money once",
         _PAYOUT,
-        "        available[row.wallet_id] -= row.amount\n",
+        "        available[wallet.pk] -= row.amount\n",
         "",
         "test_payout.py::ClaimTest",
     ),

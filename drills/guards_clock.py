@@ -8,9 +8,9 @@ CLOCK_GUARDS = (
     Guard(
         "the database's clock in the single statement",
         "wallets/services/deposits/deposit.py",
-        "deposit_at_once, left, now, skip_locked=not alone",
+        "deposit_at_once, left, now, caller=caller, skip_locked=not alone",
         "deposit_at_once, left, now or __import__('datetime').datetime.now("
-        "__import__('datetime').timezone.utc), skip_locked=not alone",
+        "__import__('datetime').timezone.utc), caller=caller, skip_locked=not alone",
         "test_host_clock.py::StampTest",
         POSTGRESQL,
     ),
@@ -64,7 +64,7 @@ CLOCK_GUARDS = (
     Guard(
         "a used key rolls nothing back",
         "wallets/utils/database/batch.py",
-        'f\' ON CONFLICT ("{unless_taken}") DO NOTHING RETURNING',
+        'f\' ON CONFLICT ("{column}", "{within}") DO NOTHING RETURNING',
         "f' RETURNING",
         "test_deadlocks.py::OneOrderTest",
         POSTGRESQL,

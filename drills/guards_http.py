@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from drills.guard import POSTGRESQL, Guard
 
-_CONSOLE = "../../console/tests/"
+_CONSOLE = "console/tests/"
 _DEADLINES = "test_asgi_deadlines.py::DeadlinesTest::test_"
 _HOSTILE = f"{_CONSOLE}test_hostile.py::HostileTest::test_"
 _SERVER = "test_server.py::ServerTest::test_"
@@ -239,7 +239,7 @@ HTTP_GUARDS = (
     Guard(
         "a server whose settings are refused ends",
         "wallet/serve.py",
-        "        django_settings.LOG_LEVEL  # noqa: B018\n",
+        "        django_settings.WEB_THREADS  # noqa: B018\n",
         "        pass\n",
         "test_deployment.py::TroubleTest::test_ends_worker_beat_and_server_as_well",
     ),

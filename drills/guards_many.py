@@ -76,11 +76,13 @@ MANY_GUARDS = (
         "test_schedule.py::ScheduleManyTest test_schedule.py::OneAfterTheOtherTest",
     ),
     Guard(
-        "withdrawals take wallets before keys where new rows lock them",
+        "a wallet is locked while it gets a new withdrawal",
         "wallets/services/ledger/postings.py",
-        '    if connection.vendor == "mysql":\n        return lock_wallets',
-        "    if False:\n        return lock_wallets",
-        "test_deadlocks.py::OneOrderTest",
+        "        return lock_wallets_by_uuid(uuids, wait=wait)\n",
+        "        rows = Wallet.objects.filter(uuid__in=uuids)\n"
+        "        return {wallet.uuid: wallet for wallet in rows}\n",
+        "test_wallet_life.py::LifeRaceTest"
+        "::test_closes_a_wallet_or_schedules_a_withdrawal_never_both",
         MARIADB,
     ),
     Guard(

@@ -33,7 +33,7 @@ SCHEDULING_GUARDS = (
     ),
     Guard(
         "a locked wallet does not delay other payouts",
-        "wallets/services/payouts/drain.py",
+        "wallets/services/payouts/claiming.py",
         "            claimed = payout.claim(some, limit=limit, now=begins, wait=wait)\n",
         "            claimed = payout.claim(some, limit=limit, now=begins)\n",
         "test_busy_wallets.py::BusyWalletTest::"
@@ -80,7 +80,7 @@ SCHEDULING_GUARDS = (
     Guard(
         "no heartbeat for a drain that could not claim",
         _SWEEPS,
-        "    if sweep.looked:\n",
+        "    if sweep.claiming.looked:\n",
         "    if True:\n",
         "test_heartbeat.py",
     ),
@@ -108,7 +108,7 @@ SCHEDULING_GUARDS = (
     Guard(
         "a drain checks once more before it ends",
         _SWEEPS,
-        "        if slots.bounded() and sweep.leaves_work():\n",
+        "        if slots.bounded() and sweep.claiming.leaves_work():\n",
         "        if False:\n",
         "test_slots.py",
     ),
@@ -137,7 +137,7 @@ SCHEDULING_GUARDS = (
     Guard(
         "damaged withdrawals raise an alarm",
         _SWEEPS,
-        "    put_aside.withdrawals(set(sweep.damaged) - aside)\n",
+        "    put_aside.withdrawals(set(sweep.claiming.damaged) - aside)\n",
         "",
         "test_damaged_due.py",
     ),

@@ -6,7 +6,7 @@ from drills.guard import Guard
 
 _HEALTH = "wallets/services/operations/payout_health.py"
 _DEPLOYMENT = "wallets/deployment.py"
-_VERDICT = "../../console/tests/test_payouts.py::VerdictTest"
+_VERDICT = "console/tests/test_payouts.py::VerdictTest"
 
 TOLD_GUARDS = (
     Guard(
@@ -84,13 +84,13 @@ TOLD_GUARDS = (
         "docker-compose.yaml",
         "${THIRD_PARTY_DEDUPES:-${THIRD_PARTY_BASE_URL:+not }true}",
         "${THIRD_PARTY_DEDUPES:-true}",
-        "../../scripts/test_repository.py::ComposeTest",
+        "scripts/test_repository.py::ComposeTest",
     ),
     Guard(
         "compose hands on the address of the bank",
         "docker-compose.yaml",
         "${THIRD_PARTY_BASE_URL:-http://third-party:8010}",
         "http://third-party:8010",
-        "../../scripts/test_repository.py::ComposeTest",
+        "scripts/test_repository.py::ComposeTest",
     ),
 )

@@ -23,11 +23,13 @@ from wallets.asgi.types import Application, Message, Receive, Scope, Send
 from wallets.utils import batching
 from wallets.views.deposit import DepositView
 from wallets.views.http.operation import Operation
+from wallets.views.transfer import TransferListView
 from wallets.views.withdraw import WithdrawView
 
 OPERATIONS: dict[str, Operation[Any, Any]] = {
-    "deposit": DepositView.operation,
-    "withdraw": WithdrawView.operation,
+    "deposit": DepositView.operations[0],
+    "withdraw": WithdrawView.operations[0],
+    "transfer": TransferListView.operations[0],
 }
 
 
@@ -73,16 +75,16 @@ class Killed:
         self._phase = phase
         self._mark = mark
 
-    def __call__(self, calls: Sequence[Any], *, wait: bool) -> Sequence[Any]:
+    def __call__(self, calls: Sequence[Any], **how: Any) -> Sequence[Any]:
         if len(calls) < self._full or self._mark.exists():
-            return self._many(calls, wait=wait)
+            return self._many(calls, **how)
         self._mark.write_text("\n".join(str(call.key) for call in calls))
         if self._phase == "before":
             kill()
         if self._phase == "commit":
             database: Any = connection
             database._commit = kill
-        self._many(calls, wait=wait)
+        self._many(calls, **how)
         kill()
         raise AssertionError("a killed process goes on")
 

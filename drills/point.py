@@ -13,12 +13,13 @@ from django.conf import settings
 from django.db import OperationalError, connection, connections, transaction
 from django.test import override_settings
 
-from drills import events, judge, scenario
+from drills import events, judge, judge_wallets, scenario, scenario_wallets
 from drills.bank import BOOKING_DELAY, FAULTS, KINDS, LATE_FAULTS, Simulator
 from drills.clock_shim import step_my_own
 from drills.forking import fork
 from drills.process import free_port
 from drills.scenario import Plan
+from drills.scenario_wallets import WalletPlan
 from wallets.services.wallet import WalletService
 from wallets.utils.bank.interface import Abilities
 from wallets.utils.database.transactions import database_now
@@ -31,12 +32,16 @@ BOOKING_TIME = 1.25 * BOOKING_DELAY
 
 @dataclass(frozen=True)
 class Point:
-    """Where and how the scenario is interrupted, with which bank. `at` 0: nowhere."""
+    """Where and how a scenario is interrupted, with which bank. `at` 0: nowhere.
+
+    `story`: "payouts" (`scenario`) or "wallets" (`scenario_wallets`).
+    """
 
     fault: str
     kind: str
     action: str
     at: int
+    story: str = "payouts"
 
     @property
     def may_need_review(self) -> bool:
@@ -50,7 +55,8 @@ class Point:
         return self.kind == "bare" or lost_refusal
 
     def __str__(self) -> str:
-        return f"{self.action} at {self.at}, bank {self.kind}, {self.fault}"
+        where = f"{self.action} at {self.at}, bank {self.kind}, {self.fault}"
+        return where if self.story == "payouts" else f"{where}, story {self.story}"
 
 
 @dataclass
@@ -73,8 +79,12 @@ def run(point: Point, bank: Simulator) -> Verdict:
     began = time.monotonic()
     kind = KINDS[point.kind]
     bank.become(point.fault, kind)
-    plan = Plan(WalletService.create().uuid, database_now())
-    bank.take_over([plan.forgotten()])
+    if point.story == "wallets":
+        plan: Plan | WalletPlan = scenario_wallets.make_plan(database_now())
+        bank.take_over([])
+    else:
+        plan = Plan(WalletService.create().uuid, database_now())
+        bank.take_over([plan.forgotten()])
     connections.close_all()
     trail = events.Trail()
     url = bank.url if FAULTS[point.fault] is not None else _closed_port()
@@ -124,19 +134,24 @@ def _lock_is_held() -> bool:
         connection.close()
 
 
-def _go_on(point: Point, plan: Plan, bank: HttpBank) -> list[str]:
+def _go_on(point: Point, plan: Plan | WalletPlan, bank: HttpBank) -> list[str]:
     """Go on, with little patience if only an operator can help."""
     patience = settings.WITHDRAWAL_REVIEW_AFTER
     if point.may_need_review:
         patience = settings.WITHDRAWAL_LEASE
     with override_settings(WITHDRAWAL_REVIEW_AFTER=patience):
+        if isinstance(plan, WalletPlan):
+            return scenario_wallets.go_on(plan, bank)
         return scenario.go_on(plan, bank)
 
 
-def _judge(verdict: Verdict, plan: Plan, bank: Simulator) -> None:
+def _judge(verdict: Verdict, plan: Plan | WalletPlan, bank: Simulator) -> None:
     if verdict.point.fault == "late_booking":
         time.sleep(BOOKING_DELAY)
     payments = bank.payments([plan.wallet_uuid])
+    if isinstance(plan, WalletPlan):
+        verdict.wrong += judge_wallets.wrongs(plan, payments)
+        return
     reviewed = verdict.point.may_need_review
     verdict.wrong += judge.wrongs(plan, payments, may_need_review=reviewed)
     if reviewed:
@@ -144,14 +159,17 @@ def _judge(verdict: Verdict, plan: Plan, bank: Simulator) -> None:
         verdict.wrong += judge.wrongs(plan, payments, may_need_review=False)
 
 
-def _live(point: Point, plan: Plan, trail: events.Trail, url: str) -> None:
+def _live(point: Point, plan: Plan | WalletPlan, trail: events.Trail, url: str) -> None:
     logging.disable(logging.WARNING)
     events.expect_soft_limit()
     act, kinds = events.ACTIONS[point.action]
     trip = events.Tripwire(trail, at=point.at, act=act, kinds=kinds)
     bank = events.WatchedBank(trip, url, _abilities(point))
     events.watch_database(trip)
-    scenario.live(plan, bank)
+    if isinstance(plan, WalletPlan):
+        scenario_wallets.live(plan, bank)
+    else:
+        scenario.live(plan, bank)
     connections.close_all()
 
 

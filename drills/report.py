@@ -14,6 +14,14 @@ class Report:
     faults: Counter[str] = field(default_factory=Counter)
     requests: dict[str, int] = field(default_factory=dict)
     payouts: int = 0
+    done: Counter[str] = field(default_factory=Counter)
+    # Of webhooks: how often each answer was given to an event, and what arrived.
+    receiver: Counter[str] = field(default_factory=Counter)
+    events: int = 0
+    delivered: int = 0
+    repeated: int = 0
+    switched_on: int = 0
+    arrived_after: float = 0.0
     reviews: int = 0
     gave_up: int = 0
     settled_after: float = 0.0
@@ -34,11 +42,16 @@ class Report:
     def text(self) -> str:
         """The figures for people."""
         answers = ", ".join(f"{n} {verdict}" for verdict, n in self.requests.items())
-        faults = ", ".join(f"{name} {n}" for name, n in sorted(self.faults.items()))
+        faults, done = _listed(self.faults), _listed(self.done)
         lines = [
             "",
             f"requests  {sum(self.requests.values())} ({answers})",
             f"payouts   {self.payouts} by the bank's list",
+            f"ledger    {done}",
+            f"events    {self.events}; {self.delivered} deliveries arrived,"
+            f" {self.repeated} more than once; all {self.arrived_after:.1f} s after"
+            f" the last change, {self.switched_on} switched on for it",
+            f"receiver  {_listed(self.receiver)}",
             f"faults    {self.faults.total()} ({faults})",
             f"lateness  p50 {self._late(0.5)}, p99 {self._late(0.99)} of first attempts",
             f"settled   {self.settled_after:.1f} s after the last fault",
@@ -58,3 +71,7 @@ class Report:
             return "none"
         index = min(len(self.lateness) - 1, int(share * len(self.lateness)))
         return f"{self.lateness[index]:.2f} s"
+
+
+def _listed(counts: Counter[str]) -> str:
+    return ", ".join(f"{name} {n}" for name, n in sorted(counts.items()))

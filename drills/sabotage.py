@@ -1,6 +1,7 @@
 """`make sabotage`: disable each guard in a scratch copy; the tests must fail.
 
     make sabotage ARGS="--only 'quiet period' --only movement_one_per_leg"
+    make sabotage ARGS="--part 1/2"     the first half; another process takes 2/2
 
 It does so with every guard of `drills/guards.py` and every constraint of the models,
 one after the other. Prints guard → first failing test. Exit code 1: the tests pass
@@ -13,10 +14,12 @@ import argparse
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +28,10 @@ from drills.guard import MARIADB, POSTGRESQL, SQLITE, Guard
 from drills.guards import GUARDS
 from drills.process import ROOT
 
-RUN_SECONDS = 600
+# For the tests of one guard, and for those of all guards together.
+RUN_SECONDS, WHOLE_SECONDS = 600, 3600
+# Parts of the paths of what makes the schema of a database.
+MAKES_SCHEMA = ("/migrations/", "/models/", "/utils/database/", "/apps.py")
 LEFT_OUT = (".git", ".venv", "var", "__pycache__", ".pytest_cache", "staticfiles")
 FIRST_FAILURE = re.compile(r"^(?:FAILED|SUBFAILED\S*|ERROR) (\S+)", re.M)
 CONSTRAINT = re.compile(r'name="(\w+)"')
@@ -63,22 +69,49 @@ class Outcome:
 
 
 class Scratch:
-    """A copy of the repository that may be changed."""
+    """A copy of the repository that may be changed.
+
+    On SQLite each test begins with a copy of one migrated database, because migrations
+    take longer than most tests. A guard that makes the schema needs a new one
+    (`MAKES_SCHEMA`); where that was not said, the guard survives, and that is seen.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.root = folder / "copy"
         self._folder = folder
+        self._migrated: dict[bool, Path] = {}  # by whether the keys are installed
         shutil.copytree(ROOT, self.root, ignore=shutil.ignore_patterns(*LEFT_OUT))
 
-    def test(self, tests: str, database: str) -> Outcome:
-        """Run these tests in the copy, on their own database."""
+    def test(
+        self,
+        tests: str,
+        database: str,
+        *,
+        migrate: bool = False,
+        seconds: float = RUN_SECONDS,
+    ) -> Outcome:
+        """Run these tests in the copy, on their own database. `migrate`: a new one."""
+        with_keys = needs_keys(tests)
+        if database != SQLITE or migrate:
+            return self._run(tests, database, seconds, "--create-db")
+        used = self._folder / "test_drill.sqlite3"
+        _remove(used)
+        if with_keys not in self._migrated:
+            outcome = self._run(tests, database, seconds, "--create-db", "--reuse-db")
+            self._migrated[with_keys] = _moved(used, f"migrated-{with_keys}.sqlite3")
+            return outcome
+        shutil.copyfile(self._migrated[with_keys], used)
+        return self._run(tests, database, seconds, "--reuse-db")
+
+    def _run(self, tests: str, database: str, seconds: float, *more: str) -> Outcome:
         began = time.monotonic()
-        paths = [f"wallets/tests/{each}" for each in tests.split()]
-        options = ["-q", "-x", "-p", "no:cacheprovider", "--no-header", "--create-db"]
+        paths = [path_of(each) for each in tests.split()]
+        options = ["-q", "-x", "-p", "no:cacheprovider", "--no-header", *more]
         environment = {
             **os.environ,
             "DATABASE_URL": settings.address(database, self._folder),
             "PYTHONDONTWRITEBYTECODE": "1",
+            **({"API_AUTH": "keys"} if needs_keys(tests) else {}),
         }
         done = subprocess.run(
             [sys.executable, "-m", "pytest", *options, *paths],
@@ -88,20 +121,43 @@ class Scratch:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=RUN_SECONDS,
+            timeout=seconds,
         )
         first = FIRST_FAILURE.search(done.stdout)
         name = first[1].removeprefix("wallets/tests/") if first else ""
-        seconds = time.monotonic() - began
-        return Outcome(done.returncode, name, seconds, done.stdout)
+        took = time.monotonic() - began
+        return Outcome(done.returncode, name, took, done.stdout)
 
 
-def existing(tests: str) -> str:
-    """Return the test files that exist."""
-    folder = ROOT / "wallets" / "tests"
-    return " ".join(
-        each for each in tests.split() if (folder / each.partition("::")[0]).exists()
-    )
+def _remove(database: Path) -> None:
+    for file in database.parent.glob(f"{database.name}*"):
+        file.unlink()
+
+
+def _moved(database: Path, name: str) -> Path:
+    """Give the database another name, with all that its log still holds."""
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return database.rename(database.with_name(name))
+
+
+def needs_keys(tests: str) -> bool:
+    """Whether these tests are of the application that is installed for keys only."""
+    return "access/" in tests
+
+
+def path_of(test: str) -> str:
+    """Return the path of a guard's test from the root of the repository."""
+    return test if "/" in test.partition("::")[0] else f"wallets/tests/{test}"
+
+
+def missing(tests: str) -> list[str]:
+    """Return the tests whose file does not exist: without a path all tests would run."""
+    return [
+        each
+        for each in tests.split()
+        if not (ROOT / path_of(each).partition("::")[0]).exists()
+    ]
 
 
 def constraints() -> dict[str, tuple[Path, str]]:
@@ -126,14 +182,15 @@ def _is_constraint(file: Path, name: str) -> bool:
 
 
 def sabotage_guard(scratch: Scratch, guard: Guard) -> Outcome | None:
-    """Test without the guard; None if its text does not occur exactly once."""
+    """Test without the guard; None if its text is not there once, or a test is not."""
     file = scratch.root / guard.file
     whole = file.read_text()
-    if whole.count(guard.text) != 1:
+    if whole.count(guard.text) != 1 or missing(guard.tests):
         return None
     file.write_text(whole.replace(guard.text, guard.without))
+    migrate = any(part in guard.file for part in MAKES_SCHEMA)
     try:
-        return scratch.test(existing(guard.tests), guard.database)
+        return scratch.test(guard.tests, guard.database, migrate=migrate)
     finally:
         file.write_text(whole)
 
@@ -161,9 +218,11 @@ def main(arguments: list[str]) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--only", action="append", help="the guard of this name")
+    parser.add_argument("--part", type=_part, default=slice(None), help="as 1/2")
     options = parser.parse_args(arguments)
     wanted = [g for g in GUARDS if not options.only or g.name in options.only]
     named = [n for n in constraints() if not options.only or n in options.only]
+    wanted, named = wanted[options.part], named[options.part]
     databases = set(settings.answering())
     with tempfile.TemporaryDirectory(prefix="sabotage-") as folder:
         scratch = Scratch(Path(folder))
@@ -182,18 +241,32 @@ def main(arguments: list[str]) -> int:
     return int(bad > 0 or total == 0)
 
 
+def _part(text: str) -> slice:
+    """Read "1/2" as every second one, from the first."""
+    number, of = map(int, text.split("/"))
+    if not 1 <= number <= of:
+        raise ValueError
+    return slice(number - 1, None, of)
+
+
 def _with_all_guards(scratch: Scratch, guards: list[Guard], databases: set[str]) -> int:
     """The tests must pass before anything is disabled."""
     bad = 0
-    for database in (SQLITE, POSTGRESQL, MARIADB):
-        theirs = [guard for guard in guards if guard.database == database]
-        tests = sorted({each for g in theirs for each in existing(g.tests).split()})
+    kinds = [(one, key) for one in (SQLITE, POSTGRESQL, MARIADB) for key in (0, 1)]
+    for database, with_keys in kinds:
+        theirs = [
+            guard
+            for guard in guards
+            if guard.database == database and needs_keys(guard.tests) == with_keys
+        ]
+        tests = sorted({each for g in theirs for each in g.tests.split()})
         if not tests or database not in databases:
             continue
-        outcome = scratch.test(" ".join(tests), database)
+        outcome = scratch.test(" ".join(tests), database, seconds=WHOLE_SECONDS)
         if outcome.code != 0:
             print(
-                f"RED WITH ALL GUARDS ({database}): {outcome.first}\n{outcome.output}"
+                f"RED WITH ALL GUARDS ({database}): {outcome.first}\n{outcome.output}",
+                flush=True,
             )
             bad += 1
     return bad
@@ -201,7 +274,7 @@ def _with_all_guards(scratch: Scratch, guards: list[Guard], databases: set[str])
 
 def _say(name: str, outcome: Outcome | None) -> int:
     if outcome is None:
-        verdict, caught = "TEXT NOT FOUND", False
+        verdict, caught = "NOT FOUND", False
     elif outcome.code == TESTS_FAILED:
         verdict, caught = "caught", True
     else:

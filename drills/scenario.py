@@ -130,10 +130,11 @@ def live(plan: Plan, bank: Bank) -> None:
         lambda: sweeps.resolve_unknown(bank=bank),
     ]
     for step in steps:
-        _run(step)
+        run(step)
 
 
-def _run(step: Callable[[], object]) -> None:
+def run(step: Callable[[], object]) -> None:
+    """Do a step; its failure is a failed request or task."""
     try:
         step()
     except Exception:
@@ -149,11 +150,16 @@ def go_on(plan: Plan, bank: Bank) -> list[str]:
     """
     # First the operator: a client that asks again is paid again, if nothing is recorded.
     for request in (plan.deposit, plan.record):
-        _repeat(request)
+        repeat(request)
     for name in ("first", "too_much", "second", "forgotten"):
-        _repeat(partial(plan.schedule, name))
+        repeat(partial(plan.schedule, name))
     for request in (plan.cancel, plan.give_up):
-        _repeat(request)
+        repeat(request)
+    return settle(bank)
+
+
+def settle(bank: Bank) -> list[str]:
+    """Sweep until all is settled. Returns what was never done, as sentences."""
     began, lease = time.monotonic(), settings.WITHDRAWAL_LEASE
     try:
         while (passed := time.monotonic() - began) < SETTLE_SECONDS:
@@ -176,7 +182,7 @@ def go_on(plan: Plan, bank: Bank) -> list[str]:
     ] or [f"not settled after {SETTLE_SECONDS:g} s"]
 
 
-def _repeat(request: Callable[[], object]) -> None:
+def repeat(request: Callable[[], object]) -> None:
     """Make a request, again after each error of the database, as a client does.
 
     A frozen process may hold a row until the server ends its idle transaction.

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from drills.process import ROOT, Process, free_port, listens, wait_until
+from drills.process import ROOT, Process, free_port, wait_until
 
 # In the required order (see `wallets.checks`), as short as possible.
 SHORT_TIMES = {
@@ -45,7 +45,10 @@ BOOKING_DELAY = "3"
 # The default application of `wallet.serve`.
 APPLICATION = "wallet.asgi:application"
 # The caller's settings must not decide the result.
-_FOREIGN = ("DB_", "CELERY_", "THIRD_PARTY_", "WITHDRAWAL_", "BANK_", "DATABASE_URL")
+_FOREIGN = (
+    *("DB_", "CELERY_", "THIRD_PARTY_", "WITHDRAWAL_", "BANK_", "DATABASE_URL"),
+    "WEBHOOK_",
+)
 
 
 def environment(changes: Mapping[str, str]) -> dict[str, str]:
@@ -76,6 +79,12 @@ def beat(name: str, env: Mapping[str, str], folder: Path) -> Process:
     """A Celery Beat."""
     options = ["beat", "--loglevel", "INFO", "--pidfile", ""]
     return _celery(name, options, env, folder)
+
+
+def command(name: str, what: str, env: Mapping[str, str], folder: Path) -> Process:
+    """A command of `manage.py` that runs until it is stopped."""
+    line = [sys.executable, "manage.py", what]
+    return Process(name, line, env=env, log=folder / f"{name}.log")
 
 
 def _celery(
@@ -140,7 +149,9 @@ class Bank(Process):
     def start(self) -> None:
         super().start()
         wait_until(
-            lambda: listens(self.port), seconds=30, what="the bank simulator to listen"
+            lambda: self.said(f"listening on {self.url}"),
+            seconds=30,
+            what=f"the bank simulator to listen on port {self.port}",
         )
 
     def payments(self) -> list[dict[str, Any]]:

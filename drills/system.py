@@ -1,6 +1,7 @@
 """The whole service on free loopback ports: from API and workers to the database.
 
-It has two workers and two Beats, to test them side by side.
+It has two of each process that works by itself, to test them side by side, and a receiver
+of webhooks.
 """
 
 from __future__ import annotations
@@ -9,12 +10,13 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from drills import clock_shim, services
+from drills import clock_shim, services, webhooks
 from drills.broker import OwnRedis
 from drills.clock_shim import SteppedClock
 from drills.process import Process, wait_until
 from drills.proxy import Proxy
 from drills.servers import OwnServer
+from drills.webhooks import Receiver
 
 # The declared abilities of the bank, and the simulator's settings.
 BANKS = {
@@ -24,6 +26,7 @@ BANKS = {
     "bare": {},
 }
 WORKERS, BEATS = ("worker-1", "worker-2"), ("beat-1", "beat-2")
+SEQUENCERS, COURIERS = ("sequencer-1", "sequencer-2"), ("courier-1", "courier-2")
 
 
 def variables(database_url: str, bank: str) -> dict[str, str]:
@@ -35,6 +38,8 @@ def variables(database_url: str, bank: str) -> dict[str, str]:
             "WEB_CONCURRENCY": "2",
             "WEB_THREADS": "4",
             "LOG_LEVEL": "INFO",
+            **webhooks.SHORT_TIMES,
+            **webhooks.ALLOWED,
             **BANKS[bank],
         }
     )
@@ -77,6 +82,15 @@ class System:
         self.beats = [
             services.beat(name, self._with_clock(name), folder) for name in BEATS
         ]
+        self.receiver: Receiver | None = Receiver(folder)
+        self.sequencers = [
+            services.command(name, "run_events", self._with_clock(name), folder)
+            for name in SEQUENCERS
+        ]
+        self.couriers = [
+            services.command(name, "run_webhooks", self._with_clock(name), folder)
+            for name in COURIERS
+        ]
 
     def _with_clock(self, name: str) -> dict[str, str]:
         """Return the environment of a program, with its own clock if possible."""
@@ -88,8 +102,19 @@ class System:
     @property
     def processes(self) -> list[Process]:
         """The processes, in the order in which they are needed."""
-        servers = [server for server in (self.database, self.redis) if server]
-        return [*servers, self.bank, self.api, *self.workers, *self.beats]
+        servers = [self.database, self.redis, self.bank, self.receiver]
+        return [
+            *(server for server in servers if server),
+            self.api,
+            *self.payers,
+            *self.sequencers,
+            *self.couriers,
+        ]
+
+    @property
+    def payers(self) -> list[Process]:
+        """The processes that change the ledger by themselves."""
+        return [*self.workers, *self.beats]
 
     def start(self) -> None:
         """Start everything and wait until it works."""

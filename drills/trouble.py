@@ -1,4 +1,4 @@
-"""All faults: of the bank, each process and clock, broker, database; and the operator.
+"""All faults: of bank, receiver, each process and clock, broker, database; the operator.
 
 Each draws its values from the seed when the schedule is made, not when it happens.
 """
@@ -15,6 +15,7 @@ from drills.process import Process, children_of, send
 from drills.trouble_clock import ClockTrouble
 from drills.trouble_database import DatabaseTrouble
 from drills.trouble_operator import OperatorTrouble
+from drills.trouble_webhooks import WebhookTrouble
 
 BANK_MODES = (
     "refuse",
@@ -42,7 +43,7 @@ LOSING_MODES = ("accept_close", "accept_reset", "accept_500", "accept_hang")
 REFUSING_LOOKUPS = ("refuses_503", "refuses_200", "another_payment", "busy_429")
 
 
-class Trouble(ClockTrouble, DatabaseTrouble, OperatorTrouble):
+class Trouble(ClockTrouble, DatabaseTrouble, OperatorTrouble, WebhookTrouble):
     """Every kind of fault that this machine can provoke in a running system."""
 
     def kinds(self) -> list[tuple[Kind, int]]:
@@ -63,6 +64,7 @@ class Trouble(ClockTrouble, DatabaseTrouble, OperatorTrouble):
             (self._freeze_beat, 2),
             (self.database_trouble, 5),
             (self.pause_payouts, 3),
+            *self.webhook_kinds(),
         ]
         if self._system.redis:
             kinds += [

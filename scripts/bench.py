@@ -1,4 +1,4 @@
-"""`make bench`, `make near-due`: speed and punctuality of the service on this machine."""
+"""`make bench`, `make costs`, `make near-due`: speed and punctuality of the service on this machine."""
 
 from __future__ import annotations
 

@@ -40,14 +40,25 @@ The wallet service is up. Ctrl-C ends it.
 A walk to copy into another terminal:
 
   API={api}
-  WALLET=$(curl -s -X POST $API/wallets/ | sed 's/.*"uuid": *"\\([^"]*\\)".*/\\1/')
-  curl -s -X POST $API/wallets/$WALLET/deposit \\
+{key}  WALLET=$(curl -s{auth} -X POST $API/wallets/ | sed 's/.*"uuid": *"\\([^"]*\\)".*/\\1/')
+  curl -s{auth} -X POST $API/wallets/$WALLET/deposit \\
     -H 'Content-Type: application/json' -d '{{"amount": 10000}}'; echo
-  curl -s -X POST $API/wallets/$WALLET/withdraw -H 'Content-Type: application/json' \\
+  curl -s{auth} -X POST $API/wallets/$WALLET/withdraw -H 'Content-Type: application/json' \\
     -d "{{\\"amount\\": 4000, \\"scheduled_for\\": \\"$(date -u -d '+5 seconds' +%Y-%m-%dT%H:%M:%SZ)\\"}}"; echo
   sleep 7
-  curl -s $API/wallets/$WALLET/transactions/; echo
+  curl -s{auth} $API/wallets/$WALLET/transactions/; echo
   curl -s {bank}/payments; echo
+{webhooks}"""
+# With API_AUTH=keys.
+KEY = """\
+  KEY=$(scripts/manage api_key create walk-$(date +%s) --scopes '*' --by "$(id -un)")
+  sleep 5  # until each process knows it
+"""
+AUTH = ' -H "Authorization: Bearer $KEY"'
+WEBHOOKS = """
+To see webhooks arrive, run this in a third terminal, and the walk again:
+
+  scripts/manage listen
 """
 
 
@@ -210,7 +221,16 @@ def show_walk(plan: services.Plan, ports: services.Ports, login: str) -> None:
     """Print the addresses, and commands to try."""
     api = f"http://127.0.0.1:{ports.api}"
     bank = plan.env["THIRD_PARTY_BASE_URL"].rstrip("/")
-    text = WALK.format(api=api, bank=bank, pages=pages(plan, api, login))
+    webhooks = WEBHOOKS if plan.has("EVENTS_ENABLED") else ""
+    asks = plan.env.get("API_AUTH") == "keys"
+    text = WALK.format(
+        api=api,
+        bank=bank,
+        pages=pages(plan, api, login),
+        webhooks=webhooks,
+        key=KEY * asks,
+        auth=AUTH * asks,
+    )
     print(text, flush=True)
 
 

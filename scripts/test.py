@@ -21,6 +21,7 @@ from ops.steps import main, run_together
 
 # The caller's settings must not decide the result of the tests.
 OWN_PREFIXES = (
+    "API_",
     "ALLOWED_HOSTS",
     "BANK_",
     "CELERY_",
@@ -38,7 +39,9 @@ OWN_PREFIXES = (
 )
 # With this variable, hundreds of processes would compile all modules again.
 SLOWS_DOWN = ("PYTHONDONTWRITEBYTECODE",)
-PRODUCT = ["wallet", "wallets", "console"]
+PRODUCT = ["wallet", "wallets", "console", "events"]
+# Installed with API_AUTH=keys only; without it pytest leaves out all but one module.
+KEYS = ["access"]
 PARALLEL = ("--dist", "loadscope", "--no-loadscope-reorder", "--slow-first", "-n")
 
 
@@ -167,6 +170,7 @@ def _everything(this: Round, required: bool) -> None:
             notes.append(Result(server.name, detail, note="used"))
     try:
         this.run(parts)
+        this.run([_with_keys(part) for part in parts])
     finally:
         for server in databases:
             if answers[server.name][0]:
@@ -180,6 +184,13 @@ def _sqlite(this: Round, *options: str) -> Part:
     detail = "quick" if options else "a file"
     # Tests that no database affects run only here.
     return Part("SQLite", detail, PRODUCT, env, (*PARALLEL, "3", *options))
+
+
+def _with_keys(part: Part) -> Part:
+    """Return the part for the tests of keys, on the same database."""
+    env = part.env | {"API_AUTH": "keys"}
+    options = ("--create-db", *PARALLEL, "1")
+    return Part(f"{part.name}, keys", part.detail, KEYS, env, options)
 
 
 def _others(this: Round) -> list[Part]:

@@ -86,7 +86,7 @@ class Normal:
 
 
 class Shell:
-    """One terminal: the file `kept` keeps the variables from block to block.
+    """One terminal: the file `kept` keeps variables and functions from block to block.
 
     `enter` is a prefix of every command that runs it in another network.
     """
@@ -107,7 +107,7 @@ class Shell:
     def paste(self, block: str, *, seconds: float = PATIENCE) -> str:
         """Run a block; return its output and its errors."""
         mark = "what the block says:"
-        script = f"{self._replayed()}\necho '{mark}'\n{block}\ndeclare -p >{self._kept}"
+        script = f"{self._replayed()}\necho '{mark}'\n{block}\n{{ declare -p; declare -f; }} >{self._kept}"
         done = subprocess.run(
             [*self._enter, "bash", "-c", script],
             cwd=self._cwd,

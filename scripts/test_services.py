@@ -18,8 +18,17 @@ class PlanTest(unittest.TestCase):
     def test_names_each_service_in_its_log_lines(self) -> None:
         self.assertEqual(
             self.names(self.plan()),
-            {"bank": None, "api": "api", "worker": "worker", "beat": "beat"},
+            {
+                "bank": None,
+                "api": "api",
+                "worker": "worker",
+                "beat": "beat",
+                "events": "events",
+                "webhooks": "webhooks",
+            },
         )
+        without = self.names(self.plan(EVENTS_ENABLED="false"))
+        self.assertLessEqual(set(without), {"bank", "api", "worker", "beat"})
         own = self.names(self.plan(SERVICE_NAME="mine"))
         self.assertEqual(set(own.values()), {"mine"})
 
@@ -34,6 +43,12 @@ class PlanTest(unittest.TestCase):
             self.assertEqual(found, expected, hosts)
         off = self.plan(METRICS_ENABLED="false")
         self.assertEqual(off.env["METRICS_ENABLED"], "false")
+
+    def test_lets_webhooks_be_sent_here_on_loopback_only(self) -> None:
+        name = "WEBHOOK_ALLOWED_NETWORKS"
+        self.assertEqual(self.plan().env[name], "127.0.0.0/8")
+        self.assertEqual(self.plan(**{name: "10.0.0.0/8"}).env[name], "10.0.0.0/8")
+        self.assertNotIn(name, self.plan(ALLOWED_HOSTS="wallet.example.com").env)
 
     def test_knows_which_pages_are_served(self) -> None:
         plan = self.plan(CONSOLE_ENABLED="False", API_DOCS_ENABLED="yes")

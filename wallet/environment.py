@@ -34,7 +34,7 @@ class Env(environ.Env):
         try:
             return super().get_value(var, cast, *more, **options)
         except ValueError:
-            expected = _EXPECTED.get(cast, "another value")
+            expected = EXPECTED.get(cast, "another value")
             raise ImproperlyConfigured(f"{var} must be {expected}.") from None
 
 
@@ -62,7 +62,8 @@ def level(text: str) -> str:
     return text
 
 
-_EXPECTED: dict[Any, str] = {
+# What a value must be, by its reader; a module with readers of its own adds to it.
+EXPECTED: dict[Any, str] = {
     int: "a whole number",
     float: "a number",
     address: "a URL; percent-encode the password in it",

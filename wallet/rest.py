@@ -1,5 +1,7 @@
 """Settings of the REST framework and of the OpenAPI document."""
 
+from wallet.extensions import API_EXTENSION_TAGS
+
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [],
     "DEFAULT_PERMISSION_CLASSES": [],
@@ -24,16 +26,19 @@ SPECTACULAR_SETTINGS = {
     "OAS_VERSION": "3.1.0",
     "SERVERS": [{"url": "/", "description": "This server"}],
     "TAGS": [
-        {"name": "Wallets", "description": "Create a wallet, and show one."},
-        {"name": "Money", "description": "Deposit, withdraw, cancel."},
+        {"name": "Wallets", "description": "Create, find, change."},
+        {"name": "Money", "description": "Deposit, withdraw, cancel, reschedule."},
         {"name": "Transactions", "description": "Every deposit and every withdrawal."},
         {
             "name": "Statement",
             "description": "A wallet's ledger: movements and balances.",
         },
+        *API_EXTENSION_TAGS,
         {"name": "Health", "description": "For supervisors and load balancers."},
     ],
     "SORT_OPERATION_PARAMETERS": False,
+    # A PATCH has a serializer of its own, whose fields are all optional.
+    "COMPONENT_SPLIT_PATCH": False,
     "POSTPROCESSING_HOOKS": ["wallets.views.schema.document.finish"],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",

@@ -14,6 +14,11 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
+from wallet.environment import Env
+
+# Earlier keys, comma separated: what they have signed is still valid.
+SECRET_KEY_FALLBACKS = Env().list("SECRET_KEY_FALLBACKS", default=[])
+
 
 def beside(database: dict[str, Any], base_dir: Path) -> str:
     """Return the default file of the key: beside SQLite's file, or in `var`."""

@@ -56,8 +56,7 @@ def main(arguments: list[str]) -> None:
     options = _options(arguments)
     with refused_in_one_line():
         # Otherwise each process would fail, again and again.
-        django_settings.LOG_LEVEL  # noqa: B018
-        count("WEB_THREADS", 1)
+        django_settings.WEB_THREADS  # noqa: B018
         server = settings()
     _allow_many_files()
     _end_with_the_server()

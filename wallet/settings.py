@@ -12,12 +12,15 @@ from urllib.parse import urlsplit
 from django.core.exceptions import ImproperlyConfigured
 
 from wallet.brokers import broker_settings
+from wallet.currency import DEFAULT_CURRENCY  # noqa: F401
 from wallet.databases import database_from_env
-from wallet.environment import Env, address, level
+from wallet.environment import Env, address, count, level
+from wallet.extensions import *  # noqa: F403
+from wallet.extensions import CONSOLE_ENABLED, EXTENSION_APPS, EXTENSION_TICKS
 from wallet.logins import *  # noqa: F403
 from wallet.logs import logging_config
 from wallet.rest import REST_FRAMEWORK, SPECTACULAR_SETTINGS  # noqa: F401
-from wallet.secret_key import beside, made_key
+from wallet.secret_key import SECRET_KEY_FALLBACKS, beside, made_key
 from wallets.utils.messaging.beat import every
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -56,13 +59,8 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "wallets",
+    *EXTENSION_APPS,
 ]
-
-# Both can be disabled; nothing else depends on them.
-ADMIN_ENABLED = env.bool("ADMIN_ENABLED", default=True)
-CONSOLE_ENABLED = env.bool("CONSOLE_ENABLED", default=True)
-if CONSOLE_ENABLED:
-    INSTALLED_APPS += ["django_htmx", "console"]
 
 MIDDLEWARE = [
     "wallets.views.http.request_log.log_requests",
@@ -105,14 +103,17 @@ TEMPLATES = [
     },
 ]
 
-# W037: MySQL and MariaDB have no partial indexes; the models have full ones, too. W002,
-# W006: `axes` refuses by its backend and counts by name, so it needs neither its
-# middleware nor addresses.
-SILENCED_SYSTEM_CHECKS = ["models.W037", "axes.W002", "axes.W006"]
+# W036, W037: MySQL and MariaDB have no partial constraints and indexes; `verify_ledger`
+# checks, or a full index helps. W002, W006: `axes` refuses by its backend and counts by
+# name, so it needs neither its middleware nor addresses.
+SILENCED_SYSTEM_CHECKS = ["models.W036", "models.W037", "axes.W002", "axes.W006"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # Leaves out slow tests. A name, because nothing else imports the tests.
 TEST_RUNNER = "wallets.tests.runner.Runner"
 
+# Threads of each process for Django's answers; exports hold at most four. Busy threads
+# take turns with the event loop, so more of them make all other answers later.
+WEB_THREADS = count("WEB_THREADS", 6)
 # The number of our proxies that add to X-Forwarded-For.
 PROXY_COUNT = env.int("PROXY_COUNT", default=0)
 
@@ -124,8 +125,7 @@ FORMAT_MODULE_PATH = ["wallet.formats"]
 
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
-# Static files are also served from their sources, so a fresh clone needs no
-# collectstatic.
+# A fresh clone needs no collectstatic: static files are served from their sources.
 WHITENOISE_USE_FINDERS = True
 warnings.filterwarnings("ignore", message="No directory at", category=UserWarning)
 
@@ -156,7 +156,7 @@ X_FRAME_OPTIONS = "DENY"
 API_DOCS_ENABLED = env.bool("API_DOCS_ENABLED", default=True)
 # A request for one movement has a few dozen bytes.
 API_MAX_BODY_BYTES = 16 * 1024
-# Enough for a thousand deposits, written with spaces.
+# Enough for a thousand deposits or transfers, written with spaces.
 API_MAX_BULK_BODY_BYTES = 256 * 1024
 # The longest input of a page is an operator's evidence.
 PAGE_MAX_BODY_BYTES = 64 * 1024
@@ -272,7 +272,7 @@ CELERY_BEAT_SCHEDULE = {
         ("resolve_unknown_withdrawals", WITHDRAWAL_RESOLVE_INTERVAL),
         *[("reconcile_bank", STATEMENT_CHECK_INTERVAL)] * THIRD_PARTY_STATEMENT,
     )
-}
+} | EXTENSION_TICKS
 
 # --- Logs ---------------------------------------------------------------------------
 
@@ -288,7 +288,7 @@ LOGGING = logging_config(
     as_json=LOG_FORMAT != "console",
     service=SERVICE_NAME,
     secrets=[
-        SECRET_KEY,
+        *(SECRET_KEY, *SECRET_KEY_FALLBACKS),
         METRICS_TOKEN,
         str(DATABASES["default"].get("PASSWORD") or ""),
         urlsplit(CELERY_BROKER_URL).password or "",

@@ -18,7 +18,8 @@ if settings.ADMIN_ENABLED:
 if settings.METRICS_ENABLED:
     urlpatterns += [path("metrics", metrics, name="metrics")]
 if settings.CONSOLE_ENABLED:
-    urlpatterns += [path("console/", include("console.urls"))]
+    pages = [*settings.CONSOLE_EXTENSIONS, "console"]
+    urlpatterns += [path("console/", include(f"{one}.urls")) for one in pages]
 
 # Requests that Django refuses get problems, too.
 handler400 = "wallets.views.problems.from_exceptions.bad_request"

@@ -21,14 +21,18 @@ from django.urls import URLPattern, path, reverse
 from wallets.errors import IllegalTransition, InvalidInput, LostRace
 from wallets.models.alarm import Alarm
 from wallets.models.attempt import Attempt
+from wallets.models.correction import Correction
 from wallets.models.heartbeat import Heartbeat
 from wallets.models.ledger import Movement
 from wallets.models.pause import Pause
+from wallets.models.payment_return import PaymentReturn
 from wallets.models.review_proposal import ReviewProposal
 from wallets.models.tally import Tally
 from wallets.models.transaction import Transaction
+from wallets.models.transfer import Transfer
 from wallets.models.transition import Transition
 from wallets.models.wallet import Wallet
+from wallets.models.wallet_change import WalletChange
 from wallets.services.operations import alarm as alarm_service
 from wallets.services.operations import review, review_proposal
 from wallets.utils import deeds
@@ -43,9 +47,23 @@ def actor_of(request: HttpRequest) -> str:
 
 @admin.register(Wallet)
 class WalletAdmin(LookOnly):
-    list_display = ("uuid", "balance", "held", "movement_count", "created_at")
+    list_display = (
+        "uuid",
+        "tenant",
+        "reference",
+        "state",
+        "balance",
+        "held",
+        "created_at",
+    )
     uuid_fields: ClassVar[list[str]] = ["uuid"]
-    ordering = ("-pk",)
+    text_fields: ClassVar[list[str]] = ["tenant"]
+
+
+@admin.register(WalletChange)
+class WalletChangeAdmin(LookOnly):
+    list_display = ("wallet", "sequence", "event", "actor", "reason", "created_at")
+    list_select_related = ("wallet",)
 
 
 class ResolveForm(forms.Form):
@@ -83,7 +101,6 @@ class TransactionAdmin(LookOnly):
         "idempotency_key",
         "attempts__reference",
     ]
-    ordering = ("-pk",)
     change_form_template = "admin/wallets/transaction/view.html"
 
     def get_urls(self) -> list[URLPattern]:
@@ -166,7 +183,6 @@ class OfTransaction(LookOnly):
 
     id_fields: ClassVar[list[str]] = ["transaction_id"]
     list_select_related: ClassVar[tuple[str, ...]] = ("transaction",)
-    ordering = ("-pk",)
 
 
 @admin.register(Movement)
@@ -207,13 +223,8 @@ class AttemptAdmin(OfTransaction):
 @admin.register(Transition)
 class TransitionAdmin(OfTransaction):
     list_display = (
-        "transaction",
-        "sequence",
-        "event",
-        "from_state",
-        "to_state",
-        "actor",
-        "created_at",
+        *("transaction", "sequence", "event", "from_state", "to_state"),
+        *("actor", "created_at"),
     )
     list_filter = ("event", "to_state")
 
@@ -250,6 +261,7 @@ class AlarmAdmin(OfTransaction):
 class OfService(LookOnly):
     """Rows of the service itself; there are few."""
 
+    ordering = None
     search_fields: ClassVar[list[str]] = []
 
 
@@ -260,6 +272,26 @@ admin.site.register(Pause, OfService, list_display=_PAUSE)
 
 _PROPOSAL = ("pk", "transaction", "proposed_by", "evidence", "created_at")
 admin.site.register(ReviewProposal, OfTransaction, list_display=_PROPOSAL)
+
+
+@admin.register(Transfer)
+class TransferAdmin(LookOnly):
+    list_display = ("uuid", "from_wallet", "to_wallet", "amount", "created_at")
+    list_select_related = ("from_wallet", "to_wallet")
+    id_fields: ClassVar[list[str]] = ["debit_id", "credit_id"]
+    uuid_fields: ClassVar[list[str]] = ["uuid"]
+
+
+@admin.register(Correction)
+class CorrectionAdmin(LookOnly):
+    list_display = ("corrects", "number", "amount", "actor", "reason", "created_at")
+    id_fields: ClassVar[list[str]] = ["corrects_id", "debit_id", "credit_id"]
+    list_select_related = ("corrects",)
+
+
+_RETURN = ("withdrawal", "amount", "return_reference", "actor", "reason", "created_at")
+_IDS = ["withdrawal_id", "credit_id"]
+admin.site.register(PaymentReturn, LookOnly, list_display=_RETURN, id_fields=_IDS)
 
 # Logins and failures, which `axes` itself would allow to delete.
 _ACCESS = ("attempt_time", "username", "ip_address", "path_info")

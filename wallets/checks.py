@@ -14,6 +14,7 @@ from wallets.services.operations import safeguards
 from wallets.services.payouts import belief
 from wallets.utils.bank.interface import Abilities
 from wallets.utils.database.transactions import run_in_transaction
+from wallets.utils.words import CURRENCIES
 
 
 @register()
@@ -43,6 +44,20 @@ def limits_are_in_order(**_kwargs: Any) -> list[CheckMessage]:
         )
         for (small, low), (large, high) in pairwise(limits)
         if low >= high
+    ]
+
+
+@register()
+def default_currency_exists(**_kwargs: Any) -> list[CheckMessage]:
+    """DEFAULT_CURRENCY must be a code of ISO 4217."""
+    if settings.DEFAULT_CURRENCY in CURRENCIES:
+        return []
+    return [
+        Error(
+            f"DEFAULT_CURRENCY ({settings.DEFAULT_CURRENCY!r}) is no currency of ISO 4217.",
+            hint="Use its three upper-case letters, such as EUR.",
+            id="wallets.E003",
+        )
     ]
 
 

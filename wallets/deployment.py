@@ -46,11 +46,28 @@ def metrics_ask_for_a_token(**_kwargs: Any) -> list[CheckMessage]:
     """`/metrics` shows totals of money."""
     if not settings.METRICS_ENABLED or settings.METRICS_TOKEN:
         return []
+    if settings.API_AUTHENTICATION:
+        return []  # a key is asked for
     return [
         Warning(
             "METRICS_ENABLED is set without METRICS_TOKEN: /metrics is open to anybody.",
             hint="Set METRICS_TOKEN, unless the proxy blocks the path.",
             id="wallets.W021",
+        )
+    ]
+
+
+@register(Tags.security, deploy=True)
+def callers_are_asked_who_they_are(**_kwargs: Any) -> list[CheckMessage]:
+    """Without keys whoever reaches the API moves all money."""
+    if settings.API_AUTHENTICATION:
+        return []
+    return [
+        Warning(
+            "API_AUTH is none: whoever reaches the API can move the money of all wallets.",
+            hint="Set API_AUTH=keys (docs/access.md), unless another service in front of "
+            "it asks who calls.",
+            id="wallets.W025",
         )
     ]
 

@@ -45,15 +45,15 @@ class InvalidIdempotencyKey(InvalidInput):
 class IdempotencyKeyReused(Refusal, ValueError):
     """The key stands for another request.
 
-    It was sent before with another wallet, operation, amount or time. Use a new key for
-    a new request, and repeat a request unchanged.
+    It was sent before with another wallet, operation, amount, time or words. Use a new
+    key for a new request, and repeat a request unchanged.
     """
 
     code = "idempotency_key_reused"
 
 
 class BalanceLimit(Refusal, ValueError):
-    """The deposit would lift balance and held money over the cap of 10**15."""
+    """The money would lift balance and held money over the cap of 10**15."""
 
     code = "balance_limit"
 
@@ -62,6 +62,73 @@ class InsufficientBalance(Refusal, ValueError):
     """The wallet's balance is smaller than the amount."""
 
     code = "insufficient_balance"
+
+
+class CurrencyMismatch(Refusal):
+    """Money moves between wallets of the same currency only."""
+
+    code = "currency_mismatch"
+
+
+class NotCorrectable(Refusal):
+    """Only deposits, transfers and returns can be corrected.
+
+    A bank has paid a withdrawal, and a correction is corrected by a new deposit or
+    transfer.
+    """
+
+    code = "not_correctable"
+
+    def __init__(self, transaction_type: str) -> None:
+        super().__init__(f"a {transaction_type} cannot be corrected")
+
+
+class CorrectionTooLarge(Refusal, ValueError):
+    """More than what is left to correct of the deposit, transfer or return."""
+
+    code = "correction_too_large"
+
+
+class NotReturnable(Refusal):
+    """Only a withdrawal that the bank has paid can be returned: it is COMPLETED."""
+
+    code = "not_returnable"
+
+
+class AlreadyReturned(Refusal):
+    """A withdrawal is returned once, and another return of it is recorded."""
+
+    code = "already_returned"
+
+
+class ReturnTooLarge(Refusal, ValueError):
+    """More than the bank has paid for the withdrawal."""
+
+    code = "return_too_large"
+
+
+class WalletFrozen(Refusal):
+    """The wallet is frozen in the direction in which the money would move."""
+
+    code = "wallet_frozen"
+
+
+class WalletClosed(Refusal):
+    """The wallet is closed for good: nothing about it can change any more."""
+
+    code = "wallet_closed"
+
+
+class WalletNotEmpty(Refusal):
+    """The wallet cannot be closed: it has money, or withdrawals that have not ended."""
+
+    code = "wallet_not_empty"
+
+
+class ReferenceTaken(Refusal):
+    """Another wallet has this reference."""
+
+    code = "reference_taken"
 
 
 class IllegalTransition(Refusal):
@@ -79,6 +146,12 @@ class NotCancelable(IllegalTransition):
     """An attempt of the withdrawal is open, or the withdrawal has ended."""
 
     code = "not_cancelable"
+
+
+class NotReschedulable(IllegalTransition):
+    """An attempt of the withdrawal was made, or the withdrawal has ended."""
+
+    code = "not_reschedulable"
 
 
 class UnknownIsNotFailed(Refusal, ValueError):

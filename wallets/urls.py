@@ -6,20 +6,30 @@ No path redirects, because a redirect drops the body of a POST.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from itertools import chain
 
 from django.conf import settings
 from django.urls import URLPattern, path, register_converter
 
+from wallets.utils import extensions
 from wallets.utils.limits import MAX_BIGINT
+from wallets.views.correction import CorrectionListView
 from wallets.views.deposit import DepositListView, DepositView
 from wallets.views.docs import DocsView, ProblemListView, ProblemView, SchemaView
 from wallets.views.health import AliveView, ReadyView
-from wallets.views.http.rest_framework import Endpoint
+from wallets.views.http.route import Route
 from wallets.views.index import IndexView
 from wallets.views.statement import BalanceView, StatementView
-from wallets.views.transaction import CancelView, TransactionListView, TransactionView
+from wallets.views.transaction import (
+    CancelView,
+    RescheduleView,
+    TransactionListView,
+    TransactionView,
+)
+from wallets.views.transaction_list import AllTransactionsView
+from wallets.views.transfer import TransferListView, TransferView
 from wallets.views.wallet import WalletListView, WalletView
+from wallets.views.wallet_life import CloseView, FreezeView, UnfreezeView
 from wallets.views.withdraw import WithdrawView
 
 
@@ -38,21 +48,25 @@ class TransactionIdConverter:
         return str(value)
 
 
+class CorrectableIdConverter(TransactionIdConverter):
+    """The same, for a path that exists only with API_CORRECTIONS.
+
+    Without it no request matches the path, as if it had no route.
+    """
+
+    def to_python(self, value: str) -> int:
+        if not settings.API_CORRECTIONS:
+            raise ValueError
+        return super().to_python(value)
+
+
 register_converter(TransactionIdConverter, "transaction_id")
+register_converter(CorrectableIdConverter, "correctable_id")
 
 # Django's UUID converter accepts the canonical lower-case form only.
 WALLET = "wallets/<uuid:wallet_uuid>/"
 TRANSACTION = f"{WALLET}transactions/<transaction_id:transaction_id>/"
-
-
-class Route(NamedTuple):
-    """A path of the API, its view, and its name for `reverse`."""
-
-    path: str
-    view: type[Endpoint]
-    name: str
-    # An action is served with and without the trailing slash, and documented once.
-    is_action: bool = False
+CORRECTIONS = f"{WALLET}transactions/<correctable_id:transaction_id>/corrections/"
 
 
 ROUTES = (
@@ -61,16 +75,25 @@ ROUTES = (
     Route(WALLET, WalletView, "wallet"),
     Route(f"{WALLET}deposit", DepositView, "deposit", is_action=True),
     Route(f"{WALLET}withdraw", WithdrawView, "withdraw", is_action=True),
+    Route(f"{WALLET}freeze", FreezeView, "freeze", is_action=True),
+    Route(f"{WALLET}unfreeze", UnfreezeView, "unfreeze", is_action=True),
+    Route(f"{WALLET}close", CloseView, "close", is_action=True),
     Route("deposits/", DepositListView, "deposits"),
+    Route("transactions/", AllTransactionsView, "all_transactions"),
+    Route("transfers/", TransferListView, "transfers"),
+    Route("transfers/<uuid:transfer_uuid>/", TransferView, "transfer"),
     Route(f"{WALLET}transactions/", TransactionListView, "transactions"),
     Route(f"{WALLET}statement/", StatementView, "statement"),
     Route(f"{WALLET}balance/", BalanceView, "balance"),
     Route(TRANSACTION, TransactionView, "transaction"),
     Route(f"{TRANSACTION}cancel", CancelView, "cancel", is_action=True),
+    Route(f"{TRANSACTION}reschedule", RescheduleView, "reschedule", is_action=True),
+    Route(CORRECTIONS, CorrectionListView, "corrections"),
     Route("healthz", AliveView, "healthz"),
     Route("readyz", ReadyView, "readyz"),
     Route("problems/", ProblemListView, "problems"),
     Route("problems/<slug:code>", ProblemView, "problem"),
+    *chain.from_iterable(extensions.of_each("urls", "ROUTES")),
 )
 # The routes that API_DOCS_ENABLED switches.
 DOCS = ("schema", "docs")

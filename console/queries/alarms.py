@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from console import extensions
 from wallets.models.alarm import Alarm
 from wallets.services.operations import alarm
 
@@ -68,5 +69,6 @@ def alarms(*, everything: bool, before: int | None) -> tuple[list[Notice], int |
         rows = rows.filter(pk__lt=before)
     page = list(rows.order_by("-pk")[: PAGE + 1])
     shown = page[:PAGE]
-    notices = [Notice(row, MEANING.get(row.kind, UNKNOWN)) for row in shown]
+    meaning = {**extensions.alarms(), **MEANING}
+    notices = [Notice(row, meaning.get(row.kind, UNKNOWN)) for row in shown]
     return notices, shown[-1].pk if len(page) > PAGE else None

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
 from wallets.models.alarm import Alarm
 from wallets.models.attempt import Attempt
 from wallets.models.ledger import Movement
+from wallets.models.payment_return import PaymentReturn
 from wallets.models.review_proposal import ReviewProposal
 from wallets.models.transaction import Transaction
 from wallets.models.transition import Transition
 from wallets.models.wallet import Wallet
-from wallets.services.operations import review_proposal
+from wallets.models.wallet_change import WalletChange
+from wallets.services.operations import payment_return, review_proposal
+from wallets.services.reads import relations
 
 # Usually there are a few of each; look-ups may go on for years, so there is a limit.
 LIMIT = 200
@@ -30,6 +34,7 @@ class Life:
     movements: list[Movement]
     alarms: list[Alarm]
     proposal: ReviewProposal | None
+    returned: PaymentReturn | None
 
     @property
     def fingerprint(self) -> str:
@@ -63,6 +68,7 @@ def life(transaction_id: int) -> Life | None:
         list(withdrawal.movements.order_by("-pk")[:LIMIT]),
         list(withdrawal.alarms.order_by("-pk")[:LIMIT]),
         review_proposal.of(withdrawal.pk),
+        payment_return.of_withdrawal(withdrawal.pk),
     )
 
 
@@ -84,6 +90,16 @@ class Statement:
     next: int | None
 
 
+def wallet(wallet_uuid: UUID) -> Wallet | None:
+    """Return the wallet; None for an unknown one."""
+    return Wallet.objects.filter(uuid=wallet_uuid).first()
+
+
+def changes(wallet: Wallet) -> list[WalletChange]:
+    """Return the latest changes of a wallet's name and life, the newest first."""
+    return list(wallet.changes.order_by("-sequence")[:STATEMENT_PAGE])
+
+
 def statement(wallet_uuid: str, before: int | None = None) -> Statement | None:
     """Return a wallet with a page of its statement; None for an unknown wallet.
 
@@ -98,5 +114,5 @@ def statement(wallet_uuid: str, before: int | None = None) -> Statement | None:
         rows = rows.filter(sequence__lt=before)
     page = list(rows.select_related("transaction")[: STATEMENT_PAGE + 1])
     more = len(page) > STATEMENT_PAGE
-    page = page[:STATEMENT_PAGE]
+    page = relations.of_movements(page[:STATEMENT_PAGE])
     return Statement(wallet, page, points[::-1], page[-1].sequence if more else None)

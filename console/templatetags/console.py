@@ -10,7 +10,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from console import access
+from console import access, extensions
 from wallets.models.states import State
 from wallets.models.transaction import Transaction
 from wallets.services.operations import pause
@@ -119,6 +119,12 @@ def state_badge(value: str) -> SafeString:
 def payouts_standing() -> Standing:
     """Whether payouts are paused, for the banner of every page."""
     return pause.standing()
+
+
+@register.simple_tag
+def added_links() -> list[extensions.Link]:
+    """What removable applications add to the navigation."""
+    return list(extensions.links())
 
 
 @register.filter

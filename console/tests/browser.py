@@ -20,7 +20,7 @@ from django.db import connection
 from wallets.tests.base import CommittingTestCase
 
 PASSWORD = "correct horse battery staple"
-SECONDS = 20  # the longest wait for the expected content, for a loaded machine
+SECONDS = 60  # the longest wait for the expected content, for a loaded machine
 DESKTOP = {"width": 1280, "height": 860}
 PHONE = {"width": 390, "height": 844}
 PICTURES = Path(settings.BASE_DIR) / "artifacts" / "console"

@@ -13,8 +13,19 @@ from wallets.tests.fakes import Does
 
 HTMX = {"HX-Request": "true"}
 # Pages that need another permission than to view, or none.
-BUTTONS_AND_LOGIN = {"cancel", "retry", "resolve", "record", "acknowledge", "pause"} | {
+BUTTONS_AND_LOGIN = {
+    "cancel",
+    "reschedule",
+    "retry",
+    "resolve",
+    "wallet_life",
+    "record",
+    "return",
+    "acknowledge",
+    "pause",
+} | {
     "resume",
+    "correct",
     "login",
     "logout",
     "nowhere",
@@ -33,15 +44,19 @@ class AccessTest(ConsoleTestCase):
             reverse("console:alarms"): 200,
             reverse("console:payouts"): 200,
             reverse("console:cancel", args=[withdrawal.pk]): 403,
+            reverse("console:wallet_life", args=[self.alice.uuid, "close"]): 403,
+            reverse("console:reschedule", args=[withdrawal.pk]): 403,
             reverse("console:retry", args=[withdrawal.pk]): 403,
             reverse("console:record", args=[withdrawal.pk]): 403,
+            reverse("console:return", args=[withdrawal.pk]): 403,
             reverse("console:resolve", args=[withdrawal.pk, "paid"]): 403,
             reverse("console:acknowledge", args=[1]): 403,
+            reverse("console:correct", args=[self.typed.pk]): 403,
         }
 
     def setUp(self):
         super().setUp()
-        self.deposit(1000)
+        self.typed = self.deposit(1000)
 
     def test_redirects_to_the_login_without_one(self):
         self.client.logout()

@@ -8,8 +8,10 @@ from django.contrib.messages import get_messages
 from django.test import Client, override_settings
 from django.urls import reverse
 
+from console.templatetags import console as console_tags
 from console.tests.base import ConsoleTestCase, staff
 from wallets.models.alarm import Alarm
+from wallets.models.payment_return import PaymentReturn
 from wallets.models.transaction import Transaction
 from wallets.services.operations import review
 from wallets.services.withdrawal import WithdrawalService
@@ -70,6 +72,54 @@ class CancelTest(ActionTestCase):
             with self.subTest(pk=pk):
                 answer = self.client.post(reverse("console:cancel", args=[pk]))
                 self.assertEqual(answer.status_code, 404)
+
+
+class RescheduleTest(ActionTestCase):
+    def test_asks_for_the_new_time(self):
+        withdrawal = self.due_withdrawal(10)
+        page = self.client.get(reverse("console:reschedule", args=[withdrawal.pk]))
+        self.assertContains(page, "Reschedule this withdrawal?")
+        self.assertContains(page, 'name="scheduled_for"')
+        withdrawal.refresh_from_db()
+        self.assertIsNone(withdrawal.first_scheduled_for)
+
+    def test_gives_it_the_time_and_shows_both(self):
+        withdrawal = WithdrawalService.schedule(self.alice.uuid, 10, self.after(3600))
+        said = self.press("reschedule", withdrawal.pk, scheduled_for="2030-06-01T12:30")
+        self.assertEqual(said, "The withdrawal is rescheduled.")
+        withdrawal.refresh_from_db()
+        self.assertEqual(withdrawal.scheduled_for, utc(2030, 6, 1, 12, 30))
+        self.assertEqual(self.last_actor(withdrawal), OSCAR)
+        page = self.client.get(reverse("console:withdrawal", args=[withdrawal.pk]))
+        self.assertContains(page, "First planned for")
+        first = console_tags.utc(withdrawal.first_scheduled_for)
+        new = console_tags.utc(withdrawal.scheduled_for)
+        # Among the facts and in the history.
+        self.assertContains(page, first, count=2)
+        self.assertContains(page, new, count=2)
+
+    def test_refuses_what_is_no_time_or_has_passed(self):
+        withdrawal = self.due_withdrawal(10)
+        for wrong in ("", "soon", "2030-06-31T12:30", "9999-99-99T00:00"):
+            with self.subTest(wrong=wrong):
+                self.assertEqual(
+                    self.press("reschedule", withdrawal.pk, scheduled_for=wrong), ""
+                )
+        for wrong, why in (
+            ("2020-06-01T12:30", "must be in the future"),
+            ("2999-06-01T12:30", "must be within"),
+        ):
+            said = self.press("reschedule", withdrawal.pk, scheduled_for=wrong)
+            self.assertIn("Nothing was changed", said)
+            self.assertIn(why, said)
+        withdrawal.refresh_from_db()
+        self.assertEqual(withdrawal.version, 0)
+
+    def test_shows_a_message_when_it_is_too_late(self):
+        self.deposit(100)
+        withdrawal = self.execute(10)
+        said = self.press("reschedule", withdrawal.pk, scheduled_for="2030-06-01T12:30")
+        self.assertEqual(said, "Nothing was changed: the withdrawal is “Paid” by now.")
 
 
 class RetryTest(ActionTestCase):
@@ -314,6 +364,7 @@ class ForgeryTest(ActionTestCase):
         withdrawal = self.due_withdrawal(10)
         for name, args in (
             ("cancel", [withdrawal.pk]),
+            ("reschedule", [withdrawal.pk]),
             ("retry", [withdrawal.pk]),
             ("record", [withdrawal.pk]),
             ("resolve", [withdrawal.pk, "paid"]),
@@ -331,3 +382,77 @@ class ForgeryTest(ActionTestCase):
         self.assertEqual(answer.status_code, 403)
         withdrawal.refresh_from_db()
         self.assertEqual(withdrawal.status, Status.PENDING)
+
+
+class ReturnTest(ActionTestCase):
+    def setUp(self):
+        super().setUp()
+        self.deposit(100)
+        self.paid = self.execute(60)
+        self.told = {
+            "amount": 55,
+            "return_reference": "RET-2026-117",
+            "reason": "the account\nis closed",
+        }
+
+    def test_asks_first(self):
+        page = self.client.get(reverse("console:return", args=[self.paid.pk]))
+        for part in ("The bank returned it?", self.paid.attempts.get().reference):
+            self.assertContains(page, str(part))
+        self.assertEqual(PaymentReturn.objects.count(), 0)
+
+    def test_gives_the_money_back_and_records_who_and_why(self):
+        with self.assertLogs("wallets.utils.deeds", "INFO"):
+            said = self.press("return", self.paid.pk, **self.told)
+        self.assertIn("back in the wallet", said)
+        done = PaymentReturn.objects.get()
+        self.assertEqual((done.actor, done.reason), (OSCAR, "the account is closed"))
+        self.assert_money(self.alice, balance=95)
+
+    def test_is_made_once_by_two_clicks(self):
+        for _ in range(2):
+            self.press("return", self.paid.pk, **self.told)
+        said = self.press("return", self.paid.pk, **self.told | {"amount": 1})
+        self.assertIn("Nothing was changed: The return of withdrawal", said)
+        self.assert_money(self.alice, balance=95)
+
+    def test_says_why_it_is_refused(self):
+        said = self.press("return", self.paid.pk, **self.told | {"amount": 61})
+        self.assertIn("The bank paid 60", said)
+        said = self.press("return", self.due_withdrawal(1).pk, **self.told)
+        self.assertIn("is PENDING", said)
+        self.assertEqual(PaymentReturn.objects.count(), 0)
+
+    def test_shows_what_is_wrong_with_the_form(self):
+        path = reverse("console:return", args=[self.paid.pk])
+        for wrong in ({"amount": "x"}, {"return_reference": ""}, {"reason": ""}):
+            with self.subTest(wrong):
+                answer = self.client.post(path, self.told | wrong)
+                self.assertContains(answer, "note bad")
+        self.assertEqual(PaymentReturn.objects.count(), 0)
+
+    def test_is_offered_once_to_who_may_act(self):
+        page = reverse("console:withdrawal", args=[self.paid.pk])
+        offered = reverse("console:return", args=[self.paid.pk])
+        self.assertContains(self.client.get(page), offered)
+        waits = reverse("console:withdrawal", args=[self.due_withdrawal(1).pk])
+        self.assertNotContains(self.client.get(waits), "The bank returned it")
+        self.press("return", self.paid.pk, **self.told)
+        shown = self.client.get(page)
+        self.assertNotContains(shown, offered)
+        self.assertContains(shown, "RET-2026-117")
+        wallet = self.client.get(reverse("console:wallet", args=[self.alice.uuid]))
+        self.assertContains(wallet, f'of <a href="{page}">{self.paid.pk}</a>')
+        wrong = reverse("console:correct", args=[PaymentReturn.objects.get().credit_id])
+        self.assertContains(wallet, wrong)
+        self.assertContains(self.client.get(wrong), "Correct this return?")
+
+    def test_is_seen_by_who_may_see_returns(self):
+        self.press("return", self.paid.pk, **self.told)
+        page = reverse("console:withdrawal", args=[self.paid.pk])
+        for permissions, sees in (
+            (("view_transaction",), self.assertNotContains),
+            (("view_transaction", "view_paymentreturn"), self.assertContains),
+        ):
+            self.client.force_login(staff(f"user{len(permissions)}", *permissions))
+            sees(self.client.get(page), "RET-2026-117")

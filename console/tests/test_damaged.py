@@ -66,7 +66,7 @@ class DamagedRowTest(ConsoleTestCase):
         self.assert_lists_both(f"/console/withdrawals?wallet={self.alice.uuid}")
         own = self.text_of(f"/console/withdrawals/{self.damaged.pk}")
         self.assertIn("Damaged: BOGUS", own)
-        for deed in ("resolve", "cancel", "record", "retry"):
+        for deed in ("resolve", "cancel", "reschedule", "record", "retry"):
             self.assertNotIn(f"/console/withdrawals/{self.damaged.pk}/{deed}", own)
         self.text_of(f"/console/withdrawals/{self.damaged.pk}/cancel")
 

@@ -133,11 +133,11 @@ class WithdrawalPageTest(ConsoleTestCase):
             self.assertContains(page, words)
 
     def test_offers_only_what_can_be_done(self):
-        buttons = ("The bank paid", "Retry now…", "Cancel…")
+        buttons = ("The bank paid", "Retry now…", "Cancel…", "Reschedule…")
         for withdrawal, offered in (
             (self.withdrawal_in_review(10), {"The bank paid"}),
             (self.execute(20, Does.REFUSE), {"Retry now…", "Cancel…"}),
-            (self.due_withdrawal(30), {"Cancel…"}),
+            (self.due_withdrawal(30), {"Cancel…", "Reschedule…"}),
             (self.execute(40), set()),
         ):
             page = self.client.get(self.path(withdrawal)).content.decode()
@@ -164,7 +164,7 @@ class WithdrawalPageTest(ConsoleTestCase):
         withdrawal = self.execute(10)
         with CaptureQueriesContext(connection) as queries:
             self.client.get(self.path(withdrawal))
-        self.assertLess(len(queries), 12)
+        self.assertLess(len(queries), 13)
 
 
 class WalletPageTest(ConsoleTestCase):

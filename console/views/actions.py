@@ -14,7 +14,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 
-from console.forms import EvidenceForm, RecordForm
+from console.forms import EvidenceForm, RecordForm, RescheduleForm, ReturnForm
 from console.templatetags.console import STATES
 from console.views.base import actor, operator_page
 from console.views.withdrawals import life_or_404
@@ -23,8 +23,8 @@ from wallets.models.alarm import Alarm
 from wallets.models.states import State
 from wallets.models.transaction import Transaction
 from wallets.services.operations import alarm as alarm_service
+from wallets.services.operations import payment_return, review
 from wallets.services.operations import record as record_service
-from wallets.services.operations import review
 from wallets.services.withdrawal import WithdrawalService
 from wallets.services.withdrawals.reference import references_of
 from wallets.utils import deeds
@@ -50,6 +50,30 @@ def cancel(request: HttpRequest, pk: int) -> HttpResponse:
         consequence="It will not be paid, now or by a retry. No money is held for it.",
         button="Cancel the withdrawal",
         tone="danger",
+    )
+
+
+@GET_OR_POST
+@operator_page
+def reschedule(request: HttpRequest, pk: int) -> HttpResponse:
+    """Give a withdrawal another time, before its first attempt."""
+    form = RescheduleForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        when = form.cleaned_data["scheduled_for"]
+        return _do(
+            request,
+            pk,
+            lambda: WithdrawalService.reschedule(pk, when, actor=actor(request)),
+            "The withdrawal is rescheduled.",
+        )
+    return _ask(
+        request,
+        pk,
+        title="Reschedule this withdrawal?",
+        consequence="It is paid at the new time, and not at the one above.",
+        button="Reschedule the withdrawal",
+        tone="",
+        plan=form,
     )
 
 
@@ -150,6 +174,36 @@ def record(request: HttpRequest, pk: int) -> HttpResponse:
         tone="danger",
         form=form,
         records=True,
+    )
+
+
+@GET_OR_POST
+@operator_page
+def record_return(request: HttpRequest, pk: int) -> HttpResponse:
+    """Record that the bank has sent back what it had paid."""
+    form = ReturnForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        return _do(
+            request,
+            pk,
+            lambda: payment_return.record_return(
+                pk, actor=actor(request), **form.cleaned_data
+            ),
+            "The return is recorded: the money is back in the wallet.",
+        )
+    return _ask(
+        request,
+        pk,
+        title="The bank returned it?",
+        consequence=(
+            "For a payment that the bank has sent back after it was paid, as from a closed "
+            "account. The wallet gets the money by a new entry in its statement, and the "
+            "withdrawal stays completed. It can be returned once."
+        ),
+        button="Record the return",
+        tone="danger",
+        form=form,
+        returns=True,
     )
 
 

@@ -1,4 +1,4 @@
-"""One wallet: its balance, its balance over time, its statement."""
+"""One wallet: its balance, its life, its balance over time, its statement."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from console import plots
+from console.access import OPERATE
 from console.queries import detail
 from console.views.base import page
 from wallets.utils.database.transactions import database_now
+from wallets.utils.words import metadata_of
 
 
 @page("wallet")
@@ -31,5 +33,8 @@ def wallet(request: HttpRequest, wallet_uuid: UUID) -> HttpResponse:
         "wallet": found.wallet,
         "plot": plot,
         "before": before,
+        "changes": detail.changes(found.wallet),
+        "metadata": metadata_of(found.wallet.metadata),
+        "may_act": request.user.has_perm(OPERATE) and not found.wallet.closed,
     }
     return render(request, "console/wallet.html", context)

@@ -49,8 +49,10 @@ def withdrawal(request: HttpRequest, pk: int) -> HttpResponse:
         "withdrawal": life.withdrawal,
         "may_resolve": may_act and state is State.NEEDS_REVIEW,
         "may_cancel": may_act and life.withdrawal.cancelable,
+        "may_reschedule": may_act and rule_for(state, Event.RESCHEDULE) is not None,
         "may_record": may_act and rule_for(state, Event.RECORD_PAID) is not None,
         "may_retry": may_act and state is State.FAILED_RETRYABLE,
+        "may_return": may_act and state is State.COMPLETED and not life.returned,
         "may_act": may_act,
         "lateness": _lateness(life.withdrawal),
     }

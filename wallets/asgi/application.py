@@ -6,9 +6,9 @@ here. No thread waits for a client, and no request waits for another request's c
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import logging
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.signals import request_finished, request_started
-from django.db import InterfaceError, OperationalError
+from django.http import HttpResponse
 from rest_framework.exceptions import NotAcceptable
 
 from wallets.asgi import bodies
@@ -29,7 +29,7 @@ from wallets.services.requests.busy import Busy
 from wallets.utils import clock, request_metrics
 from wallets.utils.batching import Batcher, TooManyWaiting, Work
 from wallets.views import docs, metrics
-from wallets.views.http import negotiation, request_log
+from wallets.views.http import authentication, negotiation, request_log, tenancy
 from wallets.views.http.operation import Operation, prepare
 from wallets.views.http.request import ApiResponse, Request
 from wallets.views.http.wsgi import Handler
@@ -38,16 +38,11 @@ from wallets.views.problems.from_exceptions import handle
 
 logger = logging.getLogger(__name__)
 
-_ALLOWED = {"GET": b"GET, HEAD, OPTIONS", "POST": b"POST, OPTIONS"}
 # Threads for writes, for reads, and for calls that wait for a lock. An operation that
 # always waits has its own WAITERS threads. Each thread has a database connection once
 # it has needed one.
 WRITERS = READERS = 4
 WAITERS = 4
-# Threads for Django, unless WEB_THREADS is set. Busy threads take turns with the event
-# loop, which serves all other requests, so more of them make those answers later.
-# Exports hold at most four.
-DJANGO_THREADS = 6
 
 
 class Application:
@@ -58,7 +53,7 @@ class Application:
         django: DjangoApplication | None = None,
         pool: Callable[[int, str], Executor] = ThreadPoolExecutor,
     ) -> None:
-        threads = int(os.environ.get("WEB_THREADS") or DJANGO_THREADS)
+        threads = settings.WEB_THREADS
         self._django = django or DjangoApplication(Handler(), threads=threads)
         self._pool = pool
         self._pools = {
@@ -77,18 +72,18 @@ class Application:
     def _batcher(self, operation: Operation[Any, Any]) -> Batcher[Any, Any]:
         def many(calls: Any) -> Any:
             with _connections_looked_after():
-                return operation.many(calls, wait=False)
+                return tenancy.serve(operation, calls, wait=False)
 
         def alone(call: Any) -> Any:
             with _connections_looked_after():
-                (answer,) = operation.many([call], wait=True)
+                (answer,) = tenancy.serve(operation, [call], wait=True)
             return answer
 
         work = Work(
             many,
             alone,
             is_busy=lambda answer: isinstance(answer, Busy),
-            concerns_all=(OperationalError, InterfaceError),
+            concerns_all=tenancy.CONCERNS_ALL,
         )
         name = "reads" if operation.only_reads else "writes"
         if operation.always_waits:
@@ -109,6 +104,7 @@ class Application:
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
+        await asyncio.to_thread(authentication.start)
         if settings.API_DOCS_ENABLED:
             # Making it later would delay every request of that moment.
             docs.written()
@@ -138,53 +134,77 @@ class Application:
             await self._django(scope, receive, send)
             return
         operation = match.route.operation
-        body = b""
-        if operation.max_body:
-            try:
-                body = await bodies.read(receive, operation.max_body)
-            except bodies.ClientGone:
-                return
         if len(operation.media_types) > 1 and not _is_json(headers, operation):
-            await self._django.answer(scope, body, send)
+            await self._django.answer(scope, b"", send)  # such an operation has no body
             return
         request = Request(
             scope["path"],
             scope["query_string"].decode("latin-1"),
             headers,
             origin.url,
-            bodies.reader(body),
+            bodies.reader(b""),
             match.arguments,
         )
-        answer = await self._answer(match, request)
+        answer = _not_admitted(operation, request)
+        if answer is None:
+            # Only callers that may call make the process hold a body.
+            if operation.max_body:
+                try:
+                    body = await bodies.read(receive, operation.max_body)
+                except bodies.ClientGone:
+                    return
+                request.read_body = bodies.reader(body)
+            answer = await self._answer(operation, request)
         request_id = request_log.id_of(headers.get("x-request-id", ""))
         _tell(scope, match, answer.status, began, request_id)
         await _send(answer, match, origin, request_id, send)
 
-    async def _answer(self, match: Match, request: Request) -> ApiResponse:
-        operation = match.route.operation
+    async def _answer(
+        self, operation: Operation[Any, Any], request: Request
+    ) -> ApiResponse:
         try:
             call = prepare(operation, request)
+            asked = tenancy.Asked(request.caller, call)
             if operation.needs_database:
-                result = await self._batchers[operation].ask(call)
+                result = await self._batchers[operation].ask(asked)
             else:
-                (result,) = operation.many([call], wait=False)
+                (result,) = tenancy.serve(operation, [asked], wait=False)
             return operation.write(request, call, result)
         except TooManyWaiting:
-            response = problem_response.answer(
-                "service_unavailable", headers={"Retry-After": "1"}
+            return _response_of(
+                problem_response.answer(
+                    "service_unavailable", headers={"Retry-After": "1"}
+                )
             )
-        except Exception as error:
-            found = handle(error, {"request": request})
-            if found is None:
-                logger.exception("request failed")
-                found = problem_response.answer("internal_error")
-            response = found
-        headers = dict(response.headers)
-        content_type = headers.pop("Content-Type")
-        headers.pop("Cache-Control")
-        return ApiResponse(
-            response.content, response.status_code, headers, content_type
-        )
+        except Exception as error:  # noqa: BLE001 (a bug is logged there)
+            return _problem(error, request)
+
+
+def _not_admitted(
+    operation: Operation[Any, Any], request: Request
+) -> ApiResponse | None:
+    """Set the caller of the request; return the problem if nobody may call so."""
+    try:
+        authentication.admit(operation.scope, request)
+    except Exception as error:  # noqa: BLE001 (a bug is logged there)
+        return _problem(error, request)
+    return None
+
+
+def _problem(error: Exception, request: Request) -> ApiResponse:
+    """Return the answer to an exception that is being handled."""
+    found = handle(error, {"request": request})
+    if found is None:
+        logger.exception("request failed")
+        found = problem_response.answer("internal_error")
+    return _response_of(found)
+
+
+def _response_of(response: HttpResponse) -> ApiResponse:
+    headers = dict(response.headers)
+    content_type = headers.pop("Content-Type")
+    headers.pop("Cache-Control")
+    return ApiResponse(response.content, response.status_code, headers, content_type)
 
 
 @contextmanager
@@ -231,7 +251,7 @@ async def _send(
     operation = match.route.operation
     fields = [
         *shared_fields(answer.content_type, origin.is_secure),
-        (b"allow", _ALLOWED[operation.method]),
+        (b"allow", match.route.allowed),
         (b"content-length", str(len(answer.content)).encode()),
         (b"x-request-id", request_id.encode()),
         *fields_of(answer.headers),

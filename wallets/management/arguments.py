@@ -5,6 +5,7 @@ from datetime import datetime
 from uuid import UUID
 
 from wallets.utils import instants
+from wallets.utils.caller import MAX_TENANT
 from wallets.utils.limits import MAX_BIGINT
 
 
@@ -27,6 +28,18 @@ def row_uuid(text: str) -> UUID:
         return UUID(text)
     except ValueError:
         raise ArgumentTypeError(f"{text[:40]!r} is no UUID") from None
+
+
+def tenant(text: str) -> str:
+    """Return the name of a tenant: 1 to 63 printable characters, no space at an end.
+
+    :raises ArgumentTypeError: argparse prints it as one line.
+    """
+    if not (
+        0 < len(text) <= MAX_TENANT and text.isprintable() and text == text.strip()
+    ):
+        raise ArgumentTypeError(f"{text[:70]!r} is no name of a tenant")
+    return text
 
 
 def amount(text: str) -> int:
@@ -76,7 +89,7 @@ def add_payment(parser: ArgumentParser) -> None:
 
 def add_actor(parser: ArgumentParser) -> None:
     """Add the operator's name; the service checks it."""
-    parser.add_argument("--by", required=True, help="who you are")
+    parser.add_argument("--by", "--actor", dest="by", required=True, help="who you are")
 
 
 def one_line(text: str, length: int = 200) -> str:

@@ -1,6 +1,7 @@
 """The ledger: one row per movement of money, from one account to another.
 
-Only `services.ledger.postings` and `services.ledger.ledger_postgresql` write rows. Triggers refuse
+Only `services.ledger.postings`, and on PostgreSQL the statements of
+`services.ledger.ledger_postgresql` and `transfers_postgresql`, write rows. Triggers refuse
 every change of a row. Each row names both accounts and one positive amount, so the
 accounts always balance. pgledger and TigerBeetle have the same design.
 """
@@ -12,6 +13,7 @@ from django.db.models import F, Q
 
 from wallets.models.base import MAX_MONEY, WrittenAtField
 from wallets.models.composite_key import ForeignKeyConstraint
+from wallets.models.counterparty import Counterparty
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
 
@@ -22,6 +24,7 @@ class Account(models.TextChoices):
     WALLET = "wallet"
     IN_FLIGHT = "in_flight"  # held for an open attempt
     OUTSIDE = "outside"  # everything outside of the service
+    CLEARING = "clearing"  # between the two wallets of a transfer; always 0
 
 
 class Movement(models.Model):
@@ -37,12 +40,30 @@ class Movement(models.Model):
         HOLD = "hold"
         SETTLE = "settle"
         RELEASE = "release"
+        TRANSFER_OUT = "transfer_out"
+        TRANSFER_IN = "transfer_in"
+        CORRECTION_OUT = "correction_out"
+        CORRECTION_IN = "correction_in"
+        RETURN = "return"
 
     class Leg(models.TextChoices):
-        """A hold opens the money of an attempt; a settle or a release closes it."""
+        """A hold opens the money of an attempt; a settle or a release closes it.
+
+        The halves of a transfer, corrections, and what a bank has returned have legs of
+        their own, to which their rows refer.
+        """
 
         OPEN = "open"
         CLOSE = "close"
+        OUT = "out"
+        IN = "in"
+        BACK = "back"
+        BANK = "bank"
+
+    # No columns: `services.reads.relations` reads what the row refers to.
+    counterparty: Counterparty | None = None
+    corrected: int | None = None
+    returned: int | None = None
 
     # Neither has a foreign key of its own in the database:
     # `movement_in_its_transactions_wallet` covers both. Unique constraints begin with
@@ -61,9 +82,21 @@ class Movement(models.Model):
         db_constraint=False,
         db_index=False,
     )
-    # The number of the attempt; 0 for a deposit.
+    # The transfer of which it is one half; NULL for other kinds. Its key is
+    # `movement_half_of_a_transfer`.
+    transfer = models.ForeignKey(
+        "wallets.Transfer",
+        to_field="uuid",
+        on_delete=models.PROTECT,
+        related_name="movements",
+        null=True,
+        blank=True,
+        db_constraint=False,
+        db_index=False,
+    )
+    # The number of the attempt; 0 if the movement has none.
     attempt_number = models.PositiveSmallIntegerField(default=0)
-    kind = models.CharField(max_length=8, choices=Kind.choices)
+    kind = models.CharField(max_length=16, choices=Kind.choices)
     leg = models.CharField(max_length=5, choices=Leg.choices)
     from_account = models.CharField(max_length=9, choices=Account.choices)
     to_account = models.CharField(max_length=9, choices=Account.choices)
@@ -92,6 +125,28 @@ class Movement(models.Model):
             models.UniqueConstraint(
                 fields=["transaction", "attempt_number", "leg"],
                 name="movement_one_per_leg",
+            ),
+            # The row of a transfer is written after both halves, so this key must be
+            # checked at COMMIT.
+            ForeignKeyConstraint(
+                fields=["transfer"],
+                to_fields=["uuid"],
+                name="movement_half_of_a_transfer",
+                only_deferred=True,
+            ),
+            models.UniqueConstraint(
+                fields=["transfer", "leg"],
+                condition=Q(transfer__isnull=False),
+                name="movement_one_per_half",
+            ),
+            models.CheckConstraint(
+                condition=Q(
+                    kind__in=["transfer_out", "transfer_in"], transfer__isnull=False
+                )
+                | Q(
+                    ~Q(kind__in=["transfer_out", "transfer_in"]), transfer__isnull=True
+                ),
+                name="movement_transfer_matches_kind",
             ),
             models.CheckConstraint(
                 condition=Q(amount__gte=1) & Q(amount__lte=MAX_MONEY),
@@ -136,6 +191,41 @@ class Movement(models.Model):
                     from_account="in_flight",
                     to_account="wallet",
                     attempt_number__gte=1,
+                )
+                | Q(
+                    kind="transfer_out",
+                    leg="out",
+                    from_account="wallet",
+                    to_account="clearing",
+                    attempt_number=0,
+                )
+                | Q(
+                    kind="transfer_in",
+                    leg="in",
+                    from_account="clearing",
+                    to_account="wallet",
+                    attempt_number=0,
+                )
+                | Q(
+                    kind="correction_out",
+                    leg="back",
+                    from_account="wallet",
+                    to_account="outside",
+                    attempt_number=0,
+                )
+                | Q(
+                    kind="correction_in",
+                    leg="back",
+                    from_account="outside",
+                    to_account="wallet",
+                    attempt_number=0,
+                )
+                | Q(
+                    kind="return",
+                    leg="bank",
+                    from_account="outside",
+                    to_account="wallet",
+                    attempt_number=0,
                 ),
                 name="movement_accounts_match_kind",
             ),
@@ -143,6 +233,17 @@ class Movement(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.amount} ({self.wallet_id}/{self.sequence})"
+
+    @property
+    def can_be_corrected(self) -> bool:
+        """Whether a correction may name it: a deposit, half of a transfer, a return."""
+        kinds = self.Kind
+        return self.kind in (
+            kinds.DEPOSIT,
+            kinds.TRANSFER_OUT,
+            kinds.TRANSFER_IN,
+            kinds.RETURN,
+        )
 
     @property
     def change(self) -> int:

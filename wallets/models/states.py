@@ -44,8 +44,10 @@ class Event(Enum):
     """What can happen to a withdrawal."""
 
     CANCEL = "cancel"  # by the client or an operator
+    RESCHEDULE = "reschedule"  # by the client or an operator: another time
     CLAIM = "claim"  # due, balance sufficient; attempt and lease committed
     INSUFFICIENT = "insufficient"  # due, balance too small; the bank is not called
+    FROZEN = "frozen"  # due, its wallet is frozen and it does not wait; no call either
     ACCEPTED = "accepted"  # the bank says it paid
     REJECTED = "rejected"  # the bank says it did not and will not pay
     NOT_SENT = "not_sent"  # no byte of the request was sent
@@ -82,8 +84,10 @@ _PAID = Rule(State.COMPLETED, _SETTLE)
 # FAILED_RETRYABLE becomes FAILED_FINAL if no retry is left (`last_retry` below).
 TRANSITIONS: dict[tuple[State, Event], Rule] = {
     (State.PENDING, Event.CANCEL): Rule(State.CANCELLED),
+    (State.PENDING, Event.RESCHEDULE): Rule(State.PENDING),
     (State.PENDING, Event.CLAIM): Rule(State.SENDING, _HOLD),
     (State.PENDING, Event.INSUFFICIENT): Rule(State.FAILED_FINAL),
+    (State.PENDING, Event.FROZEN): Rule(State.FAILED_FINAL),
     (State.PENDING, Event.RECORD_PAID): _RECORDED,
     (State.SENDING, Event.ACCEPTED): _PAID,
     (State.SENDING, Event.REJECTED): _RETRYABLE,
@@ -104,6 +108,7 @@ TRANSITIONS: dict[tuple[State, Event], Rule] = {
     (State.FAILED_RETRYABLE, Event.CANCEL): Rule(State.CANCELLED),
     (State.FAILED_RETRYABLE, Event.CLAIM): Rule(State.SENDING, _HOLD),
     (State.FAILED_RETRYABLE, Event.INSUFFICIENT): Rule(State.FAILED_FINAL),
+    (State.FAILED_RETRYABLE, Event.FROZEN): Rule(State.FAILED_FINAL),
     (State.FAILED_RETRYABLE, Event.RETRY_NOW): Rule(State.FAILED_RETRYABLE),
     (State.FAILED_RETRYABLE, Event.RECORD_PAID): _RECORDED,
 }

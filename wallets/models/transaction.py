@@ -1,4 +1,4 @@
-"""Transactions: deposits and withdrawals, as clients see them."""
+"""Transactions, as clients see them: deposits, withdrawals, halves of transfers, …"""
 
 from __future__ import annotations
 
@@ -10,22 +10,41 @@ from django.db import models
 from django.db.models import Q, QuerySet
 
 from wallets.models.base import MAX_MONEY, BaseModel
+from wallets.models.counterparty import Counterparty
+from wallets.models.fields import ExactCharField
 from wallets.models.states import Event, State, rule_for
 from wallets.models.wallet import Wallet
+from wallets.utils.actors import MAX_ACTOR
+from wallets.utils.caller import MAX_TENANT
 from wallets.utils.database.transactions import database_now
+from wallets.utils.words import MAX_DESCRIPTION, MAX_METADATA, MAX_REFERENCE
+
+# Fixed here, because constraints are made from them.
+_AT_ONCE = ["DEPOSIT", "TRANSFER_OUT", "TRANSFER_IN"]
+_AT_ONCE += ["CORRECTION_OUT", "CORRECTION_IN", "RETURN"]
+_STATUSES = ["PENDING", "PROCESSING", "COMPLETED", "FAILED", "CANCELLED"]
 
 
 class Transaction(BaseModel):
-    """A deposit, which is COMPLETED when written, or a withdrawal in one of its states.
+    """A deposit, a withdrawal, one half of a transfer, part of a correction, or a return.
 
-    Only `services.payouts.transition` changes a withdrawal's status, by a guarded UPDATE of
+    A withdrawal is in one of its states; all others are COMPLETED when written. Only
+    `services.payouts.transition` changes a withdrawal's status, by a guarded UPDATE of
     `version`. The idempotency key is the client's or, without one, a new one: so a
     writer that lost the reply to its COMMIT finds its own row.
+
+    `actor` is who asked for it, and `tenant` the caller's, in which the key is unique:
+    the wallet's tenant, or "" of an unlimited caller.
     """
 
     class TransactionType(models.TextChoices):
         DEPOSIT = "DEPOSIT"
         WITHDRAWAL = "WITHDRAWAL"
+        TRANSFER_OUT = "TRANSFER_OUT"
+        TRANSFER_IN = "TRANSFER_IN"
+        CORRECTION_OUT = "CORRECTION_OUT"
+        CORRECTION_IN = "CORRECTION_IN"
+        RETURN = "RETURN"
 
     class Status(models.TextChoices):
         PENDING = "PENDING"
@@ -41,18 +60,26 @@ class Transaction(BaseModel):
         NOT_SENT = "bank_unreachable"
         NOT_FOUND = "not_found_at_bank"
         NOT_PAID = "resolved_not_paid"
+        WALLET_FROZEN = "wallet_frozen"
+
+    # No columns: `services.reads.relations` reads what the row refers to.
+    counterparty: Counterparty | None = None
+    corrected: int | None = None
+    returned: int | None = None
 
     # Two indexes below begin with the wallet.
     wallet = models.ForeignKey(
         Wallet, on_delete=models.PROTECT, related_name="transactions", db_index=False
     )
-    transaction_type = models.CharField(max_length=10, choices=TransactionType.choices)
+    transaction_type = models.CharField(max_length=16, choices=TransactionType.choices)
     amount = models.PositiveBigIntegerField()
     status = models.CharField(
         max_length=10, choices=Status.choices, default=Status.PENDING
     )
     idempotency_key = models.UUIDField(default=uuid.uuid4, editable=False)
     scheduled_for = models.DateTimeField(null=True, blank=True)
+    # The time of the request, since the first reschedule; NULL: never rescheduled.
+    first_scheduled_for = models.DateTimeField(null=True, blank=True, editable=False)
     # When the money moved (UTC): the deposit's time, or when the payment was sent. If
     # only a look-up or an operator knows of the payment: when its attempt began.
     executed_at = models.DateTimeField(null=True, blank=True)
@@ -68,63 +95,97 @@ class Transaction(BaseModel):
     )
     third_party_response = models.TextField(default="", blank=True)
     version = models.PositiveIntegerField(default=0, editable=False)
+    # The client's own words, "" without; metadata is canonical JSON, as a wallet's.
+    description = models.CharField(
+        max_length=MAX_DESCRIPTION, default="", db_default="", blank=True
+    )
+    reference = ExactCharField(
+        max_length=MAX_REFERENCE, default="", db_default="", blank=True
+    )
+    metadata = models.CharField(
+        max_length=MAX_METADATA, default="", db_default="", blank=True
+    )
+    # What happens if the wallet is frozen when the withdrawal is due: it fails, or it
+    # waits and is paid after the end of the freeze.
+    fails_if_frozen = models.BooleanField(default=False, db_default=False)
+    # It was due while its wallet was frozen. No sweep sees it until the freeze ends.
+    waits_for_wallet = models.BooleanField(
+        default=False, db_default=False, editable=False
+    )
+    tenant = ExactCharField(
+        max_length=MAX_TENANT, default="", db_default="", blank=True, editable=False
+    )
+    actor = models.CharField(
+        max_length=MAX_ACTOR, default="client", db_default="client", editable=False
+    )
 
     class Meta:
         ordering = ["-id"]
         indexes = [
             models.Index(fields=["wallet", "created_at"], name="transaction_by_time"),
+            # For the list of all transactions, and those of one reference.
+            models.Index(fields=["created_at", "id"], name="transaction_by_creation"),
+            models.Index(
+                fields=["reference", "created_at", "id"],
+                name="transaction_by_reference",
+                condition=~Q(reference=""),
+            ),
             models.Index(
                 fields=["scheduled_for", "id"],
-                name="transaction_due",
-                condition=Q(status="PENDING"),
+                name="transaction_to_pay",
+                condition=Q(status="PENDING", waits_for_wallet=False),
             ),
             models.Index(
                 fields=["next_attempt_at", "id"],
-                name="transaction_retryable",
-                condition=Q(status="FAILED", final=False),
+                name="transaction_to_retry",
+                condition=Q(status="FAILED", final=False, waits_for_wallet=False),
+            ),
+            # A wallet's withdrawals that have not ended.
+            models.Index(
+                fields=["wallet", "waits_for_wallet"],
+                name="transaction_not_ended",
+                condition=Q(status__in=["PENDING", "PROCESSING"])
+                | Q(status="FAILED", final=False),
             ),
             # For engines without partial indexes.
             models.Index(
-                fields=["status", "final", "next_attempt_at"],
-                name="transaction_status_next",
+                fields=["status", "final", "waits_for_wallet", "next_attempt_at"],
+                name="transaction_next",
             ),
             models.Index(
-                fields=["status", "scheduled_for"], name="transaction_status_due"
+                fields=["status", "waits_for_wallet", "scheduled_for"],
+                name="transaction_planned",
             ),
         ]
         constraints = [
-            # The target of a movement's key. Read backwards, a wallet's newest come
-            # first.
+            # The target of a movement's key. Read backwards: a wallet's newest first.
             models.UniqueConstraint(
                 fields=["wallet", "id"], name="transaction_wallet_and_id_unique"
             ),
             models.UniqueConstraint(
-                fields=["idempotency_key"], name="transaction_idempotency_key_unique"
+                fields=["idempotency_key", "tenant"],
+                name="transaction_idempotency_key_of_tenant_unique",
             ),
             models.CheckConstraint(
                 condition=Q(amount__gte=1) & Q(amount__lte=MAX_MONEY),
                 name="transaction_amount_within_limits",
             ),
             models.CheckConstraint(
-                condition=Q(transaction_type="DEPOSIT", scheduled_for__isnull=True)
+                condition=Q(transaction_type__in=_AT_ONCE, scheduled_for__isnull=True)
                 | Q(transaction_type="WITHDRAWAL", scheduled_for__isnull=False),
                 name="transaction_schedule_matches_type",
+            ),
+            models.CheckConstraint(
+                condition=Q(first_scheduled_for=None)
+                | Q(transaction_type="WITHDRAWAL"),
+                name="transaction_rescheduled_is_withdrawal",
             ),
             models.CheckConstraint(
                 condition=Q(transaction_type="WITHDRAWAL") | Q(status="COMPLETED"),
                 name="transaction_deposit_is_completed",
             ),
             models.CheckConstraint(
-                condition=Q(
-                    status__in=[
-                        "PENDING",
-                        "PROCESSING",
-                        "COMPLETED",
-                        "FAILED",
-                        "CANCELLED",
-                    ]
-                ),
-                name="transaction_status_known",
+                condition=Q(status__in=_STATUSES), name="transaction_status_known"
             ),
             models.CheckConstraint(
                 condition=~Q(status="COMPLETED") | Q(executed_at__isnull=False),
@@ -146,6 +207,12 @@ class Transaction(BaseModel):
                 condition=~Q(status="CANCELLED")
                 | Q(failure_code="", next_attempt_at__isnull=True),
                 name="transaction_cancelled_is_not_failed",
+            ),
+            models.CheckConstraint(
+                condition=Q(waits_for_wallet=False)
+                | Q(status="PENDING", fails_if_frozen=False)
+                | Q(status="FAILED", final=False, fails_if_frozen=False),
+                name="transaction_waiting_is_to_be_paid",
             ),
         ]
 
@@ -176,13 +243,28 @@ class Transaction(BaseModel):
             and rule_for(self.known_state, Event.CANCEL) is not None
         )
 
+    @property
+    def requested_for(self) -> datetime | None:
+        """The time of a withdrawal's request, whatever it was rescheduled for."""
+        return self.first_scheduled_for or self.scheduled_for
+
+    @classmethod
+    def is_pending(cls) -> Q:
+        """Return the condition of a withdrawal that will be due at its time."""
+        return Q(status=cls.Status.PENDING, waits_for_wallet=False)
+
+    @classmethod
+    def has_not_ended(cls) -> Q:
+        """Return the condition of a withdrawal that has not ended; an index has them."""
+        return Q(status__in=[cls.Status.PENDING, cls.Status.PROCESSING]) | Q(
+            status=cls.Status.FAILED, final=False
+        )
+
     @classmethod
     def is_due(cls, now: datetime) -> Q:
         """Return the condition of a pending withdrawal that is due."""
-        return Q(
-            transaction_type=cls.TransactionType.WITHDRAWAL,
-            status=cls.Status.PENDING,
-            scheduled_for__lte=now,
+        return cls.is_pending() & Q(
+            transaction_type=cls.TransactionType.WITHDRAWAL, scheduled_for__lte=now
         )
 
     @classmethod
@@ -192,6 +274,7 @@ class Transaction(BaseModel):
             transaction_type=cls.TransactionType.WITHDRAWAL,
             status=cls.Status.FAILED,
             final=False,
+            waits_for_wallet=False,
             retry_count__lt=max_retries,
         ) & (Q(next_attempt_at__isnull=True) | Q(next_attempt_at__lte=now))
 

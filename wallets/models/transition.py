@@ -1,13 +1,14 @@
 """The history of withdrawals: one append-only row for each event."""
 
 from django.db import models
+from django.db.models import Q
 
 from wallets.models.base import WrittenAtField
 from wallets.models.transaction import Transaction
 
 
 class Transition(models.Model):
-    """A state change of a withdrawal, with its event, actor and evidence.
+    """An event of a withdrawal, with the states around it, actor and evidence.
 
     `sequence` is the withdrawal's version after it, so two writers cannot both make it.
     """
@@ -26,6 +27,8 @@ class Transition(models.Model):
     attempt_number = models.PositiveSmallIntegerField(null=True, blank=True)
     actor = models.CharField(max_length=150)
     evidence = models.TextField(default="", blank=True)
+    # The new time of a rescheduled withdrawal; NULL for every other event.
+    scheduled_for = models.DateTimeField(null=True, blank=True)
     created_at = WrittenAtField(editable=False)
 
     class Meta:
@@ -35,6 +38,11 @@ class Transition(models.Model):
         constraints = [
             models.UniqueConstraint(
                 fields=["transaction", "sequence"], name="transition_sequence_unique"
+            ),
+            models.CheckConstraint(
+                condition=Q(event="reschedule", scheduled_for__isnull=False)
+                | ~Q(event="reschedule") & Q(scheduled_for__isnull=True),
+                name="transition_reschedule_has_its_time",
             ),
         ]
 

@@ -16,19 +16,21 @@ from wallets.serializers.fields import (
     RequestSerializer,
     WalletField,
     WordField,
+    WordsSerializer,
 )
 from wallets.serializers.problem import ProblemSerializer
 from wallets.serializers.strict import is_uuid
 from wallets.serializers.transaction import TransactionSerializer
+from wallets.utils.words import NO_WORDS, Words
 
 
-class DepositRequestSerializer(RequestSerializer):
+class DepositRequestSerializer(WordsSerializer, RequestSerializer):
     """A deposit to make."""
 
     amount = AmountField(help_text="In minor units; an integer.")
 
 
-class DepositItemSerializer(RequestSerializer):
+class DepositItemSerializer(WordsSerializer, RequestSerializer):
     """One deposit among many."""
 
     wallet = WalletField(help_text="The wallet, in the canonical lower-case form.")
@@ -71,22 +73,26 @@ class DepositResultSerializer(serializers.Serializer):
 
 _ALONE = DepositRequestSerializer.readers()
 _AMONG_MANY = DepositItemSerializer.readers()
+_WORDS = DepositRequestSerializer.readers(required=False)
 
 
-def read_amount(body: Mapping[str, Any]) -> int:
-    """Return the amount of the request.
-
-    :raises ValidationError: with every error of every field.
-    """
-    return strict.read_fields(body, _ALONE)["amount"]
-
-
-def read_item(item: Mapping[str, Any]) -> dict[str, Any]:
-    """Return wallet, amount and key of one item; UUIDs as text.
+def read_deposit(body: Mapping[str, Any]) -> tuple[int, Words]:
+    """Return the amount of the request, and its words.
 
     :raises ValidationError: with every error of every field.
     """
-    return strict.read_fields(item, _AMONG_MANY)
+    values = strict.read_fields(body, _ALONE, _WORDS)
+    return values["amount"], strict.words_of(values) if len(values) > 1 else NO_WORDS
+
+
+def read_item(item: Mapping[str, Any]) -> tuple[str, int, str, Words]:
+    """Return wallet, amount, key and words of one item; UUIDs as text.
+
+    :raises ValidationError: with every error of every field.
+    """
+    values = strict.read_fields(item, _AMONG_MANY, _WORDS)
+    words = strict.words_of(values) if len(values) > len(_AMONG_MANY) else NO_WORDS
+    return values["wallet"], values["amount"], values["idempotency_key"], words
 
 
 def read_plain_items(body: bytes) -> list[tuple[str, int, str]] | None:
@@ -94,7 +100,7 @@ def read_plain_items(body: bytes) -> list[tuple[str, int, str]] | None:
 
     A faster way than `strict_json` and `read_item`, which find the error if this
     returns None. A duplicate name is detected by its colon: each item must have three,
-    and a UUID has none.
+    and a UUID has none. So an item with words is read by the other way, too.
     """
     try:
         items = orjson.loads(body)

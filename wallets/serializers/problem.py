@@ -46,3 +46,13 @@ class CancelProblemSerializer(ProblemSerializer):
         required=False,
         help_text="The status of the withdrawal. Only with `not_cancelable`.",
     )
+
+
+class RescheduleProblemSerializer(ProblemSerializer):
+    """Why a withdrawal is not rescheduled."""
+
+    transaction_status = WordField(
+        Transaction.Status.choices,
+        required=False,
+        help_text="The status of the withdrawal. Only with `not_reschedulable`.",
+    )

@@ -14,9 +14,14 @@ from wallets.serializers.fields import (
     AmountField,
     BalanceField,
     ChangeField,
+    CorrectsField,
+    CounterpartyField,
+    CounterpartyReferenceField,
     CountField,
     IdField,
     InstantField,
+    ReturnsField,
+    TransferField,
     WalletField,
     WordField,
 )
@@ -31,11 +36,15 @@ COLUMNS = [
     "amount",
     "change",
     "balance_after",
+    "transfer",
+    "counterparty",
+    "corrects",
+    "returns",
 ]
 
 
 class AttemptField(serializers.IntegerField):
-    """The number of an attempt; null for a deposit (0 in the row)."""
+    """The number of an attempt; null without one (0 in the row)."""
 
     def to_representation(self, value: Any) -> Any:
         return value or None
@@ -53,7 +62,9 @@ class MovementSerializer(serializers.Serializer):
     kind = WordField(
         Movement.Kind.choices,
         help_text="A withdrawal's money is held before it is sent to the bank, then "
-        "settled when the bank paid, or released when it did not.",
+        "settled when the bank paid, or released when it did not. A transfer goes out of "
+        "one wallet and into another. A correction takes back what a deposit or a "
+        "transfer moved wrongly. A return is a payment that the bank sent back later.",
     )
     transaction = IdField(
         source="transaction_id", help_text="The transaction of the movement."
@@ -62,7 +73,7 @@ class MovementSerializer(serializers.Serializer):
         source="attempt_number",
         min_value=1,
         allow_null=True,
-        help_text="The attempt of the withdrawal; null for a deposit.",
+        help_text="The attempt of the withdrawal; null for others.",
     )
     amount = AmountField(help_text="The moved money, in minor units.")
     change = ChangeField(
@@ -70,6 +81,11 @@ class MovementSerializer(serializers.Serializer):
         "reduced the balance."
     )
     balance_after = BalanceField(help_text="The balance after the movement.")
+    transfer = TransferField()
+    counterparty = CounterpartyField()
+    counterparty_reference = CounterpartyReferenceField()
+    corrects = CorrectsField()
+    returns = ReturnsField()
 
 
 class StatementSerializer(serializers.Serializer):
@@ -105,6 +121,7 @@ class BalanceSerializer(serializers.Serializer):
 
 def movement_line(movement: Movement) -> dict[str, Any]:
     """Return the same as `MovementSerializer`, faster, for `strict_json.dumps`."""
+    transfer, counterparty, reference = movement.counterparty or (None, None, None)
     return {
         "sequence": movement.sequence,
         "at": movement.created_at,
@@ -114,6 +131,11 @@ def movement_line(movement: Movement) -> dict[str, Any]:
         "amount": movement.amount,
         "change": movement.change,
         "balance_after": movement.balance_after,
+        "transfer": transfer,
+        "counterparty": counterparty,
+        "counterparty_reference": reference,
+        "corrects": movement.corrected,
+        "returns": movement.returned,
     }
 
 
@@ -142,10 +164,11 @@ def csv_parts(
     """Yield the whole statement as CSV (RFC 4180), many lines at a time.
 
     The first line after the header is the opening balance, the last one the closing
-    balance; an incomplete file lacks it. All values are numbers, times and words of
-    ours, so a spreadsheet finds no formulas.
+    balance; an incomplete file lacks it. All values are numbers, times, UUIDs and words
+    of ours, so a spreadsheet finds no formulas.
     """
-    writer = csv.DictWriter(_Echo(), COLUMNS, restval="")
+    # References are texts of clients, so they are left out.
+    writer = csv.DictWriter(_Echo(), COLUMNS, restval="", extrasaction="ignore")
     yield writer.writerow(dict(zip(COLUMNS, COLUMNS, strict=True)))
     yield writer.writerow(opening)
     for movements in batches:

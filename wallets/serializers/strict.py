@@ -10,11 +10,12 @@ import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
-from wallets.utils import instants
+from wallets.utils import instants, words
 from wallets.utils.limits import UUID_PATTERN
 
 # Returns the value, or raises `ValidationError`.
@@ -26,9 +27,11 @@ _KEY = re.compile(UUID_PATTERN, re.I)
 
 
 def read_fields(
-    body: Mapping[str, Any], readers: Mapping[str, Reader]
+    body: Mapping[str, Any],
+    readers: Mapping[str, Reader],
+    optional: Mapping[str, Reader] = MappingProxyType({}),
 ) -> dict[str, Any]:
-    """Return the value of each field; every field is required.
+    """Return the value of each field that was sent; those of `readers` are required.
 
     :raises ValidationError: with every error of every field.
     """
@@ -45,9 +48,14 @@ def read_fields(
             values[name] = read(body[name])
         except ValidationError as error:
             errors[name] = error.detail
+    for name in (name for name in optional if name in body):
+        try:
+            values[name] = optional[name](body[name])
+        except ValidationError as error:
+            errors[name] = error.detail
     if len(body) > len(values):
         for name in body:
-            if name not in readers:
+            if name not in readers and name not in optional:
                 detail = ErrorDetail("This field is not known here.", "unknown_field")
                 errors[name[:100]] = [detail]
     if errors:
@@ -95,3 +103,58 @@ def idempotency_key(value: object) -> str:
     if type(value) is not str or _KEY.fullmatch(value) is None:
         raise ValidationError("Send one UUID, as text.", "idempotency_key_invalid")
     return value.lower()
+
+
+def reference(value: object) -> str:
+    """Return a reference: printable text without spaces at its ends."""
+    return _allowed(words.reference, value)
+
+
+def description(value: object) -> str:
+    """Return a description: printable text."""
+    return _allowed(words.description, value)
+
+
+def currency(value: object) -> str:
+    """Return a currency of ISO 4217."""
+    return _allowed(words.currency, value)
+
+
+def metadata(value: object) -> str:
+    """Return metadata as canonical JSON text: a flat object of printable texts."""
+    return _allowed(words.metadata, value)
+
+
+def reason(value: object) -> str:
+    """Return a reason: printable text."""
+    return _allowed(words.reason, value)
+
+
+def words_of(values: Mapping[str, str | None]) -> words.Words:
+    """Return the words among the fields of a request for a transaction."""
+    found = (values.get(name) or "" for name in words.Words._fields)
+    return words.Words(*found)
+
+
+def _allowed(check: Callable[[object], str], value: object) -> str:
+    try:
+        return check(value)
+    except words.NotAllowed as refusal:
+        raise ValidationError(str(refusal), refusal.code) from None
+
+
+def word(name: str, *choices: str) -> Reader:
+    """Return the reader of a field that has one of these values."""
+
+    def read(value: object) -> str:
+        if type(value) is str and value in choices:
+            return value
+        allowed = ", ".join(choices)
+        raise ValidationError(f"Send one of {allowed}.", f"{name}_invalid")
+
+    return read
+
+
+def nullable(read: Reader) -> Reader:
+    """Return the reader of a field that may be null."""
+    return lambda value: None if value is None else read(value)

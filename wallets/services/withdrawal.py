@@ -1,4 +1,4 @@
-"""Withdrawals: schedule, cancel, retry now, execute, refund."""
+"""Withdrawals: schedule, cancel, reschedule, retry now, execute, refund."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from wallets.services.payouts import dispatch, outcome, payout, transition
 from wallets.services.payouts.outcome import Conclusion
 from wallets.services.payouts.recording import record_until
 from wallets.services.payouts.transition import StateChange
-from wallets.services.reads.current import transactions_by_id
 from wallets.services.requests import idempotency
 from wallets.services.requests.checks import check_actor, checked_amount, checked_uuid
+from wallets.services.withdrawals.lock import id_of, lock
+from wallets.services.withdrawals.reschedule import reschedule, reschedule_of
 from wallets.services.withdrawals.schedule import ScheduleRequest, schedule_many
 from wallets.utils import clock
 from wallets.utils.bank.interface import Answer, Bank
+from wallets.utils.caller import ANYBODY, Caller
 from wallets.utils.database import outage
 from wallets.utils.database.transactions import (
     CLIENT_PATIENCE_SECONDS,
     database_now,
-    lock_rows,
     run_in_transaction,
 )
 from wallets.utils.messaging import soft_limit
 from wallets.utils.third_party import get_bank
-
-_WITHDRAWAL = Transaction.TransactionType.WITHDRAWAL
+from wallets.utils.words import NO_WORDS, Words
 
 
 class WithdrawalService:
@@ -45,7 +45,9 @@ class WithdrawalService:
         scheduled_for: datetime,
         idempotency_key: uuid.UUID | str | None = None,
         *,
-        actor: str = "client",
+        fails_if_frozen: bool = False,
+        words: Words = NO_WORDS,
+        caller: Caller = ANYBODY,
         now: datetime | None = None,
     ) -> Transaction:
         """Schedule a withdrawal of `amount` (minor units) for a future instant.
@@ -53,20 +55,26 @@ class WithdrawalService:
         Opens its own transaction; locks what a new row of the wallet must. The balance
         is checked when the withdrawal is due, not here. A repeated key returns the
         first withdrawal as it is now, also when its time has passed. `schedule_many`
-        returns a receipt, which also says whether it is a replay.
+        returns a receipt, which also says whether it is a replay. If the wallet is
+        frozen when it is due, it waits, or fails with `fails_if_frozen`.
 
         :raises InvalidAmount: (a `ValueError`) not an integer from 1 to 10**15.
         :raises InvalidSchedule: (a `ValueError`) naive, not in the future, or too far
             ahead.
         :raises InvalidIdempotencyKey: (a `ValueError`) not a UUID.
         :raises IdempotencyKeyReused: the key stands for another request.
+        :raises WalletFrozen: the wallet is frozen for what goes out.
+        :raises WalletClosed: the wallet is closed.
         :raises Wallet.DoesNotExist: no such wallet.
         """
         amount = checked_amount(amount)
         given = idempotency_key is not None
         key = idempotency.parse_key(idempotency_key) if given else None
-        request = ScheduleRequest(checked_uuid(wallet_uuid), amount, scheduled_for, key)
-        (result,) = schedule_many([request], actor=actor, now=now)
+        target = checked_uuid(wallet_uuid)
+        request = ScheduleRequest(
+            target, amount, scheduled_for, key, fails_if_frozen, words
+        )
+        (result,) = schedule_many([request], caller=caller, now=now)
         if isinstance(result, Exception):
             raise result
         return result.transaction
@@ -89,7 +97,7 @@ class WithdrawalService:
         check_actor(actor)
 
         def work() -> Transaction:
-            withdrawal = _locked(transaction_id)
+            withdrawal = lock(transaction_id)
             if withdrawal.state is State.CANCELLED:
                 return withdrawal
             if rule_for(withdrawal.state, Event.CANCEL) is None:
@@ -105,18 +113,21 @@ class WithdrawalService:
         return run_in_transaction(work, patience=CLIENT_PATIENCE_SECONDS)
 
     @staticmethod
-    def cancel_of(wallet_uuid: uuid.UUID | str, transaction_id: int) -> Transaction:
+    def cancel_of(
+        wallet_uuid: uuid.UUID | str, transaction_id: int, *, actor: str = ANYBODY.actor
+    ) -> Transaction:
         """Cancel a withdrawal of this wallet, as `cancel`. Opens its own transactions.
 
         :raises NotCancelable: as `cancel`; also for a deposit.
         :raises Transaction.DoesNotExist: the wallet has no such transaction.
         """
-        (found,) = transactions_by_id([(wallet_uuid, transaction_id)])
-        if isinstance(found, Exception):
-            raise found
-        if found.transaction_type != _WITHDRAWAL:
-            raise NotCancelable(State.COMPLETED.value, Event.CANCEL.value)
-        return WithdrawalService.cancel(found.pk)
+        pk = id_of(
+            wallet_uuid, transaction_id, event=Event.CANCEL, refusal=NotCancelable
+        )
+        return WithdrawalService.cancel(pk, actor=actor)
+
+    reschedule = staticmethod(reschedule)
+    reschedule_of = staticmethod(reschedule_of)
 
     @staticmethod
     def retry_now(transaction_id: int, *, actor: str) -> Transaction:
@@ -132,7 +143,7 @@ class WithdrawalService:
         check_actor(actor)
 
         def work() -> Transaction:
-            withdrawal = _locked(transaction_id)
+            withdrawal = lock(transaction_id)
             now = database_now()
             move = StateChange(
                 withdrawal, Event.RETRY_NOW, changes={"next_attempt_at": now}
@@ -151,7 +162,8 @@ class WithdrawalService:
 
         Opens its own transactions; call outside a transaction. `now` replaces the
         database's clock. Without enough balance the withdrawal fails for good with
-        "Insufficient balance", and the bank is not called.
+        "Insufficient balance", and the bank is not called. If its wallet is frozen, it
+        fails, or waits and is returned as it is.
 
         :raises Transaction.DoesNotExist: nothing to execute: the withdrawal is unknown,
             not due yet, claimed by another worker, or has ended.
@@ -225,11 +237,3 @@ class WithdrawalService:
 
         ends = clock.elapsed() + settings.WITHDRAWAL_RECORDING_TIME
         return outage.outlast(lambda: run_in_transaction(work), ends=ends)
-
-
-def _locked(transaction_id: int) -> Transaction:
-    rows = Transaction.objects.filter(pk=transaction_id, transaction_type=_WITHDRAWAL)
-    locked = lock_rows(rows)
-    if not locked:
-        raise Transaction.DoesNotExist(f"no withdrawal {transaction_id}")
-    return locked[0]

@@ -33,14 +33,14 @@ from wallets.utils.database.transactions import database_now
 current_app.conf.broker_url = "memory://"
 # Each test client has its own handler, which would list all static files again.
 settings.WHITENOISE_AUTOREFRESH = True
+# Tests of other processes on this machine log in at the same time.
+settings.LOGIN_TURN_SECONDS = 60
 
 OSCAR = "operator oscar"
 END_OF_TIME = datetime.max.replace(tzinfo=dt_timezone.utc)
 # For tests that check many passwords: a safe hash is slow on purpose.
 quick_passwords = override_settings(
-    PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"],
-    # Other test runs on this machine log in at the same time.
-    LOGIN_TURN_SECONDS=60,
+    PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"]
 )
 
 

@@ -14,12 +14,19 @@ from wallets.services.deposits.deposit import (
     deposit_many,
 )
 from wallets.services.wallet import WalletService
+from wallets.services.wallets.create import CreateRequest, create_many
 from wallets.services.withdrawal import WithdrawalService
 from wallets.services.withdrawals.schedule import (
     ScheduleReceipt,
     ScheduleRequest,
     schedule_many,
 )
+
+
+def wallets(count: int, *, now: datetime | None = None) -> list[Wallet]:
+    """Return new wallets, created by one call."""
+    made = create_many([CreateRequest()] * count, now=now)
+    return [_done(one).wallet for one in made]
 
 
 def wallet_with(amount: int) -> Wallet:

@@ -26,7 +26,7 @@ ROOT = "urn:openapi"
 PATTERNS = {
     "date-time": r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{6})?Z",
     "uuid": UUID_PATTERN,
-    "uri": rf"http://[^/]+/wallets/{UUID_PATTERN}/(transactions/[1-9][0-9]*/)?",
+    "uri": rf"http://[^/]+/\w+/{UUID_PATTERN}/(transactions/[1-9][0-9]*/)?",
     "uri-reference": "/problems/[a-z_]+",
 }
 

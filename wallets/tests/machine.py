@@ -40,7 +40,7 @@ from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
 from wallets.services.ledger import ledger_audit
 from wallets.services.operations import pause, record, review
-from wallets.services.payouts import drain, look_up, moment, payout, resolver
+from wallets.services.payouts import claiming, look_up, moment, payout, resolver
 from wallets.services.payouts.moment import Moment
 from wallets.services.payouts.payout import Sending
 from wallets.services.withdrawal import WithdrawalService
@@ -119,7 +119,10 @@ STEPS = st.one_of(
         "somebody_acts",
         which=SOME,
         does=st.sampled_from(
-            ["cancel", "retry", "resolve", "resolve", "record", "pause"]
+            [
+                *("cancel", "reschedule", "retry", "resolve", "resolve"),
+                *("record", "pause"),
+            ]
         ),
     ),
 )
@@ -321,7 +324,7 @@ class Story(RuleBasedStateMachine):
     def claim(self) -> None:
         """A process claims what is due; if nothing is, time passes until then."""
         self.wait_for_what_is_due()
-        for find in (drain.find_retryable, drain.find_due):
+        for find in (claiming.find_retryable, claiming.find_due):
             claim = payout.claim(find(self.now), limit=2, now=self.now)
             self.senders += map(Sender, claim.sendings)
 
@@ -359,8 +362,8 @@ class Story(RuleBasedStateMachine):
     def message(self, which: int, does: Does) -> None:
         """A message arrives: for a due withdrawal, or late, or a second time."""
         self.wait_for_what_is_due()
-        retries = drain.find_retryable(self.now).values_list("pk", flat=True)
-        due = [*retries, *drain.find_due(self.now).values_list("pk", flat=True)]
+        retries = claiming.find_retryable(self.now).values_list("pk", flat=True)
+        due = [*retries, *claiming.find_due(self.now).values_list("pk", flat=True)]
         self.bank.script.append(does)
         with contextlib.suppress(Transaction.DoesNotExist):
             WithdrawalService.execute(
@@ -412,6 +415,8 @@ class Story(RuleBasedStateMachine):
                 self.record_by_hand(pk)
             elif does == "cancel":
                 WithdrawalService.cancel(pk, now=self.now)
+            elif does == "reschedule":
+                self.reschedule(pk)
             else:
                 WithdrawalService.retry_now(pk, actor=OSCAR)
 
@@ -489,7 +494,7 @@ class Story(RuleBasedStateMachine):
         self.bank.kills = ""
 
     def sweep_all(self) -> None:
-        for find in (drain.find_due, drain.find_retryable):
+        for find in (claiming.find_due, claiming.find_retryable):
             claim = payout.claim(find(self.now), limit=10, now=self.now)
             answers = [
                 (each, self.bank.pay(each.payment, send_before=each.send_before))
@@ -519,6 +524,15 @@ class Story(RuleBasedStateMachine):
         self.sweep(times=1, does=Does.PAY, trouble=0)
         assert (len(self.senders), len(self.bank.requests)) == (senders, requests)
         pause.resume(actor=OSCAR)
+
+    def reschedule(self, pk: int) -> None:
+        """Reschedule it, sooner or later. A request that was done stays done."""
+        when = self.now + timedelta(seconds=30)
+        was_done = Transaction.objects.filter(pk=pk, scheduled_for=when).exists()
+        done = WithdrawalService.reschedule(pk, when, now=self.now)
+        assert done.scheduled_for == when
+        assert was_done or not done.waits_for_wallet
+        assert was_done or not done.attempts.exists()
 
     def record_by_hand(self, pk: int) -> None:
         """Record a payment of the bank that a restored ledger does not have."""

@@ -15,6 +15,7 @@ from wallets.models.alarm import Alarm
 from wallets.models.transaction import Transaction
 from wallets.services.operations import review
 from wallets.services.payouts import resolver
+from wallets.services.wallet import WalletService
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests import marks
 from wallets.tests.base import WalletTestCase
@@ -136,6 +137,14 @@ class AdminTest(WalletTestCase):
             with self.subTest(term=term):
                 page = self.client.get(self.url("transaction"), {"q": str(term)})
                 self.assertContains(page, f"/transaction/{self.withdrawal.pk}/change/")
+
+    def test_finds_the_wallets_of_a_tenant(self) -> None:
+        made = WalletService.create(tenant="acme")
+        for term, shown in (("acme", True), ("acm", False)):
+            page = self.client.get(self.url("wallet"), {"q": term})
+            its = f"/wallet/{made.pk}/change/"
+            self.assertEqual(its in page.content.decode(), shown)
+            self.assertNotContains(page, f"/wallet/{self.alice.pk}/change/")
 
     def test_finds_nothing_for_nonsense(self) -> None:
         for model in self.models():

@@ -426,13 +426,15 @@ class BadInputTest(Api, WalletTestCase):
         one = self.path("transactions", deposit.pk, "")
         read, write = "GET, HEAD, OPTIONS", "POST, OPTIONS"
         for path, allow in [
-            ("/wallets/", write),
-            (self.path(), read),
+            ("/wallets/", "GET, POST, HEAD, OPTIONS"),
+            (self.path(), "GET, PATCH, HEAD, OPTIONS"),
             (self.path("deposit"), write),
             (self.path("withdraw/"), write),
             (self.path("transactions/"), read),
             (one, read),
             (f"{one}cancel", write),
+            (f"{one}reschedule", write),
+            (f"{one}reschedule/", write),
             ("/healthz", read),
         ]:
             for method in ("GET", "POST", "PUT", "PATCH", "DELETE", "TRACE", "SPAM"):

@@ -25,7 +25,16 @@ TRANSACTION_KEYS = [
     "needs_review",
     "cancelable",
     "third_party_response",
+    "transfer",
+    "counterparty",
+    "counterparty_reference",
+    "corrects",
+    "returns",
     "idempotency_key",
+    "description",
+    "reference",
+    "metadata",
+    "if_frozen",
 ]
 
 

@@ -94,6 +94,11 @@ class DatabaseTroubleTest(Api, CommittingTestCase):
             ("GET", self.path("transactions/"), b""),
             ("GET", self.path("transactions/1/"), b""),
             ("POST", self.path("transactions/1/cancel"), b""),
+            (
+                "POST",
+                self.path("transactions/1/reschedule"),
+                {"scheduled_for": FUTURE},
+            ),
         ]
         for method, path, sent in requests:
             with self.subTest(path=path):

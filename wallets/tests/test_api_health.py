@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from unittest import mock
 
 from celery import current_app
 from django.db import connection
@@ -11,12 +12,13 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.test import override_settings
 
 from wallets.models.heartbeat import Heartbeat
-from wallets.services.operations import pause
+from wallets.services.operations import pause, readiness
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests.api import Api, database_out_of_reach
 from wallets.tests.base import CommittingTestCase, WalletTestCase, up_for
 from wallets.tests.builders import due_withdrawal
 from wallets.tests.fakes import Does
+from wallets.utils.extensions import Health, health_checks
 
 SWEEPS = ("pending", "retry", "resolve")
 
@@ -47,11 +49,22 @@ class ReadyTest(Api, WalletTestCase):
                 (
                     *("database", "migrations", "sweeps"),
                     *("payouts", "bank", "clock", "broker"),
+                    *health_checks(),
                 ),
                 "ok",
             ),
         )
         self.assertEqual(set(answer["sweep_age_seconds"]), set(SWEEPS))
+
+    def test_asks_the_applications_that_the_settings_name(self) -> None:
+        self.beat(*SWEEPS)
+        trouble = {"mill": lambda now: Health("stands still")}
+        with mock.patch.object(readiness, "health_checks", return_value=trouble):
+            answer = self.get("/readyz").json()
+        self.assertEqual(answer["checks"]["mill"], "stands still")
+        self.assertEqual(answer["status"], "degraded")
+        with override_settings(HEALTH_EXTENSIONS=[]):
+            self.assertEqual(health_checks(), {})
 
     def test_is_degraded_and_in_service_without_the_broker(self) -> None:
         self.beat(*SWEEPS)

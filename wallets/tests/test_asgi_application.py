@@ -26,7 +26,7 @@ from wallets.views.withdraw import WithdrawView
 
 class ThreadsTest(SimpleTestCase):
     def executor_of(self, view: Any) -> Executor:
-        return self.application._batchers[view.operation].executor
+        return self.application._batchers[view.operations[0]].executor
 
     def setUp(self) -> None:
         self.application = Application()

@@ -25,11 +25,16 @@ PATHS = st.sampled_from(
         *["{alice}withdraw"] * 3,
         *["{alice}", "{alice}transactions/", "{alice}statement/", "{alice}balance/"],
         *["{alice}transactions/{made}/", "{alice}transactions/{made}/cancel"],
+        *["{alice}transactions/{made}/corrections/"] * 2,
+        *["{alice}freeze", "{alice}unfreeze/", "{bob}close", "/transactions/"],
         *["{alice}deposit/", "{alice}transactions/1/", "{alice}transactions/0/"],
         *["{bob}transactions/{made}/", "{alice}nothing", "{nobody}", "{nobody}deposit"],
         *[
             "/wallets/",
             "/deposits/",
+            "/transfers/",
+            "/transfers/",
+            "/transfers/{key}/",
             "/wallets/x/deposit",
             "/healthz",
             "/",
@@ -61,6 +66,24 @@ BODIES = st.one_of(
     st.builds('{{"amount":{0},"amount":{0}}}'.format, AMOUNTS),
     st.builds(
         '[{{"wallet":"{{alice}}","amount":{},"idempotency_key":"{{key}}"}}]'.format,
+        AMOUNTS,
+    ),
+    st.builds(
+        '{{"amount":{},"description":"a","metadata":{{"b":"c"}}}}'.format, AMOUNTS
+    ),
+    st.sampled_from(
+        [
+            '{"direction":"in","reason":"x"}',
+            '{"direction":"out","reason":"\\u202e"}',
+            '{"reason":"x"}',
+            '{"metadata":{"a":"b"},"reference":null}',
+            '{"currency":"EUR","reference":" x"}',
+        ]
+    ),
+    st.builds('{{"from":"{{payer}}","to":"{{payee}}","amount":{}}}'.format, AMOUNTS),
+    st.builds(
+        '[{{"from":"{{payer}}","to":"{{payee}}","amount":{},'
+        '"idempotency_key":"{{key}}"}}]'.format,
         AMOUNTS,
     ),
     st.sampled_from(["[]", "[1]", "nonsense", '{"amount":1,"more":2}', "x" * 20_000]),
@@ -97,6 +120,7 @@ QUERIES = st.one_of(
                 *["limit=1", "limit=0", "limit=1000", "cursor=x", "status=PENDING"],
                 *["status=pending", "type=DEPOSIT", "from=2020-01-01T00:00:00Z"],
                 *["to=2019-01-01T00:00:00Z", "at=now", "at=2030-01-01T00:00:00Z"],
+                *["state=active", "balance_from=1", "amount_to=5", "currency=IRR"],
                 *["format=json", "created_from=2020-01-01T00:00:00Z", "x=%ff", "%00=1"],
             ]
         ),
@@ -120,6 +144,7 @@ REQUESTS = st.fixed_dictionaries(
 # What differs between two answers to the same request.
 _OWN = re.compile(
     r'(?:"id":\d+|/transactions/\d+/|\d{4}-\d\d-\d\dT[\d:.]+Z'
+    r'|"(?:from|to)_transaction":\d+'
     r"|[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}|cursor=[\w.%-]+)"
 )
 
@@ -186,6 +211,8 @@ class SameAnswerTest(WalletTestCase):
             "alice": f"/wallets/{self.alice.uuid}/",
             "bob": f"/wallets/{self.bob.uuid}/",
             "nobody": f"/wallets/{uuid.UUID(int=7)}/",
+            "payer": str(self.alice.uuid),
+            "payee": str(self.bob.uuid),
             "made": str(self.made.pk),
             "used": str(self.made.idempotency_key),
             "key": key,

@@ -17,12 +17,16 @@ BATCHED = (
     "deposit",
     "deposit_many",
     "idempotency",
+    "return",
     "statement",
+    "transaction_list",
     "transactions",
     "wallet",
+    "wallet_life",
+    "wallet_list",
     "withdraw",
 )
-OTHERS = ("bad_input", "errors", "health")
+OTHERS = ("bad_input", "correction", "errors", "health")
 
 on_one_engine = skipUnless(
     connection.vendor == "sqlite",

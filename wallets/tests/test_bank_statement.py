@@ -21,8 +21,9 @@ from wallets.services.operations import (
     review,
 )
 from wallets.services.operations.alarm import acknowledge
+from wallets.services.operations.payment_return import record_return
 from wallets.services.operations.reconciliation import CLOCKS_DIFFER, Comparison
-from wallets.services.payouts import drain, resolver
+from wallets.services.payouts import claiming, drain, resolver
 from wallets.services.withdrawal import WithdrawalService
 from wallets.services.withdrawals.reference import reference_of
 from wallets.tests import builders
@@ -59,6 +60,13 @@ class BankStatementTest(StatementTestCase):
     def test_finds_nothing_where_both_agree(self):
         self.pay()
         self.pay(Does.REFUSE)
+        self.assertEqual(self.compare(), [])
+        self.assertEqual(self.alarms(), [])
+
+    def test_finds_nothing_wrong_with_a_payment_that_came_back(self):
+        """It was paid: it stays on the bank's list, and COMPLETED."""
+        told = {"return_reference": "RET 1", "reason": "closed", "actor": OSCAR}
+        record_return(self.pay().pk, 100, **told)
         self.assertEqual(self.compare(), [])
         self.assertEqual(self.alarms(), [])
 
@@ -545,7 +553,7 @@ class PausedTest(WalletTestCase):
         withdrawal = self.due_withdrawal(100)
         with self.assertRaises(Transaction.DoesNotExist):
             WithdrawalService.execute(withdrawal.pk, bank=self.bank, now=self.now)
-        sweep = drain.Drain(drain.find_due, bank=self.bank, seconds=5)
+        sweep = drain.Drain(claiming.find_due, bank=self.bank, seconds=5)
         self.assertEqual(sweep.run(), 0)
         self.assertEqual(self.bank.requests, [])
 

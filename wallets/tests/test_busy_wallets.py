@@ -15,7 +15,8 @@ from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
 from wallets.services.payouts import busy_wallets, drain
 from wallets.services.payouts.busy_wallets import BusyWallets
-from wallets.services.payouts.drain import Drain, find_due
+from wallets.services.payouts.claiming import find_due
+from wallets.services.payouts.drain import Drain
 from wallets.tests.base import CommittingTestCase, close_connections
 from wallets.tests.clocks import StandingClock
 from wallets.utils.bank.interface import Payment
@@ -78,7 +79,9 @@ class BusyWalletTest(CommittingTestCase):
         def on_the_way(payment: Payment) -> None:
             paid.append((payment.amount, self.let_go.is_set()))
             if payment.amount == ALICES:
-                wait_until(lambda: self.sweep._busy.waited_for() == {self.bob.pk})
+                wait_until(
+                    lambda: self.sweep.claiming.busy.waited_for() == {self.bob.pk}
+                )
                 self.let_go.set()
 
         self.bank.on_the_way = on_the_way
@@ -163,8 +166,8 @@ class BusyWalletsTest(SimpleTestCase):
         self.found(*many)
         self.assertEqual(len(self.busy.waited_for()), busy_wallets.MAX_WAITING)
         # There is still one more thread for answers.
-        self.assertTrue(self.busy.leave_answers(lambda: self.take(0)))
-        self.assertFalse(self.busy.leave_answers(lambda: self.take(0)))
+        self.assertTrue(self.busy.leave(busy_wallets.ANSWERS, lambda: self.take(0)))
+        self.assertFalse(self.busy.leave(busy_wallets.ANSWERS, lambda: self.take(0)))
 
     def test_is_polled_again_after_a_wait_in_vain(self) -> None:
         def fail(wallet: int) -> None:

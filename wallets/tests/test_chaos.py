@@ -6,7 +6,7 @@ import dataclasses
 import subprocess
 import sys
 from collections.abc import Sequence
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from django.db import connection
@@ -20,6 +20,7 @@ from drills.history import (
     DEPOSIT,
     OK,
     REFUSED,
+    RESCHEDULE,
     UNKNOWN,
     WITHDRAWAL,
     Answer,
@@ -48,6 +49,11 @@ def withdrawal(key: str, *answers: Answer, amount: int = 60) -> Intent:
 
 def cancel(key: str, *answers: Answer) -> Intent:
     return Intent(CANCEL, key, "w", 60, answers=list(answers))
+
+
+def reschedule(key: str, hours: int, *answers: Answer) -> Intent:
+    when = DUE + timedelta(hours=hours)
+    return Intent(RESCHEDULE, key, "w", 60, when, answers=list(answers))
 
 
 def deposit_row(pk: int, key: str, **changes: Any) -> Row:
@@ -195,6 +201,34 @@ class CheckerTest(SimpleTestCase):
         books = [withdrawal_row(1, "k", status="CANCELLED")]
         self.assertEqual(self.wrongs(intents, books), [])
 
+    def test_knows_the_time_of_a_rescheduled_withdrawal(self) -> None:
+        payments = [Payment("r1", "w", 60)]
+        for planned, *asked in (
+            (1, reschedule("k", 1, ok(1))),
+            (2, reschedule("k", 1, ok(1)), reschedule("k", 2, ok(1))),
+            (1, reschedule("k", 1, ok(1)), reschedule("k", 2, NO)),
+            (0, reschedule("k", 1, LOST)),
+            (1, reschedule("k", 1, LOST)),
+        ):
+            intents = [withdrawal("k", ok(1)), *asked]
+            when = DUE + timedelta(hours=planned)
+            books = [withdrawal_row(1, "k", planned_for=when)]
+            with self.subTest(planned=planned, asked=asked):
+                self.assertEqual(self.wrongs(intents, books, payments), [])
+
+    def test_sees_a_time_that_nobody_asked_for_or_that_was_not_confirmed(self) -> None:
+        for planned, *asked in (
+            (1,),
+            (0, reschedule("k", 1, ok(1))),
+            (1, reschedule("k", 1, NO)),
+            (1, reschedule("k", 1, ok(1)), reschedule("k", 2, ok(1))),
+        ):
+            intents = [withdrawal("k", ok(1)), *asked]
+            when = DUE + timedelta(hours=planned)
+            books = [withdrawal_row(1, "k", planned_for=when)]
+            with self.subTest(planned=planned, asked=asked):
+                self.assert_wrong("planned for", intents, books)
+
     def test_sees_a_cancellation_that_nobody_asked_for(self) -> None:
         books = [withdrawal_row(1, "k", status="CANCELLED")]
         self.assert_wrong("nobody asked", [withdrawal("k", ok(1))], books)
@@ -243,14 +277,26 @@ class ChaosTest(SimpleTestCase):
 
     @marks.timeout(400)
     def test_ends_with_nothing_wrong(self) -> None:
+        self.run_chaos("--seconds", "12", "--clients", "2")
+
+    @marks.timeout(400)
+    def test_ends_with_every_event_delivered_by_a_receiver_that_fails_and_lies(
+        self,
+    ) -> None:
+        said = self.run_chaos("--seconds", "25", "--only", "webhooks")
+        self.assertRegex(said, r"faults +([5-9]|[1-9][0-9])")
+        self.assertRegex(said, r"[1-9][0-9]+ deliveries arrived")
+
+    def run_chaos(self, *options: str) -> str:
         kinds = {"sqlite": "sqlite", "postgresql": "postgresql", "mysql": "mariadb"}
         database = kinds[connection.vendor]
-        command = [sys.executable, "-m", "drills.chaos", "--seconds", "12"]
+        command = [sys.executable, "-m", "drills.chaos", "--seed", "7", *options]
         done = subprocess.run(
-            [*command, "--seed", "7", "--clients", "2", "--database", database],
+            [*command, "--database", database],
             cwd=ROOT,
             capture_output=True,
             text=True,
         )
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         self.assertIn("0 wrong", done.stdout)
+        return done.stdout

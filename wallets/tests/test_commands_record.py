@@ -111,6 +111,13 @@ class CreateWalletCommandTest(CommandTestCase):
         self.run_command("create_wallet")
         self.assertEqual(Wallet.objects.count(), before + 1)
 
+    def test_opens_one_of_a_tenant(self) -> None:
+        known = uuid.uuid4()
+        self.run_command("create_wallet", "--uuid", known, "--tenant", "acme")
+        self.assertEqual(Wallet.objects.get(uuid=known).tenant, "acme")
+        for name in ("", " acme", "a" * 64):
+            self.assert_refused("tenant", "create_wallet", "--tenant", name)
+
     def test_refuses_one_that_is_there(self) -> None:
         self.assert_refused("already", "create_wallet", "--uuid", self.alice.uuid)
         self.assert_money(self.alice, balance=1000)

@@ -27,7 +27,8 @@ from wallets.services.ledger import ledger_postgresql, postings
 from wallets.services.ledger.postings import Posting
 from wallets.services.operations import review
 from wallets.services.payouts import payout, resolver, sweeps
-from wallets.services.payouts.drain import Drain, find_due
+from wallets.services.payouts.claiming import find_due
+from wallets.services.payouts.drain import Drain
 from wallets.services.requests import idempotency
 from wallets.services.wallet import WalletService
 from wallets.services.withdrawal import WithdrawalService
@@ -181,6 +182,18 @@ class CancelAgainstClaimTest(CommittingTestCase):
     def test_has_one_winner_and_leaves_no_hold_behind(self):
         self.deposit(ROUNDS)
         wins: Counter[str] = Counter()
+
+        def judge(withdrawal: Transaction, results: list[object]) -> None:
+            self.judge(withdrawal, *results)
+            wins[withdrawal.status] += 1
+
+        rounds(ROUNDS, *self.prepared(), judge)
+        self.assertEqual(set(wins), {"CANCELLED", "COMPLETED"}, wins)
+        self.assertEqual(len(self.bank.paid), wins["COMPLETED"])
+        self.assert_money(self.alice, balance=ROUNDS - wins["COMPLETED"])
+
+    def prepared(self) -> tuple[Callable[..., Any], list[Callable[..., Any]]]:
+        """Return what prepares a round, and the runners."""
         done = {"cancel": threading.Event(), "execute": threading.Event()}
         # Sometimes one caller waits for the other, so that each of them wins.
         held_back = ""
@@ -204,27 +217,20 @@ class CancelAgainstClaimTest(CommittingTestCase):
             moment = self.after(self.due_after)
             return WithdrawalService.execute(pk, bank=self.bank, now=moment)
 
-        runners = [
+        return prepare, [
             partial(run, "cancel", "execute", WithdrawalService.cancel),
             partial(run, "execute", "cancel", execute),
         ]
 
-        def judge(withdrawal: Transaction, results: list[object]) -> None:
-            cancelled, executed = results
-            withdrawal.refresh_from_db()
-            wins[withdrawal.status] += 1
-            moved = withdrawal.movements.count() - self.moved_before
-            if withdrawal.status == "CANCELLED":
-                self.assertIsInstance(executed, Transaction.DoesNotExist)
-                self.assertEqual((cancelled.status, moved), ("CANCELLED", 0))
-            else:
-                self.assertIsInstance(cancelled, NotCancelable)
-                self.assertEqual((executed.status, moved), ("COMPLETED", 2))
-
-        rounds(ROUNDS, prepare, runners, judge)
-        self.assertEqual(set(wins), {"CANCELLED", "COMPLETED"}, wins)
-        self.assertEqual(len(self.bank.paid), wins["COMPLETED"])
-        self.assert_money(self.alice, balance=ROUNDS - wins["COMPLETED"])
+    def judge(self, withdrawal: Transaction, cancelled: Any, executed: Any) -> None:
+        withdrawal.refresh_from_db()
+        moved = withdrawal.movements.count() - self.moved_before
+        if withdrawal.status == "CANCELLED":
+            self.assertIsInstance(executed, Transaction.DoesNotExist)
+            self.assertEqual((cancelled.status, moved), ("CANCELLED", 0))
+        else:
+            self.assertIsInstance(cancelled, NotCancelable)
+            self.assertEqual((executed.status, moved), ("COMPLETED", 2))
 
 
 @marks.slow
@@ -444,6 +450,9 @@ class AllCallersTest(CommittingTestCase):
         self.assertEqual([r for r in results if isinstance(r, Exception)], [])
         for at in range(600, 1500, 100):
             self.resolve(at)
+        self.assert_each_was_paid_once()
+
+    def assert_each_was_paid_once(self) -> None:
         paid = {payment.reference for payment in self.bank.paid}
         self.assertEqual(len(paid), len(self.bank.paid))
         completed = Transaction.objects.filter(
@@ -469,4 +478,4 @@ class ReplayWhileMovingTest(CommittingTestCase):
 
         results = race(replay, deposit, replay, deposit)
         self.assertEqual(results[0] | results[2], {5})
-        self.assertIn(key, idempotency.find_made([key]))
+        self.assertIn(key, idempotency.find_made([key], tenant=""))

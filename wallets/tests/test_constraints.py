@@ -24,12 +24,17 @@ from wallets.models.alarm import Alarm
 from wallets.models.attempt import Attempt
 from wallets.models.base import MAX_MONEY
 from wallets.models.composite_key import ForeignKeyConstraint
+from wallets.models.correction import Correction
 from wallets.models.ledger import Movement
 from wallets.models.pause import Pause
+from wallets.models.payment_return import PaymentReturn
 from wallets.models.review_proposal import ReviewProposal
 from wallets.models.transaction import Transaction
+from wallets.models.transfer import Transfer
 from wallets.models.transition import Transition
 from wallets.models.wallet import Wallet
+from wallets.models.wallet_change import WalletChange
+from wallets.services.operations import safeguards
 from wallets.tests.base import CommittingTestCase, WalletTestCase, utc
 from wallets.tests.raw import Columns, a_hold, execute, insert, prepared, update
 from wallets.utils.database import append_only
@@ -39,6 +44,20 @@ NOON = utc(2026, 1, 1, 12)
 SAME = object()
 # Placeholder of another wallet.
 BOBS = object()
+# Placeholders of a transfer, of its halves, and of a transaction of Bob's without money.
+DONE, DEBIT, CREDIT, BOBS_EMPTY = object(), object(), object(), object()
+# Placeholders of a correction's two transactions, and of Alice's wallet.
+BACK, BACK_AGAIN, ALICES = object(), object(), object()
+# Placeholders of the withdrawal and the credit of a return, and of one of Bob's.
+RETURNED, GIVEN, BOBS_PAID, BOBS_GIVEN = object(), object(), object(), object()
+CHAIN = ("correction_goes_on_from_the_one_before",)
+# A half of a transfer, as changes of a hold.
+HALF = {
+    "kind": "transfer_out",
+    "leg": "out",
+    "to_account": "clearing",
+    "attempt_number": 0,
+}
 
 # Invalid amounts. Positive-integer columns are also unsigned or checked, so a negative
 # value is refused before the named constraint is checked.
@@ -66,12 +85,41 @@ HITS = (
     Hit(Wallet, "wallet_balance_within_limits", {"balance": TOO_MUCH}),
     Hit(Wallet, "wallet_held_has_room_to_return", {"balance": MAX_MONEY, "held": 1}),
     Hit(Wallet, "wallet_held_has_room_to_return", {"held": TOO_MUCH}),
+    Hit(Wallet, "wallet_reference_of_tenant_unique", {"reference": "alice"}),
+    Hit(Wallet, "wallet_reference_not_empty", {"reference": ""}),
+    Hit(
+        Wallet,
+        "wallet_creation_key_of_tenant_unique",
+        {"creation_key": uuid.UUID(int=3)},
+    ),
+    Hit(Wallet, "wallet_currency_has_three_letters", {"currency": "EU"}),
+    Hit(Wallet, "wallet_currency_has_three_letters", {"currency": "eur"}),
+    Hit(Wallet, "wallet_closed_is_empty", {"closed": True, "balance": 1}),
+    Hit(Wallet, "wallet_closed_is_empty", {"closed": True, "held": 1}),
+    Hit(WalletChange, "wallet_change_sequence_unique", {"sequence": 1}),
+    Hit(WalletChange, "wallet_change_sequence_positive", {"sequence": 0}),
+    Hit(WalletChange, "wallet_change_event_known", {"event": "thawed"}),
+    Hit(
+        Transaction,
+        "transaction_waiting_is_to_be_paid",
+        {"waits_for_wallet": True, "status": "COMPLETED", "executed_at": NOON},
+    ),
+    Hit(
+        Transaction,
+        "transaction_waiting_is_to_be_paid",
+        {"waits_for_wallet": True, "status": "FAILED", "final": True},
+    ),
+    Hit(
+        Transaction,
+        "transaction_waiting_is_to_be_paid",
+        {"waits_for_wallet": True, "fails_if_frozen": True},
+    ),
     Hit(
         Transaction, "transaction_wallet_and_id_unique", {"id": SAME}, also=PRIMARY_KEY
     ),
     Hit(
         Transaction,
-        "transaction_idempotency_key_unique",
+        "transaction_idempotency_key_of_tenant_unique",
         {"idempotency_key": uuid.UUID(int=1)},
     ),
     Hit(Transaction, "transaction_amount_within_limits", {"amount": 0}),
@@ -90,6 +138,15 @@ HITS = (
         Transaction,
         "transaction_deposit_is_completed",
         {"transaction_type": "DEPOSIT", "scheduled_for": None},
+    ),
+    Hit(
+        Transaction,
+        "transaction_rescheduled_is_withdrawal",
+        {
+            **{"first_scheduled_for": NOON, "scheduled_for": None},
+            **{"transaction_type": "DEPOSIT", "status": "COMPLETED"},
+            "executed_at": NOON,
+        },
     ),
     Hit(Transaction, "transaction_status_known", {"status": "PAID"}),
     Hit(Transaction, "transaction_status_known", {"status": ""}),
@@ -130,6 +187,160 @@ HITS = (
     Hit(Movement, "movement_accounts_match_kind", {"from_account": "outside"}),
     Hit(Movement, "movement_accounts_match_kind", {"to_account": "outside"}),
     Hit(Movement, "movement_accounts_match_kind", {"attempt_number": 0}),
+    Hit(
+        Movement, "movement_accounts_match_kind", HALF | {"transfer": DONE, "leg": "in"}
+    ),
+    Hit(Movement, "movement_accounts_match_kind", HALF | {"kind": "hold"}),
+    Hit(
+        Movement,
+        "movement_accounts_match_kind",
+        {"kind": "correction_out", "leg": "back", "attempt_number": 0},
+    ),
+    Hit(
+        Movement,
+        "movement_accounts_match_kind",
+        {"kind": "return", "leg": "bank", "attempt_number": 0},
+    ),
+    Hit(Movement, "movement_half_of_a_transfer", HALF | {"transfer": uuid.UUID(int=9)}),
+    Hit(Movement, "movement_one_per_half", HALF | {"transfer": DONE}),
+    Hit(Movement, "movement_transfer_matches_kind", HALF),
+    Hit(Movement, "movement_transfer_matches_kind", {"transfer": DONE}),
+    Hit(Transfer, "transfer_debit_unique", {"debit": DEBIT}),
+    Hit(Transfer, "transfer_credit_unique", {"credit": CREDIT}),
+    Hit(Transfer, "transfer_debit_in_its_wallet", {"from_wallet": 10**9}),
+    Hit(Transfer, "transfer_credit_in_its_wallet", {"to_wallet": 10**9}),
+    Hit(Transfer, "transfer_takes_the_money", {"debit": SAME}),
+    Hit(Transfer, "transfer_gives_the_money", {"credit": BOBS_EMPTY}),
+    Hit(
+        Transfer,
+        "transfer_between_two_wallets",
+        {"from_wallet": BOBS},
+        also=("transfer_debit_in_its_wallet",),
+    ),
+    Hit(Transfer, "transfer_amount_within_limits", {"amount": 0}),
+    Hit(Transfer, "transfer_amount_within_limits", {"amount": TOO_MUCH}),
+    Hit(Transfer, "transfer_refers_to_its_halves", {"attempt_number": 1}),
+    Hit(Transfer, "transfer_refers_to_its_halves", {"debit_leg": "in"}),
+    Hit(Transfer, "transfer_refers_to_its_halves", {"credit_leg": "out"}),
+    # The valid row is the second correction of a transfer.
+    Hit(
+        Correction,
+        "correction_number_unique",
+        {"number": 1, "previous": None},
+        also=("correction_link_unique",),
+    ),
+    Hit(
+        Correction,
+        "correction_link_unique",
+        {"number": 1, "previous": None, "left_before": 6, "left_after": 4},
+        also=("correction_number_unique",),
+    ),
+    Hit(Correction, "correction_debit_unique", {"debit": BACK}),
+    Hit(Correction, "correction_credit_unique", {"credit": BACK_AGAIN}),
+    Hit(
+        Correction,
+        "correction_goes_on_from_the_one_before",
+        {"left_before": 5, "left_after": 3},
+    ),
+    Hit(
+        Correction,
+        "correction_goes_on_from_the_one_before",
+        {"number": 3, "previous": 2},
+    ),
+    Hit(
+        Correction,
+        "correction_of_its_wallets_transaction",
+        {"corrects": SAME},
+        also=("correction_of_money_that_came_in", *CHAIN),
+    ),
+    Hit(
+        Correction,
+        "correction_of_money_that_came_in",
+        {"corrects": BOBS_EMPTY},
+        also=CHAIN,
+    ),
+    Hit(
+        Correction,
+        "correction_debit_in_its_wallet",
+        {"wallet": ALICES},
+        also=("correction_of_its_wallets_transaction",),
+    ),
+    Hit(Correction, "correction_takes_the_money", {"debit": BOBS_EMPTY}),
+    Hit(
+        Correction,
+        "correction_credit_in_the_payers_wallet",
+        {"payer": BOBS},
+        also=("correction_of_the_payers_transaction",),
+    ),
+    Hit(
+        Correction,
+        "correction_of_the_payers_transaction",
+        {"credit_corrects": BOBS_EMPTY},
+    ),
+    Hit(Correction, "correction_gives_the_money", {"credit": SAME}),
+    Hit(
+        Correction,
+        "correction_amount_within_limits",
+        {"amount": 0, "left_after": 4},
+    ),
+    Hit(
+        Correction,
+        "correction_amount_within_limits",
+        {"amount": TOO_MUCH, "left_before": TOO_MUCH, "left_after": 0},
+        also=CHAIN,
+    ),
+    Hit(Correction, "correction_leaves_the_rest", {"left_after": 3}),
+    Hit(Correction, "correction_leaves_the_rest", {"amount": 5}),
+    Hit(Correction, "correction_after_the_one_before", {"previous": None}),
+    Hit(Correction, "correction_after_the_one_before", {"number": 3, "previous": 1}),
+    Hit(Correction, "correction_of_a_deposit_or_of_both_halves", {"credit": None}),
+    Hit(Correction, "correction_of_a_deposit_or_of_both_halves", {"payer": None}),
+    Hit(
+        Correction,
+        "correction_of_a_deposit_or_of_both_halves",
+        {"corrects_leg": "back"},
+        also=("correction_of_money_that_came_in",),
+    ),
+    Hit(
+        Correction,
+        "correction_refers_to_its_movements",
+        {"leg": "in"},
+        also=("correction_takes_the_money",),
+    ),
+    Hit(
+        Correction,
+        "correction_refers_to_its_movements",
+        {"attempt_number": 1},
+        also=("correction_takes_the_money",),
+    ),
+    Hit(PaymentReturn, "return_once_per_withdrawal", {"withdrawal": RETURNED}),
+    Hit(PaymentReturn, "return_credit_unique", {"credit": GIVEN}),
+    Hit(PaymentReturn, "return_of_its_wallets_withdrawal", {"withdrawal": BOBS_PAID}),
+    Hit(PaymentReturn, "return_of_an_ended_attempt", {"withdrawal": SAME}),
+    Hit(PaymentReturn, "return_of_an_ended_attempt", {"attempt_number": 2}),
+    Hit(PaymentReturn, "return_credit_in_its_wallet", {"credit": BOBS_GIVEN}),
+    Hit(PaymentReturn, "return_gives_the_money", {"credit": SAME}),
+    Hit(PaymentReturn, "return_gives_the_money", {"credit": DEBIT}),
+    Hit(PaymentReturn, "return_of_no_more_than_was_paid", {"amount": 0}),
+    Hit(PaymentReturn, "return_of_no_more_than_was_paid", {"amount": 6}),
+    Hit(PaymentReturn, "return_of_no_more_than_was_paid", {"paid": TOO_MUCH}),
+    Hit(PaymentReturn, "return_has_its_evidence", {"return_reference": ""}),
+    # Movements that exist, and are not those of a return.
+    Hit(
+        PaymentReturn,
+        "return_refers_to_its_movements",
+        {"withdrawal": SAME, "paid_leg": "open"},
+    ),
+    Hit(
+        PaymentReturn,
+        "return_refers_to_its_movements",
+        {"withdrawal": DEBIT, "attempt_number": 0, "paid_leg": "out"},
+    ),
+    Hit(
+        PaymentReturn,
+        "return_refers_to_its_movements",
+        {"credit": SAME, "credit_attempt": 1, "credit_leg": "open"},
+    ),
     Hit(Attempt, "attempt_number_unique", {"transaction": SAME, "number": 1}),
     Hit(Attempt, "attempt_reference_unique", {"reference": uuid.UUID(int=2)}),
     Hit(
@@ -151,6 +362,8 @@ HITS = (
     Hit(Attempt, "attempt_closed_has_outcome", {"outcome": "perhaps"}),
     Hit(Attempt, "attempt_number_positive", {"number": 0}),
     Hit(Transition, "transition_sequence_unique", {"sequence": 0}),
+    Hit(Transition, "transition_reschedule_has_its_time", {"event": "reschedule"}),
+    Hit(Transition, "transition_reschedule_has_its_time", {"scheduled_for": NOON}),
     Hit(Alarm, "alarm_once_per_subject", {"attempt_number": 1}),
     Hit(Pause, "pause_one_open", {"open": True, "resumed_at": None}),
     Hit(Pause, "pause_open_or_resumed", {"resumed_at": None}),
@@ -186,13 +399,16 @@ def names_in_database(model: type[Model]) -> set[str]:
 
 
 def name_by_columns(model: type[Model], constraint: Any) -> list[str]:
-    """Return SQLite's name of a constraint: its columns, or a foreign key's first."""
+    """Return SQLite's name of a constraint: its columns.
+
+    Of a foreign key only the table: Django may name a column of another key of it.
+    """
     columns = [
         f"{model._meta.db_table}.{model._meta.get_field(name).column}"
         for name in getattr(constraint, "fields", ())
     ]
     if isinstance(constraint, ForeignKeyConstraint):
-        return columns[:1]
+        return [f"invalid foreign key: {model._meta.db_table}."]
     return [", ".join(columns)] if isinstance(constraint, UniqueConstraint) else []
 
 
@@ -222,6 +438,17 @@ class ConstraintTestCase(WalletTestCase):
         insert(Alarm, self.an_alarm(attempt_number=1))
         insert(Pause, self.a_pause(open=True, resumed_at=None))
         insert(ReviewProposal, self.a_proposal(transaction=self.full))
+        named = {"reference": "alice", "creation_key": uuid.UUID(int=3)}
+        insert(Wallet, self.a_wallet() | named)
+        insert(WalletChange, self.a_wallet_change(sequence=1))
+        self.bobs = insert(Transaction, self.a_withdrawal(wallet=self.bob.pk))
+        self.done = self.a_transfer()
+        insert(Transfer, self.done)
+        self.back = self.a_correction(number=1, previous=None, left_before=5)
+        insert(Correction, self.back | {"amount": 1, "left_after": 4})
+        self.bobs_return = self.a_return(self.bob)
+        self.returned = self.a_return()
+        insert(PaymentReturn, self.returned)
 
     # These rows are no history of a service.
     books_must_be_right = False
@@ -237,6 +464,10 @@ class ConstraintTestCase(WalletTestCase):
             Alarm: self.an_alarm,
             Pause: self.a_pause,
             ReviewProposal: self.a_proposal,
+            WalletChange: self.a_wallet_change,
+            Transfer: self.a_transfer,
+            Correction: self.a_correction,
+            PaymentReturn: self.a_return,
         }
         return builders[model]()
 
@@ -342,8 +573,160 @@ class ConstraintTestCase(WalletTestCase):
             "created_at": NOON,
         } | changes
 
+    def a_wallet_change(self, **changes: Any) -> Columns:
+        return {
+            "wallet": self.alice.pk,
+            "sequence": 9,
+            "event": "changed",
+            "before": "{}",
+            "after": "{}",
+            "actor": "client",
+            "reason": "",
+            "created_at": NOON,
+        } | changes
+
+    def a_transfer(self) -> Columns:
+        """Insert both halves of a transfer, and return its row."""
+        transfer = {
+            "uuid": uuid.uuid4(),
+            "from_wallet": self.alice.pk,
+            "to_wallet": self.bob.pk,
+            "amount": 5,
+            "created_at": NOON,
+            "attempt_number": 0,
+            "debit_leg": "out",
+            "credit_leg": "in",
+        }
+        number = 20 + 2 * Movement.objects.count()
+        for name, leg, wallet, source, target in (
+            ("debit", "out", self.alice.pk, "wallet", "clearing"),
+            ("credit", "in", self.bob.pk, "clearing", "wallet"),
+        ):
+            transfer[name] = insert(
+                Transaction,
+                self.a_withdrawal(
+                    wallet=wallet,
+                    transaction_type=f"TRANSFER_{leg.upper()}",
+                    scheduled_for=None,
+                    status="COMPLETED",
+                    executed_at=NOON,
+                ),
+            )
+            half = a_hold(wallet, transfer[name], NOON) | {
+                "transfer": transfer["uuid"],
+                "attempt_number": 0,
+                "kind": f"transfer_{leg}",
+                "leg": leg,
+                "from_account": source,
+                "to_account": target,
+                "sequence": number,
+            }
+            insert(Movement, half)
+        return transfer
+
+    def a_correction(self, **changes: Any) -> Columns:
+        """Insert both parts of a correction of the transfer, and return its row."""
+        correction = {
+            "wallet": self.bob.pk,
+            "corrects": self.done["credit"],
+            "number": 2,
+            "previous": 1,
+            "amount": 2,
+            "left_before": 4,
+            "left_after": 2,
+            "payer": self.alice.pk,
+            "credit_corrects": self.done["debit"],
+            "reason": "",
+            "actor": "oscar",
+            "created_at": NOON,
+            "corrects_leg": "in",
+            "attempt_number": 0,
+            "leg": "back",
+        }
+        number = 20 + 2 * Movement.objects.count()
+        for name, wallet, way, ends in (
+            ("debit", self.bob.pk, "out", ("wallet", "outside")),
+            ("credit", self.alice.pk, "in", ("outside", "wallet")),
+        ):
+            correction[name] = insert(
+                Transaction,
+                self.a_withdrawal(
+                    wallet=wallet,
+                    transaction_type=f"CORRECTION_{way.upper()}",
+                    scheduled_for=None,
+                    status="COMPLETED",
+                    executed_at=NOON,
+                ),
+            )
+            part = a_hold(wallet, correction[name], NOON) | {
+                "attempt_number": 0,
+                "kind": f"correction_{way}",
+                "leg": "back",
+                "from_account": ends[0],
+                "to_account": ends[1],
+                "sequence": number,
+            }
+            insert(Movement, part)
+        return correction | changes
+
+    def a_return(self, wallet: Wallet | None = None) -> Columns:
+        """Insert a paid withdrawal and the credit of its return, and return its row."""
+        pk = (wallet or self.alice).pk
+        number = 20 + 2 * Movement.objects.count()
+        paid = {"wallet": pk, "status": "COMPLETED", "executed_at": NOON}
+        withdrawal = insert(Transaction, self.a_withdrawal(**paid))
+        settle = {
+            "attempt_number": 1,
+            "kind": "settle",
+            "leg": "close",
+            "from_account": "in_flight",
+            "to_account": "outside",
+            "sequence": number,
+        }
+        insert(Movement, a_hold(pk, withdrawal, NOON) | settle)
+        given = {"transaction_type": "RETURN", "scheduled_for": None}
+        credit = insert(Transaction, self.a_withdrawal(**paid, **given))
+        back = {
+            "attempt_number": 0,
+            "kind": "return",
+            "leg": "bank",
+            "from_account": "outside",
+            "to_account": "wallet",
+            "sequence": number + 1,
+        }
+        insert(Movement, a_hold(pk, credit, NOON) | back)
+        return {
+            "wallet": pk,
+            "withdrawal": withdrawal,
+            "attempt_number": 1,
+            "paid": 5,
+            "amount": 5,
+            "credit": credit,
+            "return_reference": "RET 1",
+            "reason": "",
+            "actor": "oscar",
+            "created_at": NOON,
+            "paid_leg": "close",
+            "credit_attempt": 0,
+            "credit_leg": "bank",
+        }
+
     def columns_of(self, hit: Hit) -> Columns:
-        stands_for = {SAME: self.full, BOBS: self.bob.pk}
+        stands_for = {
+            SAME: self.full,
+            BOBS: self.bob.pk,
+            DONE: self.done["uuid"],
+            DEBIT: self.done["debit"],
+            CREDIT: self.done["credit"],
+            BOBS_EMPTY: self.bobs,
+            BACK: self.back["debit"],
+            BACK_AGAIN: self.back["credit"],
+            ALICES: self.alice.pk,
+            RETURNED: self.returned["withdrawal"],
+            GIVEN: self.returned["credit"],
+            BOBS_PAID: self.bobs_return["withdrawal"],
+            BOBS_GIVEN: self.bobs_return["credit"],
+        }
         return {
             name: stands_for.get(value, value) for name, value in hit.columns.items()
         }
@@ -382,7 +765,12 @@ class ConstraintTest(ConstraintTestCase):
 
     def test_every_constraint_is_in_the_database(self):
         for model in apps.get_app_config("wallets").get_models():
-            missing = set(constraints_of(model)) - names_in_database(model)
+            possible = {
+                name
+                for name, constraint in constraints_of(model).items()
+                if safeguards.is_possible(constraint, connection)
+            }
+            missing = possible - names_in_database(model)
             self.assertEqual(missing, set(), f"{model.__name__}: add a migration")
 
     def test_a_row_that_breaks_no_rule_is_accepted(self):
@@ -392,6 +780,9 @@ class ConstraintTest(ConstraintTestCase):
 
     def test_refuses_the_insert_of_a_row_that_breaks_it(self):
         for hit in HITS:
+            constraint = constraints_of(hit.model)[hit.constraint]
+            if not safeguards.is_possible(constraint, connection):
+                continue
             with self.subTest(hit.constraint, **hit.columns), undone():
                 row = self.valid(hit.model) | self.columns_of(hit)
                 self.assert_refused(
@@ -400,8 +791,8 @@ class ConstraintTest(ConstraintTestCase):
 
     def test_refuses_the_update_of_a_row_that_would_break_it(self):
         for hit in HITS:
-            if hit.model in (Movement, Transition, ReviewProposal):
-                continue  # append-only: see AppendOnlyTest
+            if hit.model._meta.db_table in append_only.APPEND_ONLY_TABLES:
+                continue  # see AppendOnlyTest
             with self.subTest(hit.constraint, **hit.columns), undone():
                 pk = insert(hit.model, self.valid(hit.model))
                 columns = self.columns_of(hit)
@@ -508,12 +899,13 @@ class AppendOnlyTest(ConstraintTestCase):
         execute("SET CONSTRAINTS ALL IMMEDIATE")
         for table in self.tables:
             with self.subTest(table):
-                self.refuse(f"TRUNCATE {table}")
+                # Without CASCADE a table that others refer to is refused anyway.
+                self.refuse(f"TRUNCATE {table} CASCADE")
 
     @skipUnless(connection.vendor == "sqlite", "REPLACE is SQLite's short cut")
     def test_refuses_to_replace_a_row(self):
         with connection.cursor() as cursor:
-            cursor.execute("SELECT id FROM wallets_movement")
+            cursor.execute("SELECT min(id) FROM wallets_movement")
             ((pk,),) = cursor.fetchall()
         names, values = prepared(Movement, self.a_hold(amount=1))
         places = ", ".join(["%s"] * len(values))

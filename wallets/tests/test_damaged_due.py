@@ -12,7 +12,7 @@ from wallets.models.alarm import Alarm
 from wallets.models.transaction import Transaction
 from wallets.models.transition import Transition
 from wallets.models.wallet import Wallet
-from wallets.services.payouts import attempt, drain, moment, payout, put_aside, sweeps
+from wallets.services.payouts import attempt, moment, payout, put_aside, sweeps
 from wallets.tests.base import WalletTestCase
 from wallets.tests.clocks import StandingClock
 from wallets.tests.fakes import LOOKS_UP_ONLY, Does
@@ -99,7 +99,7 @@ class DamagedDueTest(WalletTestCase):
         Wallet.objects.filter(pk=self.bob.pk).update(movement_count=0)
         with StandingClock() as time_stands:
             sweeps.pay_pending(bank=self.bank, seconds=1)
-            with mock.patch.object(drain.payout, "claim", wraps=payout.claim) as claim:
+            with mock.patch.object(payout, "claim", wraps=payout.claim) as claim:
                 for _ in range(5):
                     sweeps.pay_pending(bank=self.bank, seconds=1)
                 self.assertEqual(claim.call_count, 5)  # each claims nothing

@@ -15,7 +15,8 @@ from drills.servers import OwnServer
 from wallets.models.alarm import Alarm
 from wallets.models.attempt import Attempt
 from wallets.models.transaction import Transaction
-from wallets.services.payouts.drain import Drain, find_due
+from wallets.services.payouts.claiming import find_due
+from wallets.services.payouts.drain import Drain
 from wallets.services.payouts.resolver import resolve_due
 from wallets.tests import marks
 from wallets.tests.base import CommittingTestCase

@@ -18,17 +18,23 @@ from unittest import skipUnless
 from django.db import DatabaseError, InternalError, OperationalError, connection
 
 from wallets.models.attempt import Attempt
+from wallets.models.correction import Correction
 from wallets.models.ledger import Movement
+from wallets.models.payment_return import PaymentReturn
 from wallets.models.transaction import Transaction
+from wallets.models.transfer import Transfer
 from wallets.models.wallet import Wallet
+from wallets.services.corrections.correction import correct
 from wallets.services.deposits.deposit import DepositRequest, deposit_in_steps
 from wallets.services.ledger.postings import lock_wallets
+from wallets.services.operations.payment_return import record_return
 from wallets.services.payouts import payout
-from wallets.services.payouts.drain import find_due
+from wallets.services.payouts.claiming import find_due
+from wallets.services.transfers.transfer import transfer
 from wallets.services.wallet import WalletService
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests import builders, marks
-from wallets.tests.base import CommittingTestCase, close_connections
+from wallets.tests.base import OSCAR, CommittingTestCase, close_connections
 from wallets.tests.test_db import commits
 from wallets.utils.database.transactions import MAX_RUNS, run_in_transaction
 
@@ -65,6 +71,13 @@ def driver_errors() -> dict[str, Exception]:
     return {"busy": sqlite3.OperationalError("database is locked")}
 
 
+def returned(row: Transaction) -> PaymentReturn:
+    """Record that the bank has sent all of it back."""
+    return record_return(
+        *(row.pk, row.amount), return_reference="RET 1", reason="closed", actor=OSCAR
+    )
+
+
 class TroubleTestCase(CommittingTestCase):
     def setUp(self) -> None:
         super().setUp()
@@ -75,6 +88,11 @@ class TroubleTestCase(CommittingTestCase):
         return WithdrawalService.execute(
             self.withdrawal.pk, bank=self.bank, now=self.now
         )
+
+    def paid(self, amount: int) -> Transaction:
+        """Return another withdrawal, which the bank has paid."""
+        row = self.due_withdrawal(amount)
+        return WithdrawalService.execute(row.pk, bank=self.bank, now=self.now)
 
     def assert_paid_once(self) -> None:
         self.withdrawal.refresh_from_db()
@@ -122,6 +140,33 @@ class DriverErrorTest(TroubleTestCase):
         self.assert_cured(work)
         done = Movement.objects.filter(wallet=self.bob).count()
         self.assert_money(self.bob, balance=7 * done)
+
+    def test_is_followed_by_another_run_of_the_whole_transfer(self):
+        def work() -> Transfer:
+            return transfer(self.alice.uuid, self.bob.uuid, 7)
+
+        self.assert_cured(work)
+        self.assert_money(self.bob, balance=7 * Transfer.objects.count())
+
+    def test_is_followed_by_another_run_of_the_whole_correction(self):
+        made = self.deposit(1000, self.bob)
+
+        def work() -> Correction:
+            return correct(made.pk, 7, reason="typed wrongly", actor=OSCAR)
+
+        self.assert_cured(work)
+        done = Correction.objects.count()
+        self.assert_money(self.bob, balance=1000 - 7 * done)
+
+    def test_is_followed_by_another_run_of_the_whole_return(self):
+        paid = iter([self.paid(1) for _ in range(100)])
+
+        def work() -> PaymentReturn:
+            return returned(next(paid))
+
+        self.assert_cured(work)
+        done = PaymentReturn.objects.count()
+        self.assert_money(self.alice, balance=900 + done)
 
     def test_is_followed_by_another_run_of_the_whole_cancellation(self):
         def work() -> None:
@@ -450,6 +495,27 @@ class LostCommitTest(TroubleTestCase):
             self.assertEqual(made.balance_after, 1000 + 5 * number)
         self.assert_money(self.alice, balance=1010)
 
+    def test_leaves_one_transfer(self):
+        for number, _ in enumerate(self.losses(), start=1):
+            made = transfer(self.alice.uuid, self.bob.uuid, 5)
+            self.assertEqual(made.amount, 5)
+            self.assertEqual(Transfer.objects.count(), number)
+        self.assert_money(self.alice, balance=990)
+
+    def test_leaves_one_return(self):
+        rows = [self.paid(5), self.paid(5)]
+        for row, _ in zip(rows, self.losses(), strict=True):
+            self.assertEqual(returned(row).withdrawal_id, row.pk)
+        self.assertEqual(PaymentReturn.objects.count(), 2)
+        self.assert_money(self.alice, balance=1000)
+
+    def test_leaves_one_correction(self):
+        first = self.alice.transactions.earliest("pk")
+        for number, _ in enumerate(self.losses(), start=1):
+            done = correct(first.pk, 5, reason="typed wrongly", actor=OSCAR)
+            self.assertEqual(done.number, number)
+        self.assert_money(self.alice, balance=990)
+
     def test_leaves_one_withdrawal_scheduled(self):
         for number, _ in enumerate(self.losses(), start=2):
             WithdrawalService.schedule(self.alice.uuid, 5, self.after(600))
@@ -463,6 +529,16 @@ class LostCommitTest(TroubleTestCase):
             self.proxy.lose_answer()
             cancelled = WithdrawalService.cancel(withdrawal.pk)
             self.assertEqual(cancelled.status, Status.CANCELLED)
+            self.assertEqual(withdrawal.transitions.count(), 2)
+            self.proxy.lost -= 1
+
+    def test_leaves_one_reschedule(self):
+        for _ in self.losses():
+            withdrawal = WithdrawalService.schedule(self.bob.uuid, 1, self.after(600))
+            # The losing COMMIT was that of `schedule`; lose this one as well.
+            self.proxy.lose_answer()
+            done = WithdrawalService.reschedule(withdrawal.pk, self.after(700))
+            self.assertEqual(done.scheduled_for, self.after(700))
             self.assertEqual(withdrawal.transitions.count(), 2)
             self.proxy.lost -= 1
 

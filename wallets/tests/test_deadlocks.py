@@ -26,17 +26,23 @@ from wallets.services.deposits.deposit_batch import deposit_in_steps
 from wallets.services.deposits.deposit_group import DepositGroup
 from wallets.services.payouts import payout
 from wallets.services.requests.busy import Busy
+from wallets.services.transfers.transfer import (
+    TransferGroup,
+    TransferRequest,
+    transfer_many,
+)
 from wallets.services.wallet import WalletService
 from wallets.services.withdrawal import WithdrawalService
 from wallets.services.withdrawals.schedule import ScheduleRequest, schedule_many
 from wallets.services.withdrawals.schedule_batch import Asked, schedule_in_steps
 from wallets.tests import marks
 from wallets.tests.base import CommittingTestCase, WalletTestCase, close_connections
+from wallets.tests.builders import wallet_with
 from wallets.tests.races import rounds
 from wallets.utils.bank.interface import Answer, Outcome
 from wallets.utils.database import transactions
-from wallets.utils.database.batch import _place_in_index
 from wallets.utils.database.transactions import lock_rows
+from wallets.utils.database.untaken import _place_in_index
 
 CALLERS = 10
 ROUNDS_OF_KEYS = 60
@@ -44,6 +50,7 @@ ROUNDS_OF_KEYS = 60
 KINDS = {
     **{"many": 6, "group": 3, "one": 1},
     **{"withdrawal": 2, "withdrawals": 4, "together": 4, "cancel": 1, "execute": 2},
+    **{"transfers": 4, "transfers of a group": 4},
 }
 
 
@@ -88,7 +95,7 @@ class CountedTest(CommittingTestCase):
 @skipIf(connection.vendor == "sqlite", "one writer at a time: nobody waits in a circle")
 @marks.slow
 class AnyMixTest(CommittingTestCase):
-    """A mix of concurrent deposits, withdrawals, groups, cancellations and payouts…
+    """A mix of concurrent deposits, withdrawals, transfers, cancellations and payouts…
 
     In each round all callers use the same new keys, each in another order. Mostly their
     wallets differ: callers that wait for a wallet would not conflict at the keys.
@@ -96,9 +103,10 @@ class AnyMixTest(CommittingTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.wallets = [WalletService.create() for _ in range(2 * CALLERS)]
+        self.wallets = [wallet_with(100) for _ in range(2 * CALLERS)]
         self.chance = random.Random(4)
         self.groups = [DepositGroup() for _ in range(CALLERS)]
+        self.transfer_groups = [TransferGroup() for _ in range(CALLERS)]
         self.done: Counter[str] = Counter()
         self.run_again: Counter[str] = Counter()
 
@@ -145,9 +153,23 @@ class AnyMixTest(CommittingTestCase):
                 self.groups[number].deposit(asked)
             elif kind == "one":
                 WalletService.deposit(asked[0].wallet_text, 1, asked[0].key)
+            elif kind.startswith("transfers"):
+                self.transfer(kind, number, asked)
             else:
                 self.withdraw(kind, asked)
         self.done[kind] += 1
+
+    def transfer(self, kind: str, number: int, asked: list[DepositRequest]) -> None:
+        """Pay to wallets of all callers, in an order of one's own."""
+        others = [wallet.uuid for wallet in self.wallets[number:] + self.wallets]
+        requests = [
+            TransferRequest(one.wallet_uuid, other, one.amount, one.key)
+            for one, other in zip(asked, others, strict=False)
+        ]
+        if kind == "transfers":
+            transfer_many(requests)
+        else:
+            self.transfer_groups[number].transfer(requests)
 
     def withdraw(self, kind: str, asked: list[DepositRequest]) -> None:
         when = self.after(86_400)
@@ -248,9 +270,7 @@ class OneOrderTest(CommittingTestCase):
             return schedule_many([ScheduleRequest(*one[:4]) for one in asked])
 
         def in_steps(asked: list[Asked]) -> Any:
-            return transactions.run_in_transaction(
-                lambda: schedule_in_steps(asked, actor="client")
-            )
+            return transactions.run_in_transaction(lambda: schedule_in_steps(asked))
 
         carol, when = WalletService.create(), self.after(3600)
         for work in (at_once, in_steps):

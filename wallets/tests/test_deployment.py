@@ -73,6 +73,17 @@ class ServiceTest(SimpleTestCase):
             with self.subTest(**changed), override_settings(**changed):
                 self.assertEqual(ids(deployment.metrics_ask_for_a_token()), found)
 
+    def test_has_metrics_with_a_key_where_callers_have_keys(self):
+        asks = {"METRICS_ENABLED": True, "METRICS_TOKEN": "", "API_AUTHENTICATION": "x"}
+        with override_settings(**asks):
+            self.assertEqual(deployment.metrics_ask_for_a_token(), [])
+
+    def test_asks_its_callers_who_they_are(self):
+        for function, found in (("", ["wallets.W025"]), ("a.function", [])):
+            with override_settings(API_AUTHENTICATION=function):
+                said = ids(deployment.callers_are_asked_who_they_are())
+                self.assertEqual(said, found)
+
     def test_has_a_database_server(self):
         for engine, found in (
             ("django.db.backends.sqlite3", ["wallets.W022"]),
@@ -94,11 +105,12 @@ class ServiceTest(SimpleTestCase):
                 THIRD_PARTY_BASE_URL="http://bank.example.com",
                 METRICS_ENABLED=True,
                 METRICS_TOKEN="",
+                API_AUTHENTICATION="",
             ),
             mock.patch.dict(settings.DATABASES["default"], sqlite),
             mock.patch.dict(os.environ, {"CELERY_BROKER_URL": "", **UNDECLARED}),
         ):
-            for number in ("E020", "W021", "W022", "W023", "W024"):
+            for number in ("E020", "W021", "W022", "W023", "W024", "W025"):
                 name = f"wallets.{number}"
                 with self.subTest(name):
                     asked = ids(run_checks(include_deployment_checks=True))

@@ -29,6 +29,7 @@ from wallets.services.deposits.deposit import (
 )
 from wallets.services.deposits.deposit_batch import deposit_in_steps
 from wallets.services.ledger import ledger_postgresql
+from wallets.services.requests import patience
 from wallets.services.requests.busy import Busy
 from wallets.services.wallet import WalletService
 from wallets.tests.base import CommittingTestCase, WalletTestCase, close_connections
@@ -286,7 +287,7 @@ class DepositGroupTest(CommittingTestCase):
     def test_waits_a_moment_for_a_locked_wallet(self) -> None:
         """Mostly another process's group holds it, for milliseconds."""
         with (
-            mock.patch.object(deposit_group, "LOCK_WAIT_SECONDS", 30),
+            mock.patch.object(patience, "LOCK_WAIT_SECONDS", 30),
             ThreadPoolExecutor(1) as pool,
         ):
             with transaction.atomic():
@@ -302,7 +303,7 @@ class DepositGroupTest(CommittingTestCase):
     def test_does_not_wait_again_soon_after_a_wait_in_vain(self) -> None:
         with (
             mock.patch.object(deposit_group, "run_unless_locked") as run,
-            mock.patch.object(deposit_group.clock, "elapsed") as elapsed,
+            mock.patch.object(patience.clock, "elapsed") as elapsed,
         ):
             run.return_value = None
             for now, waits in (
@@ -382,8 +383,8 @@ class DepositGroupTest(CommittingTestCase):
     @contextmanager
     def waits_for_alice(self, pool: ThreadPoolExecutor) -> Iterator[Future[list[Any]]]:
         """Lock Alice's wallet during the block, while the group waits for it."""
-        patience = mock.patch.object(deposit_group, "LOCK_WAIT_SECONDS", 30)
-        with patience, transaction.atomic():
+        patient = mock.patch.object(patience, "LOCK_WAIT_SECONDS", 30)
+        with patient, transaction.atomic():
             lock_rows(Wallet.objects.filter(pk=self.alice.pk))
             answers = self.begin(pool)
             while not (somebody_waits() or answers.done()):
@@ -420,10 +421,10 @@ class OneOfAGroupTest(CommittingTestCase):
         tried = 0
         real = self.group._deposit
 
-        def count(some: Any) -> Any:
+        def count(some: Any, **options: Any) -> Any:
             nonlocal tried
             tried += 1
-            return real(some)
+            return real(some, **options)
 
         with mock.patch.object(self.group, "_deposit", count):
             answers = self.group.deposit(requests)

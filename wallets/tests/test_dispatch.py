@@ -14,7 +14,8 @@ from django.utils import timezone
 
 from wallets.models.transaction import Transaction
 from wallets.services.payouts import dispatch, sweeps
-from wallets.services.payouts.drain import Drain, find_due
+from wallets.services.payouts.claiming import find_due
+from wallets.services.payouts.drain import Drain
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests import builders, marks
 from wallets.tests.base import CommittingTestCase, WalletTestCase

@@ -17,7 +17,8 @@ from wallets.models.heartbeat import Heartbeat
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
 from wallets.services.payouts import drain, payout, resolver, sweeps
-from wallets.services.payouts.drain import Drain, find_due, find_retryable
+from wallets.services.payouts.claiming import find_due, find_retryable
+from wallets.services.payouts.drain import Drain
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests import builders
 from wallets.tests.base import CommittingTestCase, WalletTestCase, close_connections
@@ -197,7 +198,7 @@ class ConcurrencyTest(DrainTestCase):
         payout_claim = payout.claim
         with (
             override_settings(WITHDRAWAL_CONCURRENCY=2, WITHDRAWAL_BATCH_SIZE=2),
-            mock.patch.object(drain.payout, "claim", claim),
+            mock.patch.object(payout, "claim", claim),
         ):
             self.assertEqual(self.drain(PATIENCE), 6)
         self.assertEqual(in_time, [True] * 6)
@@ -215,7 +216,7 @@ class ConcurrencyTest(DrainTestCase):
         payout_claim = payout.claim
         with (
             override_settings(WITHDRAWAL_CONCURRENCY=3),
-            mock.patch.object(drain.payout, "claim", claim),
+            mock.patch.object(payout, "claim", claim),
         ):
             sweep = Drain(find_due, bank=self.bank, seconds=PATIENCE)
             self.assertEqual(sweep.run(), 9)
@@ -239,7 +240,7 @@ class ConcurrencyTest(DrainTestCase):
             self.due_withdrawal(amount)
         with (
             mock.patch.object(drain, "time", mock.Mock(sleep=gather)),
-            mock.patch.object(drain.payout, "record", wraps=payout.record) as record,
+            mock.patch.object(payout, "record", wraps=payout.record) as record,
         ):
             self.assertEqual(sweep.run(), 4)
         self.assertEqual(record.call_count, 1)
@@ -263,8 +264,8 @@ class OnTimeTest(DrainTestCase):
         self.soon(0.3)
         with (
             mock.patch.object(drain, "SOON_SECONDS", PATIENCE),
-            mock.patch.object(drain.payout, "claim", noted("claim", payout.claim)),
-            mock.patch.object(drain.payout, "record", noted("record", payout.record)),
+            mock.patch.object(payout, "claim", noted("claim", payout.claim)),
+            mock.patch.object(payout, "record", noted("record", payout.record)),
         ):
             self.assertEqual(self.drain(PATIENCE), 2)
         self.assertEqual(order[:2], ["claim", "claim"])
@@ -328,7 +329,7 @@ class LockedRowsTest(CommittingTestCase):
         self.assertTrue(locked.wait(PATIENCE))
         with (
             StandingClock() as time_stands,
-            mock.patch.object(drain.payout, "claim", wraps=payout.claim) as claim,
+            mock.patch.object(payout, "claim", wraps=payout.claim) as claim,
         ):
             self.bank.on_the_way = lambda payment: time_stands.run()
             claimed = Drain(find_due, bank=self.bank, seconds=1).run()
@@ -358,7 +359,7 @@ class DueQueueTest(DrainTestCase):
         self.rows("WITHDRAWAL", scheduled_for=self.now)
         with transaction.atomic(), read_by_index():
             plan = find_due(self.after(1))[:32].explain()
-        self.assertIn("Index Scan using transaction_due", plan)
+        self.assertIn("Index Scan using transaction_to_pay", plan)
         self.assertNotIn("Sort", plan)
 
 

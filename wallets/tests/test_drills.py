@@ -13,8 +13,9 @@ from unittest import mock
 
 from django.test import SimpleTestCase
 
-from drills import books, clock_shim, judge, servers
+from drills import bank, books, clock_shim, judge, servers
 from drills.clock_shim import SteppedClock
+from drills.process import free_port
 from drills.scenario import DEPOSIT, Plan
 from drills.servers import OwnServer
 from drills.trouble import Trouble
@@ -103,6 +104,37 @@ class OwnServerTest(SimpleTestCase):
                 self.assertFalse(server.folder.exists())
 
 
+@slow
+class OwnBankTest(SimpleTestCase):
+    """Two simulators that got the same port: one answered for both, unnoticed."""
+
+    def setUp(self) -> None:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+
+    def simulator(self, name: str) -> bank.Simulator:
+        (self.folder / name).mkdir()
+        simulator = bank.Simulator(self.folder / name)
+        self.addCleanup(simulator.stop)
+        return simulator
+
+    def test_is_not_the_one_of_somebody_else_on_its_port(self) -> None:
+        first = self.simulator("first")
+        first.wait()
+        with (
+            mock.patch.object(bank, "free_port", return_value=first.port),
+            mock.patch.object(bank, "START_SECONDS", 3),
+        ):
+            second = self.simulator("second")
+            with self.assertRaisesMessage(TimeoutError, f"port {first.port}"):
+                second.wait()
+
+    def test_gets_a_port_that_was_not_given_before(self) -> None:
+        ports = [free_port() for _ in range(2000)]
+        self.assertEqual(len(set(ports)), len(ports))
+
+
 class TroubleTest(SimpleTestCase):
     """The schedule of faults, on a system without running processes."""
 
@@ -118,19 +150,23 @@ class TroubleTest(SimpleTestCase):
             api=process,
             workers=[process],
             beats=[process],
+            receiver=mock.Mock(),
+            sequencers=[process],
+            couriers=[process],
             redis=None,
             database=mock.Mock(),
             proxy=mock.Mock(),
             clocks={name: SteppedClock(Path(folder.name), name) for name in names},
         )
         self.system.database.name = "database"
+        self.system.receiver.name = "receiver"
 
     def trouble(self, seconds: float = 0) -> Trouble:
         return Trouble(self.system, seed=1, seconds=seconds)
 
     def test_has_every_clock_and_every_end_of_a_database_among_its_faults(self) -> None:
         trouble = self.trouble()
-        names = {kind()[0] for kind, _ in trouble.kinds() for _ in range(30)}
+        names = {kind()[0] for kind, _ in trouble.kinds() for _ in range(99)}
         self.assertLessEqual(
             {
                 "API clock stepped",
@@ -140,6 +176,14 @@ class TroubleTest(SimpleTestCase):
                 "database silent",
                 "database killed",
                 "bank overloaded",
+                "receiver hang",
+                "receiver status 410",
+                "receiver killed",
+                "courier killed",
+                "courier frozen",
+                "sequencer killed",
+                "sequencer frozen",
+                "webhook replayed",
             },
             names,
         )
@@ -176,11 +220,35 @@ class TroubleTest(SimpleTestCase):
         names = [call[0] for call in self.system.redis.method_calls]
         self.assertEqual(names, ["demote", "promote"])
 
+    def test_lets_a_receiver_fail_and_be_healthy_again(self) -> None:
+        trouble = self.trouble()
+        trouble._receiver_for(5, {"all": "hang"})()
+        trouble.relent()
+        calls = [call.args for call in self.system.receiver.set_modes.call_args_list]
+        self.assertEqual(calls, [({"all": "hang"},), ({"all": "ok"},)])
+
+    def test_heals_a_receiver_that_was_frozen_meanwhile_after_that(self) -> None:
+        trouble = self.trouble()
+        trouble._receiver_for(0, {"all": "hang"})()
+        trouble._hurt.add("receiver")
+        trouble.step()
+        self.assertEqual(self.system.receiver.set_modes.call_count, 1)
+        trouble._hurt.clear()
+        trouble.relent()
+        self.system.receiver.set_modes.assert_called_with({"all": "ok"})
+
     def test_leaves_alone_what_is_not_its_own(self) -> None:
         self.system.clocks, self.system.proxy = {}, None
+        self.system.receiver = None
         names = {kind()[0] for kind, _ in self.trouble().kinds() for _ in range(30)}
         self.assertFalse(
-            [name for name in names if "clock" in name or "silent" in name], names
+            [
+                name
+                for name in names
+                for word in ("clock", "silent", "receiver", "courier", "webhook")
+                if word in name
+            ],
+            names,
         )
 
 
@@ -191,7 +259,12 @@ class PauseTest(CommittingTestCase):
         super().setUp()
         self.deposit(1000)
         system: Any = SimpleNamespace(
-            workers=[], redis=None, clocks={}, proxy=None, bank=None
+            workers=[],
+            redis=None,
+            clocks={},
+            proxy=None,
+            bank=None,
+            receiver=None,
         )
         self.trouble = Trouble(system, seed=1, seconds=0)
 

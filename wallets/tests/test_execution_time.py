@@ -16,7 +16,8 @@ from django.test import override_settings
 from wallets.models.transaction import Transaction
 from wallets.services.ledger import postings
 from wallets.services.payouts import moment, payout
-from wallets.services.payouts.drain import Drain, find_due
+from wallets.services.payouts.claiming import find_due
+from wallets.services.payouts.drain import Drain
 from wallets.services.payouts.payout import Sending
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests.base import CommittingTestCase, WalletTestCase, close_connections

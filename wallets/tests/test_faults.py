@@ -55,6 +55,13 @@ class CrashSweepTest(SimpleTestCase):
             points=12,
         )
 
+    def test_ends_well_in_the_story_of_wallets(self):
+        self.assert_ends_well(
+            *("--story", "wallets", "--action", "kill", "--action", "error"),
+            *("--fault", "normal", "--bank", "able", "--sample", "8"),
+            points=14,
+        )
+
     def test_detects_a_service_that_refunds_unknown_outcomes(self):
         done = self.sweep(
             *("--action", "kill", "--sample", "3", "--broken", "refund-on-unknown"),
@@ -79,6 +86,8 @@ class CrashSweepTest(SimpleTestCase):
 
     def sweep(self, *arguments):
         command = [sys.executable, "-m", "drills.crash_sweep", "--slots", "6"]
+        if "--story" not in arguments:
+            command += ["--story", "payouts"]
         return subprocess.run(
             [*command, "--database", address_of_our_own(), *arguments],
             cwd=ROOT,

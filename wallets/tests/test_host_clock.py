@@ -97,7 +97,7 @@ class StampTest(Api, WalletTestCase):
         answers = [
             *schedule_many([one, one]),
             *schedule_many([one, one], wait=False),
-            *schedule_in_steps([Asked(*one[:3], uuid.uuid4(), False)], actor="client"),
+            *schedule_in_steps([Asked(*one[:3], uuid.uuid4(), False)]),
         ]
         for receipt in answers:
             self.assert_now(receipt.transaction.created_at)

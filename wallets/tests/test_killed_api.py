@@ -20,10 +20,13 @@ from drills.process import wait_until
 from wallets.models.transaction import Transaction
 from wallets.tests import marks
 from wallets.tests.base import CommittingTestCase, database_environment
+from wallets.tests.builders import wallet_with
 from wallets.views.http.operation import Operation
 
 PATIENCE = 60
 CLIENTS = 100  # of each operation: more than one batch has
+# The type of the transaction that has the client's key.
+TYPES = {"deposit": "DEPOSIT", "withdraw": "WITHDRAWAL", "transfer": "TRANSFER_OUT"}
 
 
 class Client:
@@ -64,6 +67,8 @@ class KilledApiTest(CommittingTestCase):
         super().setUp()
         due = (self.now + timedelta(days=1)).isoformat()
         wallets = [self.alice.uuid, self.bob.uuid]
+        self.pair = [wallet_with(CLIENTS) for _ in range(2)]
+        pair = [str(wallet.uuid) for wallet in self.pair]
         self.clients = {
             "deposit": [
                 Client(f"/wallets/{wallets[n % 2]}/deposit", {"amount": 1})
@@ -73,6 +78,13 @@ class KilledApiTest(CommittingTestCase):
                 Client(
                     f"/wallets/{wallets[n % 2]}/withdraw",
                     {"amount": 1, "scheduled_for": due},
+                )
+                for n in range(CLIENTS)
+            ],
+            "transfer": [
+                Client(
+                    "/transfers/",
+                    {"from": pair[n % 2], "to": pair[(n + 1) % 2], "amount": 1},
                 )
                 for n in range(CLIENTS)
             ],
@@ -101,7 +113,7 @@ class KilledApiTest(CommittingTestCase):
 
     def effects(self, operation: str) -> set[uuid.UUID]:
         """Return this operation's keys with an effect; check that each has one."""
-        kind = "DEPOSIT" if operation == "deposit" else "WITHDRAWAL"
+        kind = TYPES[operation]
         keys = {client.key for client in self.clients[operation]}
         found = Counter(
             Transaction.objects.filter(
@@ -145,6 +157,8 @@ class KilledApiTest(CommittingTestCase):
             self.assertEqual(self.effects(name), {client.key for client in clients})
         self.assert_money(self.alice, balance=CLIENTS // 2)
         self.assert_money(self.bob, balance=CLIENTS // 2)
+        for wallet in self.pair:
+            self.assert_money(wallet, balance=CLIENTS)
 
     def test_with_a_batch_of_deposits(self) -> None:
         self.live("deposit", "before")
@@ -154,6 +168,15 @@ class KilledApiTest(CommittingTestCase):
 
     def test_with_a_batch_of_deposits_that_was_not_answered(self) -> None:
         self.live("deposit", "after")
+
+    def test_with_a_batch_of_transfers(self) -> None:
+        self.live("transfer", "before")
+
+    def test_with_a_batch_of_transfers_before_commit(self) -> None:
+        self.live("transfer", "commit")
+
+    def test_with_a_batch_of_transfers_that_was_not_answered(self) -> None:
+        self.live("transfer", "after")
 
     def test_with_a_batch_of_withdrawals(self) -> None:
         self.live("withdraw", "before")

@@ -51,21 +51,19 @@ class EffectTest(LedgerTestCase):
     def test_of_each_kind_on_each_account(self):
         """Each column sums to zero: money neither appears nor disappears."""
         table = {
-            Kind.DEPOSIT: {
-                Account.WALLET: 5,
-                Account.IN_FLIGHT: 0,
-                Account.OUTSIDE: -5,
-            },
-            Kind.HOLD: {Account.WALLET: -5, Account.IN_FLIGHT: 5, Account.OUTSIDE: 0},
-            Kind.SETTLE: {Account.WALLET: 0, Account.IN_FLIGHT: -5, Account.OUTSIDE: 5},
-            Kind.RELEASE: {
-                Account.WALLET: 5,
-                Account.IN_FLIGHT: -5,
-                Account.OUTSIDE: 0,
-            },
+            Kind.DEPOSIT: {Account.OUTSIDE: -5, Account.WALLET: 5},
+            Kind.HOLD: {Account.WALLET: -5, Account.IN_FLIGHT: 5},
+            Kind.SETTLE: {Account.IN_FLIGHT: -5, Account.OUTSIDE: 5},
+            Kind.RELEASE: {Account.IN_FLIGHT: -5, Account.WALLET: 5},
+            Kind.TRANSFER_OUT: {Account.WALLET: -5, Account.CLEARING: 5},
+            Kind.TRANSFER_IN: {Account.CLEARING: -5, Account.WALLET: 5},
+            Kind.CORRECTION_OUT: {Account.WALLET: -5, Account.OUTSIDE: 5},
+            Kind.CORRECTION_IN: {Account.OUTSIDE: -5, Account.WALLET: 5},
+            Kind.RETURN: {Account.OUTSIDE: -5, Account.WALLET: 5},
         }
         self.assertEqual(set(table), set(Kind))
-        for kind, expected in table.items():
+        for kind, changes in table.items():
+            expected = dict.fromkeys(Account, 0) | changes
             got = {account: postings.effect(account, kind, 5) for account in Account}
             with self.subTest(kind):
                 self.assertEqual(got, expected)

@@ -165,7 +165,7 @@ class LogTest(LogTestCase):
             (400, client.get("/", headers={"Host": f"{CANARY}_@"})),
             (406, client.get("/readyz", headers={"Accept": f"x/{CANARY}"})),
             (415, client.post(path, "{}", content_type=f"text/{CANARY}")),
-            (400, client.get(f"{path}?{'a=1&' * 1001}b={CANARY}")),
+            (400, client.post(f"{path}?{'a=1&' * 1001}b={CANARY}")),
             (403, client.post("/console/login", {"username": CANARY})),
             (403, client.post("/admin/login/", {"password": CANARY})),
         ):

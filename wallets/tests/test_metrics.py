@@ -14,8 +14,11 @@ from django.urls import path
 from prometheus_client.parser import text_string_to_metric_families
 
 from wallets.models.tally import Tally
+from wallets.models.transaction import Transaction
 from wallets.services.operations import heartbeat, metrics, pause, record
+from wallets.services.operations.payment_return import record_return
 from wallets.services.payouts import resolver
+from wallets.services.transfers.transfer import transfer
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests.api import call_wsgi, database_out_of_reach, keep_connection
 from wallets.tests.base import CommittingTestCase, WalletTestCase
@@ -107,6 +110,10 @@ class ScrapeTest(WalletTestCase):
         self.execute(50, late=3)
         self.execute(5000)  # more than the balance
         WithdrawalService.cancel(self.due_withdrawal(1).pk)
+        transfer(self.alice.uuid, self.bob.uuid, 70)
+        paid = Transaction.objects.filter(status="COMPLETED", amount=50).get()
+        told = {"return_reference": "1", "reason": "closed", "actor": "oscar"}
+        record_return(paid.pk, 45, **told)
 
         found = self.scrape()
 
@@ -114,6 +121,10 @@ class ScrapeTest(WalletTestCase):
             (("wallet_deposits_total",), 1),
             (("wallet_deposits_amount_total",), 1000),
             (("wallet_payouts_amount_total",), 150),
+            (("wallet_transfers_total",), 1),
+            (("wallet_transfers_amount_total",), 70),
+            (("wallet_returns_total",), 1),
+            (("wallet_returns_amount_total",), 45),
             (("wallet_withdrawals_total", ("outcome", "paid")), 2),
             (("wallet_withdrawals_total", ("outcome", "failed")), 1),
             (("wallet_withdrawals_total", ("outcome", "cancelled")), 1),

@@ -16,7 +16,7 @@ from wallets.models.states import State
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
 from wallets.services.ledger import ledger_audit
-from wallets.services.payouts import drain
+from wallets.services.payouts import claiming
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests.base import WalletTestCase
 from wallets.tests.raw import execute
@@ -176,7 +176,7 @@ class LaterReleaseTest(WalletTestCase):
         self.deposit(100)
         withdrawal = self.due_withdrawal(10)
         Transaction.objects.filter(pk=withdrawal.pk).update(status="REVERSING")
-        for find in (drain.find_due, drain.find_retryable):
+        for find in (claiming.find_due, claiming.find_retryable):
             self.assertEqual(list(find(self.after(3600))), [])
         with self.assertRaises(Transaction.DoesNotExist):
             WithdrawalService.execute(withdrawal.pk, bank=self.bank)

@@ -17,7 +17,7 @@ from wallets.models.attempt import Attempt
 from wallets.models.pause import Pause
 from wallets.models.transaction import Transaction
 from wallets.services.operations import alarm, pause, payout_health
-from wallets.services.payouts import calls, dispatch, drain, payout, resolver
+from wallets.services.payouts import calls, claiming, dispatch, drain, payout, resolver
 from wallets.services.payouts.payout import Claim
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests.base import OSCAR, CommittingTestCase, WalletTestCase
@@ -40,13 +40,13 @@ class PauseTest(WalletTestCase):
         return pause.pause(reason=REASON, actor=OSCAR)
 
     def drain(self) -> int:
-        return drain.Drain(drain.find_due, bank=self.bank, seconds=1).run()
+        return drain.Drain(claiming.find_due, bank=self.bank, seconds=1).run()
 
     def test_stops_claims_until_payouts_are_resumed(self):
         withdrawal = self.due_withdrawal(100)
         self.pause()
         self.assertTrue(pause.is_paused())
-        claim = payout.claim(drain.find_due(self.now), limit=9, now=self.now)
+        claim = payout.claim(claiming.find_due(self.now), limit=9, now=self.now)
         self.assertEqual((len(claim), claim.paused), (0, True))
         self.assertEqual(self.drain(), 0)
         with self.assertRaises(Transaction.DoesNotExist):
@@ -85,7 +85,7 @@ class PauseTest(WalletTestCase):
             mock.patch.object(payout, "claim", claim),
             override_settings(WITHDRAWAL_BATCH_SIZE=1),
         ):
-            sweep = drain.Drain(drain.find_due, bank=self.bank, seconds=PATIENCE)
+            sweep = drain.Drain(claiming.find_due, bank=self.bank, seconds=PATIENCE)
             self.assertEqual(sweep.run(), 1)
         # The claimed withdrawal is sent and recorded.
         self.assertEqual([len(each) for each in claims], [1, 0])
@@ -192,7 +192,7 @@ class WithdrawnTest(CommittingTestCase):
             self.bank.ends.set()
 
         def sweep() -> int:
-            return drain.Drain(drain.find_due, bank=self.bank, seconds=1).run()
+            return drain.Drain(claiming.find_due, bank=self.bank, seconds=1).run()
 
         _, claimed = race(stop, sweep)
         self.assertEqual(claimed, 5)
@@ -218,7 +218,7 @@ class WithdrawnTest(CommittingTestCase):
 
         pause.resume(actor=OSCAR)
         Transaction.objects.filter(status="FAILED").update(next_attempt_at=self.now)
-        drain.Drain(drain.find_retryable, bank=self.bank, seconds=1).run()
+        drain.Drain(claiming.find_retryable, bank=self.bank, seconds=1).run()
         self.assertEqual(len(self.bank.paid), 5)
         self.assert_money(self.alice, balance=950)
 
@@ -240,7 +240,7 @@ class WithdrawnTest(CommittingTestCase):
             self.bank.ends.set()
 
         def sweep() -> int:
-            return drain.Drain(drain.find_due, bank=self.bank, seconds=1).run()
+            return drain.Drain(claiming.find_due, bank=self.bank, seconds=1).run()
 
         with mock.patch.object(calls, "run_in_transaction", look):
             self.assertEqual(race(end, sweep)[1], 5)
@@ -270,7 +270,7 @@ class PauseRaceTest(CommittingTestCase):
             # The claim's connection has read before the pause is committed.
             Transaction.objects.count()
             assert committed.wait(PATIENCE)
-            return payout.claim(drain.find_due(self.now), limit=9, now=self.now)
+            return payout.claim(claiming.find_due(self.now), limit=9, now=self.now)
 
         _, *claims = race(stop, claim, claim, claim)
         self.assertEqual([(len(each), each.paused) for each in claims], 3 * [(0, True)])

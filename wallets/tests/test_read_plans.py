@@ -54,6 +54,8 @@ _EXPLAIN = {
 class Plans(list[tuple[str, Plan]]):
     """Records the statements that read movements or transactions, with their plans."""
 
+    tables = "movement|transaction"
+
     def __call__(
         self,
         execute: Callable[..., Any],
@@ -62,7 +64,7 @@ class Plans(list[tuple[str, Plan]]):
         many: bool,
         context: Any,
     ) -> Any:
-        if re.match(r"SELECT .* FROM .wallets_(movement|transaction)", sql):
+        if re.match(rf"SELECT .* FROM .wallets_({self.tables})\b", sql):
             explain, read = _EXPLAIN[connection.vendor]
             with context["connection"].connection.cursor() as cursor:
                 cursor.execute(f"{explain} {sql}", params)

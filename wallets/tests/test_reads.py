@@ -88,14 +88,14 @@ class WalletsTest(ReadTestCase):
 
     def test_are_opened_by_one_statement(self) -> None:
         with CaptureQueriesContext(connection) as queries:
-            made = WalletService.create_many(16, now=self.now)
+            made = builders.wallets(16, now=self.now)
         # MySQL does not return their ids.
         self.assertLessEqual(self.queries(queries), 1 + (connection.vendor == "mysql"))
         self.assertEqual(len({wallet.uuid for wallet in made}), 16)
         for wallet in made:
             self.assert_as_read(wallet, Wallet.objects.get(uuid=wallet.uuid))
             self.assertEqual((wallet.balance, wallet.created_at), (0, self.now))
-        self.assertEqual(WalletService.create_many(0), [])
+        self.assertEqual(builders.wallets(0), [])
 
 
 class TransactionsTest(ReadTestCase):
@@ -240,7 +240,7 @@ class PlanTest(ReadTestCase):
         self.assert_read_by_index()
 
     def test_when_each_wallet_had_a_row_or_one_had_all(self) -> None:
-        wallets = WalletService.create_many(300)
+        wallets = builders.wallets(300)
         for wallet in wallets:
             builders.deposit(wallet, 1)
         self.analyze()
@@ -255,7 +255,7 @@ class PlanTest(ReadTestCase):
 
         There are so many rows that PostgreSQL always prefers an index.
         """
-        for wallets in (WalletService.create_many(1000), [self.alice] * 1000):
+        for wallets in (builders.wallets(1000), [self.alice] * 1000):
             deposit_many(
                 [DepositRequest(wallet.uuid, 1, uuid.uuid4()) for wallet in wallets]
             )

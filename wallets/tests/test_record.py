@@ -23,7 +23,7 @@ from wallets.models.states import State
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
 from wallets.services.operations import alarm, record, review
-from wallets.services.payouts import drain, resolver
+from wallets.services.payouts import claiming, drain, resolver
 from wallets.services.withdrawal import WithdrawalService
 from wallets.services.withdrawals import reference as reference_service
 from wallets.services.withdrawals.reference import reference_of
@@ -471,7 +471,7 @@ class RecordRaceTest(CommittingTestCase):
             )
         other = self.due_withdrawal(5)
         sweep = drain.Drain(
-            drain.find_due, bank=self.bank, seconds=1, now=lambda: self.after(90)
+            claiming.find_due, bank=self.bank, seconds=1, now=lambda: self.after(90)
         )
         sweep.run()
         # The unique reference refuses only this attempt; an operator cancels it.

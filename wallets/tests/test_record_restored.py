@@ -16,7 +16,7 @@ from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
 from wallets.services.ledger import ledger_audit
 from wallets.services.operations import pause, record
-from wallets.services.payouts import drain, resolver
+from wallets.services.payouts import claiming, drain, resolver
 from wallets.services.wallet import WalletService
 from wallets.services.withdrawals.schedule import ScheduleReceipt
 from wallets.tests.base import OSCAR, CommittingTestCase
@@ -62,7 +62,7 @@ class RestoredBackupTest(CommittingTestCase):
 
     def drain(self) -> int:
         return drain.Drain(
-            drain.find_due, bank=self.bank, seconds=1, now=lambda: self.after(120)
+            claiming.find_due, bank=self.bank, seconds=1, now=lambda: self.after(120)
         ).run()
 
     def payment(self, amount: int) -> Payment:

@@ -18,7 +18,8 @@ from django.test import override_settings
 from wallets.models.attempt import Attempt
 from wallets.models.transaction import Transaction
 from wallets.services.payouts import payout, resolver
-from wallets.services.payouts.drain import Drain, find_due
+from wallets.services.payouts.claiming import Claiming, find_due
+from wallets.services.payouts.drain import Drain
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests import marks
 from wallets.tests.base import CommittingTestCase
@@ -230,7 +231,7 @@ class EndedSweepTest(RecordingTestCase):
         """One query for due withdrawals fails."""
         failed = threading.Event()
 
-        def until_due(sweep: Drain) -> float:
+        def until_due(claiming: Claiming) -> float:
             failed.set()
             raise DatabaseError("gone")
 
@@ -240,7 +241,7 @@ class EndedSweepTest(RecordingTestCase):
         self.bank.on_the_way = on_the_way
         self.due(5)
         with (
-            mock.patch.object(Drain, "_until_due", until_due),
+            mock.patch.object(Claiming, "_until_due", until_due),
             self.assertRaises(DatabaseError),
         ):
             self.drain()

@@ -39,7 +39,7 @@ from wallets.services.withdrawals.schedule import (
     schedule_many,
 )
 from wallets.services.withdrawals.schedule_batch import Asked
-from wallets.tests import marks
+from wallets.tests import builders, marks
 from wallets.tests.base import (
     OSCAR,
     CommittingTestCase,
@@ -353,7 +353,7 @@ class ScheduleTogetherTest(CommittingTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.wallets = WalletService.create_many(63)
+        self.wallets = builders.wallets(63)
 
     def requests(self, one: ScheduleRequest) -> list[ScheduleRequest]:
         when = self.after(3600)

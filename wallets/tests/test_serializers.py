@@ -12,15 +12,17 @@ from hypothesis import strategies as st
 from rest_framework.exceptions import ValidationError
 
 from wallets.models.base import MAX_MONEY
+from wallets.models.counterparty import Counterparty
 from wallets.models.ledger import Movement
 from wallets.models.transaction import Transaction
+from wallets.models.transfer import Transfer
 from wallets.models.wallet import Wallet
 from wallets.serializers.deposit import (
     DepositItemSerializer,
     DepositRequestSerializer,
     DepositResultSerializer,
     DepositSerializer,
-    read_amount,
+    read_deposit,
     read_item,
     read_plain_items,
 )
@@ -32,20 +34,46 @@ from wallets.serializers.statement import (
     movement_line,
 )
 from wallets.serializers.transaction import TransactionSerializer, transaction_line
-from wallets.serializers.wallet import WalletSerializer, wallet_line
+from wallets.serializers.transfer import (
+    TransferDoneSerializer,
+    TransferItemSerializer,
+    TransferRequestSerializer,
+    TransferResultSerializer,
+    TransferSerializer,
+    read_transfer,
+    read_transfer_item,
+    transfer_line,
+)
+from wallets.serializers.wallet import (
+    CloseRequestSerializer,
+    FreezeRequestSerializer,
+    WalletChangeRequestSerializer,
+    WalletRequestSerializer,
+    WalletSerializer,
+    read_close,
+    read_freeze,
+    read_wallet,
+    read_wallet_change,
+    wallet_line,
+)
 from wallets.serializers.withdraw import (
+    RescheduleRequestSerializer,
     WithdrawRequestSerializer,
+    read_reschedule,
     read_withdrawal,
     scheduled_line,
 )
 from wallets.services.deposits.deposit import DepositReceipt, DepositRequest
+from wallets.services.transfers.transfer import TransferReceipt, TransferRequest
 from wallets.tests.api import Api
 from wallets.tests.base import WalletTestCase
 from wallets.tests.conformance import as_published
-from wallets.utils import strict_json
+from wallets.utils import strict_json, words
+from wallets.utils.words import NO_WORDS, Words
 from wallets.views.deposit import write_answer, write_answers
 from wallets.views.problems.catalogue import PROBLEMS
 from wallets.views.problems.problem_response import FieldError, body_of
+from wallets.views.transfer import done_line, write_transfers
 
 quickly = settings(max_examples=60, deadline=None)
 
@@ -64,8 +92,12 @@ VALUES = (
     | st.none()
     | st.text(max_size=5)
     | st.lists(st.none(), max_size=1)
+    | st.sampled_from(["EUR", "ABC", "wait", "fail", "out", "both"])
+    | st.dictionaries(st.text(max_size=2), st.text(max_size=2) | st.none(), max_size=2)
 )
-NAMES = ["amount", "scheduled_for", "wallet", "idempotency_key"]
+NAMES = ["amount", "scheduled_for", "wallet", "idempotency_key", "from", "to"]
+NAMES += ["reference", "currency", "metadata", "description", "if_frozen"]
+NAMES += ["direction", "reason"]
 BODIES = st.dictionaries(st.sampled_from([*NAMES, "amonut", "x" * 200]), VALUES)
 
 
@@ -79,13 +111,36 @@ def outcome(read: Any, body: Any) -> Any:
         }
 
 
-def declared(serializer: Any) -> Any:
+def declared(serializer: Any, form: Any = dict) -> Any:
     def read(body: Any) -> Any:
         reading = serializer(data=body)
         reading.is_valid(raise_exception=True)
-        return reading.validated_data
+        return form(reading.validated_data)
 
     return read
+
+
+def words_of(values: dict[str, Any]) -> Words:
+    names = ("description", "reference", "metadata")
+    return Words(*(values.get(name) or "" for name in names))
+
+
+def as_deposit(values: dict[str, Any]) -> Any:
+    return values["amount"], words_of(values)
+
+
+def as_item(values: dict[str, Any]) -> Any:
+    known = ("wallet", "amount", "idempotency_key")
+    return *(values[name] for name in known), words_of(values)
+
+
+def as_withdrawal(values: dict[str, Any]) -> Any:
+    fails = values.get("if_frozen") == "fail"
+    return values["amount"], values["scheduled_for"], fails, words_of(values)
+
+
+def as_time(values: dict[str, Any]) -> Any:
+    return values["scheduled_for"]
 
 
 class ReadersTest(SimpleTestCase):
@@ -95,12 +150,19 @@ class ReadersTest(SimpleTestCase):
     @given(body=BODIES)
     @example(body={"amount": 1, "scheduled_for": "2030-02-17T12:00:00Z"})
     def test_of_each_request_take_what_its_serializer_takes(self, body: Any) -> None:
-        for read, serializer in (
-            (lambda body: {"amount": read_amount(body)}, DepositRequestSerializer),
-            (read_withdrawal, WithdrawRequestSerializer),
-            (read_item, DepositItemSerializer),
+        for read, serializer, form in (
+            (read_deposit, DepositRequestSerializer, as_deposit),
+            (read_withdrawal, WithdrawRequestSerializer, as_withdrawal),
+            (read_reschedule, RescheduleRequestSerializer, as_time),
+            (read_item, DepositItemSerializer, as_item),
+            (read_transfer, TransferRequestSerializer, dict),
+            (read_transfer_item, TransferItemSerializer, dict),
+            (read_wallet, WalletRequestSerializer, dict),
+            (read_wallet_change, WalletChangeRequestSerializer, dict),
+            (read_freeze, FreezeRequestSerializer, dict),
+            (read_close, CloseRequestSerializer, dict),
         ):
-            found = outcome(declared(serializer), body)
+            found = outcome(declared(serializer, form), body)
             self.assertEqual(outcome(read, body), found, body)
 
     @quickly
@@ -122,8 +184,11 @@ class ReadersTest(SimpleTestCase):
     ) -> None:
         plain = read_plain_items(json.dumps(items).encode())
         if plain is not None:
-            read = [outcome(declared(DepositItemSerializer), item) for item in items]
-            self.assertEqual(plain, [tuple(values.values()) for values in read])
+            read = [
+                outcome(declared(DepositItemSerializer, as_item), item)
+                for item in items
+            ]
+            self.assertEqual([(*one, NO_WORDS) for one in plain], read)
 
     def test_refuse_what_is_no_object(self) -> None:
         for body in ([], "{}", None):
@@ -135,18 +200,32 @@ class ReadersTest(SimpleTestCase):
             DepositRequestSerializer,
             DepositItemSerializer,
             WithdrawRequestSerializer,
+            WalletRequestSerializer,
+            WalletChangeRequestSerializer,
+            FreezeRequestSerializer,
+            CloseRequestSerializer,
         ):
             schema = schemas[serializer.__name__.removesuffix("Serializer")]
-            self.assertEqual(list(schema["properties"]), list(serializer.readers()))
-            self.assertEqual(sorted(serializer.readers()), schema["required"])
+            self.assertEqual(list(schema["properties"]), list(serializer().fields))
+            required = schema.get("required", [])
+            self.assertEqual(sorted(serializer.readers()), required)
 
 
+METADATA = st.dictionaries(st.text("abé😀", min_size=1), st.text("abé😀"), max_size=3)
+STORED_METADATA = METADATA.map(words.metadata)
 WALLETS = st.builds(
     Wallet,
     id=st.integers(1, 2**63 - 1),
     uuid=st.uuids(),
     balance=st.integers(0, MAX_MONEY),
+    held=st.integers(0, MAX_MONEY),
     created_at=INSTANTS,
+    reference=st.none() | st.text(min_size=1, max_size=5),
+    currency=st.sampled_from(["EUR", "IRR"]),
+    metadata=STORED_METADATA,
+    frozen_in=st.booleans(),
+    frozen_out=st.booleans(),
+    closed=st.booleans(),
 )
 BANK_WORDS = st.sampled_from(
     ["", "Insufficient balance", "<html>", '{"data": "success", "status": 200}']
@@ -159,6 +238,7 @@ TRANSACTIONS = st.builds(
     amount=st.integers(1, MAX_MONEY),
     status=st.sampled_from(Transaction.Status.values),
     scheduled_for=st.none() | INSTANTS,
+    first_scheduled_for=st.none() | INSTANTS,
     executed_at=st.none() | INSTANTS,
     created_at=INSTANTS,
     retry_count=st.integers(0, 3),
@@ -168,6 +248,13 @@ TRANSACTIONS = st.builds(
     final=st.booleans(),
     third_party_response=BANK_WORDS,
     idempotency_key=st.uuids(),
+    description=st.text("abé", max_size=3),
+    reference=st.text("abé", max_size=3),
+    metadata=STORED_METADATA,
+    fails_if_frozen=st.booleans(),
+)
+COUNTERPARTIES = st.none() | st.builds(
+    Counterparty, st.uuids(), st.uuids(), st.none() | st.text(min_size=1)
 )
 MOVEMENTS = st.builds(
     Movement,
@@ -179,9 +266,25 @@ MOVEMENTS = st.builds(
     amount=st.integers(1, MAX_MONEY),
     balance_after=st.integers(0, MAX_MONEY),
 )
+TRANSFERS = st.builds(
+    Transfer,
+    from_wallet=WALLETS,
+    to_wallet=WALLETS,
+    debit=TRANSACTIONS,
+    credit=TRANSACTIONS,
+    amount=st.integers(1, MAX_MONEY),
+    created_at=INSTANTS,
+)
 RECEIPTS = st.builds(
     DepositReceipt,
-    st.builds(DepositRequest, st.uuids(), st.integers(1, MAX_MONEY), st.uuids()),
+    st.builds(
+        DepositRequest,
+        st.uuids(),
+        st.integers(1, MAX_MONEY),
+        st.uuids(),
+        st.just(NO_WORDS)
+        | st.builds(Words, st.text("aé"), st.text("aé"), STORED_METADATA),
+    ),
     made_at=INSTANTS,
     transaction_id=st.integers(1, 2**63 - 1),
     wallet_id=st.integers(1, 2**63 - 1),
@@ -202,8 +305,13 @@ class WritersTest(SimpleTestCase):
         self.assert_same(wallet_line(wallet), WalletSerializer(wallet))
 
     @quickly
-    @given(transaction=TRANSACTIONS)
-    def test_write_a_transaction_as_declared(self, transaction: Transaction) -> None:
+    @given(transaction=TRANSACTIONS, other=COUNTERPARTIES)
+    def test_write_a_transaction_as_declared(
+        self, transaction: Transaction, other: Counterparty | None
+    ) -> None:
+        transaction.counterparty = other
+        transaction.corrected = 5 if other is None else None
+        transaction.returned = 6 if other is None else None
         self.assert_same(
             transaction_line(transaction, transaction.wallet.uuid),
             TransactionSerializer(transaction),
@@ -215,9 +323,10 @@ class WritersTest(SimpleTestCase):
         self, withdrawal: Transaction
     ) -> None:
         withdrawal.transaction_type = Transaction.TransactionType.WITHDRAWAL
-        kept = ("id", "wallet", "transaction_type", "amount", "scheduled_for")
-        kept += ("created_at", "idempotency_key")
+        kept = ("id", "wallet", "transaction_type", "amount", "created_at")
+        kept += ("idempotency_key", "fails_if_frozen", *Words._fields)
         new = Transaction(**{name: getattr(withdrawal, name) for name in kept})
+        new.scheduled_for = withdrawal.first_scheduled_for or withdrawal.scheduled_for
         wallet = withdrawal.wallet.uuid
         self.assert_same(scheduled_line(withdrawal, wallet), TransactionSerializer(new))
 
@@ -235,6 +344,31 @@ class WritersTest(SimpleTestCase):
         shown = {"result": result, "wallet": receipt, "transaction": deposit}
         declared = strict_json.dumps([DepositResultSerializer(shown).data])
         self.assertEqual(write_answers([receipt]), declared)
+
+    @quickly
+    @given(made=TRANSFERS, replayed=st.booleans(), balance=st.integers(0, MAX_MONEY))
+    def test_write_a_transfer_as_declared(
+        self, made: Transfer, replayed: bool, balance: int
+    ) -> None:
+        ends = made.from_wallet.uuid, made.to_wallet.uuid
+        key = made.debit.idempotency_key
+        half = made.debit
+        words = Words(half.description, half.reference, half.metadata)
+        line = transfer_line(made, *ends, key, words)
+        self.assert_same(line, TransferSerializer(made))
+        request = TransferRequest(*ends, made.amount, key, words)
+        receipt = TransferReceipt(request, made, balance, replayed)
+        shown = receipt._asdict()
+        self.assert_same(done_line(receipt), TransferDoneSerializer(shown))
+        shown = {
+            "result": "replayed" if replayed else "done",
+            "wallet": receipt,
+            "transfer": made,
+        }
+        self.assertEqual(
+            write_transfers([receipt]),
+            strict_json.dumps([TransferResultSerializer(shown).data]),
+        )
 
     def test_write_a_refused_item_as_declared(self) -> None:
         error = Wallet.DoesNotExist()
@@ -263,8 +397,13 @@ class WritersTest(SimpleTestCase):
         self.assertEqual(body, ProblemSerializer(body).data)
 
     @quickly
-    @given(movement=MOVEMENTS)
-    def test_write_a_movement_as_declared(self, movement: Movement) -> None:
+    @given(movement=MOVEMENTS, other=COUNTERPARTIES)
+    def test_write_a_movement_as_declared(
+        self, movement: Movement, other: Counterparty | None
+    ) -> None:
+        movement.counterparty = other
+        movement.corrected = 5 if other is None else None
+        movement.returned = 6 if other is None else None
         self.assert_same(movement_line(movement), MovementSerializer(movement))
 
 

@@ -14,7 +14,7 @@ from celery.concurrency import prefork, solo
 from django.test import SimpleTestCase
 
 from wallet.celery import _divide_the_pool
-from wallets.services.payouts import dispatch, drain, payout, sweeps
+from wallets.services.payouts import dispatch, payout, sweeps
 from wallets.tests.base import WalletTestCase
 from wallets.tests.fakes import LOOKS_UP_ONLY
 from wallets.tests.test_drain import SameThreadBank
@@ -130,7 +130,7 @@ class LastLookTest(WalletTestCase):
             self.due_withdrawal(10)
             return record(*args, **options)
 
-        with mock.patch.object(drain.payout, "record", late):
+        with mock.patch.object(payout, "record", late):
             self.assertEqual(self.woken(), [dispatch.DRAIN_PENDING])
 
     def test_wakes_no_drain_when_nothing_came(self) -> None:
@@ -146,6 +146,6 @@ class LastLookTest(WalletTestCase):
                 slot.release()
             return record(*args, **options)
 
-        with mock.patch.object(drain.payout, "record", late):
+        with mock.patch.object(payout, "record", late):
             self.woken()
         self.assertEqual(free, [True])

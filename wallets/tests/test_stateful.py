@@ -1,4 +1,6 @@
-"""Random stories of withdrawals; see `machine`. By default they are always the same.
+"""Random stories of withdrawals (`machine`) and wallets (`machine_wallets`).
+
+By default they are always the same.
 
     WALLET_STATEFUL_SEED=random WALLET_STATEFUL_ROUNDS=500 \
         python -m pytest -o timeout=0 wallets/tests/test_stateful.py
@@ -19,6 +21,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from wallets.tests import marks
 from wallets.tests.machine import Story
+from wallets.tests.machine_wallets import WalletStory
 from wallets.tests.marks import slow, timeout
 
 SEED = os.environ.get("WALLET_STATEFUL_SEED", "4")
@@ -47,17 +50,25 @@ class StatefulTest(TestCase):
     def test_does_so_in_many_stories(self):
         self.tell(self.first + 1, ROUNDS - 1)
 
-    def tell(self, first: int, rounds: int) -> None:
+    def test_does_so_while_wallets_are_frozen_corrected_and_pay_each_other(self):
+        self.tell(self.first, 1, WalletStory)
+
+    @slow
+    @timeout(300)
+    def test_does_so_in_many_stories_of_wallets(self):
+        self.tell(self.first + 1, ROUNDS - 1, WalletStory)
+
+    def tell(self, first: int, rounds: int, story: type[Story] = Story) -> None:
         for number in range(first, first + rounds):
             again = f"WALLET_STATEFUL_SEED={number} WALLET_STATEFUL_ROUNDS=1"
             with self.subTest(again):
-                tell_stories(number)
+                tell_stories(number, story)
 
 
-def tell_stories(number: int) -> None:
+def tell_stories(number: int, story: type[Story]) -> None:
     """Run some stories, always the same ones for the same number."""
     run_state_machine_as_test(
-        seed(number)(lambda: Story()),
+        seed(number)(lambda: story()),
         settings=settings(
             max_examples=STORIES_OF_A_ROUND,
             stateful_step_count=20,

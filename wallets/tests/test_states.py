@@ -17,6 +17,7 @@ from wallets.models.transition import Transition
 from wallets.services.operations import record, review
 from wallets.services.payouts import payout, resolver, transition
 from wallets.services.payouts.transition import StateChange
+from wallets.services.wallets import life
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests import diagram
 from wallets.tests.base import OSCAR, WalletTestCase
@@ -53,8 +54,15 @@ DESIGN = (
     (State.PENDING, Event.RECORD_PAID, State.COMPLETED, HOLD_SETTLE),
     (State.FAILED_RETRYABLE, Event.RECORD_PAID, State.COMPLETED, HOLD_SETTLE),
 )
+# What is due in a frozen wallet, and was scheduled to fail then.
+FROZEN = (
+    (State.PENDING, Event.FROZEN, State.FAILED_FINAL, NONE),
+    (State.FAILED_RETRYABLE, Event.FROZEN, State.FAILED_FINAL, NONE),
+)
 # An operator may act before the scheduled time.
 RETRY = ((State.FAILED_RETRYABLE, Event.RETRY_NOW, State.FAILED_RETRYABLE, NONE),)
+# A client may choose another time before the first attempt.
+RESCHEDULED = ((State.PENDING, Event.RESCHEDULE, State.PENDING, NONE),)
 # The design's rule for an answer is also valid for a late answer and for a look-up.
 # Late answers count only if they are proof.
 LATE = (
@@ -71,7 +79,8 @@ class TransitionTableTest(SimpleTestCase):
     def test_says_what_the_design_says_row_by_row(self):
         listed = {(state, event): Rule(to, money) for state, event, to, money in DESIGN}
         more = {
-            (state, event): Rule(to, money) for state, event, to, money in LATE + RETRY
+            (state, event): Rule(to, money)
+            for state, event, to, money in LATE + RETRY + FROZEN + RESCHEDULED
         }
         self.assertEqual(len(listed), len(DESIGN), "the design contradicts itself")
         self.assertEqual(TRANSITIONS, listed | more)
@@ -298,6 +307,8 @@ class LegalTransitionTest(ReachedStates):
             return WithdrawalService.cancel(withdrawal.pk)
         if event is Event.RECORD_PAID:
             return self.recorded(withdrawal)
+        if event is Event.FROZEN:
+            return self.met_a_freeze(withdrawal, at=3600)
         if event is Event.INSUFFICIENT:
             self.alice.refresh_from_db()
             self.execute(self.due_withdrawal(self.alice.balance))
@@ -307,9 +318,21 @@ class LegalTransitionTest(ReachedStates):
     def lived_pending(self, event: Event) -> Transaction:
         if event is Event.CANCEL:
             return self.cancelled()
+        if event is Event.RESCHEDULE:
+            return WithdrawalService.reschedule(self.pending().pk, self.after(3600))
         if event is Event.RECORD_PAID:
             return self.recorded(self.pending())
+        if event is Event.FROZEN:
+            return self.met_a_freeze(self.pending())
         return self.completed() if event is Event.CLAIM else self.failed_for_good()
+
+    def met_a_freeze(self, withdrawal: Transaction, at: float = 0) -> Transaction:
+        """Let it be due while its wallet is frozen; it was scheduled to fail then."""
+        Transaction.objects.filter(pk=withdrawal.pk).update(fails_if_frozen=True)
+        life.freeze(self.alice.uuid, "out", reason="a test", actor=OSCAR)
+        self.execute(withdrawal, at=at)
+        life.unfreeze(self.alice.uuid, "out", reason="a test", actor=OSCAR)
+        return withdrawal
 
     def recorded(self, withdrawal: Transaction) -> Transaction:
         return record.record_paid(

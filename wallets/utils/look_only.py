@@ -14,10 +14,12 @@ from wallets.utils.limits import MAX_BIGINT
 
 
 class LookOnly(admin.ModelAdmin):
-    """Shows rows and finds them by id or UUID; never writes one."""
+    """Shows rows and finds them by id, UUID or exact text; never writes one."""
 
+    ordering: ClassVar[Any] = ("-pk",)
     id_fields: ClassVar[list[str]] = ["pk"]
     uuid_fields: ClassVar[list[str]] = []
+    text_fields: ClassVar[list[str]] = []
     show_full_result_count = False
     list_per_page = 50
     # Enables the search box; `get_search_results` does the search.
@@ -38,27 +40,29 @@ class LookOnly(admin.ModelAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """Find by exact id or UUID, each by an index."""
+        """Find by exact id, UUID or text, each by an index."""
         term = search_term.strip()
         if not term:
             return queryset, False
-        fields: list[str] = []
-        value: int | uuid.UUID = 0
+        found: list[Any] = [(field, term) for field in self.text_fields]
         if term.isascii() and term.isdigit():
-            value = int(term[:30])
-            fields = self.id_fields if value <= MAX_BIGINT else []
+            number = int(term[:30])
+            if number <= MAX_BIGINT:
+                found += [(field, number) for field in self.id_fields]
         else:
             with suppress(ValueError):
-                fields, value = self.uuid_fields, uuid.UUID(term)
-        if not fields:
+                value = uuid.UUID(term)
+                found += [(field, value) for field in self.uuid_fields]
+        if not found:
             return queryset.none(), False
-        found = Q.create([(field, value) for field in fields], connector=Q.OR)
-        return queryset.filter(found).distinct(), False
+        chosen = Q.create(found, connector=Q.OR)
+        return queryset.filter(chosen).distinct(), False
 
     @property
     def search_help_text(self) -> str:  # type: ignore[override]
         """Say what the search box accepts."""
         names = [
-            name.replace("__", " ") for name in (*self.id_fields, *self.uuid_fields)
+            name.replace("__", " ")
+            for name in (*self.id_fields, *self.uuid_fields, *self.text_fields)
         ]
         return f"Exact {', '.join(names)}"

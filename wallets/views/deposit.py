@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -11,7 +12,8 @@ from uuid import UUID
 from django.conf import settings
 from rest_framework.exceptions import ValidationError
 
-from wallets.serializers.deposit import read_amount, read_item, read_plain_items
+from wallets.models.wallet import Wallet
+from wallets.serializers.deposit import read_deposit, read_item, read_plain_items
 from wallets.serializers.transaction import transaction_line
 from wallets.services.deposits.deposit import (
     MAX_MANY,
@@ -24,6 +26,8 @@ from wallets.services.deposits.deposit_group import DepositGroup
 from wallets.services.requests import idempotency
 from wallets.services.requests.checks import checked_amount
 from wallets.utils import strict_json
+from wallets.utils.caller import Caller
+from wallets.utils.words import NO_WORDS, Words, metadata_of
 from wallets.views.http import idempotency_key
 from wallets.views.http.body import parse_array, read_array_body, read_object
 from wallets.views.http.operation import Operation
@@ -43,6 +47,7 @@ class Asked(NamedTuple):
 class Deposit(Operation[Asked, DepositReceipt]):
     """Add money to a wallet, at once."""
 
+    capability = "deposits"
     method = "POST"
     max_body = settings.API_MAX_BODY_BYTES
     only_reads = False
@@ -52,14 +57,22 @@ class Deposit(Operation[Asked, DepositReceipt]):
 
     def read(self, request: Request, query: Mapping[str, Any]) -> Asked:
         key = idempotency_key.key_of(request)
-        amount = checked_amount(read_amount(read_object(request)))
+        amount, words = read_deposit(read_object(request))
         wallet = request.arguments["wallet_uuid"]
         used = idempotency.parse_key(key)
-        return Asked(DepositRequest(wallet, amount, used), key)
+        checked = checked_amount(amount)
+        return Asked(DepositRequest(wallet, checked, used, words), key)
 
-    def many(self, calls: Sequence[Asked], *, wait: bool) -> Sequence[DepositResult]:
+    def wallets_of(self, call: Asked) -> Collection[UUID]:
+        return (call.deposit.wallet_uuid,)
+
+    def many(
+        self, calls: Sequence[Asked], *, caller: Caller, wait: bool
+    ) -> Sequence[DepositResult]:
         requests = [call.deposit for call in calls]
-        return deposit_many(requests) if wait else self._group.deposit(requests)
+        if wait:
+            return deposit_many(requests, caller=caller)
+        return self._group.deposit(requests, caller=caller)
 
     def write(
         self, request: Request, call: Asked, result: DepositReceipt
@@ -68,70 +81,80 @@ class Deposit(Operation[Asked, DepositReceipt]):
         return ApiResponse(write_answer(result).encode(), headers=headers)
 
 
-class DepositMany(Operation[list[DepositRequest | Exception], bytes]):
+# A deposit of many, or what is wrong with the item.
+Item = DepositRequest | Exception
+
+
+class DepositMany(Operation[list[Item], bytes]):
     """Make many deposits; each item has its own key and result, in order.
 
     A bad item does not stop the others. An `Idempotency-Key` of the whole request is
     ignored.
     """
 
+    capability = "deposits"
     method = "POST"
     max_body = settings.API_MAX_BULK_BODY_BYTES
     max_batch = 1  # a request is as large as a batch, in its own transaction
     always_waits = True
     only_reads = False
 
-    def read(
-        self, request: Request, query: Mapping[str, Any]
-    ) -> list[DepositRequest | Exception]:
+    def read(self, request: Request, query: Mapping[str, Any]) -> list[Item]:
         body = read_array_body(request)
         plain = read_plain_items(body)
         if plain is not None and len(plain) <= MAX_MANY:
             return [DepositRequest(*item) for item in plain]
         return [_read(item) for item in parse_array(body, most=MAX_MANY)]
 
-    def many(
-        self, calls: Sequence[list[DepositRequest | Exception]], *, wait: bool
-    ) -> Sequence[bytes]:
-        return [self._do(items) for items in calls]
+    def wallets_of(self, call: list[Item]) -> Collection[UUID]:
+        return [one.wallet_uuid for one in call if isinstance(one, DepositRequest)]
 
-    def _do(self, items: list[DepositRequest | Exception]) -> bytes:
+    def without(self, call: list[Item], unknown: AbstractSet[UUID]) -> list[Item]:
+        return [
+            (
+                Wallet.DoesNotExist(f"no wallet {item.wallet_text}")
+                if isinstance(item, DepositRequest) and item.wallet_uuid in unknown
+                else item
+            )
+            for item in call
+        ]
+
+    def many(
+        self, calls: Sequence[list[Item]], *, caller: Caller, wait: bool
+    ) -> Sequence[bytes]:
+        return [self._do(items, caller) for items in calls]
+
+    def _do(self, items: list[Item], caller: Caller) -> bytes:
         wanted = [item for item in items if isinstance(item, DepositRequest)]
-        made: Iterator[DepositResult] = iter(deposit_many(wanted))
+        made: Iterator[DepositResult] = iter(deposit_many(wanted, caller=caller))
         return write_answers(
             next(made) if isinstance(item, DepositRequest) else item for item in items
         )
 
-    def write(
-        self,
-        request: Request,
-        call: list[DepositRequest | Exception],
-        result: bytes,
-    ) -> ApiResponse:
+    def write(self, request: Request, call: list[Item], result: bytes) -> ApiResponse:
         return ApiResponse(result)
 
 
 class DepositView(OperationView):
     """POST /wallets/<uuid>/deposit."""
 
-    operation = Deposit()
+    operations = (Deposit(),)
 
 
 class DepositListView(OperationView):
     """POST /deposits/."""
 
-    operation = DepositMany()
+    operations = (DepositMany(),)
 
 
-def _read(item: object) -> DepositRequest | Exception:
+def _read(item: object) -> Item:
     """Return the requested deposit, or what is wrong with the item."""
     if not isinstance(item, dict):
         return RequestRefused("item_invalid")
     try:
-        values = read_item(item)
+        return DepositRequest(*read_item(item))
     except ValidationError as error:
         return error
-    return DepositRequest(values["wallet"], values["amount"], values["idempotency_key"])
 
 
 def write_answers(answers: Iterable[DepositReceipt | Exception]) -> bytes:
@@ -152,26 +175,49 @@ def _write(answer: DepositReceipt | Exception) -> str:
 
 def write_answer(made: DepositReceipt) -> str:
     """Return the same as `DepositSerializer`, faster, as JSON."""
-    request, at, pk, _, balance, _ = made
+    request, at, pk, _, balance, *_ = made
     wallet = request.wallet_text
     return (
         f'{{"wallet":{{"uuid":"{wallet}","balance":{balance}}},'
         f'"transaction":{{"id":{pk},"wallet":"{wallet}",'
         f'"amount":{request.amount},{_write_what_is_shared(at)},'
-        f'"idempotency_key":"{request.key_text}"}}}}'
+        f'"idempotency_key":"{request.key_text}",{_write_words(request.words)}}}}}'
     )
+
+
+def _write_words(words: Words) -> str:
+    """Return the members of a deposit's words, without braces."""
+    if words is NO_WORDS:
+        return _NO_WORDS
+    members = {
+        "description": words.description or None,
+        "reference": words.reference or None,
+        "metadata": metadata_of(words.metadata),
+        "if_frozen": None,
+    }
+    return strict_json.dumps(members).decode()[1:-1]
+
+
+_NO_WORDS = '"description":null,"reference":null,"metadata":{},"if_frozen":null'
 
 
 @functools.lru_cache(maxsize=16)
 def _write_what_is_shared(now: datetime) -> str:
     """Return the members that all deposits of one moment share, without braces.
 
-    The id, wallet, amount and key are left out. Cached, because the deposits of one
+    The id, wallet, amount, key and words are left out. Cached, because the deposits of one
     request have the same moment.
     """
     nobody = DepositRequest(UUID(int=0), 0, UUID(int=0))
     deposit = DepositReceipt(nobody, now, 0, 0, 0).transaction
     line = transaction_line(deposit, nobody.wallet_uuid)
-    for own in ("id", "wallet", "amount", "idempotency_key"):
+    for own in (
+        "id",
+        "wallet",
+        "amount",
+        "idempotency_key",
+        *Words._fields,
+        "if_frozen",
+    ):
         del line[own]
     return strict_json.dumps(line).decode()[1:-1]

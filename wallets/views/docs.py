@@ -21,7 +21,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from wallets.views.http.rest_framework import Endpoint, no_content
-from wallets.views.problems.catalogue import PROBLEMS, Problem
+from wallets.views.problems.catalogue import PROBLEMS
+from wallets.views.problems.problem import Problem
 from wallets.views.problems.problem_response import TYPE_PREFIX
 from wallets.views.schema.document import document
 
@@ -41,6 +42,7 @@ _CACHED = {"Cache-Control": "public, max-age=300"}
 class SchemaView(Endpoint):
     """GET /api/schema/: JSON, or YAML by Accept."""
 
+    is_open = True
     schema = None
     renderer_classes = [
         OpenApiJsonRenderer2,
@@ -101,6 +103,7 @@ class DocsView(SpectacularSwaggerSplitView):
 class ProblemListView(Endpoint):
     """GET /problems/: all problems."""
 
+    is_open = True
     schema = None
     renderer_classes = [JSONRenderer, TemplateHTMLRenderer]
 
@@ -113,6 +116,7 @@ class ProblemListView(Endpoint):
 class ProblemView(Endpoint):
     """GET /problems/<code>: the meaning of a problem's `type`."""
 
+    is_open = True
     schema = None
     renderer_classes = [JSONRenderer, TemplateHTMLRenderer]
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
+from uuid import UUID
 
 from django.http import HttpResponse
 from rest_framework.request import Request
 
 from wallets.services.operations import readiness
-from wallets.views.http.operation import Operation
+from wallets.utils.caller import Caller
+from wallets.views.http.operation import OPEN, Operation
 from wallets.views.http.request import ApiResponse, json_response
 from wallets.views.http.request import Request as Asked
 from wallets.views.http.rest_framework import Endpoint, OperationView, response_of
@@ -20,12 +22,18 @@ from wallets.views.problems.from_exceptions import RETRY_AFTER_OUTAGE
 class GetAlive(Operation[None, None]):
     """Say that the process answers. Uses no other part."""
 
+    capability = OPEN
     needs_database = False
 
     def read(self, request: Asked, query: Mapping[str, Any]) -> None:
         return None
 
-    def many(self, calls: Sequence[None], *, wait: bool) -> Sequence[None]:
+    def wallets_of(self, call: None) -> Collection[UUID]:
+        return ()
+
+    def many(
+        self, calls: Sequence[None], *, caller: Caller, wait: bool
+    ) -> Sequence[None]:
         return calls
 
     def write(self, request: Asked, call: None, result: None) -> ApiResponse:
@@ -35,7 +43,7 @@ class GetAlive(Operation[None, None]):
 class AliveView(OperationView):
     """GET /healthz."""
 
-    operation = GetAlive()
+    operations = (GetAlive(),)
 
 
 class ReadyView(Endpoint):
@@ -45,6 +53,8 @@ class ReadyView(Endpoint):
     payouts it is 200 and "degraded": the API works, and taking every process out of
     service would not help.
     """
+
+    is_open = True
 
     def get(self, request: Request) -> HttpResponse:
         found = readiness.look()

@@ -26,6 +26,7 @@ _LINKS = {
 class IndexView(Endpoint):
     """GET /: the paths of the resources."""
 
+    is_open = True
     schema = None
 
     def get(self, request: Request) -> HttpResponse:

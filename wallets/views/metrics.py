@@ -24,8 +24,13 @@ from prometheus_client.registry import Collector
 from wallets.services.operations import metrics as service
 from wallets.services.operations.metrics import LATENESS_BUCKETS, Figures
 from wallets.utils import clock, request_metrics
+from wallets.views.http import authentication
+from wallets.views.http.request import request_of
 from wallets.views.problems import problem_response
+from wallets.views.problems.problem_response import RequestRefused
 
+# What a caller needs, where the service asks who calls.
+SCOPE = "metrics:read"
 METHODS = {"GET", "HEAD", "POST", "OPTIONS", "PUT", "PATCH", "DELETE"}
 
 
@@ -33,8 +38,9 @@ METHODS = {"GET", "HEAD", "POST", "OPTIONS", "PUT", "PATCH", "DELETE"}
 def metrics(request: HttpRequest) -> HttpResponse:
     """Return all figures as text. With METRICS_TOKEN only for clients that send it.
 
-    Without it the Host must be one of ALLOWED_HOSTS: a browser page of another site,
-    whose name resolves to this machine, must not read the figures.
+    Without it only for callers with the scope SCOPE, where the service asks who calls;
+    and the Host must be one of ALLOWED_HOSTS: a browser page of another site, whose
+    name resolves to this machine, must not read the figures.
     """
     if not settings.METRICS_TOKEN:
         # Django's own rule: ours accepts any name for a probe.
@@ -49,12 +55,31 @@ def metrics(request: HttpRequest) -> HttpResponse:
         return problem_response.answer(
             "unauthorized", headers={"WWW-Authenticate": 'Bearer realm="metrics"'}
         )
+    if not settings.METRICS_TOKEN and settings.API_AUTHENTICATION:
+        try:
+            _check_may_read(request)
+        except RequestRefused as error:
+            return problem_response.answer(
+                error.code, error.detail, headers=error.headers
+            )
     figures = CollectorRegistry()
     figures.register(_Families(service.figures()))
     text = generate_latest(figures) + generate_latest(request_metrics.registry())
     return HttpResponse(
         text, content_type=CONTENT_TYPE_LATEST, headers={"Cache-Control": "no-store"}
     )
+
+
+def _check_may_read(request: HttpRequest) -> None:
+    """Refuse callers without the scope, and those with a tenant.
+
+    :raises RequestRefused: the figures are of all tenants together (403), or as the
+        function that finds out who calls.
+    """
+    if authentication.caller_of(SCOPE, request_of(request, {})).tenant:
+        raise RequestRefused(
+            "forbidden", "The figures are of all tenants; the caller is limited to one."
+        )
 
 
 def count_requests(
@@ -117,6 +142,8 @@ class _Families(Collector):
             ),
         ):
             yield GaugeMetricFamily(f"wallet_{name}", text, value=getattr(found, value))
+        for gauge in found.gauges:
+            yield GaugeMetricFamily(f"wallet_{gauge.name}", gauge.text, gauge.value)
         ages = GaugeMetricFamily(
             "wallet_sweep_age_seconds", "Since the sweep last ran.", labels=["sweep"]
         )
@@ -135,7 +162,11 @@ class _Families(Collector):
         for name, text, key in (
             ("wallet_deposits", "Deposits.", "count:deposit"),
             ("wallet_deposits_amount", "Money deposited.", "amount:deposit"),
+            ("wallet_transfers", "Transfers.", "count:transfer_out"),
+            ("wallet_transfers_amount", "Money transferred.", "amount:transfer_out"),
             ("wallet_payouts_amount", "Money paid out.", "amount:settle"),
+            ("wallet_returns", "Payments that banks returned.", "count:return"),
+            ("wallet_returns_amount", "Money that banks returned.", "amount:return"),
         ):
             yield CounterMetricFamily(name, text, value=totals[key])
         for name, text, label in (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import astuple
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -30,7 +30,10 @@ from wallets.services.reads.statement import (
     statement_of,
     statement_pages,
 )
+from wallets.services.requests.checks import checked_uuid
+from wallets.utils.caller import Caller
 from wallets.utils.database.transactions import database_now
+from wallets.views.http import query, tenancy
 from wallets.views.http.exports import EXPORTS
 from wallets.views.http.negotiation import CSVRenderer
 from wallets.views.http.operation import Operation
@@ -50,6 +53,7 @@ class StatementCall(NamedTuple):
 class GetStatement(Operation[StatementCall, StatementPage]):
     """Show a wallet's movements: JSON in pages, oldest first."""
 
+    capability = "transactions"
     media_types = ("application/json", CSVRenderer.media_type)
     known_parameters = {
         "from": instant,
@@ -70,8 +74,11 @@ class GetStatement(Operation[StatementCall, StatementPage]):
         )
         return StatementCall(page, pages)
 
+    def wallets_of(self, call: StatementCall) -> Collection[UUID]:
+        return (checked_uuid(call.page.wallet),)
+
     def many(
-        self, calls: Sequence[StatementCall], *, wait: bool
+        self, calls: Sequence[StatementCall], *, caller: Caller, wait: bool
     ) -> Sequence[StatementPage | Exception]:
         found = statement_pages([call.page for call in calls])
         return [
@@ -106,13 +113,17 @@ class Balance(NamedTuple):
 class GetBalance(Operation[BalanceRequest, Balance]):
     """Show what a wallet held, at a moment or now, from the ledger."""
 
+    capability = "wallets"
     known_parameters = {"at": instant}
 
     def read(self, request: Request, query: Mapping[str, Any]) -> BalanceRequest:
         return BalanceRequest(request.arguments["wallet_uuid"], query.get("at"))
 
+    def wallets_of(self, call: BalanceRequest) -> Collection[UUID]:
+        return (checked_uuid(call.wallet),)
+
     def many(
-        self, calls: Sequence[BalanceRequest], *, wait: bool
+        self, calls: Sequence[BalanceRequest], *, caller: Caller, wait: bool
     ) -> Sequence[Balance | Exception]:
         found = balances(calls)
         now = database_now()
@@ -137,20 +148,30 @@ class GetBalance(Operation[BalanceRequest, Balance]):
 class StatementView(OperationView):
     """GET /wallets/<uuid>/statement/: JSON in pages, oldest first, or all as CSV."""
 
-    operation = GetStatement()
+    operations = (GetStatement(),)
     renderer_classes = [JSONRenderer, CSVRenderer]
 
-    def serve(self, request: RestRequest, **arguments: Any) -> HttpResponseBase:
+    def serve(
+        self,
+        operation: Operation[Any, Any],
+        request: RestRequest,
+        **arguments: Any,
+    ) -> HttpResponseBase:
         """Answer with a page, or with the whole statement as a stream."""
         if isinstance(request.accepted_renderer, CSVRenderer):
-            return self._csv(arguments["wallet_uuid"])
-        return super().serve(request, **arguments)
+            known = operation.known_parameters
+            parameters = query.read(request.query_params, known)
+            return self._csv(self.asked.caller, arguments["wallet_uuid"], parameters)
+        return super().serve(operation, request, **arguments)
 
-    def _csv(self, wallet_uuid: UUID) -> HttpResponse | StreamingHttpResponse:
-        check_order(self.parameters, "from", "to")
-        refuse(self.parameters, ("limit", "cursor"), "CSV has no pages.")
+    def _csv(
+        self, caller: Caller, wallet_uuid: UUID, parameters: Mapping[str, Any]
+    ) -> HttpResponse | StreamingHttpResponse:
+        check_order(parameters, "from", "to")
+        refuse(parameters, ("limit", "cursor"), "CSV has no pages.")
+        tenancy.check(caller, wallet_uuid)
         wallet = Wallet.objects.get(uuid=wallet_uuid)
-        start, end = self.parameters.get("from"), self.parameters.get("to")
+        start, end = parameters.get("from"), parameters.get("to")
         statement = statement_of(wallet, start, end)
         parts = csv_parts(
             balance_line("opening", start, *astuple(statement.opening)),
@@ -169,4 +190,4 @@ class StatementView(OperationView):
 class BalanceView(OperationView):
     """GET /wallets/<uuid>/balance/: at a moment, or now, from the ledger."""
 
-    operation = GetBalance()
+    operations = (GetBalance(),)

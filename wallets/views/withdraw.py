@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 
@@ -13,6 +14,7 @@ from wallets.services.withdrawals.schedule import (
     ScheduleRequest,
     schedule_many,
 )
+from wallets.utils.caller import Caller
 from wallets.views.http import idempotency_key
 from wallets.views.http.body import read_object
 from wallets.views.http.operation import Operation
@@ -23,24 +25,24 @@ from wallets.views.http.rest_framework import OperationView
 class Withdraw(Operation[ScheduleRequest, ScheduleReceipt]):
     """Schedule a withdrawal. The balance is checked when it is due."""
 
+    capability = "withdrawals"
     method = "POST"
     max_body = settings.API_MAX_BODY_BYTES
     only_reads = False
 
     def read(self, request: Request, query: Mapping[str, Any]) -> ScheduleRequest:
         key = idempotency_key.key_of(request)
-        values = read_withdrawal(read_object(request))
-        return ScheduleRequest(
-            request.arguments["wallet_uuid"],
-            values["amount"],
-            values["scheduled_for"],
-            key,
-        )
+        amount, when, fails, words = read_withdrawal(read_object(request))
+        wallet = request.arguments["wallet_uuid"]
+        return ScheduleRequest(wallet, amount, when, key, fails, words)
+
+    def wallets_of(self, call: ScheduleRequest) -> Collection[UUID]:
+        return (call.wallet,)
 
     def many(
-        self, calls: Sequence[ScheduleRequest], *, wait: bool
+        self, calls: Sequence[ScheduleRequest], *, caller: Caller, wait: bool
     ) -> Sequence[ScheduleReceipt | Exception]:
-        return schedule_many(calls, wait=wait)
+        return schedule_many(calls, caller=caller, wait=wait)
 
     def write(
         self, request: Request, call: ScheduleRequest, result: ScheduleReceipt
@@ -59,4 +61,4 @@ class Withdraw(Operation[ScheduleRequest, ScheduleReceipt]):
 class WithdrawView(OperationView):
     """POST /wallets/<uuid>/withdraw."""
 
-    operation = Withdraw()
+    operations = (Withdraw(),)

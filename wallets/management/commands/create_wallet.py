@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from wallets.errors import Refusal
-from wallets.management.arguments import row_uuid
+from wallets.management.arguments import row_uuid, tenant
 from wallets.management.base import DatabaseCommand
 from wallets.services.wallet import WalletService
 
@@ -21,10 +21,13 @@ class Command(DatabaseCommand):
         parser.add_argument(
             "--uuid", type=row_uuid, help="its UUID (default: a new one)"
         )
+        parser.add_argument("--tenant", type=tenant, help="its tenant (default: none)")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            wallet = WalletService.create(wallet_uuid=options["uuid"])
+            wallet = WalletService.create(
+                wallet_uuid=options["uuid"], tenant=options["tenant"] or ""
+            )
         except Refusal as error:
             raise CommandError(f"Not opened: {error}") from None
         self.stdout.write(self.style.SUCCESS(f"wallet {wallet.uuid}"))

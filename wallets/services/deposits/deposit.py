@@ -23,6 +23,7 @@ from wallets.services.ledger import ledger_postgresql
 from wallets.services.requests.busy import Busy
 from wallets.services.requests.checks import is_amount
 from wallets.services.requests.group import KEY_WAIT_SECONDS
+from wallets.utils.caller import ANYBODY, Caller
 from wallets.utils.database.transactions import (
     CLIENT_PATIENCE_SECONDS,
     limit_lock_wait,
@@ -47,10 +48,14 @@ MAX_MANY = 1000
 def deposit_many(
     requests: Sequence[DepositRequest],
     *,
+    caller: Caller = ANYBODY,
     now: datetime | None = None,
     wait: bool = True,
 ) -> list[DepositResult]:
-    """Make the deposits; return one result for each request, in order.
+    """Make a caller's deposits; return one result for each request, in order.
+
+    The keys belong to the caller's tenant. Whether the caller may see the wallets is
+    decided by whoever calls (`views.http.tenancy`).
 
     A result is the receipt, or the refusal that `WalletService.deposit` would raise.
     Opens its own transactions; locks the wallets by id, then takes the keys in the
@@ -65,13 +70,15 @@ def deposit_many(
     # others wait for a wallet. A single request locks only its own wallet.
     alone = wait and len(left) <= 1
     if connection.vendor == "postgresql":
-        at_once = partial(deposit_at_once, left, now, skip_locked=not alone)
+        at_once = partial(
+            deposit_at_once, left, now, caller=caller, skip_locked=not alone
+        )
         answers |= _run(at_once, one_statement=True)
     elif connection.vendor == "mysql" and not alone:
-        answers |= deposit_unless_locked(left, now) or {}
+        answers |= deposit_unless_locked(left, now, caller=caller) or {}
     left = {n: one for n, one in left.items() if is_busy(answers.get(n))}
     if left and (wait or connection.vendor == "sqlite"):
-        judged = _run(lambda: deposit_in_steps([*left.values()], now, wait))
+        judged = _run(lambda: deposit_in_steps([*left.values()], now, wait, caller))
         answers |= zip(left, judged, strict=True)
     return [answers.get(n) or Busy() for n in range(len(requests))]
 
@@ -83,7 +90,10 @@ def _run(work: Callable[[], T], *, one_statement: bool = False) -> T:
 
 
 def deposit_unless_locked(
-    requests: Mapping[int, DepositRequest], now: datetime | None = None
+    requests: Mapping[int, DepositRequest],
+    now: datetime | None = None,
+    *,
+    caller: Caller = ANYBODY,
 ) -> dict[int, DepositResult] | None:
     """Make deposits step by step without waiting for locks; return results by number.
 
@@ -93,7 +103,7 @@ def deposit_unless_locked(
 
     def work() -> list[DepositResult]:
         limit_lock_wait(KEY_WAIT_SECONDS)
-        return deposit_in_steps([*requests.values()], now, wait=False)
+        return deposit_in_steps([*requests.values()], now, False, caller)
 
     answers = run_unless_locked(work)
     return None if answers is None else dict(zip(requests, answers, strict=True))
@@ -108,6 +118,7 @@ def deposit_at_once(
     requests: Mapping[int, DepositRequest],
     now: datetime | None = None,
     *,
+    caller: Caller = ANYBODY,
     skip_locked: bool = False,
     lock_wait: float | None = None,
 ) -> dict[int, DepositReceipt]:
@@ -126,10 +137,18 @@ def deposit_at_once(
     ]
     if not fit:
         return {}
+    words = {key: requests[first[key]].words for _, _, key in fit}
     done = ledger_postgresql.deposit(
-        fit, now=now, skip_locked=skip_locked, lock_wait=lock_wait
+        fit,
+        words=[*words.values()] if any(map(any, words.values())) else None,
+        caller=caller,
+        now=now,
+        skip_locked=skip_locked,
+        lock_wait=lock_wait,
     )
     return {
-        first[key]: DepositReceipt(requests[first[key]], at, pk, wallet_id, balance)
+        first[key]: DepositReceipt(
+            requests[first[key]], at, pk, wallet_id, balance, caller=caller
+        )
         for key, at, pk, wallet_id, balance in done
     }

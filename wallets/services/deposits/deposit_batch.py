@@ -18,8 +18,11 @@ from wallets.services.ledger import postings
 from wallets.services.ledger.postings import Posting
 from wallets.services.requests import idempotency
 from wallets.services.requests.batch import Batch, NotDone
+from wallets.services.requests.completed import completed
+from wallets.utils.caller import ANYBODY, Caller
 from wallets.utils.database.batch import as_new, as_stored
 from wallets.utils.database.transactions import database_now
+from wallets.utils.words import NO_WORDS, Words
 
 _DEPOSIT = Transaction.TransactionType.DEPOSIT
 
@@ -27,15 +30,21 @@ _DEPOSIT = Transaction.TransactionType.DEPOSIT
 class DepositRequest:
     """One deposit; the amount is in minor units. UUIDs are kept as canonical text."""
 
-    __slots__ = ("amount", "key_text", "wallet_text")
+    __slots__ = ("amount", "key_text", "wallet_text", "words")
     scheduled_for = None
+    fails_if_frozen = False
 
     def __init__(
-        self, wallet: uuid.UUID | str, amount: int, key: uuid.UUID | str
+        self,
+        wallet: uuid.UUID | str,
+        amount: int,
+        key: uuid.UUID | str,
+        words: Words = NO_WORDS,
     ) -> None:
         self.wallet_text = str(wallet)
         self.amount = amount
         self.key_text = str(key)
+        self.words = words
 
     @property
     def wallet_uuid(self) -> uuid.UUID:
@@ -52,7 +61,8 @@ class DepositReceipt(NamedTuple):
     """A deposit that was made, by this request or by an earlier one with its key.
 
     `balance_after` is the wallet's balance after the deposit, in minor units. A deposit
-    never changes, so request, time and ids say all that is stored of it.
+    never changes, so request, time, ids and the caller who made it say all that is
+    stored of it.
     """
 
     request: DepositRequest
@@ -61,11 +71,12 @@ class DepositReceipt(NamedTuple):
     wallet_id: int
     balance_after: int
     replayed: bool = False
+    caller: Caller = ANYBODY
 
     @property
     def transaction(self) -> Transaction:
         """The deposit as it is stored. Its `wallet` is read when it is asked for."""
-        columns = columns_of(self.request, self.made_at)
+        columns = columns_of(self.request, self.made_at, self.caller)
         pk, wallet_id = self.transaction_id, self.wallet_id
         return as_stored(Transaction, id=pk, wallet_id=wallet_id, **columns)
 
@@ -74,21 +85,18 @@ class DepositReceipt(NamedTuple):
 DepositResult = DepositReceipt | NotDone
 
 
-def columns_of(request: DepositRequest, now: datetime) -> dict[str, Any]:
-    """Return the columns of a new deposit, which is COMPLETED when written."""
-    return {
-        "transaction_type": _DEPOSIT,
-        "amount": request.amount,
-        "status": Transaction.Status.COMPLETED,
-        "executed_at": now,
-        "created_at": now,
-        "updated_at": now,
-        "idempotency_key": request.key,
-    }
+def columns_of(
+    request: DepositRequest, now: datetime, caller: Caller
+) -> dict[str, Any]:
+    """Return the columns of a new deposit."""
+    return completed(_DEPOSIT, request.amount, request.key, now, caller, request.words)
 
 
 def deposit_in_steps(
-    requests: Sequence[DepositRequest], now: datetime | None = None, wait: bool = True
+    requests: Sequence[DepositRequest],
+    now: datetime | None = None,
+    wait: bool = True,
+    caller: Caller = ANYBODY,
 ) -> list[DepositResult]:
     """Make deposits as `deposit_many` does. Call inside a transaction.
 
@@ -101,13 +109,15 @@ def deposit_in_steps(
     # Read the keys after the wallets are locked. Otherwise the same request, made
     # concurrently, could have used the last room of the wallet before its key is seen
     # here.
-    made = idempotency.find_made([one.key for one in requests], wait=wait)
+    keys = [one.key for one in requests]
+    made = idempotency.find_made(keys, tenant=caller.tenant, wait=wait)
     batch = _Deposits(
         wallets=wallets,
         held=postings.known_wallets(others) if others and not wait else set(),
         made=made,
         balances=_balances_after(made.values()),
         now=now or database_now(),
+        caller=caller,
     )
     return batch.results(requests)
 
@@ -128,10 +138,11 @@ class _Deposits(Batch[DepositRequest, DepositReceipt]):
 
     def plan(self, request: DepositRequest) -> Transaction:
         wallet = self.wallet_of(request)
+        postings.check_can_receive(wallet)
         added = self._added[wallet.pk] + request.amount
         postings.check_deposit(wallet, added)
         self._added[wallet.pk] = added
-        columns = columns_of(request, self.now)
+        columns = columns_of(request, self.now, self.caller)
         return as_new(Transaction, wallet_id=wallet.pk, **columns)
 
     def write(self, rows: Sequence[Transaction]) -> None:
@@ -147,8 +158,9 @@ class _Deposits(Batch[DepositRequest, DepositReceipt]):
         self, request: DepositRequest, row: Transaction, *, replayed: bool
     ) -> DepositReceipt:
         balance = self.balances[row.pk]
+        caller = Caller(row.actor, row.tenant)
         return DepositReceipt(
-            request, row.created_at, row.pk, row.wallet_id, balance, replayed
+            request, row.created_at, row.pk, row.wallet_id, balance, replayed, caller
         )
 
 

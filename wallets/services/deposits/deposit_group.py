@@ -6,7 +6,6 @@ number of short statements, and never a wait of a second.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 
@@ -21,16 +20,11 @@ from wallets.services.deposits.deposit import (
     deposit_unless_locked,
     is_busy,
 )
+from wallets.services.requests import patience
 from wallets.services.requests.group import KEY_WAIT_SECONDS, in_halves
-from wallets.utils import clock
+from wallets.services.requests.patience import Patience
+from wallets.utils.caller import ANYBODY, Caller
 from wallets.utils.database.transactions import run_unless_locked
-
-# A group waits this long for locked wallets: usually another process's group holds them
-# for a moment. After a wait in vain it waits for no wallet for IMPATIENT_SECONDS.
-LOCK_WAIT_SECONDS = 0.05
-IMPATIENT_SECONDS = 1.0
-# MySQL and MariaDB cannot wait for less than a second, so there the group polls.
-ASK_AGAIN_SECONDS = 0.005
 
 Numbered = dict[int, DepositRequest]
 Results = dict[int, DepositResult]
@@ -40,67 +34,60 @@ class DepositGroup:
     """Makes the deposits of one group after the other, in this process."""
 
     def __init__(self) -> None:
-        self._impatient_until = 0.0
+        self._patience = Patience()
 
-    def deposit(self, requests: Sequence[DepositRequest]) -> list[DepositResult]:
-        """Make the deposits; return one result each, in order, or `Busy`.
+    def deposit(
+        self, requests: Sequence[DepositRequest], *, caller: Caller = ANYBODY
+    ) -> list[DepositResult]:
+        """Make a caller's deposits; return one result each, in order, or `Busy`.
 
         A `Busy` request must be made again, alone. Opens its own transaction, or
         several for parts of the group (`in_halves`); locks the wallets by id.
         """
-        return in_halves(self._deposit, requests)
+        return in_halves(partial(self._deposit, caller=caller), requests)
 
-    def _deposit(self, requests: Numbered) -> Mapping[int, DepositResult] | None:
+    def _deposit(
+        self, requests: Numbered, caller: Caller
+    ) -> Mapping[int, DepositResult] | None:
         """Return None, and change nothing, if one of the keys is in use now."""
-        waits = clock.elapsed() > self._impatient_until
+        waits = self._patience.is_left
         if connection.vendor == "postgresql":
-            made = _at_once(requests, skip_locked=False) if waits else None
+            made = _at_once(requests, caller, skip_locked=False) if waits else None
             if made is None:
                 if waits:
-                    self._be_impatient()
-                made = _at_once(requests, skip_locked=True)
+                    self._patience.lose()
+                made = _at_once(requests, caller, skip_locked=True)
             if made is None:
                 return None
             # Only replays, refusals and locked wallets are left.
             left = {n: one for n, one in requests.items() if n not in made}
-            return {**made, **(deposit_unless_locked(left) or {})} if left else made
+            if not left:
+                return made
+            return {**made, **(deposit_unless_locked(left, caller=caller) or {})}
         if connection.vendor == "sqlite":
-            made_alone = deposit_many([*requests.values()], wait=False)
+            made_alone = deposit_many([*requests.values()], caller=caller, wait=False)
             return dict(zip(requests, made_alone, strict=True))
-        done = deposit_unless_locked(requests)
+        unless_locked = partial(deposit_unless_locked, caller=caller)
+        done = unless_locked(requests)
         if done is None:
             return None
         answers: Results = {**done}
         busy = {n: requests[n] for n, one in answers.items() if is_busy(one)}
         if busy and waits:
-            answers |= self._ask_again(busy)
-        return answers
-
-    def _be_impatient(self) -> None:
-        self._impatient_until = clock.elapsed() + IMPATIENT_SECONDS
-
-    def _ask_again(self, busy: Numbered) -> Results:
-        """Poll for the locked wallets, and make their deposits when they are free."""
-        answers: Results = {}
-        ends = clock.elapsed() + LOCK_WAIT_SECONDS
-        while busy and clock.elapsed() < ends:
-            time.sleep(ASK_AGAIN_SECONDS)
-            answers |= deposit_unless_locked(busy) or {}
-            busy = {n: one for n, one in busy.items() if is_busy(answers.get(n))}
-        if busy:
-            self._be_impatient()
+            answers |= self._patience.poll(unless_locked, busy)
         return answers
 
 
 def _at_once(
-    requests: Numbered, *, skip_locked: bool
+    requests: Numbered, caller: Caller, *, skip_locked: bool
 ) -> dict[int, DepositReceipt] | None:
     return run_unless_locked(
         partial(
             deposit_at_once,
             requests,
+            caller=caller,
             skip_locked=skip_locked,
-            lock_wait=KEY_WAIT_SECONDS if skip_locked else LOCK_WAIT_SECONDS,
+            lock_wait=KEY_WAIT_SECONDS if skip_locked else patience.LOCK_WAIT_SECONDS,
         ),
         one_statement=True,
     )

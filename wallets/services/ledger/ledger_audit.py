@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby, islice
 from operator import itemgetter
@@ -17,7 +16,13 @@ from wallets.models.attempt import Attempt
 from wallets.models.ledger import Account, Movement
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
+from wallets.services.ledger import wallet_audit
+from wallets.services.ledger.correction_audit import verify_corrections
+from wallets.services.ledger.finding import Finding
 from wallets.services.ledger.postings import effect
+from wallets.services.ledger.return_audit import verify_returns
+from wallets.services.ledger.schedule_audit import verify_schedules
+from wallets.services.ledger.transfer_audit import verify_transfers
 from wallets.services.operations import safeguards
 from wallets.utils.database.transactions import database_now
 
@@ -28,17 +33,21 @@ CHUNK = 2000
 WALLETS_AT_ONCE = 500
 # The tolerated difference of the clocks of servers that replace each other.
 TOLERATED = timedelta(seconds=10)
+# Which kinds of movements a transaction may have.
+_KIND_OF_TYPE = (
+    Q(kind="deposit", transaction__transaction_type="DEPOSIT")
+    | Q(
+        kind__in=["hold", "settle", "release"],
+        transaction__transaction_type="WITHDRAWAL",
+    )
+    | Q(kind="transfer_out", transaction__transaction_type="TRANSFER_OUT")
+    | Q(kind="transfer_in", transaction__transaction_type="TRANSFER_IN")
+    | Q(kind="correction_out", transaction__transaction_type="CORRECTION_OUT")
+    | Q(kind="correction_in", transaction__transaction_type="CORRECTION_IN")
+    | Q(kind="return", transaction__transaction_type="RETURN")
+)
 _Row = tuple[Any, ...]
 _NOBODYS: tuple[int, Iterable[_Row]] = (0, ())
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A wrong row, with its name and what is wrong."""
-
-    check: str
-    row: str
-    detail: str
 
 
 def audit(progress: Callable[[int], None] = lambda done: None) -> Iterator[Finding]:
@@ -74,6 +83,12 @@ def verify(
     yield from _verify_in_flight()
     yield from _verify_attempts()
     yield from _verify_transactions()
+    yield from verify_schedules()
+    yield from verify_transfers()
+    yield from verify_corrections()
+    yield from verify_returns()
+    for wrong in wallet_audit.verify_lives():
+        yield Finding(*wrong)
 
 
 def _with_movements(wallets: list[Wallet]) -> Iterator[tuple[Wallet, Iterable[_Row]]]:
@@ -187,6 +202,9 @@ def _verify_transactions() -> Iterator[Finding]:
     for name, strays in (("amount", wrong_amount), ("wallet", foreign)):
         for pk in strays.values_list("pk", flat=True):
             yield Finding(f"movement_{name}", f"movement {pk}", "not the transaction's")
+    for pk, kind in Movement.objects.exclude(_KIND_OF_TYPE).values_list("pk", "kind"):
+        detail = f"{kind} does not belong to its transaction's type"
+        yield Finding("movement_type", f"movement {pk}", detail)
     attempt = Attempt.objects.filter(
         transaction=OuterRef("transaction"), number=OuterRef("attempt_number")
     )

@@ -12,9 +12,13 @@ from datetime import datetime
 from uuid import UUID
 
 from wallets.models.base import MAX_MONEY
+from wallets.models.fields import default_currency
+from wallets.utils.caller import ANYBODY, Caller
 from wallets.utils.database.prepared import array, execute_prepared, patience
+from wallets.utils.words import Words
 
-# The wallets are locked first, in the order of their ids, and read as they are then.
+# The wallets are locked first, in the order of their ids, and read as they are then:
+# PostgreSQL checks the conditions again on a row that it has waited for.
 # The UPDATE, too, uses the latest version of a row. The database's clock is read once,
 # after all wallets are locked. Then the keys are inserted in their order, so two
 # statements with the same keys cannot deadlock. The deposits of a wallet are numbered
@@ -24,11 +28,11 @@ from wallets.utils.database.prepared import array, execute_prepared, patience
 _DEPOSIT = """
 WITH asked AS (
     SELECT item.* FROM {patience}
-        unnest(%(wallets)s::uuid[], %(amounts)s::bigint[], %(keys)s::uuid[])
-        WITH ORDINALITY AS item (wallet, amount, key, place)
+        unnest(%(wallets)s::uuid[], %(amounts)s::bigint[], %(keys)s::uuid[]{arrays})
+        WITH ORDINALITY AS item (wallet, amount, key{words}, place)
 ), locked AS (
     SELECT id, uuid, balance + held AS total FROM wallets_wallet
-    WHERE uuid = ANY (ARRAY(SELECT wallet FROM asked))
+    WHERE uuid = ANY (ARRAY(SELECT wallet FROM asked)) AND NOT frozen_in AND NOT closed
     ORDER BY id FOR NO KEY UPDATE {skip_locked}
 ), clock AS (
     SELECT coalesce(%(now)s::timestamptz, clock_timestamp()) AS now
@@ -40,11 +44,11 @@ WITH asked AS (
 ), made AS (
     INSERT INTO wallets_transaction (wallet_id, transaction_type, amount, status,
         idempotency_key, executed_at, created_at, updated_at, retry_count, final,
-        needs_review, failure_code, third_party_response, version)
+        needs_review, failure_code, third_party_response, version{words}{caller})
     SELECT wallet_id, 'DEPOSIT', amount, 'COMPLETED', key, now, now, now,
-        0, false, false, '', '', 0
+        0, false, false, '', '', 0{words}{caller_values}
     FROM planned, clock WHERE total <= {max_money} ORDER BY key
-    ON CONFLICT (idempotency_key) DO NOTHING
+    ON CONFLICT (idempotency_key, tenant) DO NOTHING
     RETURNING id, wallet_id, amount, idempotency_key
 ), credited AS (
     UPDATE wallets_wallet AS wallet
@@ -77,23 +81,57 @@ SELECT key::text, now, id, wallet_id, balance_after FROM posted, clock
 """
 
 _OPEN = """
-INSERT INTO wallets_wallet (uuid, balance, held, movement_count, created_at, updated_at)
-SELECT uuid, 0, 0, 0, now, now FROM unnest(%(uuids)s::uuid[]) AS uuid,
+INSERT INTO wallets_wallet (uuid, balance, held, movement_count, currency, tenant,
+    created_at, updated_at)
+SELECT uuid, 0, 0, 0, %(currency)s, %(tenant)s, now, now FROM unnest(%(uuids)s::uuid[]) AS uuid,
     (SELECT coalesce(%(now)s::timestamptz, clock_timestamp()) AS now) AS clock
 RETURNING uuid, id, created_at
 """
 
 
+# The words of transactions, where one of a statement has some.
+WORDS_COLUMNS = ", description, reference, metadata"
+WORDS_ARRAYS = (
+    ", %(descriptions)s::text[], %(references)s::text[], %(metadata)s::text[]"
+)
+
+
+def columns_of_words(words: Sequence[Words] | None) -> dict[str, list[str]]:
+    """Return the values of WORDS_ARRAYS; none for None."""
+    if not words:
+        return {}
+    names = ("descriptions", "references", "metadata")
+    return dict(zip(names, map(list, zip(*words, strict=True)), strict=True))
+
+
+def columns_of_caller(caller: Caller) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the parts of an INSERT's SQL that name the caller, and their values.
+
+    Without a caller of their own, transactions get the defaults of the database.
+    """
+    if caller == ANYBODY:
+        return {"caller": "", "caller_values": ""}, {}
+    parts = {
+        "caller": ", tenant, actor",
+        "caller_values": ", %(tenant)s, %(actor)s",
+    }
+    return parts, {"tenant": caller.tenant, "actor": caller.actor}
+
+
 def open_wallets(
-    uuids: Iterable[UUID], *, now: datetime | None = None
+    uuids: Iterable[UUID], *, tenant: str = "", now: datetime | None = None
 ) -> list[tuple[UUID, int, datetime]]:
     """Create empty wallets; return (UUID, id, time) of each, unordered. One query."""
-    return execute_prepared(_OPEN, {"uuids": array(uuids), "now": now})
+    currency = default_currency()
+    values = {"uuids": array(uuids), "currency": currency, "tenant": tenant, "now": now}
+    return execute_prepared(_OPEN, values)
 
 
 def deposit(
     requests: Sequence[tuple[str, int, str]],
     *,
+    words: Sequence[Words] | None = None,
+    caller: Caller = ANYBODY,
     now: datetime | None = None,
     skip_locked: bool = False,
     lock_wait: float | None = None,
@@ -107,15 +145,20 @@ def deposit(
     the usual limit), and then fails with a lock time-out. With `skip_locked` locked
     wallets are left out.
 
-    Also left out are unknown wallets, keys that exist, and all deposits of a wallet
+    Also left out are unknown, frozen and closed wallets, keys that exist, and all deposits of a wallet
     that has no room for all of them. Keys must differ; amounts must be within limits
-    (minor units); wallets and keys are UUIDs as canonical text.
+    (minor units); wallets and keys are UUIDs as canonical text. `words`: those of each
+    request; None: nobody has any, which is faster.
     """
+    parts, named = columns_of_caller(caller)
     sql = _DEPOSIT.format(
+        **parts,
         skip_locked="SKIP LOCKED" if skip_locked else "",
         patience=patience(lock_wait),
         max_money=MAX_MONEY,
+        arrays=WORDS_ARRAYS if words else "",
+        words=WORDS_COLUMNS if words else "",
     )
     wallets, amounts, keys = map(array, zip(*requests, strict=True))
-    columns = {"wallets": wallets, "amounts": amounts, "keys": keys}
-    return execute_prepared(sql, {**columns, "now": now})
+    columns = {"wallets": wallets, "amounts": amounts, "keys": keys, **named}
+    return execute_prepared(sql, {**columns, **columns_of_words(words), "now": now})

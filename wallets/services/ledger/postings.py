@@ -1,6 +1,7 @@
 """The only writer of movements and balances.
 
-The exception is the one statement of `services.ledger.ledger_postgresql`. Every function here
+The exceptions are the statements of `services.ledger.ledger_postgresql` and
+`services.ledger.transfers_postgresql`. Every function here
 is a step: call it inside a transaction, after `lock_wallets`.
 """
 
@@ -9,11 +10,17 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from django.db import connection
 
-from wallets.errors import BalanceLimit, InsufficientBalance
+from wallets.errors import (
+    BalanceLimit,
+    InsufficientBalance,
+    WalletClosed,
+    WalletFrozen,
+)
 from wallets.models.base import MAX_MONEY
 from wallets.models.ledger import Account, Movement
 from wallets.models.transaction import Transaction
@@ -26,27 +33,51 @@ from wallets.utils.database.batch import (
 )
 from wallets.utils.database.transactions import lock_rows
 
-_ACCOUNTS = {
-    Movement.Kind.DEPOSIT: (Account.OUTSIDE, Account.WALLET),
-    Movement.Kind.HOLD: (Account.WALLET, Account.IN_FLIGHT),
-    Movement.Kind.SETTLE: (Account.IN_FLIGHT, Account.OUTSIDE),
-    Movement.Kind.RELEASE: (Account.IN_FLIGHT, Account.WALLET),
+
+class _Form(NamedTuple):
+    """The accounts and the leg of the movements of one kind."""
+
+    source: Account
+    target: Account
+    leg: Movement.Leg
+
+
+_FORMS = {
+    Movement.Kind.DEPOSIT: _Form(Account.OUTSIDE, Account.WALLET, Movement.Leg.OPEN),
+    Movement.Kind.HOLD: _Form(Account.WALLET, Account.IN_FLIGHT, Movement.Leg.OPEN),
+    Movement.Kind.SETTLE: _Form(Account.IN_FLIGHT, Account.OUTSIDE, Movement.Leg.CLOSE),
+    Movement.Kind.RELEASE: _Form(Account.IN_FLIGHT, Account.WALLET, Movement.Leg.CLOSE),
+    Movement.Kind.TRANSFER_OUT: _Form(
+        Account.WALLET, Account.CLEARING, Movement.Leg.OUT
+    ),
+    Movement.Kind.TRANSFER_IN: _Form(Account.CLEARING, Account.WALLET, Movement.Leg.IN),
+    Movement.Kind.CORRECTION_OUT: _Form(
+        Account.WALLET, Account.OUTSIDE, Movement.Leg.BACK
+    ),
+    Movement.Kind.CORRECTION_IN: _Form(
+        Account.OUTSIDE, Account.WALLET, Movement.Leg.BACK
+    ),
+    Movement.Kind.RETURN: _Form(Account.OUTSIDE, Account.WALLET, Movement.Leg.BANK),
 }
-_OPENING = {Movement.Kind.DEPOSIT, Movement.Kind.HOLD}
 
 
 @dataclass(frozen=True)
 class Posting:
-    """A movement to post: its kind, its transaction, and the number of the attempt."""
+    """A movement to post: its kind and its transaction.
+
+    `attempt_number` is for the movements of a withdrawal, `transfer` (its UUID) for
+    those of a transfer.
+    """
 
     kind: Movement.Kind
     transaction: Transaction
     attempt_number: int = 0
+    transfer: UUID | None = None
 
 
 def effect(account: str, kind: str, amount: int) -> int:
     """Return the change of an account by a movement, in minor units."""
-    source, target = _ACCOUNTS[Movement.Kind(kind)]
+    source, target, _ = _FORMS[Movement.Kind(kind)]
     return amount * ((target == account) - (source == account))
 
 
@@ -84,20 +115,62 @@ def known_wallets(uuids: Collection[UUID]) -> set[UUID]:
 def wallets_for_new_rows(
     uuids: Collection[UUID], *, wait: bool = True
 ) -> dict[UUID, Wallet]:
-    """Return, by UUID, the wallets that new transactions will refer to.
+    """Lock the wallets that new transactions will refer to; return them by UUID.
 
-    On MySQL and MariaDB a new row locks its wallet after it has taken its idempotency
-    key. All transactions must take wallets before keys, or they deadlock. So the
-    wallets are locked here; with `wait=False` those that another transaction locks are
-    left out. Other engines lock nothing here.
+    Until the end of the transaction they can be neither frozen nor closed. With
+    `wait=False` wallets that another transaction locks are left out.
+
+    On PostgreSQL it is the lock that a foreign key takes: deposits and claims do not
+    wait for it. On MySQL and MariaDB a new row locks its wallet after it has taken its
+    idempotency key, and all transactions must take wallets before keys, or they
+    deadlock. So the wallets are locked here as for a deposit.
     """
-    if connection.vendor == "mysql":
+    if connection.vendor != "postgresql":
         return lock_wallets_by_uuid(uuids, wait=wait)
-    return {wallet.uuid: wallet for wallet in Wallet.objects.filter(uuid__in=uuids)}
+    sql = "SELECT id FROM wallets_wallet WHERE uuid = ANY (%s) ORDER BY id"
+    sql += " FOR KEY SHARE" if wait else " FOR KEY SHARE SKIP LOCKED"
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [list(uuids)])
+        ids = [pk for (pk,) in cursor.fetchall()]
+    # Read after they are locked.
+    return {wallet.uuid: wallet for wallet in Wallet.objects.filter(pk__in=ids)}
+
+
+def check_open(wallet: Wallet) -> None:
+    """Refuse whatever would change a closed wallet.
+
+    :raises WalletClosed: it is closed.
+    """
+    if wallet.closed:
+        raise WalletClosed(f"The wallet {wallet.uuid} is closed.")
+
+
+def check_can_receive(wallet: Wallet) -> None:
+    """Refuse money for a wallet that takes none. For a locked wallet.
+
+    Money that was held returns in any case: a release is not checked.
+
+    :raises WalletClosed: it is closed.
+    :raises WalletFrozen: it is frozen for what comes in.
+    """
+    check_open(wallet)
+    if wallet.frozen_in:
+        raise WalletFrozen(f"The wallet {wallet.uuid} is frozen: it takes no money.")
+
+
+def check_can_pay(wallet: Wallet) -> None:
+    """Refuse money from a wallet that gives none. For a locked wallet.
+
+    :raises WalletClosed: it is closed.
+    :raises WalletFrozen: it is frozen for what goes out.
+    """
+    check_open(wallet)
+    if wallet.frozen_out:
+        raise WalletFrozen(f"The wallet {wallet.uuid} is frozen: it gives no money.")
 
 
 def check_deposit(wallet: Wallet, amount: int) -> None:
-    """Refuse a deposit for which the wallet has no room.
+    """Refuse money from elsewhere for which the wallet has no room.
 
     :raises BalanceLimit: balance and held money together would exceed 10**15.
     """
@@ -107,7 +180,7 @@ def check_deposit(wallet: Wallet, amount: int) -> None:
 
 
 def check_hold(wallet: Wallet, amount: int) -> None:
-    """Refuse a hold that is larger than the balance.
+    """Refuse to take more from a wallet than its balance.
 
     :raises InsufficientBalance: the balance is smaller than the amount.
     """
@@ -129,8 +202,10 @@ def post(
     `wallets` are those that `lock_wallets` returned; they are updated in memory.
     Several entries of one wallet are posted in the given order.
 
-    :raises BalanceLimit: a deposit would exceed the cap.
-    :raises InsufficientBalance: a hold is larger than the balance.
+    :raises BalanceLimit: money from elsewhere would exceed the cap.
+    :raises WalletFrozen: a deposit into a wallet that is frozen for what comes in.
+    :raises WalletClosed: a deposit into a closed wallet.
+    :raises InsufficientBalance: an amount is larger than the balance.
     :raises LostRace: a wallet was changed without its lock.
     """
     before = {pk: wallet.movement_count for pk, wallet in wallets.items()}
@@ -161,24 +236,27 @@ def _next_movement(
     """Build the wallet's next movement and advance the wallet in memory."""
     transaction = entry.transaction
     wallet = wallets[transaction.wallet_id]
-    source, target = _ACCOUNTS[entry.kind]
+    source, target, leg = _FORMS[entry.kind]
     if source == Account.WALLET:
         check_hold(wallet, transaction.amount)
     if entry.kind == Movement.Kind.DEPOSIT:
+        check_can_receive(wallet)
+    # Money that is released was part of the total before.
+    if target == Account.WALLET and source != Account.IN_FLIGHT:
         check_deposit(wallet, transaction.amount)
     wallet.balance += effect(Account.WALLET, entry.kind, transaction.amount)
     wallet.held += effect(Account.IN_FLIGHT, entry.kind, transaction.amount)
     if wallet.movement_count == 0 or wallet.updated_at < now:
         wallet.updated_at = now
     wallet.movement_count += 1
-    opening = entry.kind in _OPENING
     return as_new(
         Movement,
         wallet_id=wallet.pk,
         transaction_id=transaction.pk,
+        transfer_id=entry.transfer,
         attempt_number=entry.attempt_number,
         kind=entry.kind,
-        leg=Movement.Leg.OPEN if opening else Movement.Leg.CLOSE,
+        leg=leg,
         from_account=source,
         to_account=target,
         amount=transaction.amount,

@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 def raise_alarm(
-    kind: Alarm.Kind,
+    kind: str,
     withdrawal: Transaction | None = None,
     *,
     detail: str,
@@ -28,6 +28,7 @@ def raise_alarm(
 ) -> None:
     """Write an alarm, once for each kind, subject and attempt.
 
+    `kind`: one of `Alarm.Kind`, or a removable application's own (at most 24 characters).
     Call inside a transaction. `subject` names what the alarm is about; default: the
     withdrawal. `now` is its time; default: the database's. For an alarm about a
     withdrawal the caller must hold the withdrawal's lock, so that no other transaction
@@ -45,7 +46,7 @@ def raise_alarm(
     Alarm.objects.create(
         **known, transaction=withdrawal, detail=detail, created_at=moment
     )
-    logger.error("alarm: %s", kind.value, extra={"subject": known["subject"]})
+    logger.error("alarm: %s", str(kind), extra={"subject": known["subject"]})
 
 
 def unacknowledged() -> QuerySet[Alarm]:
@@ -100,13 +101,17 @@ def end_reviews(transaction_ids: Iterable[int], *, actor: str, now: datetime) ->
     )
 
 
+def end(kind: str, subject: str, *, actor: str, now: datetime) -> None:
+    """Close the alarms of this kind about this subject.
+
+    Call inside the transaction that ends their reason.
+    """
+    _end(Alarm.objects.filter(subject=subject, kind=kind), actor=actor, now=now)
+
+
 def end_pause(subject: str, *, actor: str, now: datetime) -> None:
     """Close the alarm of a pause. Call inside the transaction that resumes payouts."""
-    _end(
-        Alarm.objects.filter(subject=subject, kind=Alarm.Kind.PAYOUTS_PAUSED),
-        actor=actor,
-        now=now,
-    )
+    end(Alarm.Kind.PAYOUTS_PAUSED, subject, actor=actor, now=now)
 
 
 def _end(alarms: QuerySet[Alarm], *, actor: str, now: datetime) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -29,6 +29,7 @@ from wallets.services.operations import (
     review,
 )
 from wallets.utils.database.transactions import database_now, run_in_transaction
+from wallets.utils.extensions import Gauge, health_checks
 
 # A row is committed within seconds of its time. No row before one of this age can still
 # be uncommitted.
@@ -71,6 +72,7 @@ class Figures:
     bank_lost_share: float = 0.0
     oldest_retry_due_seconds: float = 0.0
     clock_offset_seconds: float = 0.0
+    gauges: Sequence[Gauge] = ()  # of removable applications
 
 
 def figures() -> Figures:
@@ -106,6 +108,9 @@ def figures() -> Figures:
         bank_lost_share=health.lost_share,
         oldest_retry_due_seconds=health.oldest_retry_due_seconds,
         clock_offset_seconds=host_clock.offset(),
+        gauges=[
+            gauge for check in health_checks().values() for gauge in check(now).gauges
+        ],
     )
 
 

@@ -19,6 +19,7 @@ from wallets.models.heartbeat import Heartbeat
 from wallets.services.operations import host_clock, payout_health
 from wallets.utils import uptime
 from wallets.utils.database.transactions import database_now
+from wallets.utils.extensions import health_checks
 from wallets.utils.messaging import broker
 
 OK = "ok"
@@ -76,9 +77,12 @@ def look() -> Readiness:
         found.checks["payouts"] = payouts.payouts or OK
         found.checks["bank"] = payouts.bank or OK
         found.checks["clock"] = host_clock.describe(host_clock.offset()) or OK
+        for name, check in health_checks().items():
+            found.checks[name] = check(now).trouble or OK
     except (DatabaseError, InterfaceError) as error:
         found.checks["database"] = f"not answering ({type(error).__name__})"
-        for name in ("migrations", "sweeps", "payouts", "bank", "clock"):
+        others = ("migrations", "sweeps", "payouts", "bank", "clock")
+        for name in (*others, *health_checks()):
             found.checks[name] = "unknown"
     found.checks["broker"] = broker.trouble() or OK
     return found

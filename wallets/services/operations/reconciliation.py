@@ -27,7 +27,8 @@ from wallets.models.alarm import Alarm
 from wallets.models.attempt import Attempt
 from wallets.models.heartbeat import Heartbeat
 from wallets.models.transaction import Transaction
-from wallets.services.ledger.ledger_audit import CHUNK, Finding
+from wallets.services.ledger.finding import Finding
+from wallets.services.ledger.ledger_audit import CHUNK
 from wallets.services.operations import heartbeat, reconciliation_rows
 from wallets.services.operations.reconciliation_alarms import StatementAlarms
 from wallets.utils.bank.interface import ListingBank

@@ -10,7 +10,7 @@ from datetime import datetime
 from wallets.models.alarm import Alarm
 from wallets.models.attempt import Attempt
 from wallets.models.transaction import Transaction
-from wallets.services.ledger.ledger_audit import Finding
+from wallets.services.ledger.finding import Finding
 from wallets.services.operations.alarm import raise_alarm
 from wallets.services.payouts import damage
 from wallets.utils.bank.payment_list import StatementLine

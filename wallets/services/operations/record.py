@@ -75,6 +75,7 @@ def record_paid(
         another attempt, or one that this withdrawal cannot have.
     :raises IllegalTransition: the withdrawal is neither pending nor waits for a retry.
     :raises InsufficientBalance: the balance is too small; the text says what to do.
+    :raises WalletClosed: the wallet is closed.
     :raises Transaction.DoesNotExist: no such withdrawal.
     """
     proof = _proof(evidence, actor, reference, paid_at)
@@ -112,6 +113,7 @@ def record_payment(
     :raises InvalidInput: as `record_paid`; or neither key nor reference is given, or
         the key does not lead to the reference.
     :raises InsufficientBalance: the balance is too small; the text says what to do.
+    :raises WalletClosed: the wallet is closed.
     :raises Wallet.DoesNotExist: no such wallet.
     """
     proof = _proof(evidence, actor, reference, paid_at)
@@ -144,7 +146,10 @@ def _enter(
 ) -> Transaction:
     """Create the withdrawal that the ledger does not have."""
     wallet = Wallet.objects.get(uuid=wallet_uuid)
-    made = idempotency.find_made([key]).get(key)
+    # The client's request may have come from a caller of the wallet's tenant, or from
+    # an unlimited one.
+    known = idempotency.find_made([key], tenant=wallet.tenant)
+    made = (known or idempotency.find_made([key], tenant="")).get(key)
     if made is not None:
         raise IdempotencyKeyReused(
             f"The books have transaction {made.pk} under this key ({made.status}): if it "
@@ -165,6 +170,8 @@ def _enter(
         amount=amount,
         scheduled_for=scheduled_for or proof.paid_at or now,
         idempotency_key=key,
+        tenant=wallet.tenant,
+        actor=proof.actor,
         created_at=now,
     )
     evidence = "" if scheduled_for else idempotency.TIME_NOT_KNOWN
@@ -221,6 +228,7 @@ def _complete(
         raise InvalidInput("The time of payment is yet to come.", field="paid_at")
     wallets = postings.lock_wallets([withdrawal.wallet_id])
     withdrawal.wallet = wallets[withdrawal.wallet_id]
+    postings.check_open(withdrawal.wallet)
     number, reference = _number_and_reference(withdrawal, proof, any_reference)
     _check_balance(withdrawal.wallet, withdrawal.amount)
 

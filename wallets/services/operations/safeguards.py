@@ -34,16 +34,27 @@ _KINDS: dict[type[BaseConstraint], tuple[str, str]] = {
 }
 
 
+def _applications() -> list[str]:
+    """Return the names of our applications that guard rows in the database."""
+    others = {model._meta.app_label for model in append_only.models_of_others()}
+    return ["wallets", *sorted(others)]
+
+
 def is_migrated(connection: Any) -> bool:
     """Whether all our migrations are applied."""
     executor = MigrationExecutor(connection)
-    leaves = executor.loader.graph.leaf_nodes("wallets")
+    graph = executor.loader.graph
+    leaves = [leaf for name in _applications() for leaf in graph.leaf_nodes(name)]
     return not executor.migration_plan(leaves)
 
 
 def lost(connection: Any) -> Iterator[str]:
     """Yield what is missing or wrong: triggers, constraints, keys, types, sequences."""
-    models = list(apps.get_app_config("wallets").get_models())
+    models = [
+        model
+        for name in _applications()
+        for model in apps.get_app_config(name).get_models()
+    ]
     for name in append_only.missing(connection):
         yield f"the trigger {name} is missing"
     for column in uuid_columns.native(connection, models):
@@ -57,9 +68,8 @@ def lost(connection: Any) -> Iterator[str]:
             found = connection.introspection.get_constraints(cursor, table)
             if connection.vendor == "sqlite":
                 found |= _sqlite_keys(cursor, table)
-            partial = connection.features.supports_partial_indexes
             for name in [
-                *_constraints(model, found, partial=partial),
+                *_constraints(model, found, connection),
                 *_columns(model, found),
             ]:
                 yield f"the {name} on {table} is missing"
@@ -89,12 +99,19 @@ def _sequence_behind(cursor: Any, model: type[Model]) -> Iterator[str]:
         )
 
 
-def _constraints(model: type[Model], found: Found, *, partial: bool) -> Iterator[str]:
+def is_possible(constraint: BaseConstraint, connection: Any) -> bool:
+    """Whether the engine can have it: MySQL and MariaDB cannot have some."""
+    if isinstance(constraint, ForeignKeyConstraint):
+        return constraint.is_possible(connection)
+    only_some = isinstance(constraint, UniqueConstraint) and constraint.condition
+    return not only_some or connection.features.supports_partial_indexes
+
+
+def _constraints(model: type[Model], found: Found, connection: Any) -> Iterator[str]:
     """Yield the named constraints that are missing."""
     for constraint in model._meta.constraints:
-        only_some = isinstance(constraint, UniqueConstraint) and constraint.condition
-        if only_some and not partial:
-            continue  # MySQL and MariaDB cannot have it
+        if not is_possible(constraint, connection):
+            continue
         flag, kind = _KINDS[type(constraint)]
         there = found.get(constraint.name)
         if there is not None and there[flag]:

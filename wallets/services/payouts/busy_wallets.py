@@ -26,8 +26,8 @@ AGAIN_SECONDS = 0.05
 # The most waiting threads; a sweep polls further wallets.
 MAX_WAITING = 3
 
-# The key of the thread that records the bank's answers.
-ANSWERS = 0
+# Other work in threads: records the bank's answers; marks what waits in frozen wallets.
+ANSWERS, FROZEN = 0, -1
 
 
 class BusyWallets:
@@ -39,15 +39,14 @@ class BusyWallets:
     def __init__(self) -> None:
         self._since: dict[int, float] = {}  # by wallet: when it was first found locked
         self._waiting: dict[int, Future[None]] = {}
-        # One more thread for the answers.
-        self._pool = ThreadPoolExecutor(MAX_WAITING + 1, thread_name_prefix="busy")
+        self._pool = ThreadPoolExecutor(MAX_WAITING + 2, thread_name_prefix="busy")
 
     def waited_for(self) -> set[int]:
         """Return the wallets that a thread waits for."""
         self._waiting = {
             one: job for one, job in self._waiting.items() if not job.done()
         }
-        return self._waiting.keys() - {ANSWERS}
+        return self._waiting.keys() - {ANSWERS, FROZEN}
 
     def found(self, wallets: Collection[int], take: Callable[[int], object]) -> None:
         """Note the wallets that are locked now.
@@ -62,13 +61,16 @@ class BusyWallets:
             if room and now - since >= LOOKING_SECONDS:
                 self._begin(one, partial(take, one))
 
-    def leave_answers(self, record: Callable[[], object]) -> bool:
-        """Record answers in a thread, which waits; False if one does so already."""
-        self.waited_for()
-        if ANSWERS in self._waiting:
+    def leave(self, what: int, work: Callable[[], object]) -> bool:
+        """Do this work, ANSWERS or FROZEN, in a thread; False if one does so already."""
+        if self.is_doing(what):
             return False
-        self._begin(ANSWERS, record)
+        self._begin(what, work)
         return True
+
+    def is_doing(self, what: int) -> bool:
+        """Whether a thread does this work."""
+        return what in self._waiting and not self._waiting[what].done()
 
     def end(self) -> None:
         """Wait for the threads; the lock time-out bounds their waits."""

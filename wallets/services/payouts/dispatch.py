@@ -15,6 +15,7 @@ from django.db.models import QuerySet
 
 from wallets.models.transaction import Transaction
 from wallets.services.operations import heartbeat, pause
+from wallets.services.payouts import waiting
 from wallets.utils.database.transactions import database_now
 from wallets.utils.messaging import broker
 
@@ -39,6 +40,12 @@ def hand_over_retry() -> None:
     broker.wake_up(DRAIN_RETRYABLE)
 
 
+def hand_over_ended_freeze() -> None:
+    """Wake workers for withdrawals that waited for their wallet. As `hand_over`."""
+    broker.wake_up(DRAIN_PENDING)
+    broker.wake_up(DRAIN_RETRYABLE)
+
+
 def wake_for_pending() -> int:
     """Wake workers for what is due before the next tick; return its number."""
     horizon = database_now() + timedelta(seconds=settings.WITHDRAWAL_DUE_INTERVAL)
@@ -53,6 +60,7 @@ def wake_for_retries() -> int:
 
 
 def _wake(sweep: str, due: QuerySet[Transaction], task: str) -> int:
+    waiting.end()
     count = due.order_by()[:COUNT_LIMIT].count()
     if pause.is_paused():
         return count  # no drain may claim, so there is no heartbeat

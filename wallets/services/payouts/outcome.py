@@ -30,7 +30,10 @@ from wallets.utils.bank.words import documented
 from wallets.utils.database.batch import GuardedUpdate
 from wallets.utils.database.transactions import lock_rows
 
-_FAILURE = {
+# The failure code of each event that ends an attempt unpaid, or that makes none.
+FAILURE_CODES = {
+    Event.INSUFFICIENT: Transaction.FailureCode.INSUFFICIENT_BALANCE,
+    Event.FROZEN: Transaction.FailureCode.WALLET_FROZEN,
     Event.REJECTED: Transaction.FailureCode.REJECTED,
     Event.FOUND_REJECTED: Transaction.FailureCode.REJECTED,
     Event.NOT_SENT: Transaction.FailureCode.NOT_SENT,
@@ -143,7 +146,7 @@ def _move(done: Conclusion, now: datetime) -> StateChange:
             "next_attempt_at": None,
         }
     elif to in (State.FAILED_RETRYABLE, State.FAILED_FINAL):
-        move.changes["failure_code"] = _FAILURE[done.event]
+        move.changes["failure_code"] = FAILURE_CODES[done.event]
         move.changes["next_attempt_at"] = (
             now + retry_delay(withdrawal.retry_count)
             if to is State.FAILED_RETRYABLE

@@ -26,14 +26,12 @@ from wallets.models.transaction import Transaction
 from wallets.services.ledger import postings
 from wallets.services.ledger.postings import Posting
 from wallets.services.operations import pause
-from wallets.services.payouts import attempt, moment, outcome, transition
+from wallets.services.payouts import attempt, due, moment, outcome, transition, waiting
 from wallets.services.payouts.moment import Moment
 from wallets.services.payouts.outcome import Conclusion
-from wallets.services.payouts.transition import StateChange
 from wallets.services.withdrawals.reference import next_number
 from wallets.utils import clock
 from wallets.utils.bank.interface import Answer, Outcome, Payment
-from wallets.utils.bank.words import INSUFFICIENT_BALANCE
 from wallets.utils.database import outage
 from wallets.utils.database.transactions import (
     database_now,
@@ -72,16 +70,26 @@ class Claim:
     """The result of a claim: attempts to send, and withdrawals without enough balance.
 
     `paused`: nothing was claimed because payouts are paused. `busy`: wallets of due
-    withdrawals that were skipped because another transaction locks them.
+    withdrawals that were skipped because another transaction locks them. `waiting`: how
+    many wait for their frozen wallets from now on.
     """
 
     sendings: list[Sending] = field(default_factory=list)
     refused: list[Transaction] = field(default_factory=list)
     busy: set[int] = field(default_factory=set)
     paused: bool = False
+    waiting: int = 0
 
     def __len__(self) -> int:
-        return len(self.sendings) + len(self.refused)
+        return len(self.sendings) + len(self.refused) + self.waiting
+
+    def add(self, other: Claim) -> None:
+        """Count the other claim with this one."""
+        self.sendings += other.sendings
+        self.refused += other.refused
+        self.busy |= other.busy
+        self.paused |= other.paused
+        self.waiting += other.waiting
 
 
 def actor_name() -> str:
@@ -99,8 +107,8 @@ def claim(
     """Claim due withdrawals: attempt, lease and hold are committed on return.
 
     Call outside a transaction, with `candidates` that are due. Attempts begin when the
-    locks are taken, by the database's clock, or at `now`. Withdrawals without enough
-    balance fail for good, without a call to the bank. Each withdrawal is claimed once.
+    locks are taken, by the database's clock, or at `now`. Others fail for good or wait,
+    without a call to the bank: see `services.payouts.due`. Each is claimed once.
 
     Nothing is claimed while payouts are paused. `wait=False` skips locked wallets. If
     the database goes away during COMMIT, the claim waits for it until the lease ends;
@@ -163,54 +171,35 @@ def _claim(
     taken = read_clocks()
     now = taken.now
     available = {pk: wallet.balance for pk, wallet in wallets.items()}
-    moves, entries, attempts, refused = [], [], [], []
+    moves, entries, attempts, refused, waits = [], [], [], [], []
     busy: set[int] = set()
     for row in rows:
         if not wait and row.wallet_id not in wallets:
             busy.add(row.wallet_id)
             continue
-        if available[row.wallet_id] < row.amount:
-            moves.append(_insufficient(row))
+        wallet = wallets[row.wallet_id]
+        if due.must_wait(row, wallet):
+            waits.append(row)
+            continue
+        failed = due.failure(row, wallet, available[wallet.pk])
+        if failed is not None:
+            moves.append(failed)
             refused.append(row)
             continue
-        available[row.wallet_id] -= row.amount
+        available[wallet.pk] -= row.amount
         number = next_number(row)
-        moves.append(_claimed(row, number))
+        moves.append(due.claimed(row, number))
         entries.append(Posting(Movement.Kind.HOLD, row, number))
-        wallet = wallets[row.wallet_id]
         attempts.append(attempt.begun(row, wallet, number, token, taken))
 
     # After this point the claim must be written.
     transition.apply(moves, actor=actor_name(), now=now)
     postings.post(entries, wallets, now=now)
     attempt.insert(attempts)
+    waiting.begin(waits)
     for made in attempts:
         made.transaction.wallet = wallets[made.transaction.wallet_id]
-    return attempts, Claim(refused=refused, busy=busy)
-
-
-def _insufficient(row: Transaction) -> StateChange:
-    return StateChange(
-        row,
-        Event.INSUFFICIENT,
-        evidence=INSUFFICIENT_BALANCE,
-        changes={
-            "failure_code": Transaction.FailureCode.INSUFFICIENT_BALANCE,
-            "third_party_response": INSUFFICIENT_BALANCE,
-            "next_attempt_at": None,
-        },
-    )
-
-
-def _claimed(row: Transaction, number: int) -> StateChange:
-    changes = {
-        "retry_count": number - 1,
-        "next_attempt_at": None,
-        "failure_code": "",
-        # The bank's answer to an earlier attempt does not apply to this one.
-        "third_party_response": "",
-    }
-    return StateChange(row, Event.CLAIM, attempt_number=number, changes=changes)
+    return attempts, Claim(refused=refused, busy=busy, waiting=len(waits))
 
 
 def sending(attempt: Attempt, leased_at: float) -> Sending:

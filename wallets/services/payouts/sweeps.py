@@ -8,7 +8,14 @@ from django.conf import settings
 
 from wallets.models.transaction import Transaction
 from wallets.services.operations import heartbeat
-from wallets.services.payouts import dispatch, drain, put_aside, resolver
+from wallets.services.payouts import (
+    claiming,
+    dispatch,
+    drain,
+    put_aside,
+    resolver,
+    waiting,
+)
 from wallets.utils import clock
 from wallets.utils.bank.interface import Bank
 from wallets.utils.database.transactions import database_now
@@ -28,17 +35,17 @@ def pay_pending(*, bank: Bank | None = None, seconds: float | None = None) -> in
     """
     if seconds is None:
         seconds = settings.WITHDRAWAL_DUE_INTERVAL
-    return _drain(heartbeat.PENDING, drain.find_due, bank, seconds)
+    return _drain(heartbeat.PENDING, claiming.find_due, bank, seconds)
 
 
 def pay_retries(*, bank: Bank | None = None, seconds: float | None = None) -> int:
     """Retry failed withdrawals whose next attempt is due. As `pay_pending`."""
     if seconds is None:
         seconds = settings.WITHDRAWAL_DUE_INTERVAL
-    return _drain(heartbeat.RETRY, drain.find_retryable, bank, seconds)
+    return _drain(heartbeat.RETRY, claiming.find_retryable, bank, seconds)
 
 
-def _drain(name: str, find: drain.FindDue, bank: Bank | None, seconds: float) -> int:
+def _drain(name: str, find: claiming.FindDue, bank: Bank | None, seconds: float) -> int:
     """Run a drain, unless this worker runs as many as it may.
 
     The slot is released when nothing more will be claimed. A task that found no slot
@@ -50,6 +57,7 @@ def _drain(name: str, find: drain.FindDue, bank: Bank | None, seconds: float) ->
         return 0
     aside = put_aside.resting()
     try:
+        waiting.end()
         sweep = drain.Drain(
             find,
             bank=bank or get_bank(),
@@ -60,10 +68,10 @@ def _drain(name: str, find: drain.FindDue, bank: Bank | None, seconds: float) ->
         claimed = sweep.run()
     finally:
         slot.release()
-    put_aside.withdrawals(set(sweep.damaged) - aside)
-    if sweep.looked:
+    put_aside.withdrawals(set(sweep.claiming.damaged) - aside)
+    if sweep.claiming.looked:
         heartbeat.beat(name)
-        if slots.bounded() and sweep.leaves_work():
+        if slots.bounded() and sweep.claiming.leaves_work():
             broker.wake_up(_TASKS[name])
     return claimed
 
@@ -98,7 +106,7 @@ def execute_single(transaction_id: int, *, bank: Bank | None = None) -> str | No
     rows = Transaction.objects.filter(
         pk=transaction_id, transaction_type=Transaction.TransactionType.WITHDRAWAL
     )
-    ways = ((drain.find_due, pay_pending), (drain.find_retryable, pay_retries))
+    ways = ((claiming.find_due, pay_pending), (claiming.find_retryable, pay_retries))
     ends = clock.elapsed() + settings.WITHDRAWAL_DUE_INTERVAL
     for find, pay in ways:
         while clock.elapsed() < ends:

@@ -164,6 +164,8 @@ def _advance(
         attempt_number=move.attempt_number,
         actor=actor,
         evidence=move.evidence,
+        # Only a reschedule changes it.
+        scheduled_for=changes.get("scheduled_for"),
         created_at=now,
     )
 
@@ -176,4 +178,5 @@ def _columns(to: State, withdrawal: Transaction, now: datetime) -> dict[str, Any
         "unknown_since": (withdrawal.unknown_since or now) if unknown else None,
         "needs_review": to is State.NEEDS_REVIEW,
         "final": to is State.FAILED_FINAL,
+        "waits_for_wallet": False,
     }

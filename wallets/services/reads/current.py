@@ -17,7 +17,7 @@ from django.db.models import QuerySet
 
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
-from wallets.services.reads import reads_postgresql
+from wallets.services.reads import reads_postgresql, relations
 from wallets.services.requests.checks import checked_uuid
 from wallets.utils.database.transactions import read_in_order
 from wallets.utils.limits import MAX_BIGINT
@@ -72,9 +72,9 @@ def wallets_by_uuid(
 def transactions_by_id(
     asked: Sequence[tuple[uuid.UUID | str, int]],
 ) -> list[Transaction | Transaction.DoesNotExist]:
-    """Return the transactions with their wallets, or `DoesNotExist`. One query.
+    """Return the transactions with their wallets, or `DoesNotExist`.
 
-    A transaction is found only under its own wallet.
+    One query, and at most two for the other sides of transfers. A transaction is found only under its own wallet.
     """
     wanted = [(_uuid_of(wallet), pk) for wallet, pk in asked]
     possible = {
@@ -87,7 +87,8 @@ def transactions_by_id(
         rows = reads_postgresql.transactions(*zip(*possible, strict=True))
     elif possible:
         ids = {pk for _, pk in possible}
-        rows = Transaction.objects.select_related("wallet").filter(pk__in=ids)
+        rows = list(Transaction.objects.select_related("wallet").filter(pk__in=ids))
+    relations.of_transactions(rows)
     found: dict[tuple[uuid.UUID | None, int], Transaction] = {
         (row.wallet.uuid, row.pk): row for row in rows
     }
@@ -104,7 +105,7 @@ def pages(
     """Return the pages, each row with its wallet, or `DoesNotExist` of the wallet.
 
     On PostgreSQL two queries for all pages whose only condition is `before`; otherwise
-    one query for each page.
+    one query for each page. At most two more for the other sides of transfers.
     """
     wallets = wallets_by_uuid([one.wallet for one in asked])
     known = {n: one for n, one in enumerate(wallets) if isinstance(one, Wallet)}
@@ -117,6 +118,7 @@ def pages(
     answers = dict(zip(plain, found, strict=True))
     for n in known.keys() - answers.keys():
         answers[n] = _page(known[n], asked[n])
+    relations.of_transactions(row for page in answers.values() for row in page)
     return [
         one if isinstance(one, Exception) else answers[n]
         for n, one in enumerate(wallets)

@@ -18,7 +18,7 @@ from django.db.models import QuerySet
 
 from wallets.models.ledger import Movement
 from wallets.models.wallet import Wallet
-from wallets.services.reads import reads_postgresql
+from wallets.services.reads import reads_postgresql, relations
 from wallets.services.reads.current import wallets_by_uuid
 from wallets.utils.database.transactions import read_in_order
 from wallets.utils.limits import MAX_BIGINT
@@ -44,9 +44,10 @@ class Statement:
     closing: Point
 
     def page(self, after: int, limit: int) -> Sequence[Movement]:
-        """Return at most `limit` movements after this number, in order. One query.
+        """Return at most `limit` movements after this number, in order.
 
-        A page is a range of numbers, so its cost does not depend on the database's
+        One query, and at most two for the other sides of transfers. A page is a range
+        of numbers, so its cost does not depend on the database's
         statistics. With ORDER BY and LIMIT a database without statistics sorted the
         whole wallet for each page.
         """
@@ -55,7 +56,7 @@ class Statement:
             sequence__gt=after,
             sequence__lte=min(after + limit, self.closing.sequence),
         )
-        return list(rows.order_by("sequence"))
+        return relations.of_movements(rows.order_by("sequence"))
 
     @property
     def count(self) -> int:
@@ -145,6 +146,7 @@ def _pages_at_once(
             closing = Point(numbers.closing, movements.closing_balance)
             statement = Statement(wallet.pk, opening, closing)
             pages[n] = StatementPage(wallet, statement, movements.page)
+    relations.of_movements(row for page in pages.values() for row in page.movements)
     return pages
 
 

@@ -1,6 +1,6 @@
 """The requests of one transaction: check each in turn, then write the new ones.
 
-This module knows idempotency keys, but neither deposits nor withdrawals.
+This module knows idempotency keys, but no kind of transaction.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from wallets.models.wallet import Wallet
 from wallets.services.requests import idempotency
 from wallets.services.requests.busy import Busy
 from wallets.services.requests.checks import checked_amount
+from wallets.utils.caller import Caller
+from wallets.utils.words import Words
 
 # Why a request has no receipt.
 NotDone = Refusal | Wallet.DoesNotExist | Busy
@@ -34,6 +36,10 @@ class Request(Protocol):
     def amount(self) -> int: ...
     @property
     def scheduled_for(self) -> datetime | None: ...
+    @property
+    def fails_if_frozen(self) -> bool: ...
+    @property
+    def words(self) -> Words: ...
 
 
 Q = TypeVar("Q", bound=Request)
@@ -42,16 +48,18 @@ R = TypeVar("R")  # the receipt of a request
 
 @dataclass(kw_only=True)
 class Batch(ABC, Generic[Q, R]):
-    """Requests of one kind, made at `now`.
+    """Requests of one kind and one caller, made at `now`.
 
     `wallets` are those that new transactions may refer to, `held` those that another
-    transaction locks. `made` are the transactions that have the requests' keys already.
+    transaction locks. `made` are the transactions of the caller's tenant that have the
+    requests' keys already.
     """
 
     wallets: Mapping[UUID, Wallet]
     held: set[UUID]
     made: dict[UUID, Transaction]
     now: datetime
+    caller: Caller
     _put_off: set[UUID] = field(default_factory=set)
     _new: dict[UUID, Transaction] = field(default_factory=dict)
 
@@ -73,6 +81,21 @@ class Batch(ABC, Generic[Q, R]):
     @abstractmethod
     def receipt(self, request: Q, row: Transaction, *, replayed: bool) -> R:
         """Return the receipt of a request that `row` was made for."""
+
+    def check_same(self, made: Transaction, request: Q) -> None:
+        """Check that `made` was made for the same request.
+
+        :raises IdempotencyKeyReused: it was made for another one.
+        """
+        idempotency.check_same(
+            made,
+            transaction_type=self.transaction_type,
+            wallet_uuid=request.wallet_uuid,
+            amount=request.amount,
+            scheduled_for=request.scheduled_for,
+            fails_if_frozen=request.fails_if_frozen,
+            words=request.words,
+        )
 
     def results(self, requests: Sequence[Q]) -> list[R | NotDone]:
         """Do the requests; return one result each, in order.
@@ -139,11 +162,5 @@ class Batch(ABC, Generic[Q, R]):
             return refusal
 
     def _replay(self, made: Transaction, request: Q) -> R:
-        idempotency.check_same(
-            made,
-            transaction_type=self.transaction_type,
-            wallet_uuid=request.wallet_uuid,
-            amount=request.amount,
-            scheduled_for=request.scheduled_for,
-        )
+        self.check_same(made, request)
         return self.receipt(request, made, replayed=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -11,7 +12,16 @@ from django.utils import timezone
 from wallets.errors import InvalidAmount, InvalidInput, InvalidSchedule
 from wallets.models.base import MAX_MONEY
 from wallets.models.wallet import Wallet
+from wallets.utils import words
 from wallets.utils.actors import MAX_ACTOR
+
+
+class UnknownWallet(Wallet.DoesNotExist):
+    """No wallet has the UUID that a field of the request has."""
+
+    def __init__(self, wallet_uuid: uuid.UUID, *, field: str) -> None:
+        super().__init__(f"no wallet {wallet_uuid}")
+        self.field = field
 
 
 def check_actor(actor: str) -> None:
@@ -46,6 +56,21 @@ def checked_amount(amount: object) -> int:
             code="amount_too_large",
         )
     return amount
+
+
+def checked_words(
+    field: str, check: Callable[[object], str], value: object
+) -> str | None:
+    """Return what `check`, a function of `utils.words`, makes of the value. Pure.
+
+    None stays None.
+
+    :raises InvalidInput: the words are not allowed; `field` is their name.
+    """
+    try:
+        return None if value is None else check(value)
+    except words.NotAllowed as refusal:
+        raise InvalidInput(str(refusal), field=field, code=refusal.code) from None
 
 
 def is_instant(moment: object) -> bool:

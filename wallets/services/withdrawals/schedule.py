@@ -27,6 +27,7 @@ from wallets.services.withdrawals.schedule_batch import (
     hand_over,
     schedule_in_steps,
 )
+from wallets.utils.caller import ANYBODY, Caller
 from wallets.utils.database.batch import as_stored
 from wallets.utils.database.transactions import (
     CLIENT_PATIENCE_SECONDS,
@@ -34,9 +35,11 @@ from wallets.utils.database.transactions import (
     run_in_transaction,
     run_unless_locked,
 )
+from wallets.utils.words import NO_WORDS
 
 __all__ = ["ScheduleReceipt", "ScheduleRequest", "ScheduleResult", "schedule_many"]
 
+NO_MORE = (False, NO_WORDS)
 Numbered = dict[int, Asked]
 Results = dict[int, ScheduleResult]
 
@@ -44,31 +47,31 @@ Results = dict[int, ScheduleResult]
 def schedule_many(
     requests: Sequence[ScheduleRequest],
     *,
-    actor: str = "client",
+    caller: Caller = ANYBODY,
     now: datetime | None = None,
     wait: bool = True,
 ) -> list[ScheduleResult]:
-    """Schedule the withdrawals; return one result for each request, in order.
+    """Schedule a caller's withdrawals; return one result for each request, in order.
 
-    A result is the receipt, or the refusal that `WithdrawalService.schedule` would
+    The keys belong to the caller's tenant. A result is the receipt, or the refusal that `WithdrawalService.schedule` would
     raise. Opens its own transactions; locks what new rows of the wallets must, then takes the
     keys in the order of their index. With `wait=False` a request that conflicts with
     another transaction, or meets damaged rows, gets `Busy`, and the others are done:
     see `in_halves`.
     """
     asked = [
-        Asked(*one[:3], one.key or uuid.uuid4(), may_be_recorded=one.key is not None)
+        Asked(*one[:3], one.key or uuid.uuid4(), one.key is not None, *one[4:])
         for one in requests
     ]
     if not wait:
-        return in_halves(partial(_unless_locked, actor=actor, now=now), asked)
+        return in_halves(partial(_unless_locked, caller=caller, now=now), asked)
     numbered = dict(enumerate(asked))
     answers: Results = {}
     if connection.vendor == "postgresql":
-        at_once = partial(_schedule_at_once, numbered, actor=actor, now=now)
+        at_once = partial(_schedule_at_once, numbered, caller=caller, now=now)
         answers |= _run(at_once, one_statement=True)
     if left := _without(numbered, answers):
-        answers |= _run(partial(_schedule_in_steps, left, actor=actor, now=now))
+        answers |= _run(partial(_schedule_in_steps, left, caller=caller, now=now))
     return [answers[n] for n in numbered]
 
 
@@ -84,13 +87,13 @@ def _without(asked: Numbered, answers: Results) -> Numbered:
 
 
 def _unless_locked(
-    asked: Numbered, *, actor: str, now: datetime | None
+    asked: Numbered, *, caller: Caller, now: datetime | None
 ) -> Results | None:
     """Schedule without waiting for locks. None, and no change: a key is in use."""
     answers: Results = {}
     if connection.vendor == "postgresql":
         at_once = partial(
-            _schedule_at_once, asked, actor=actor, now=now, lock_wait=KEY_WAIT_SECONDS
+            _schedule_at_once, asked, caller=caller, now=now, lock_wait=KEY_WAIT_SECONDS
         )
         made = run_unless_locked(at_once, one_statement=True)
         if made is None:
@@ -98,31 +101,31 @@ def _unless_locked(
         answers |= made
     # A conflict of one of these must not repeat the others, which are done.
     left = _without(asked, answers)
-    judge = partial(_judge_unless_locked, actor=actor, now=now)
+    judge = partial(_judge_unless_locked, caller=caller, now=now)
     return answers | dict(zip(left, in_halves(judge, [*left.values()]), strict=True))
 
 
 def _judge_unless_locked(
-    asked: Numbered, *, actor: str, now: datetime | None
+    asked: Numbered, *, caller: Caller, now: datetime | None
 ) -> Results | None:
     def work() -> Results:
         limit_lock_wait(KEY_WAIT_SECONDS)
-        return _schedule_in_steps(asked, actor=actor, now=now, wait=False)
+        return _schedule_in_steps(asked, caller=caller, now=now, wait=False)
 
     return run_unless_locked(work)
 
 
 def _schedule_in_steps(
-    asked: Numbered, *, actor: str, now: datetime | None, wait: bool = True
+    asked: Numbered, *, caller: Caller, now: datetime | None, wait: bool = True
 ) -> Results:
-    answers = schedule_in_steps([*asked.values()], actor=actor, now=now, wait=wait)
+    answers = schedule_in_steps([*asked.values()], caller=caller, now=now, wait=wait)
     return dict(zip(asked, answers, strict=True))
 
 
 def _schedule_at_once(
     asked: Numbered,
     *,
-    actor: str,
+    caller: Caller,
     now: datetime | None,
     lock_wait: float | None = None,
 ) -> Results:
@@ -139,26 +142,28 @@ def _schedule_at_once(
     }
     if not fit:
         return {}
+    more = [one.more for one in fit.values()]
     rows = schedule_postgresql.schedule(
         [(*one[:3], key) for key, one in fit.items()],
+        more=more if any(one != NO_MORE for one in more) else None,
         references=[
             each
             for one in fit.values()
             if one.may_be_recorded
             for each in reference.references_of_key(one.key, one.wallet_uuid)
         ],
-        actor=actor,
+        caller=caller,
         now=now,
         lock_wait=lock_wait,
     )
     made = {
         first[key]: as_stored(
-            Transaction, id=pk, wallet_id=wallet_id, **columns_of(fit[key], at)
+            Transaction, id=pk, wallet_id=wallet_id, **columns_of(fit[key], at, caller)
         )
         for key, at, pk, wallet_id in rows
     }
     if made:
         at = rows[0][1]
-        transition.log_scheduled([*made.values()], actor=actor, now=at)
+        transition.log_scheduled([*made.values()], actor=caller.actor, now=at)
         hand_over([*made.values()], now=at)
     return {n: ScheduleReceipt(row) for n, row in made.items()}

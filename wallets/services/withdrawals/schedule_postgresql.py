@@ -13,35 +13,54 @@ from uuid import UUID
 
 from django.conf import settings
 
+from wallets.services.ledger.ledger_postgresql import (
+    WORDS_ARRAYS,
+    WORDS_COLUMNS,
+    columns_of_caller,
+    columns_of_words,
+)
+from wallets.utils.caller import Caller
 from wallets.utils.database.prepared import array, execute_prepared, patience
+from wallets.utils.words import Words
+
+# Whether it fails if its wallet is frozen, and its words.
+More = tuple[bool, Words]
 
 # The database's clock is read once. Keys are inserted in their order, so two statements
-# with the same keys cannot deadlock. A key that exists already inserts nothing. No
-# wallet is locked: a new row refers to its id, which never changes.
+# with the same keys cannot deadlock. A key that exists already inserts nothing. Wallets
+# get the lock that the new rows' foreign key would take at COMMIT: deposits and claims do
+# not wait for it, only a wallet that is being closed does. One that is locked so is left
+# out, as frozen and closed ones are. So is a key that a caller of another tenant has used
+# in the same wallet: the bank references of both would be the same.
 _SCHEDULE = """
 WITH asked AS (
     SELECT item.* FROM {patience}
         unnest(%(wallets)s::uuid[], %(amounts)s::bigint[], %(times)s::timestamptz[],
-            %(keys)s::uuid[]) AS item (wallet, amount, scheduled_for, key)
+            %(keys)s::uuid[]{arrays}) AS item (wallet, amount, scheduled_for, key{words})
     WHERE NOT EXISTS (SELECT FROM wallets_attempt
-                      WHERE reference = ANY (%(references)s::uuid[]))
+                      WHERE reference = ANY (%(bank_references)s::uuid[]))
 ), clock AS (
     SELECT coalesce(%(now)s::timestamptz, clock_timestamp()) AS now
 ), wallet AS MATERIALIZED (
-    SELECT id, uuid FROM wallets_wallet WHERE uuid = ANY (ARRAY(SELECT wallet FROM asked))
+    SELECT id, uuid, tenant FROM wallets_wallet
+    WHERE uuid = ANY (ARRAY(SELECT wallet FROM asked)) AND NOT frozen_out AND NOT closed
+    FOR KEY SHARE SKIP LOCKED
 ), planned AS (
     SELECT asked.*, wallet.id AS wallet_id
     FROM clock, asked JOIN wallet ON wallet.uuid = asked.wallet
     WHERE scheduled_for > now
         AND scheduled_for <= now + make_interval(secs => %(horizon)s)
+        AND (tenant = '' OR NOT EXISTS (
+            SELECT FROM wallets_transaction AS other
+            WHERE idempotency_key = key AND other.wallet_id = wallet.id))
 ), made AS (
     INSERT INTO wallets_transaction (wallet_id, transaction_type, amount, status,
         idempotency_key, scheduled_for, created_at, updated_at, retry_count, final,
-        needs_review, failure_code, third_party_response, version)
+        needs_review, failure_code, third_party_response, version{words}{caller})
     SELECT wallet_id, 'WITHDRAWAL', amount, 'PENDING', key, scheduled_for, now, now,
-        0, false, false, '', '', 0
+        0, false, false, '', '', 0{words}{caller_values}
     FROM planned, clock ORDER BY key
-    ON CONFLICT (idempotency_key) DO NOTHING
+    ON CONFLICT (idempotency_key, tenant) DO NOTHING
     RETURNING id, idempotency_key
 ), moved AS (
     INSERT INTO wallets_transition (transaction_id, sequence, event, from_state,
@@ -57,7 +76,8 @@ def schedule(
     requests: Sequence[tuple[UUID, int, datetime, str]],
     *,
     references: Iterable[UUID],
-    actor: str,
+    more: Sequence[More] | None = None,
+    caller: Caller,
     now: datetime | None = None,
     lock_wait: float | None = None,
 ) -> list[tuple[str, datetime, int, int]]:
@@ -66,10 +86,11 @@ def schedule(
     Of each its key, its time, and the ids of transaction and wallet; in any order. One
     statement. If another transaction uses a key at this moment, the statement waits
     `lock_wait` seconds (None: the usual limit) and then fails with a lock time-out.
-    Left out are unknown wallets, keys that exist, and times that are not after `now`
+    Left out are unknown, frozen and closed wallets, keys that exist, and times that are not after `now`
     (default: the database's clock) or beyond the horizon. If an attempt has one of the
     `references`, all are left out. Keys must differ and be canonical text; amounts must
-    be within limits (minor units); times must have an offset.
+    be within limits (minor units); times must have an offset. `more`: what else each
+    request says; None: nobody says more, which is faster.
     """
     wallets, amounts, times, keys = zip(*requests, strict=True)
     values: dict[str, Any] = {
@@ -77,9 +98,20 @@ def schedule(
         "amounts": array(amounts),
         "times": array(time.isoformat() for time in times),
         "keys": array(keys),
-        "references": array(references),
+        "bank_references": array(references),
         "horizon": timedelta(days=settings.WITHDRAWAL_MAX_HORIZON_DAYS).total_seconds(),
-        "actor": actor,
+        "actor": caller.actor,
         "now": now,
     }
-    return execute_prepared(_SCHEDULE.format(patience=patience(lock_wait)), values)
+    parts, named = columns_of_caller(caller)
+    values |= named
+    if more:
+        fails, words = zip(*more, strict=True)
+        values |= {"fails": list(fails), **columns_of_words(words)}
+    sql = _SCHEDULE.format(
+        **parts,
+        patience=patience(lock_wait),
+        arrays=f", %(fails)s::boolean[]{WORDS_ARRAYS}" if more else "",
+        words=f", fails_if_frozen{WORDS_COLUMNS}" if more else "",
+    )
+    return execute_prepared(sql, values)

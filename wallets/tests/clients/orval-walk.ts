@@ -10,7 +10,7 @@ import {
 } from "./wallet-client";
 
 async function walk(): Promise<void> {
-  const opened = await createWallet();
+  const opened = await createWallet({});
   assert(opened.status === 201);
   const wallet = opened.data.uuid;
   const headers = { "Idempotency-Key": crypto.randomUUID() };

@@ -1,4 +1,4 @@
-"""One connection to the bank, kept alive between calls; notices unrequested bytes."""
+"""One connection to a server, kept alive between calls; notices unrequested bytes."""
 
 from __future__ import annotations
 
@@ -37,10 +37,17 @@ class Connection(asyncio.Protocol):
 
     @classmethod
     async def open(
-        cls, host: str, port: int, *, tls: ssl.SSLContext | None, timeout: float
+        cls,
+        host: str,
+        port: int,
+        *,
+        tls: ssl.SSLContext | None,
+        timeout: float,
+        name: str | None = None,
     ) -> Connection:
         """Connect, and watch the connection for a moment. Sends nothing of a call.
 
+        `name` is that of the certificate, if `host` is an address that it was resolved to.
         Cancels the task if connecting takes longer than `timeout` (seconds).
 
         :raises NotSent: no connection, or a TLS certificate that is not trusted.
@@ -52,7 +59,12 @@ class Connection(asyncio.Protocol):
         next_address = _NEXT_ADDRESS_SECONDS if _is_name(host) else None
         try:
             _, made = await loop.create_connection(
-                cls, host, port, ssl=tls, happy_eyeballs_delay=next_address
+                cls,
+                host,
+                port,
+                ssl=tls,
+                server_hostname=name if tls else None,
+                happy_eyeballs_delay=next_address,
             )
         except Exception as error:
             raise NotSent(f"{type(error).__name__}: {error}") from error

@@ -45,6 +45,8 @@ class _Call:
     exchange: Exchange
     read: Read[Any]
     send_before: float
+    # How to connect for this call alone; None: as the `Caller` does.
+    connect: Connect | None = None
     future: Future[Any] = field(default_factory=Future)
     ends: float = 0.0
     connection: Connection | None = None
@@ -54,12 +56,15 @@ class _Call:
 class Caller(Generic[T]):
     """Sends requests and returns futures; at most `size` calls run at a time.
 
-    `read` gets the answer; or `NotSent` if certainly nothing was sent; or another
+    `connect` opens a connection; connections are used again. Without it each call must
+    have its own. `read` gets the answer; or `NotSent` if certainly nothing was sent; or another
     exception if that is unknown. It runs in the event loop's thread and must be fast.
     Thread-safe; each process has a thread of its own.
     """
 
-    def __init__(self, connect: Connect, *, deadline: float, size: int) -> None:
+    def __init__(
+        self, connect: Connect | None = None, *, deadline: float, size: int
+    ) -> None:
         self._connect = connect
         self._deadline = deadline
         self._size = size
@@ -67,13 +72,19 @@ class Caller(Generic[T]):
         self._loop: _Loop | None = None
 
     def submit(
-        self, exchange: Exchange, read: Read[T], *, send_before: float
+        self,
+        exchange: Exchange,
+        read: Read[T],
+        *,
+        send_before: float,
+        connect: Connect | None = None,
     ) -> Future[T]:
         """Send the request, unless `send_before` (`clock.elapsed`) has passed.
 
+        With `connect` the call has a connection of its own, which is closed after it.
         The future can be cancelled until the first byte is sent, and not after that.
         """
-        call = _Call(exchange, read, send_before)
+        call = _Call(exchange, read, send_before, connect)
         with self._lock:
             if self._loop is None or not self._loop.runs_here():
                 self._loop = _Loop(self._connect, self._deadline, self._size)
@@ -84,7 +95,7 @@ class Caller(Generic[T]):
 class _Loop:
     """The event loop's thread. Other threads use only `hand_in` and `runs_here`."""
 
-    def __init__(self, connect: Connect, deadline: float, size: int) -> None:
+    def __init__(self, connect: Connect | None, deadline: float, size: int) -> None:
         self._connect = connect
         self._deadline = deadline
         self._size = size
@@ -99,8 +110,8 @@ class _Loop:
         self._loop = asyncio.new_event_loop()
         # Name resolution blocks: one thread for each call, so that no call waits for
         # another.
-        self._loop.set_default_executor(ThreadPoolExecutor(size, "bank-names"))
-        self._thread = threading.Thread(target=self._run, name="bank", daemon=True)
+        self._loop.set_default_executor(ThreadPoolExecutor(size, "names"))
+        self._thread = threading.Thread(target=self._run, name="calls", daemon=True)
         self._thread.start()
 
     def runs_here(self) -> bool:
@@ -136,7 +147,9 @@ class _Loop:
     def _give_up(self) -> None:
         for call in [*self._under_way, *self._handed_in]:
             with suppress(InvalidStateError):
-                call.future.set_exception(RuntimeError("the bank's thread has ended"))
+                call.future.set_exception(
+                    RuntimeError("the thread of the calls has ended")
+                )
 
     def _take(self) -> None:
         self._rung = False
@@ -158,6 +171,7 @@ class _Loop:
             result = await self._result(call)
             told, safe = call.read(result, call.sent_at)
             keep = safe and isinstance(result, HttpAnswer) and result.keep
+            keep = keep and call.connect is None
             if call.connection is not None and call.connection.reused and not safe:
                 self._close_resting()  # the others may be no better
             with suppress(InvalidStateError):  # it was cancelled, and not sent
@@ -182,11 +196,11 @@ class _Loop:
             return DeadlineOver()
 
     async def _call(self, call: _Call) -> HttpAnswer:
-        connection = await self._quiet_connection()
+        connection = await self._quiet_connection(call)
         now = clock.elapsed()
         late = now >= call.send_before or now >= call.ends
         if late or not call.future.set_running_or_notify_cancel():
-            self._leave(connection, keep=True)
+            self._leave(connection, keep=call.connect is None)
             raise NotSent("the sender came too late for its lease")
         # After this point bytes may have left: nothing proves "not sent" any more.
         call.connection, call.sent_at = connection, now
@@ -199,23 +213,26 @@ class _Loop:
                 return replace(answer, reused=connection.reused)
             self._cut_overdue()
 
-    async def _quiet_connection(self) -> Connection:
+    async def _quiet_connection(self, call: _Call) -> Connection:
         """Return a connection without unrequested bytes.
 
         :raises NotSent: there is none.
         """
-        while self._at_rest:
+        while call.connect is None and self._at_rest:
             since, connection = self._at_rest.pop()
             await asyncio.sleep(0)  # let bytes that have come be received
             fresh = clock.elapsed() - since < MAX_IDLE_SECONDS
             if fresh and connection.is_quiet():
                 return connection
             connection.close()
-        connection = await self._connect()
+        connect = call.connect or self._connect
+        if connect is None:
+            raise NotSent("the call says not how to connect")
+        connection = await connect()
         if not connection.is_quiet():
             # Bytes that came before our request are no answer to it.
             connection.close()
-            raise NotSent("the bank sent bytes, or closed, before the request")
+            raise NotSent("the server sent bytes, or closed, before the request")
         return connection
 
     def _leave(self, connection: Connection, *, keep: bool) -> None:

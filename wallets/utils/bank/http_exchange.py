@@ -35,6 +35,8 @@ class HttpAnswer:
     followed: bool = False
     reused: bool = False
     encoding: str = ""
+    # As it was sent; empty when there is none, or two.
+    retry_after: str = ""
 
 
 def request(
@@ -105,8 +107,7 @@ class Exchange:
         """Return the answer. A connection with bytes left over is not used again."""
         followed, ended = self._http.trailing_data
         whole = self._http.their_state is h11.DONE
-        kinds = self._all(b"content-type")
-        kind = kinds[0] if len(kinds) == 1 else b""
+        kind = self._one(b"content-type")
         return HttpAnswer(
             status=self._status,
             # Without parameters; empty when there is none, or two.
@@ -117,7 +118,13 @@ class Exchange:
             encoding=b",".join(self._all(b"content-encoding"))
             .lower()
             .decode("latin-1"),
+            retry_after=self._one(b"retry-after").decode("latin-1"),
         )
+
+    def _one(self, name: bytes) -> bytes:
+        """Return the value of a header that was sent once; else nothing."""
+        values = self._all(name)
+        return values[0] if len(values) == 1 else b""
 
     def _all(self, name: bytes) -> list[bytes]:
         """Return the values of all headers with this (lower-case) name."""

@@ -9,12 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from django.apps import apps
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Model
 
 APPEND_ONLY_TABLES = (
     "wallets_movement",
     "wallets_transition",
     "wallets_reviewproposal",
+    "wallets_walletchange",
+    "wallets_transfer",
+    "wallets_correction",
+    "wallets_paymentreturn",
 )
 
 _POSTGRESQL = (
@@ -54,15 +60,32 @@ _DROP = {
 }
 
 
+def models_of_others() -> list[type[Model]]:
+    """Return the append-only models of removable applications.
+
+    They are marked by the attribute `append_only = True`.
+    """
+    return [one for one in apps.get_models() if getattr(one, "append_only", False)]
+
+
+def all_tables() -> tuple[str, ...]:
+    """Return the append-only tables, also those of removable applications."""
+    others = (model._meta.db_table for model in models_of_others())
+    return (*APPEND_ONLY_TABLES, *others)
+
+
 def install(
-    connection: BaseDatabaseWrapper, tables: Sequence[str] = APPEND_ONLY_TABLES
+    connection: BaseDatabaseWrapper, tables: Sequence[str] | None = None
 ) -> None:
-    """Create the triggers of the existing tables. DDL: call it from a migration."""
+    """Create the triggers of the tables that exist; None: of all append-only ones.
+
+    DDL: call it from a migration.
+    """
     _run(connection, _CREATE[connection.vendor], tables)
 
 
 def remove(
-    connection: BaseDatabaseWrapper, tables: Sequence[str] = APPEND_ONLY_TABLES
+    connection: BaseDatabaseWrapper, tables: Sequence[str] | None = None
 ) -> None:
     """Drop the triggers: to undo the migration, or to empty a test database."""
     _run(connection, _DROP[connection.vendor], tables)
@@ -82,7 +105,7 @@ def missing(connection: BaseDatabaseWrapper) -> list[str]:
     """Return the names of the triggers that are missing or disabled."""
     names = []
     with connection.cursor() as cursor:
-        for table in APPEND_ONLY_TABLES:
+        for table in all_tables():
             cursor.execute(_FOUND[connection.vendor], [table])
             found = {name for (name,) in cursor.fetchall()}
             for statement in _CREATE[connection.vendor]:
@@ -93,11 +116,13 @@ def missing(connection: BaseDatabaseWrapper) -> list[str]:
 
 
 def _run(
-    connection: BaseDatabaseWrapper, statements: tuple[str, ...], tables: Sequence[str]
+    connection: BaseDatabaseWrapper,
+    statements: tuple[str, ...],
+    tables: Sequence[str] | None,
 ) -> None:
     with connection.cursor() as cursor:
         # An early migration does not have the later tables.
         there = set(connection.introspection.table_names(cursor))
-        for table in tables:
+        for table in all_tables() if tables is None else tables:
             for statement in statements if table in there else ():
                 cursor.execute(statement.format(table=table))

@@ -9,13 +9,13 @@ from __future__ import annotations
 import functools
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
-from django.db import DEFAULT_DB_ALIAS, IntegrityError, connection
+from django.db import DEFAULT_DB_ALIAS, connection
 from django.db.models import DateTimeField, Field, Model
 from django.db.models.base import ModelState
 
@@ -25,6 +25,8 @@ from wallets.utils.database.batch_mysql import Fields
 from wallets.utils.database.transactions import guarded_update
 
 M = TypeVar("M", bound=Model)
+# The column of values that must be new, and the one within which they are unique.
+Unique = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -73,89 +75,12 @@ def insert_rows(model: type[Model], rows: Sequence[Model]) -> None:
         batch_mysql.insert(model, rows)
     elif connection.vendor == "postgresql":
         with connection.cursor() as cursor:
-            cursor.execute(_insert_sql(model), [_as_json(_columns(model, rows))])
+            cursor.execute(insert_sql(model), [as_json(columns_of(model, rows))])
     else:
         model._default_manager.bulk_create(rows)
 
 
-def insert_untaken(
-    model: type[Model], rows: Sequence[M], *, unique: str, same: Sequence[str]
-) -> list[M]:
-    """Insert the rows whose value of the column `unique` is new; return the other rows.
-
-    Call inside a transaction. The inserted instances get their ids. Values are inserted
-    in the order of the column's index, so transactions with the same values cannot
-    deadlock. An existing value is not an error: an error would undo the rows before it,
-    and on MySQL transactions that wait for those rows would then deadlock.
-
-    MySQL does not report which rows it inserted, so an existing row with the same value
-    must differ in one of the columns `same`.
-
-    :raises IntegrityError: a row was refused for another reason.
-    """
-    if not rows:
-        return []
-    place = _place_in_index(model._meta.get_field(unique))
-    ordered = sorted(rows, key=lambda row: place(getattr(row, unique)))
-    ids = _INSERTS.get(connection.vendor, _insert_and_look)(
-        model, ordered, unique, same
-    )
-    for row in rows:
-        row.pk = ids.get(getattr(row, unique))
-        row._state.adding = row.pk is None
-    return [row for row in rows if row.pk is None]
-
-
-def _insert_and_return(
-    model: type[Model], rows: Sequence[Model], unique: str, same: Sequence[str]
-) -> dict[Any, Any]:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            _insert_sql(model, unless_taken=unique), [_as_json(_columns(model, rows))]
-        )
-        return dict(cursor.fetchall())
-
-
-def _insert_alone(
-    model: type[Model], rows: Sequence[Model], unique: str, same: Sequence[str]
-) -> dict[Any, Any]:
-    """Insert on SQLite, which has one writer: the values are still new."""
-    model._default_manager.bulk_create(rows)
-    return {getattr(row, unique): row.pk for row in rows}
-
-
-def _insert_and_look(
-    model: type[Model], rows: Sequence[Model], unique: str, same: Sequence[str]
-) -> dict[Any, Any]:
-    # INSERT IGNORE also leaves out invalid rows, so each row is looked up.
-    wanted = {getattr(row, unique): row for row in rows}
-    inserted = batch_mysql.insert(model, rows, unless_taken=unique)
-    if len(inserted) == len(rows):
-        return inserted
-    found = model._default_manager.filter(**{f"{unique}__in": wanted})
-    known = {value: more for value, *more in found.values_list(unique, "pk", *same)}
-    if missing := wanted.keys() - known.keys():
-        raise IntegrityError(f"{model.__name__}: {len(missing)} rows were not written")
-    if batch_mysql.tells_what_it_inserted():
-        return inserted
-    return {
-        value: pk
-        for value, (pk, *columns) in known.items()
-        if columns == [getattr(wanted[value], name) for name in same]
-    }
-
-
-_INSERTS = {"postgresql": _insert_and_return, "sqlite": _insert_alone}
-
-
-def _place_in_index(field: Any) -> Callable[[Any], Any]:
-    """Return the sort key of the column's index."""
-    if connection.vendor == "mysql" and field.db_type(connection) == "uuid":
-        return batch_mysql.place_of_uuid
-    return lambda value: value
-
-
-def _columns(model: type[Model], rows: Sequence[Model]) -> list[dict[str, Any]]:
+def columns_of(model: type[Model], rows: Sequence[Model]) -> list[dict[str, Any]]:
     """Return the rows as dictionaries by column, as they are inserted."""
     plain, others = _insertable(model)
     values = []
@@ -209,7 +134,7 @@ def _update_many(
 ) -> int:
     columns = [f"guard_{field.column}" for field in guard]
     columns += [str(field.column) for field in changes]
-    values = _as_json([dict(zip(columns, row, strict=True)) for row in rows])
+    values = as_json([dict(zip(columns, row, strict=True)) for row in rows])
     with connection.cursor() as cursor:
         cursor.execute(_update_sql(model, guard, changes), [values])
         return int(cursor.rowcount)
@@ -218,7 +143,8 @@ def _update_many(
 _UPDATES = {"postgresql": _update_many, "mysql": batch_mysql.update}
 
 
-def _as_json(rows: Sequence[dict[Any, Any]]) -> str:
+def as_json(rows: Sequence[dict[Any, Any]]) -> str:
+    """Return the rows as the parameter of `insert_sql`."""
     return json.dumps(rows, default=_plain)
 
 
@@ -245,19 +171,26 @@ def _insertable(
 
 
 @functools.cache
-def _insert_sql(model: type[Model], unless_taken: str = "") -> str:
+def insert_sql(model: type[Model], unless_taken: Unique | None = None) -> str:
+    """Return the INSERT of PostgreSQL, whose parameter has all rows.
+
+    With `unless_taken` it leaves out values that exist, and returns the others' ids.
+    """
     fields = {
         field.column: field
         for field in model._meta.concrete_fields
         if not field.primary_key
     }
     names = ", ".join(f'"{name}"' for name in fields)
-    untaken = (
-        f' ON CONFLICT ("{unless_taken}") DO NOTHING RETURNING "{unless_taken}", id'
-    )
+    untaken = ""
+    if unless_taken:
+        column, within = unless_taken
+        untaken = (
+            f' ON CONFLICT ("{column}", "{within}") DO NOTHING RETURNING "{column}", id'
+        )
     return (
         f'INSERT INTO "{model._meta.db_table}" ({names}) '  # noqa: S608
-        f"SELECT {names} FROM {_recordset(fields)}{untaken * bool(unless_taken)}"
+        f"SELECT {names} FROM {_recordset(fields)}{untaken}"
     )
 
 

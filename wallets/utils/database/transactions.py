@@ -220,17 +220,20 @@ def limit_lock_wait(seconds: float) -> None:
         cursor.execute(sql, [f"{seconds * 1000:.0f}"])
 
 
-def lock_rows(rows: QuerySet[Any], *, skip_locked: bool = False) -> Sequence[Any]:
+def lock_rows(
+    rows: QuerySet[Any], *, skip_locked: bool = False, against_new_rows: bool = False
+) -> Sequence[Any]:
     """Lock the rows in the query's order and return them. Call inside a transaction.
 
-    On SQLite the transaction itself is the lock (it began IMMEDIATE).
+    With `against_new_rows` new rows that refer to them wait, too. On SQLite the
+    transaction itself is the lock (it began IMMEDIATE).
     """
     can = connection.features
     if can.has_select_for_update:
         rows = rows.select_for_update(
             skip_locked=skip_locked and can.has_select_for_update_skip_locked,
             # The key never changes, so new rows that refer to it need not wait.
-            no_key=can.has_select_for_no_key_update,
+            no_key=can.has_select_for_no_key_update and not against_new_rows,
         )
     return list(rows)
 

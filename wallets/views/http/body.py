@@ -68,6 +68,26 @@ def parse_array(body: bytes, *, most: int) -> list[Any]:
     return value
 
 
+def read_one_or_many(request: Request, *, most: int) -> dict[str, Any] | list[Any]:
+    """Return the body: a JSON object, or a JSON array of at most `most` items.
+
+    :raises RequestRefused: no body, any other body, an object that is larger than one
+        request may be, or more items.
+    """
+    body = read_array_body(request)
+    value = _parse(body)
+    if isinstance(value, list):
+        if len(value) > most:
+            raise RequestRefused("too_many_items")
+        return value
+    if not isinstance(value, dict):
+        text = "The body is neither a JSON object nor a JSON array."
+        raise RequestRefused("json_invalid", text)
+    if len(body) > settings.API_MAX_BODY_BYTES:
+        raise RequestRefused("content_too_large")
+    return value
+
+
 def read_nothing(request: Request) -> dict[str, Any]:
     """Return the object of a request without fields: no body, or `{}`.
 

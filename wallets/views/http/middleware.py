@@ -16,7 +16,7 @@ from django.utils.deprecation import MiddlewareMixin
 from wallets.views.problems import problem_response
 
 # Requests below these paths have no user and no cookie.
-API_PATHS = ("/wallets/", "/deposits/")
+API_PATHS = ("/wallets/", "/deposits/", "/transfers/")
 
 
 def without_body_for_head(

@@ -7,13 +7,21 @@ transport can batch concurrent requests. It does not depend on a transport.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, ClassVar, Generic, TypeVar
+from uuid import UUID
 
+from django.conf import settings
 from django.http import QueryDict
 
-from wallets.views.http import negotiation, query
+from wallets.models.wallet import Wallet
+from wallets.utils.caller import Caller
+from wallets.views.http import authentication, negotiation, query, tenancy
 from wallets.views.http.request import ApiResponse, Request
+
+# The capability of an operation that anybody may call.
+OPEN = "open"
 
 C = TypeVar("C")  # the arguments of the service call
 R = TypeVar("R")  # its result
@@ -22,6 +30,9 @@ R = TypeVar("R")  # its result
 class Operation(ABC, Generic[C, R]):
     """One method of one resource. Instances keep no state of requests."""
 
+    # What a caller must be allowed to use; OPEN: everybody may. There is no default, so
+    # that nobody opens a path by forgetting it.
+    capability: ClassVar[str]
     method: ClassVar[str] = "GET"
     # The most bytes of a body; 0: none is read.
     max_body: ClassVar[int] = 0
@@ -37,6 +48,13 @@ class Operation(ABC, Generic[C, R]):
     # Whether the service always waits for locks: it then has threads of its own.
     always_waits: ClassVar[bool] = False
 
+    @property
+    def scope(self) -> str | None:
+        """Return the permission that its caller needs; None: anybody may call it."""
+        if self.capability == OPEN:
+            return None
+        return f"{self.capability}:{'read' if self.only_reads else 'write'}"
+
     @abstractmethod
     def read(self, request: Request, query: Mapping[str, Any]) -> C:
         """Return the arguments of the service call. Does not use the database.
@@ -47,8 +65,28 @@ class Operation(ABC, Generic[C, R]):
         """
 
     @abstractmethod
-    def many(self, calls: Sequence[C], *, wait: bool) -> Sequence[R | Exception]:
-        """Call the service once for all; return one result each, in order.
+    def wallets_of(self, call: C) -> Collection[UUID]:
+        """Return the wallets that the call names.
+
+        `tenancy` refuses those that the caller may not see. An operation that finds
+        wallets in another way, such as a list, returns none here, and chooses by the
+        caller's tenant in `many`.
+        """
+
+    def without(self, call: C, unknown: AbstractSet[UUID]) -> C:
+        """Return the call without what is about these wallets, which do not exist.
+
+        By default nothing is left of it.
+
+        :raises ObjectDoesNotExist: what the service raises for an unknown wallet.
+        """
+        raise Wallet.DoesNotExist(f"no wallet {min(unknown)}")
+
+    @abstractmethod
+    def many(
+        self, calls: Sequence[C], *, caller: Caller, wait: bool
+    ) -> Sequence[R | Exception]:
+        """Call the service once for all calls of a caller; return one result each.
 
         With `wait=False` a call that would wait for another transaction gets `Busy`,
         and must be made again.
@@ -59,11 +97,36 @@ class Operation(ABC, Generic[C, R]):
         """Return the answer to a call that the service has not refused."""
 
 
+class SingleOperation(Operation[C, R]):
+    """A change that is made alone, because it waits for locks: each in its own thread."""
+
+    method = "POST"
+    max_body = settings.API_MAX_BODY_BYTES
+    max_batch = 1
+    always_waits = True
+    only_reads = False
+
+    @abstractmethod
+    def one(self, call: C, caller: Caller) -> R:
+        """Call the service.
+
+        :raises Exception: a refusal.
+        """
+
+    def many(
+        self, calls: Sequence[C], *, caller: Caller, wait: bool
+    ) -> Sequence[R | Exception]:
+        """Make the change; a refusal is raised, as it is the only call."""
+        return [self.one(call, caller) for call in calls]
+
+
 def prepare(operation: Operation[C, R], request: Request) -> C:
-    """Check the form of the request, then read it.
+    """Find out who calls, unless a transport has; check the form, then read it.
 
     :raises Exception: one that `views.problems.from_exceptions` maps to a problem.
     """
+    if not request.is_admitted:
+        authentication.admit(operation.scope, request)
     accept = request.headers.get("accept", "")
     negotiation.choose(accept, operation.media_types)
     parameters: Mapping[str, Any] = {}
@@ -77,7 +140,8 @@ def run(operation: Operation[C, R], request: Request, call: C) -> ApiResponse:
 
     :raises Exception: a refusal, or a failure.
     """
-    (result,) = operation.many([call], wait=True)
+    asked = tenancy.Asked(request.caller, call)
+    (result,) = tenancy.serve(operation, [asked], wait=True)
     if isinstance(result, Exception):
         raise result
     return operation.write(request, call, result)

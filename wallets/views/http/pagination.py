@@ -7,18 +7,22 @@ nor repeated. The cursor is signed together with the list and its filters.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from typing import Any
 from urllib.parse import urlencode
 
 from django.core import signing
 
+from wallets.services.reads.listing import Position
 from wallets.utils import instants
 from wallets.utils.limits import MAX_BIGINT
 from wallets.views.http.request import Request
 from wallets.views.problems.problem_response import FieldError, RequestRefused
 
 DEFAULT_LIMIT = 50
+# The parameters of a page; the others are filters.
+PAGING = ("limit", "cursor")
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 def cursor_refused() -> RequestRefused:
@@ -42,7 +46,7 @@ class Pages:
         self._query = {
             name: _text_of(value)
             for name, value in sorted(parameters.items())
-            if name not in ("limit", "cursor")
+            if name not in PAGING
         }
         self._signer = signing.Signer(
             sep=".", salt=f"wallets.cursor {request.path} {urlencode(self._query)}"
@@ -81,6 +85,28 @@ class Pages:
     def _link(self, relation: str, **added: str) -> str:
         query = urlencode(self._query | added)
         return f'<{self._url}{"?" if query else ""}{query}>; rel="{relation}"'
+
+
+def position_of(numbers: list[int] | None) -> Position | None:
+    """Return the position of `numbers_of`; None stays None.
+
+    :raises RequestRefused: the numbers are no position.
+    """
+    if numbers is None:
+        return None
+    microseconds, pk = numbers
+    try:
+        return Position(_EPOCH + timedelta(microseconds=microseconds), pk)
+    except OverflowError:
+        raise cursor_refused() from None
+
+
+def numbers_of(position: Position | None) -> list[int] | None:
+    """Return the position as numbers of a cursor; None stays None."""
+    if position is None:
+        return None
+    since = position.created_at - _EPOCH
+    return [since // timedelta(microseconds=1), position.pk]
 
 
 def _text_of(value: Any) -> str:

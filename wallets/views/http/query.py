@@ -6,10 +6,13 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from django.http import QueryDict
 
+from wallets.models.base import MAX_MONEY
 from wallets.utils import instants
+from wallets.utils.limits import UUID_PATTERN
 from wallets.views.problems.problem_response import FieldError, RequestRefused
 
 # Parameters that tools send for other frameworks. They have no effect here.
@@ -18,6 +21,8 @@ MAX_ERRORS = 10
 
 _LIMIT = re.compile(r"[1-9][0-9]{0,2}")
 MAX_LIMIT = 100
+_UUID = re.compile(UUID_PATTERN)
+_MONEY = re.compile(r"0|[1-9][0-9]{0,15}")
 
 Parser = Callable[[str], Any]
 
@@ -70,6 +75,26 @@ def instant(text: str) -> datetime:
             "The value must be a time with an offset, such as 2026-02-17T12:00:00Z "
             "(in a URL, a + is written %2B)."
         ) from None
+
+
+def money(text: str) -> int:
+    """Return an amount of money, 0 to 10**15 minor units.
+
+    :raises ValueError: anything else.
+    """
+    if not _MONEY.fullmatch(text) or int(text) > MAX_MONEY:
+        raise ValueError(f"The value must be an integer from 0 to {MAX_MONEY}.")
+    return int(text)
+
+
+def uuid_of(text: str) -> UUID:
+    """Return a UUID in canonical form.
+
+    :raises ValueError: anything else.
+    """
+    if not _UUID.fullmatch(text):
+        raise ValueError("The value must be a UUID, in lower case.")
+    return UUID(text)
 
 
 def check_order(parameters: Mapping[str, Any], start: str, end: str) -> None:

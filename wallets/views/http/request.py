@@ -12,6 +12,7 @@ from django.http import HttpRequest
 from django.urls import get_script_prefix, reverse
 
 from wallets.utils import strict_json
+from wallets.utils.caller import ANYBODY, Caller
 from wallets.views.http import body
 
 NO_HEADERS: Mapping[str, str] = {}
@@ -34,6 +35,9 @@ class Request:
     origin: str
     read_body: Callable[[int], bytes]
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    # Set by `authentication.admit`.
+    caller: Caller = ANYBODY
+    is_admitted: bool = False
 
     def url_of(self, path: str) -> str:
         """Return the absolute URL of a path of this service."""
@@ -42,6 +46,10 @@ class Request:
     def url_of_wallet(self, wallet: UUID) -> str:
         """Return the absolute URL of a wallet."""
         return self.origin + _form_of("wallet", get_script_prefix()) % wallet
+
+    def url_of_transfer(self, transfer: UUID) -> str:
+        """Return the absolute URL of a transfer."""
+        return self.origin + _form_of("transfer", get_script_prefix()) % transfer
 
     def url_of_transaction(self, wallet: UUID, transaction_id: int) -> str:
         """Return the absolute URL of a transaction."""

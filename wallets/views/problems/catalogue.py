@@ -6,18 +6,12 @@ The documentation is generated from `PROBLEMS`; no other code can be answered.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from itertools import chain
 
-
-@dataclass(frozen=True)
-class Problem:
-    """One kind of refusal or failure. `code` never changes its meaning."""
-
-    code: str
-    status: int
-    title: str
-    explanation: str
-
+from wallets.utils import extensions
+from wallets.views.problems.problem import Problem
+from wallets.views.problems.transfer_problems import TRANSFER_PROBLEMS
+from wallets.views.problems.wallet_problems import WALLET_PROBLEMS
 
 _TABLE = (
     # 400: the request is never valid as it was sent.
@@ -50,7 +44,7 @@ _TABLE = (
         "json_invalid",
         400,
         "The body is not strict JSON",
-        "The body must be one JSON object (for many deposits: one array) in UTF-8, "
+        "The body must be one JSON object (for many at once: one array) in UTF-8, "
         "without duplicate names, NaN or Infinity, lone surrogates or NUL, nested at "
         "most 16 levels deep.",
     ),
@@ -195,6 +189,13 @@ _TABLE = (
         "cancelled; `transaction_status` is its status.",
     ),
     Problem(
+        "not_reschedulable",
+        409,
+        "Not reschedulable",
+        "Only a withdrawal that is PENDING can be rescheduled; `transaction_status` is "
+        "its status.",
+    ),
+    Problem(
         "request_in_progress",
         409,
         "A request is in progress",
@@ -246,7 +247,7 @@ _TABLE = (
         422,
         "Idempotency key reused",
         "The key was used before for another request: with another wallet, operation, "
-        "amount or time. Send a new key for a new request.",
+        "amount, time or words. Send a new key for a new request.",
     ),
     Problem(
         "balance_limit",
@@ -282,4 +283,8 @@ _TABLE = (
         "Repeat the request, with its key, after the seconds of Retry-After.",
     ),
 )
-PROBLEMS: Mapping[str, Problem] = {problem.code: problem for problem in _TABLE}
+_ADDED = chain.from_iterable(extensions.of_each("problems", "PROBLEMS"))
+PROBLEMS: Mapping[str, Problem] = {
+    problem.code: problem
+    for problem in chain(_TABLE, WALLET_PROBLEMS, TRANSFER_PROBLEMS, _ADDED)
+}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from django.core.exceptions import BadRequest, SuspiciousOperation
@@ -17,13 +17,22 @@ from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from rest_framework import exceptions
 
-from wallets.errors import InvalidInput, LostRace, NotCancelable, Refusal
+from wallets.errors import (
+    InvalidInput,
+    LostRace,
+    NotCancelable,
+    NotReschedulable,
+    Refusal,
+)
 from wallets.models.states import State
 from wallets.models.transaction import Transaction
+from wallets.models.transfer import Transfer
 from wallets.models.wallet import Wallet
+from wallets.services.requests.checks import UnknownWallet
 from wallets.utils.database.transactions import is_lock_timeout
 from wallets.views.http.right_path import right_path
 from wallets.views.problems import problem_response
+from wallets.views.problems.catalogue import PROBLEMS
 from wallets.views.problems.problem_response import FieldError, RequestRefused
 
 logger = logging.getLogger(__name__)
@@ -55,17 +64,21 @@ def problem_of(error: Exception) -> dict[str, Any]:
 
 
 def _refused(error: RequestRefused, _context: dict[str, Any]) -> HttpResponse:
-    return _with_errors(error.errors, error.code, error.detail)
+    return _with_errors(error.errors, error.code, error.detail, error.headers)
 
 
 def _with_errors(
-    errors: list[FieldError], code: str = "", detail: str = ""
+    errors: list[FieldError],
+    code: str = "",
+    detail: str = "",
+    headers: Mapping[str, str] | None = None,
 ) -> HttpResponse:
     """A single error gives the problem its code; several get a general one."""
     if not code:
         code = errors[0].code if len(errors) == 1 else "invalid_request"
         detail = errors[0].detail if len(errors) == 1 else ""
-    return problem_response.answer(code, detail, errors=errors[:MAX_ERRORS])
+    few = errors[:MAX_ERRORS]
+    return problem_response.answer(code, detail, errors=few, headers=headers)
 
 
 def _invalid_fields(
@@ -86,12 +99,21 @@ def _invalid_input(error: InvalidInput, _context: dict[str, Any]) -> HttpRespons
     return _with_errors([FieldError(error.field, error.code, str(error))])
 
 
-def _not_cancelable(error: NotCancelable, _context: dict[str, Any]) -> HttpResponse:
+def _too_late(
+    error: NotCancelable | NotReschedulable, _context: dict[str, Any]
+) -> HttpResponse:
     status = State(error.state).status
-    detail = f"The transaction is {status} and cannot be cancelled."
+    done = "cancelled" if isinstance(error, NotCancelable) else "rescheduled"
+    detail = f"The transaction is {status} and cannot be {done}."
     return problem_response.answer(
         error.code, detail, members={"transaction_status": status}
     )
+
+
+def _unknown_wallet(error: UnknownWallet, _context: dict[str, Any]) -> HttpResponse:
+    code = "wallet_not_found"
+    detail = PROBLEMS[code].explanation
+    return _with_errors([FieldError(error.field, code, detail)], code)
 
 
 def _refusal(error: Refusal, _context: dict[str, Any]) -> HttpResponse:
@@ -119,10 +141,12 @@ _HANDLERS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], Any], ...]
     (RequestRefused, _refused),
     (exceptions.ValidationError, _invalid_fields),
     (InvalidInput, _invalid_input),
-    (NotCancelable, _not_cancelable),
+    ((NotCancelable, NotReschedulable), _too_late),
     (Refusal, _refusal),
+    (UnknownWallet, _unknown_wallet),
     (Wallet.DoesNotExist, _plain("wallet_not_found")),
     (Transaction.DoesNotExist, _plain("transaction_not_found")),
+    (Transfer.DoesNotExist, _plain("transfer_not_found")),
     ((OperationalError, InterfaceError, LostRace), _database),
     (Http404, _plain("not_found")),
     (exceptions.MethodNotAllowed, _plain("method_not_allowed")),

@@ -26,15 +26,21 @@ class FieldError:
 
 
 class RequestRefused(Exception):
-    """A request that is refused for its form, raised by the views' strict layer."""
+    """A request that is refused for its form or its caller, raised by the views."""
 
     def __init__(
-        self, code: str, detail: str = "", *, errors: Iterable[FieldError] = ()
+        self,
+        code: str,
+        detail: str = "",
+        *,
+        errors: Iterable[FieldError] = (),
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(detail)
         self.code = code
         self.detail = detail
         self.errors = list(errors)
+        self.headers = headers
 
 
 def answer(

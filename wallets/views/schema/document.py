@@ -7,11 +7,13 @@ links and examples.
 from __future__ import annotations
 
 import json
+from collections import ChainMap
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from drf_spectacular.extensions import OpenApiSerializerFieldExtension
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.openapi import AutoSchema
@@ -19,7 +21,11 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
 
 from wallets.models.transaction import Transaction
+from wallets.models.wallet import Wallet
 from wallets.serializers.problem import ProblemSerializer
+from wallets.serializers.transaction import IF_FROZEN
+from wallets.serializers.wallet import DIRECTIONS
+from wallets.utils import extensions, words
 from wallets.utils.limits import MAX_BIGINT
 from wallets.views.problems.catalogue import PROBLEMS
 from wallets.views.problems.problem_response import CONTENT_TYPE, body_of
@@ -29,14 +35,18 @@ from wallets.views.schema.operations import OPERATIONS
 # Recorded requests and answers; a test makes them again and compares.
 EXAMPLES: dict[str, Any] = json.loads(
     Path(__file__).with_name("examples.json").read_text(encoding="utf-8")
-)
+) | dict(ChainMap(*extensions.of_each("views.schema", "EXAMPLES")))
 JSON = "application/json"
 CSV = "text/csv"
+# The most items of a request that is an array.
+MAX_ITEMS = 1000
 # The list of a response's codes. No schema closes it, so that codes can be added.
 CODES = "x-problem-codes"
 
 _PATH: dict[str, tuple[Any, str]] = {
+    **ChainMap(*extensions.of_each("views.schema", "PATHS")),
     "wallet_uuid": (OpenApiTypes.UUID, "The wallet."),
+    "transfer_uuid": (OpenApiTypes.UUID, "The transfer."),
     "transaction_id": (
         {"type": "integer", "format": "int64", "minimum": 1, "maximum": MAX_BIGINT},
         "The transaction.",
@@ -61,14 +71,38 @@ _HEADERS: dict[str, tuple[Any, str]] = {
         "Seconds to wait before repeating.",
     ),
     "Allow": (OpenApiTypes.STR, "The methods of the path."),
+    "WWW-Authenticate": (OpenApiTypes.STR, "RFC 6750: the challenge, and its error."),
+    "RateLimit": (OpenApiTypes.STR, "How much is left, and until when."),
+    "RateLimit-Policy": (OpenApiTypes.STR, "How much there is in which time."),
 }
-_RETRY = {"request_in_progress", "service_unavailable"}
+_RETRY = {"request_in_progress", "service_unavailable", "rate_limited"}
+# The name of the security scheme.
+_KEY_SCHEME = "key"
+# The headers that every problem of a status has.
+_ALWAYS = {
+    401: ("WWW-Authenticate",),
+    403: ("WWW-Authenticate",),
+    405: ("Allow",),
+    429: ("RateLimit", "RateLimit-Policy"),
+}
 # Problems of these statuses have the same text for every request.
-_SAY_THE_SAME = {404, 405, 406, 411, 413, 415, 500, 503}
-# The values in requests. In an answer the same values are no closed list.
-_ENUMS: dict[str, Schema] = {
+_SAY_THE_SAME = {401, 404, 405, 406, 411, 413, 415, 429, 500, 503}
+_NAMED: dict[str, Schema] = {
+    "Metadata": {
+        "type": "object",
+        "maxProperties": words.MAX_NAMES,
+        "additionalProperties": {"type": "string"},
+    },
+    # The values in requests. In an answer the same values are no closed list.
+    "FailureCode": {
+        "type": "string",
+        "enum": [code for code in Transaction.FailureCode.values if code],
+    },
+    "Direction": {"type": "string", "enum": list(DIRECTIONS)},
+    "IfFrozen": {"type": "string", "enum": list(IF_FROZEN)},
     "TransactionStatus": {"type": "string", "enum": Transaction.Status.values},
     "TransactionType": {"type": "string", "enum": Transaction.TransactionType.values},
+    "WalletState": {"type": "string", "enum": Wallet.State.values},
 }
 
 
@@ -80,9 +114,29 @@ class WordExtension(OpenApiSerializerFieldExtension):
     """
 
     target_class = "wallets.serializers.fields.WordField"
+    match_subclasses = True
 
     def map_serializer_field(self, auto_schema: Any, direction: Any) -> Schema:
         return {"type": "string", "x-extensible-enum": list(self.target.choices)}
+
+
+class MetadataExtension(OpenApiSerializerFieldExtension):
+    """Documents metadata as a named object, which generators need."""
+
+    target_class = "wallets.serializers.fields.MetadataField"
+    match_subclasses = True
+
+    def map_serializer_field(self, auto_schema: Any, direction: Any) -> Schema:
+        return {"$ref": "#/components/schemas/Metadata"}
+
+
+class ChoiceExtension(OpenApiSerializerFieldExtension):
+    """Documents the values of a request's field as a named enum."""
+
+    target_class = "wallets.serializers.fields.ChoiceField"
+
+    def map_serializer_field(self, auto_schema: Any, direction: Any) -> Schema:
+        return {"$ref": f"#/components/schemas/{self.target.component}"}
 
 
 class WalletSchema(AutoSchema):
@@ -135,8 +189,26 @@ class WalletSchema(AutoSchema):
     def get_operation(self, *args: Any, **kwargs: Any) -> dict[str, Any] | None:
         operation = super().get_operation(*args, **kwargs)
         assert operation is not None  # noqa: S101
+        if settings.API_AUTHENTICATION and self.described.is_open:
+            operation["security"] = []
+        if self.described.many:
+            self._add_many(operation, *self.described.many)
         _add(operation, self.described)
         return operation
+
+    def _add_many(self, operation: dict[str, Any], item: Any, result: Any) -> None:
+        """Add the array of a request that is one object or an array of items."""
+        asked = self.resolve_serializer(item, "request").ref
+        content = operation["requestBody"]["content"][JSON]
+        array = {"type": "array", "items": asked, "maxItems": MAX_ITEMS}
+        content["schema"] = {"oneOf": [content["schema"], array]}
+        answered = self.resolve_serializer(result, "response").ref
+        operation["responses"] |= {
+            "200": {
+                "description": "To an array: the result of each item, in order.",
+                "content": {JSON: {"schema": {"type": "array", "items": answered}}},
+            }
+        }
 
 
 def finish(result: dict[str, Any], **_options: Any) -> dict[str, Any]:
@@ -146,9 +218,12 @@ def finish(result: dict[str, Any], **_options: Any) -> dict[str, Any]:
         if name.endswith(("Request", "Item")):
             schema["additionalProperties"] = False
     schemas["Problem"]["properties"]["code"]["x-extensible-enum"] = list(PROBLEMS)
-    result["components"]["schemas"] = dict(sorted({**schemas, **_ENUMS}.items()))
-    # The API has no authentication.
-    return result | {"security": []}
+    result["components"]["schemas"] = dict(sorted({**schemas, **_NAMED}.items()))
+    if not settings.API_AUTHENTICATION:
+        return result | {"security": []}
+    components = result["components"]
+    components["securitySchemes"] = {_KEY_SCHEME: settings.API_SECURITY_SCHEME}
+    return result | {"security": [{_KEY_SCHEME: []}]}
 
 
 @cache
@@ -171,8 +246,8 @@ def _headers(operation: Operation) -> Iterator[OpenApiParameter]:
         # CSV has no pages, so Link is not always there.
         yield _header(name, operation.status, always and not operation.csv)
     for status, codes in operation.codes_by_status().items():
-        if status == 405:
-            yield _header("Allow", status, True)
+        for name in _ALWAYS.get(status, ()):
+            yield _header(name, status, True)
         if _RETRY & set(codes):
             yield _header("Retry-After", status, _RETRY.issuperset(codes))
 

@@ -1,4 +1,4 @@
-"""The operations that create wallets and move money."""
+"""The operations that move money."""
 
 from __future__ import annotations
 
@@ -8,63 +8,36 @@ from wallets.serializers.deposit import (
     DepositResultSerializer,
     DepositSerializer,
 )
-from wallets.serializers.problem import CancelProblemSerializer
+from wallets.serializers.problem import (
+    CancelProblemSerializer,
+    RescheduleProblemSerializer,
+)
 from wallets.serializers.transaction import TransactionSerializer
-from wallets.serializers.wallet import WalletSerializer
-from wallets.serializers.withdraw import WithdrawRequestSerializer
+from wallets.serializers.withdraw import (
+    RescheduleRequestSerializer,
+    WithdrawRequestSerializer,
+)
 from wallets.views.deposit import DepositListView, DepositView
 from wallets.views.schema.operation import (
-    AMOUNT,
     BODY,
-    KEY,
+    MANY,
     MONEY,
     SELF,
     STORED,
     TRANSACTION,
     WALLET,
+    WORDS,
     Operation,
 )
-from wallets.views.transaction import CancelView
-from wallets.views.wallet import WalletListView, WalletView
+from wallets.views.transaction import CancelView, RescheduleView
 from wallets.views.withdraw import WithdrawView
 
+TIME = (
+    "scheduled_for_invalid",
+    "scheduled_for_in_the_past",
+    "scheduled_for_too_far",
+)
 OPERATIONS: dict[type, dict[str, Operation]] = {
-    WalletListView: {
-        "POST": Operation(
-            id="create_wallet",
-            tag="Wallets",
-            summary="Create a wallet",
-            description=(
-                "Creates an empty wallet. It takes no body; `{}` is allowed. An "
-                "`Idempotency-Key` is ignored."
-            ),
-            status=201,
-            answer=WalletSerializer,
-            codes=(*STORED, *BODY, "request_in_progress"),
-            headers={"Location": True},
-            links={
-                name: {"wallet_uuid": "$response.body#/uuid"}
-                for name in (
-                    "get_wallet",
-                    "deposit",
-                    "withdraw",
-                    "list_transactions",
-                    "get_statement",
-                    "get_balance",
-                )
-            },
-        )
-    },
-    WalletView: {
-        "GET": Operation(
-            id="get_wallet",
-            tag="Wallets",
-            summary="A wallet and its balance",
-            description="The balance can be spent now; held money is not part of it.",
-            answer=WalletSerializer,
-            codes=WALLET,
-        )
-    },
     DepositView: {
         "POST": Operation(
             id="deposit",
@@ -108,13 +81,10 @@ OPERATIONS: dict[type, dict[str, Operation]] = {
                 "request_in_progress",
             ),
             item_codes=(
-                "item_invalid",
-                "invalid_request",
-                "unknown_field",
-                *AMOUNT,
-                "wallet_invalid",
-                "wallet_not_found",
-                *KEY,
+                *MANY,
+                *WORDS,
+                "wallet_frozen",
+                "wallet_closed",
                 "balance_limit",
             ),
             request=DepositItemSerializer(many=True),
@@ -127,16 +97,17 @@ OPERATIONS: dict[type, dict[str, Operation]] = {
             summary="Schedule a withdrawal",
             description=(
                 "Pays the amount at `scheduled_for`, once. The balance is checked then, "
-                "not now. The path with a trailing slash does the same."
+                "not now. If the wallet is frozen then, the withdrawal waits for the end "
+                "of the freeze, or fails: `if_frozen`. The path with a trailing slash "
+                "does the same."
             ),
             status=201,
             answer=TransactionSerializer,
             codes=(
                 *WALLET,
                 *MONEY,
-                "scheduled_for_invalid",
-                "scheduled_for_in_the_past",
-                "scheduled_for_too_far",
+                "if_frozen_invalid",
+                *TIME,
             ),
             request=WithdrawRequestSerializer,
             has_key=True,
@@ -146,7 +117,7 @@ OPERATIONS: dict[type, dict[str, Operation]] = {
                     "wallet_uuid": SELF,
                     "transaction_id": "$response.body#/id",
                 }
-                for name in ("get_transaction", "cancel")
+                for name in ("get_transaction", "cancel", "reschedule")
             },
         )
     },
@@ -164,6 +135,32 @@ OPERATIONS: dict[type, dict[str, Operation]] = {
             answer=TransactionSerializer,
             codes=(*TRANSACTION, *BODY, "not_cancelable", "request_in_progress"),
             problems={409: CancelProblemSerializer},
+        )
+    },
+    RescheduleView: {
+        "POST": Operation(
+            id="reschedule",
+            tag="Money",
+            summary="Reschedule a withdrawal",
+            description=(
+                "Gives a PENDING withdrawal another time, sooner or later. From the first "
+                "attempt at the bank on it is too late. Safe to repeat, without a key: the "
+                "time that it has already changes nothing, also when it was paid since. "
+                "A repeated `withdraw` is the one with the first time, and gets its "
+                "first answer. The path with a trailing slash does the same."
+            ),
+            answer=TransactionSerializer,
+            codes=(
+                *TRANSACTION,
+                *BODY,
+                "body_required",
+                "required",
+                *TIME,
+                "not_reschedulable",
+                "request_in_progress",
+            ),
+            request=RescheduleRequestSerializer,
+            problems={409: RescheduleProblemSerializer},
         )
     },
 }

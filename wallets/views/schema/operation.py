@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.conf import settings
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework.serializers import BaseSerializer
@@ -18,6 +19,10 @@ from wallets.views.problems.catalogue import PROBLEMS
 
 Schema = dict[str, Any]
 Declared = BaseSerializer | type[BaseSerializer]
+
+
+# The problems of the caller, where the service asks who calls.
+CALLER = ("unauthenticated", "forbidden", "rate_limited", "service_unavailable")
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,8 @@ class Operation:
     item_codes: tuple[str, ...] = ()
     status: int = 200
     request: Declared | None = None
+    # One item and one result, if the request may also be an array, answered with 200.
+    many: tuple[type[BaseSerializer], type[BaseSerializer]] | None = None
     has_key: bool = False
     query: tuple[OpenApiParameter, ...] = ()
     # Headers of a successful answer: name → whether it is always there.
@@ -44,11 +51,20 @@ class Operation:
     # Problems with further members, by HTTP status.
     problems: Mapping[int, type[ProblemSerializer]] = field(default_factory=dict)
 
+    # Whether its caller may be asked who it is.
+    is_open: bool = False
+
+    @property
+    def asks(self) -> bool:
+        """Whether its caller is asked who it is."""
+        return bool(settings.API_AUTHENTICATION) and not self.is_open
+
     def codes_by_status(self) -> dict[int, list[str]]:
         """Return the codes of its problems by status, in the order of the catalogue."""
+        codes = (*self.codes, *CALLER) if self.asks else self.codes
         found: dict[int, list[str]] = {}
         for code, problem in PROBLEMS.items():
-            if code in self.codes:
+            if code in codes:
                 found.setdefault(problem.status, []).append(code)
         return found
 
@@ -75,11 +91,24 @@ BODY = (
 )
 AMOUNT = ("required", "amount_invalid", "amount_too_large")
 KEY = ("idempotency_key_invalid", "idempotency_key_reused")
+WORDS = ("description_invalid", "reference_invalid", "metadata_invalid")
+MANY = (
+    "item_invalid",
+    "invalid_request",
+    "unknown_field",
+    *AMOUNT,
+    "wallet_invalid",
+    "wallet_not_found",
+    *KEY,
+)
 MONEY = (
     *BODY,
     "body_required",
     *AMOUNT,
+    *WORDS,
     *KEY,
+    "wallet_frozen",
+    "wallet_closed",
     "request_in_progress",
 )
 
@@ -92,6 +121,18 @@ def instant(name: str, text: str) -> OpenApiParameter:
     )
 
 
+def integer(name: str, text: str, most: int) -> OpenApiParameter:
+    """Return a query parameter that is an integer from 0 to `most`."""
+    kind = {"type": "integer", "format": "int64", "minimum": 0, "maximum": most}
+    return OpenApiParameter(name, kind, description=text)
+
+
+def text(name: str, about: str, most: int) -> OpenApiParameter:
+    """Return a query parameter that is a text of at most this many characters."""
+    kind = {"type": "string", "minLength": 1, "maxLength": most}
+    return OpenApiParameter(name, kind, description=about)
+
+
 def choice(name: str, component: str, text: str) -> OpenApiParameter:
     """Return a query parameter with the values of a named enum."""
     return OpenApiParameter(
@@ -99,6 +140,12 @@ def choice(name: str, component: str, text: str) -> OpenApiParameter:
     )
 
 
+# How a list of everything is read.
+WINDOW = (
+    "The next page is in the `Link` header; new rows are neither skipped nor repeated. A "
+    "request looks at a bounded number of rows. So a page may have fewer rows than "
+    "`limit`, or none, and be followed by others: the last page is the one without `next`."
+)
 # Without `default`: generated clients would send it, also for CSV, which has no pages.
 LIMIT = OpenApiParameter(
     "limit",

@@ -6,13 +6,16 @@ made.
 
 from __future__ import annotations
 
+from collections import ChainMap
+
 from wallets.serializers.health import (
     AliveSerializer,
     ReadyProblemSerializer,
     ReadySerializer,
 )
+from wallets.utils import extensions
 from wallets.views.health import AliveView, ReadyView
-from wallets.views.schema import money, records
+from wallets.views.schema import money, records, transfers, wallets
 from wallets.views.schema.operation import ANY, STORED, Operation
 
 _HEALTH: dict[type, dict[str, Operation]] = {
@@ -24,6 +27,7 @@ _HEALTH: dict[type, dict[str, Operation]] = {
             description="Uses no other part of the service.",
             answer=AliveSerializer,
             codes=ANY,
+            is_open=True,
         )
     },
     ReadyView: {
@@ -38,13 +42,17 @@ _HEALTH: dict[type, dict[str, Operation]] = {
             ),
             answer=ReadySerializer,
             codes=STORED,
+            is_open=True,
             problems={503: ReadyProblemSerializer},
         )
     },
 }
 
 OPERATIONS: dict[type, dict[str, Operation]] = {
+    **wallets.OPERATIONS,
     **money.OPERATIONS,
+    **transfers.OPERATIONS,
     **records.OPERATIONS,
+    **ChainMap(*extensions.of_each("views.schema", "OPERATIONS")),
     **_HEALTH,
 }

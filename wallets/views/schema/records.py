@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter
+
+from wallets.models.base import MAX_MONEY
 from wallets.serializers.statement import BalanceSerializer, StatementSerializer
 from wallets.serializers.transaction import TransactionSerializer
+from wallets.utils.words import MAX_REFERENCE
 from wallets.views.schema.operation import (
     CURSOR,
     LIMIT,
     QUERY,
+    STORED,
     TRANSACTION,
     WALLET,
+    WINDOW,
     Operation,
     choice,
     instant,
+    integer,
+    text,
 )
 from wallets.views.statement import BalanceView, StatementView
 from wallets.views.transaction import TransactionListView, TransactionView
+from wallets.views.transaction_list import AllTransactionsView
 
 OPERATIONS: dict[type, dict[str, Operation]] = {
     TransactionListView: {
@@ -40,11 +50,42 @@ OPERATIONS: dict[type, dict[str, Operation]] = {
             headers={"Link": True},
         )
     },
+    AllTransactionsView: {
+        "GET": Operation(
+            id="list_all_transactions",
+            tag="Transactions",
+            summary="The transactions of all wallets",
+            description=f"An array, newest first; each has its wallet. {WINDOW}",
+            answer=TransactionSerializer(many=True),
+            codes=(*STORED, *QUERY, "cursor_invalid"),
+            query=(
+                text("reference", "Only with exactly this reference.", MAX_REFERENCE),
+                OpenApiParameter(
+                    "bank_reference",
+                    OpenApiTypes.UUID,
+                    description="Only the withdrawal with an attempt that the bank "
+                    "knows by this reference.",
+                ),
+                choice("status", "TransactionStatus", "Only with this status."),
+                choice("type", "TransactionType", "Only of this type."),
+                choice("failure_code", "FailureCode", "Only with this failure code."),
+                integer("amount_from", "Of this amount or more.", MAX_MONEY),
+                integer("amount_to", "Of this amount or less.", MAX_MONEY),
+                instant("scheduled_from", "Due at this time or later."),
+                instant("scheduled_to", "Due before this time."),
+                instant("created_from", "Requested at this time or later."),
+                instant("created_to", "Requested before this time."),
+                LIMIT,
+                CURSOR,
+            ),
+            headers={"Link": True},
+        )
+    },
     TransactionView: {
         "GET": Operation(
             id="get_transaction",
             tag="Transactions",
-            summary="A deposit or a withdrawal",
+            summary="A transaction",
             description="It is found only under its own wallet.",
             answer=TransactionSerializer,
             codes=TRANSACTION,

@@ -1,0 +1,1 @@
+"""The pages of keys in the console: see `console.extensions`."""

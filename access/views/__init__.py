@@ -1,0 +1,1 @@
+"""The check of each request's key, and its documentation."""

@@ -1,0 +1,128 @@
+"""Guards of the feed of events; see `drills.guard`."""
+
+from __future__ import annotations
+
+from drills.guard import POSTGRESQL, Guard
+
+_CLOSURE = "events/services/closure.py"
+_SEQUENCER = "events/services/sequencer.py"
+_SOURCES = "events/services/sources.py"
+_LOOK = "events/services/look.py"
+_STORIES = "events/tests/test_interleavings.py"
+_PASSES = "events/tests/test_sequencer.py"
+
+EVENT_GUARDS = (
+    Guard(
+        "an id that was passed without a row is looked for",
+        _SEQUENCER,
+        "            gaps.keep(source, runs.without([(one.cursor + 1, top)], passed))\n",
+        "            runs.without([(one.cursor + 1, top)], passed)\n",
+        f"{_STORIES} {_PASSES}::LateCommitTest",
+        POSTGRESQL,
+    ),
+    Guard(
+        "a gap is never given up",
+        "events/services/gaps.py",
+        "            if not left:\n",
+        "            if not left or row.seen_at < row.look_at:\n",
+        "events/tests/test_gaps.py",
+    ),
+    Guard(
+        "many gaps are looked at in turn",
+        "events/services/gaps.py",
+        '                changes["look_at"] = ',
+        "                row.look_at = ",
+        "events/tests/test_gaps.py",
+    ),
+    Guard(
+        "a row that has its place gets no other",
+        _LOOK,
+        "    WHEN NOT ({is_event}) OR {has_place} THEN",
+        "    WHEN NOT ({is_event}) THEN",
+        f"{_STORIES} {_PASSES}",
+    ),
+    Guard(
+        "a row of a later release stops the sequencer",
+        _LOOK,
+        "        if meaning == UNKNOWN:\n",
+        "        if False:\n",
+        f"{_PASSES}::UnknownRowTest",
+    ),
+    Guard(
+        "a part of the rows is completed by what comes before them",
+        _SEQUENCER,
+        "    if is_part:\n",
+        "    if False:\n",
+        _STORIES,
+    ),
+    Guard(
+        "a movement that was missed comes before the next one of its wallet",
+        _CLOSURE,
+        "            before = runs.merged(self._movements_before(fresh))\n",
+        "            before: list[Run] = []\n",
+        _STORIES,
+    ),
+    Guard(
+        "a movement brings the change that it belongs to",
+        _CLOSURE,
+        "                or (change.movement and runs.contains(self._moved, change.movement))\n",
+        "                or False\n",
+        _STORIES,
+    ),
+    Guard(
+        "a change brings its movement",
+        _CLOSURE,
+        "                    needed.add(change.movement)\n",
+        "                    continue\n",
+        "events/tests/test_order.py",
+    ),
+    Guard(
+        "a wallet is created before anything happens to it",
+        _CLOSURE,
+        "        self._add_wallets()\n",
+        "",
+        _STORIES,
+    ),
+    Guard(
+        "a pass of a backlog goes no further in the changes than in the movements",
+        _CLOSURE,
+        "            self._leave_out_of_reach()\n",
+        "            pass\n",
+        f"{_PASSES}::SequencerTest",
+    ),
+    Guard(
+        "the order of a pass is that of the statements",
+        _SEQUENCER,
+        "ORDER BY rank_, moment, wallet_id, movement, step, source, id)",
+        "ORDER BY rank_, moment, wallet_id, step, source, id)",
+        "events/tests/test_order.py::StatementTest",
+    ),
+    Guard(
+        "a clock that was set back moves no change before an earlier one",
+        _SOURCES,
+        "            MAX(COALESCE(moved_at, created_at)) OVER earlier AS lower_,\n",
+        "            COALESCE(moved_at, created_at) AS lower_,\n",
+        _STORIES,
+    ),
+    Guard(
+        "a clock that was set forward moves no change after a later movement",
+        _SOURCES,
+        "CASE WHEN upper_ < lower_ THEN upper_ ELSE lower_ END AS moment",
+        "lower_ AS moment",
+        "events/tests/test_order.py",
+    ),
+    Guard(
+        "a reader of a restored feed is told",
+        "events/services/feed.py",
+        "    if asked.after > end:\n",
+        "    if False:\n",
+        "events/tests/test_api_events.py",
+    ),
+    Guard(
+        "a page of some types looks at a bounded number of events",
+        "events/services/feed.py",
+        "        end = min(end, asked.after + SCAN)\n",
+        "        pass\n",
+        "events/tests/test_api_events.py",
+    ),
+)

@@ -1,0 +1,69 @@
+"""Refusals of the feed and of webhooks."""
+
+from __future__ import annotations
+
+from wallets.errors import InvalidInput, Refusal
+
+
+class PositionAhead(Refusal):
+    """The feed has not reached this position: a backup was restored since it was read.
+
+    Go back to a position from before the backup, and leave out the events whose id you
+    know.
+    """
+
+    code = "position_ahead"
+
+
+class UnknownRow(Exception):
+    """The ledger has a row that this release does not know: of a later release.
+
+    A feed that went past it would never have its event. So this sequencer gives no
+    place until it is replaced by one of the release that has written the row.
+    """
+
+    def __init__(self, table: str, row_id: int) -> None:
+        super().__init__(
+            f"{table} has a row {row_id} of a kind that this release does not know: run "
+            "the sequencer of the release that has written it"
+        )
+
+
+class WebhookNotFound(Refusal):
+    """There is no webhook with this UUID."""
+
+    code = "webhook_not_found"
+
+
+class WebhookOff(Refusal):
+    """The webhook is switched off, so nothing is sent to it. Switch it on first."""
+
+    code = "webhook_off"
+
+
+class TooManyWebhooks(Refusal):
+    """There are as many webhooks as WEBHOOK_MAX_ENDPOINTS allows. Delete one first."""
+
+    code = "too_many_webhooks"
+
+
+class InvalidWebhook(InvalidInput):
+    """A value that a webhook cannot have; each field has a code of its own."""
+
+
+class AddressRefused(InvalidInput):
+    """Webhooks are not sent to this address; the message says why."""
+
+    code = "webhook_url_refused"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, field="url")
+
+
+class Unresolved(InvalidInput):
+    """The addresses of the URL's name could not be learnt in time."""
+
+    code = "webhook_url_unresolved"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, field="url")

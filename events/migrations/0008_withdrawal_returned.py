@@ -1,0 +1,44 @@
+"""Events of payments that the bank has returned."""
+
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+
+    dependencies = [
+        ("events", "0007_rescheduled"),
+        ("wallets", "0021_returns"),
+    ]
+
+    operations = [
+        migrations.AlterField(
+            model_name="event",
+            name="type",
+            field=models.CharField(
+                choices=[
+                    ("wallet.created", "Wallet Created"),
+                    ("wallet.changed", "Wallet Changed"),
+                    ("wallet.frozen", "Wallet Frozen"),
+                    ("wallet.unfrozen", "Wallet Unfrozen"),
+                    ("wallet.closed", "Wallet Closed"),
+                    ("deposit.completed", "Deposit Completed"),
+                    ("transfer.completed", "Transfer Completed"),
+                    ("transfer.received", "Transfer Received"),
+                    ("correction.posted", "Correction Posted"),
+                    ("withdrawal.scheduled", "Withdrawal Scheduled"),
+                    ("withdrawal.rescheduled", "Withdrawal Rescheduled"),
+                    ("withdrawal.processing", "Withdrawal Processing"),
+                    ("withdrawal.completed", "Withdrawal Completed"),
+                    ("withdrawal.attempt_failed", "Withdrawal Attempt Failed"),
+                    ("withdrawal.failed", "Withdrawal Failed"),
+                    ("withdrawal.cancelled", "Withdrawal Cancelled"),
+                    ("withdrawal.unknown", "Withdrawal Unknown"),
+                    ("withdrawal.resent", "Withdrawal Resent"),
+                    ("withdrawal.needs_review", "Withdrawal Needs Review"),
+                    ("withdrawal.retry_requested", "Withdrawal Retry Requested"),
+                    ("withdrawal.returned", "Withdrawal Returned"),
+                ],
+                max_length=32,
+            ),
+        ),
+    ]

@@ -1,0 +1,1 @@
+"""Webhooks: endpoints, and the delivery of the feed to each of them."""

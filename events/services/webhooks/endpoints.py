@@ -1,0 +1,299 @@
+"""Endpoints: made, read, changed, and deleted by clients and operators."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple, TypeVar
+
+from django.conf import settings
+
+from events.errors import InvalidWebhook, TooManyWebhooks, WebhookNotFound
+from events.models.endpoint import MAX_DESCRIPTION, Endpoint
+from events.models.event import EventType
+from events.services import feed
+from events.services.webhooks import switch
+from events.utils import addresses, signatures
+from events.utils.addresses import Policy
+from events.utils.webhook_client import Resolve, check_target, system_resolve
+from wallets.services.requests.checks import check_actor
+from wallets.utils.database.transactions import (
+    database_now,
+    guarded_update,
+    lock_rows,
+    refuse_inside_transaction,
+    run_in_transaction,
+)
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+# What is stored of the secret of a deleted endpoint.
+_NOTHING = "deleted"
+
+
+class Made(NamedTuple):
+    """An endpoint, and its new secret, which is shown once."""
+
+    endpoint: Endpoint
+    secret: str
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What a client changes; None: nothing."""
+
+    url: str | None = None
+    types: Sequence[str] | None = None
+    description: str | None = None
+    enabled: bool | None = None
+
+
+def create(
+    *,
+    url: str,
+    types: Sequence[str] = (),
+    description: str = "",
+    actor: str,
+    tenant: str = "",
+    resolve: Resolve = system_resolve,
+) -> Made:
+    """Make an endpoint that gets the events from now on, of these types or of all.
+
+    With a tenant only those of its wallets. Opens its own transaction, after it has
+    resolved the URL's name.
+
+    :raises AddressRefused: webhooks are not sent to this URL.
+    :raises Unresolved: its name could not be resolved in time.
+    :raises InvalidWebhook: an unknown type, or a description that cannot be stored.
+    :raises TooManyWebhooks: there are as many as allowed.
+    """
+    check_actor(actor)
+    wanted = _checked_types(types)
+    _check_description(description)
+    check_url(url, resolve)
+    made_uuid = uuid.uuid4()
+    stored, secret = signatures.made()
+
+    def work() -> Endpoint:
+        mine = Endpoint.objects.filter(uuid=made_uuid).first()
+        if mine is not None:
+            return mine  # the reply to an earlier COMMIT was lost
+        if _all().count() >= settings.WEBHOOK_MAX_ENDPOINTS:
+            raise TooManyWebhooks(str(TooManyWebhooks.__doc__))
+        now = database_now()
+        return Endpoint.objects.create(
+            uuid=made_uuid,
+            url=url,
+            types=wanted,
+            description=description,
+            tenant=tenant,
+            position=feed.last_position(),
+            secret_seed=stored.seed,
+            secret_fingerprint=stored.fingerprint,
+            created_at=now,
+            updated_at=now,
+        )
+
+    made = run_in_transaction(work)
+    logger.info("webhook %s made by %s", made.uuid, actor)
+    return Made(made, secret)
+
+
+def check_url(url: str, resolve: Resolve = system_resolve) -> None:
+    """Refuse a URL that webhooks are not sent to. Resolves its name. Writes nothing.
+
+    Call outside a transaction.
+
+    :raises AddressRefused: it is not https, or leads to an address that is not allowed.
+    :raises Unresolved: its name could not be resolved in time.
+    """
+    refuse_inside_transaction("a name was resolved")
+    policy = Policy.of(settings)
+    target = addresses.read(url, policy)
+    seconds = settings.WEBHOOK_CONNECT_TIMEOUT
+    check_target(target, policy, seconds=seconds, resolve=resolve)
+
+
+def _checked_types(types: Sequence[str]) -> list[str]:
+    """Return the types in a fixed order; empty: all."""
+    unknown = sorted(set(types) - set(EventType.values))
+    if unknown:
+        raise InvalidWebhook(
+            f"There are no events of type {unknown[0][:100]!r}.",
+            field="types",
+            code="webhook_types_invalid",
+        )
+    return [value for value in EventType.values if value in types]
+
+
+def _check_description(text: str) -> None:
+    if len(text) > MAX_DESCRIPTION or not (text.isprintable()):
+        raise InvalidWebhook(
+            f"It must have at most {MAX_DESCRIPTION} printable characters.",
+            field="description",
+            code="webhook_description_invalid",
+        )
+
+
+def _all(tenant: str = "") -> Any:
+    """Return the endpoints that exist for a caller of this tenant; "": all."""
+    rows = Endpoint.objects.filter(deleted_at=None)
+    return rows.filter(tenant=tenant) if tenant else rows
+
+
+def everything(tenant: str = "") -> list[Endpoint]:
+    """Return the endpoints, in the order in which they were made."""
+    return list(_all(tenant).order_by("pk"))
+
+
+def find_many(
+    uuids: Sequence[uuid.UUID], *, tenant: str = ""
+) -> list[Endpoint | WebhookNotFound]:
+    """Return the endpoint of each UUID, or the refusal, in order. One query."""
+    found = {row.uuid: row for row in _all(tenant).filter(uuid__in=uuids)}
+    return [found.get(one) or not_found(one) for one in uuids]
+
+
+def not_found(endpoint_uuid: uuid.UUID) -> WebhookNotFound:
+    """Return the refusal for a UUID that no endpoint has."""
+    return WebhookNotFound(f"There is no webhook {endpoint_uuid}.")
+
+
+def with_lock(
+    endpoint_uuid: uuid.UUID, work: Callable[[Endpoint, datetime], T], tenant: str = ""
+) -> T:
+    """Do the work on the locked endpoint, at the database's time.
+
+    Opens its own transaction; the work may run more than once.
+
+    :raises WebhookNotFound: there is no such endpoint.
+    """
+
+    def locked() -> T:
+        rows = lock_rows(_all(tenant).filter(uuid=endpoint_uuid))
+        if not rows:
+            raise not_found(endpoint_uuid)
+        return work(rows[0], database_now())
+
+    return run_in_transaction(locked)
+
+
+def change(
+    endpoint_uuid: uuid.UUID,
+    changes: Changes,
+    *,
+    actor: str,
+    tenant: str = "",
+    resolve: Resolve = system_resolve,
+) -> Endpoint:
+    """Change the endpoint; deliveries that are open go to a new URL, at once.
+
+    Opens its own transaction. Other types count for the events that are not planned yet.
+
+    :raises WebhookNotFound: there is no such endpoint.
+    :raises AddressRefused, Unresolved, InvalidWebhook: as `create`.
+    """
+    check_actor(actor)
+    written: dict[str, Any] = {}
+    if changes.types is not None:
+        written["types"] = _checked_types(changes.types)
+    if changes.description is not None:
+        _check_description(changes.description)
+        written["description"] = changes.description
+    if changes.url is not None:
+        check_url(changes.url, resolve)
+        written["url"] = changes.url
+
+    def work(endpoint: Endpoint, now: datetime) -> Endpoint:
+        if written:
+            guarded_update(Endpoint, {"pk": endpoint.pk}, **written, updated_at=now)
+        if written.get("url", endpoint.url) != endpoint.url:
+            switch.begin_anew(endpoint, now=now)
+        if changes.enabled is True:
+            switch.on(endpoint, actor=actor, now=now)
+        elif changes.enabled is False:
+            switch.off_by_hand(endpoint, actor=actor, now=now)
+        return Endpoint.objects.get(pk=endpoint.pk)
+
+    changed = with_lock(endpoint_uuid, work, tenant)
+    logger.info("webhook %s changed by %s", endpoint_uuid, actor)
+    return changed
+
+
+def rotate_secret(endpoint_uuid: uuid.UUID, *, actor: str, tenant: str = "") -> Made:
+    """Give the endpoint a new secret; the present one signs beside it for a while.
+
+    Opens its own transaction. A secret before the present one ends at once, and so does
+    one that cannot be read any more.
+
+    :raises WebhookNotFound: there is no such endpoint.
+    """
+    check_actor(actor)
+    stored, secret = signatures.made()
+
+    def work(endpoint: Endpoint, now: datetime) -> Endpoint:
+        old = endpoint.secret
+        if old == stored:
+            return endpoint  # the reply to an earlier COMMIT was lost
+        keeps = _is_readable(old)
+        overlap = timedelta(seconds=settings.WEBHOOK_SECRET_OVERLAP)
+        guarded_update(
+            Endpoint,
+            {"pk": endpoint.pk, "secret_fingerprint": old.fingerprint},
+            secret_seed=stored.seed,
+            secret_fingerprint=stored.fingerprint,
+            old_seed=old.seed if keeps else "",
+            old_fingerprint=old.fingerprint if keeps else "",
+            old_ends_at=now + overlap if keeps else None,
+            updated_at=now,
+        )
+        switch.end_unreadable_secret(endpoint, actor=actor, now=now)
+        return Endpoint.objects.get(pk=endpoint.pk)
+
+    changed = with_lock(endpoint_uuid, work, tenant)
+    logger.info("secret of webhook %s rotated by %s", endpoint_uuid, actor)
+    return Made(changed, secret)
+
+
+def _is_readable(stored: signatures.Stored) -> bool:
+    try:
+        signatures.secret_of(stored)
+    except signatures.UnreadableSecret:
+        return False
+    return True
+
+
+def delete(endpoint_uuid: uuid.UUID, *, actor: str, tenant: str = "") -> Endpoint:
+    """Delete the endpoint and what its secrets were derived from; return it as it was.
+
+    Opens its own transaction. Nothing more is sent, except what is under way. The rows
+    of its deliveries are removed later.
+
+    :raises WebhookNotFound: there is no such endpoint.
+    """
+    check_actor(actor)
+
+    def work(endpoint: Endpoint, now: datetime) -> Endpoint:
+        switch.off_by_hand(endpoint, actor=actor, now=now)
+        guarded_update(
+            Endpoint,
+            {"pk": endpoint.pk, "deleted_at": None},
+            deleted_at=now,
+            updated_at=now,
+            secret_seed=_NOTHING,
+            secret_fingerprint=_NOTHING,
+            old_seed="",
+            old_fingerprint="",
+            old_ends_at=None,
+        )
+        switch.end_alarms(endpoint, actor=actor, now=now)
+        return endpoint
+
+    deleted = with_lock(endpoint_uuid, work, tenant)
+    logger.info("webhook %s deleted by %s", endpoint_uuid, actor)
+    return deleted

@@ -1,0 +1,187 @@
+"""Recording what came of attempts: delivered, another attempt, or switched off."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db.models import Case, F, When
+
+from events.models.delivery import MAX_ATTEMPTS, MAX_KEPT_ANSWER, OPEN, Delivery
+from events.models.endpoint import Endpoint
+from events.services.webhooks import switch
+from events.services.webhooks.claim import Sending
+from events.services.webhooks.planning import FAILS_AFTER, TEST_TYPE
+from events.services.webhooks.retries import next_wait, quiet_seconds
+from events.utils.webhook_client import Reply
+from wallets.utils import instants
+from wallets.utils.database.transactions import (
+    database_now,
+    lock_rows,
+    run_in_transaction,
+)
+
+logger = logging.getLogger(__name__)
+
+GONE = 410
+# The wait of deliveries that could not be signed; the receiver has no part in that.
+UNSIGNED_WAIT_SECONDS = 60
+_UNSIGNED = "not signed"
+
+# A delivery that was sent, with its reply; None: it could not be signed.
+Result = tuple[Sending, Reply | None]
+
+
+def record(results: Sequence[Result]) -> None:
+    """Write the results of one endpoint's deliveries. Opens its own transaction.
+
+    A result whose lease another sender has taken over is dropped, as is one whose
+    delivery is gone: at worst the event is sent once more. What is still behind a
+    sending (`later`) is released: it is not sent by this claim.
+    """
+    endpoint_id = results[0][0].endpoint.pk
+
+    def work() -> None:
+        locked = lock_rows(Endpoint.objects.filter(pk=endpoint_id))
+        if not locked:
+            return
+        (endpoint,) = locked
+        now = database_now()
+        before = endpoint.failures_in_row
+        for sending, reply in results:
+            _record(endpoint, sending, reply, now)
+            _release(sending, now)
+        if endpoint.failures_in_row != before:
+            Endpoint.objects.filter(pk=endpoint.pk).update(
+                failures_in_row=endpoint.failures_in_row
+            )
+        if before >= FAILS_AFTER and endpoint.failures_in_row == 0:
+            _hurry(endpoint, now)
+
+    run_in_transaction(work)
+
+
+def _hurry(endpoint: Endpoint, now: datetime) -> None:
+    """Make what has failed due now: the endpoint is back after an outage.
+
+    Else a wallet whose first event failed last would wait for up to a day.
+    """
+    Delivery.objects.filter(
+        OPEN, endpoint=endpoint, lease_token=None, due_at__gt=now
+    ).update(due_at=now, updated_at=now)
+
+
+def _release(sending: Sending, now: datetime) -> None:
+    """Give the right to send what is behind this one back; it was not sent."""
+    if sending.later:
+        Delivery.objects.filter(
+            pk__in=[row.pk for row in sending.later], lease_token=sending.token
+        ).update(
+            lease_token=None,
+            due_at=now,
+            updated_at=now,
+            claimed_at=Case(When(attempts=0, then=None), default=F("claimed_at")),
+        )
+
+
+def _record(
+    endpoint: Endpoint, sending: Sending, reply: Reply | None, now: datetime
+) -> None:
+    if reply is None:
+        due_at = now + timedelta(seconds=UNSIGNED_WAIT_SECONDS)
+        kept = _with_attempt(sending, None, _UNSIGNED, now)
+        changes = {"due_at": due_at, "answer": _UNSIGNED, "last_attempts": kept}
+        if _write(sending, now, **changes):
+            switch.tell_unreadable_secret(endpoint, now=now)
+        return
+    shown = {
+        "http_status": reply.status,
+        "answer": reply.text,
+        "answered_at": now,
+        "last_attempts": _with_attempt(sending, reply.status, reply.text, now),
+    }
+    if reply.received:
+        endpoint.failures_in_row = 0
+        _write(sending, now, **shown, **_closed(Delivery.Outcome.DELIVERED, now))
+        return
+    _be_quiet(endpoint, sending, reply, now)
+    if sending.delivery.event_type == TEST_TYPE:
+        closed = _closed(Delivery.Outcome.FAILED, now)
+        if _write(sending, now, **shown, **closed) and reply.status == GONE:
+            switch.off(endpoint, switch.OffBecause.GONE, detail=_said(reply), now=now)
+    else:
+        _record_failure(endpoint, sending, reply, now, shown)
+
+
+def _with_attempt(
+    sending: Sending, status: int | None, answer: str, now: datetime
+) -> list[dict[str, Any]]:
+    """Return the kept attempts of the delivery, this one first."""
+    made = {
+        "attempt": sending.delivery.attempts + 1,  # it was read before the claim
+        "sent": instants.write(sending.now),
+        "ended": instants.write(now),
+        "status": status,
+        "answer": answer[:MAX_KEPT_ANSWER],
+    }
+    return [made, *(sending.delivery.last_attempts or [])][:MAX_ATTEMPTS]
+
+
+def _be_quiet(
+    endpoint: Endpoint, sending: Sending, reply: Reply, now: datetime
+) -> None:
+    """Send nothing to the endpoint for as long as its receiver asks for, by 429 or 503."""
+    wait = quiet_seconds(reply.status, reply.retry_after, now=now)
+    if not wait or sending.endpoint.url != endpoint.url:
+        return  # a late answer of an earlier URL says nothing about the present one
+    until = now + timedelta(seconds=wait)
+    if endpoint.quiet_until is None or endpoint.quiet_until < until:
+        endpoint.quiet_until = until
+        Endpoint.objects.filter(pk=endpoint.pk).update(quiet_until=until)
+
+
+def _said(reply: Reply) -> str:
+    return f"{reply.status or 'No answer'}: {reply.text[:200]}"
+
+
+def _record_failure(
+    endpoint: Endpoint,
+    sending: Sending,
+    reply: Reply,
+    now: datetime,
+    shown: dict[str, Any],
+) -> None:
+    endpoint.failures_in_row += 1
+    failures = sending.delivery.failures + 1
+    wait = next_wait(
+        failures, settings.WEBHOOK_RETRIES, retry_after=reply.retry_after, now=now
+    )
+    due_at = now + timedelta(seconds=wait or 0)
+    if not _write(sending, now, **shown, failures=failures, due_at=due_at):
+        return
+    logger.info(
+        "webhook failed: %s",
+        endpoint.uuid,
+        extra={"attempt": failures, "status": reply.status},
+    )
+    if reply.status == GONE:
+        switch.off(endpoint, switch.OffBecause.GONE, detail=_said(reply), now=now)
+    elif wait is None:
+        switch.off(endpoint, switch.OffBecause.FAILING, detail=_said(reply), now=now)
+
+
+def _closed(outcome: Delivery.Outcome, now: datetime) -> dict[str, Any]:
+    return {"open": None, "outcome": outcome, "closed_at": now}
+
+
+def _write(sending: Sending, now: datetime, **changes: Any) -> bool:
+    """Write the result, if this sender still has the lease; return whether it had."""
+    mine = Delivery.objects.filter(
+        pk=sending.delivery.pk, lease_token=sending.token, open=True
+    )
+    if sending.was_later:
+        changes |= {"attempts": F("attempts") + 1, "claimed_at": sending.now}
+    return mine.update(lease_token=None, updated_at=now, **changes) == 1

@@ -1,0 +1,1 @@
+"""Helpers without models: addresses, signatures, the sending client, the receiver."""

@@ -1,0 +1,1 @@
+"""Corrections of deposits and transfers, by operators."""

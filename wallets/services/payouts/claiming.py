@@ -1,0 +1,162 @@
+"""What a sweep claims, and when it looks for more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db.models import Min, QuerySet
+
+from wallets.models.transaction import Transaction
+from wallets.services.payouts import busy_wallets, payout, waiting
+from wallets.services.payouts.payout import Claim
+from wallets.utils import clock
+from wallets.utils.damaged import DAMAGED, each_alone
+from wallets.utils.database.transactions import database_now
+from wallets.utils.messaging import stopping
+
+FindDue = Callable[[datetime], QuerySet[Transaction]]
+
+
+def find_due(now: datetime) -> QuerySet[Transaction]:
+    """Return the pending withdrawals that are due."""
+    return Transaction.get_due_pending_withdrawals(now)
+
+
+def find_retryable(now: datetime) -> QuerySet[Transaction]:
+    """Return the failed withdrawals whose next attempt is due."""
+    return Transaction.get_failed_retryable_withdrawals(now=now)
+
+
+class Claiming:
+    """The claims of one sweep: without damaged rows, locked wallets and frozen ones.
+
+    `send` is called with each claim, also in threads that wait for a locked wallet.
+    `now` is the clock that decides what is due; by default the database's. `share` is
+    the most that one thread claims for a locked wallet.
+    """
+
+    def __init__(
+        self,
+        find: FindDue,
+        send: Callable[[Claim], None],
+        *,
+        ends: float,
+        share: int,
+        now: Callable[[], datetime] | None = None,
+        damaged: Iterable[int] = (),
+    ) -> None:
+        self._find = find
+        self._send = send
+        self._ends = ends  # of the sweep, by `clock.elapsed`
+        self._share = share
+        self._now = now or database_now
+        self._given_now = now
+        self.looked = False  # whether a claim was possible, even if nothing was due
+        self.looks_at = clock.elapsed()  # when to look for what is due
+        self.damaged = list(damaged)  # withdrawals that cannot be claimed
+        self.busy = busy_wallets.BusyWallets()
+
+    def waited_for(self) -> int:
+        """Return how many withdrawals threads may claim at any moment."""
+        return self._share * len(self.busy.waited_for())
+
+    def claim(self, limit: int) -> None:
+        """Claim what is due, and plan the next claim."""
+        now = self._now()
+        due = self._find(now).exclude(wallet__in=self.busy.waited_for())
+        if self.busy.is_doing(busy_wallets.FROZEN):
+            due = waiting.without_frozen(due)
+        claimed = self._claim_sound(due, now, limit)
+        if claimed.paused:
+            # The next sweep checks again. What is claimed already is recorded.
+            self.looks_at = float("inf")
+            return
+        self.busy.found(claimed.busy, self._claim_busy)
+        if claimed.waiting:
+            self.busy.leave(busy_wallets.FROZEN, self._mark_frozen)
+        self.looked = True
+        if len(claimed) < limit:
+            self.looks_at = clock.elapsed() + self._until_due()
+
+    def leaves_work(self) -> bool:
+        """Whether something is due that this sweep could claim if it went on.
+
+        For pending withdrawals: due within the tick's interval. Damaged ones do not
+        count.
+        """
+        now = self._now()
+        if self._find is find_due:
+            now += timedelta(seconds=settings.WITHDRAWAL_DUE_INTERVAL)
+        return self._find(now).exclude(pk__in=self.damaged).exists()
+
+    def _claim_busy(self, wallet_id: int) -> None:
+        """Wait for the wallet, and claim some of its due rows. Runs in a thread."""
+        now = self._now()
+        due = self._find(now).filter(wallet=wallet_id)
+        self._claim_sound(due, now, self._share, wait=True)
+
+    def _mark_frozen(self) -> None:
+        """Mark what is due in frozen wallets as waiting. Runs in a thread.
+
+        However many there are, the sweep claims the others meanwhile.
+        """
+        while clock.elapsed() < self._ends and not stopping.wait(0):
+            due = self._find(self._now()).exclude(pk__in=self.damaged)
+            if waiting.begin_for_frozen(due) < waiting.BATCH:
+                return
+
+    def _claim_sound(
+        self,
+        due: QuerySet[Transaction],
+        now: datetime,
+        limit: int,
+        *,
+        wait: bool = False,
+    ) -> Claim:
+        """Claim what is due, without damaged rows; start the calls.
+
+        Returns all that was claimed. `busy` are the locked wallets that were skipped;
+        none with `wait=True`.
+        """
+        if self.damaged:
+            due = due.exclude(pk__in=self.damaged)
+        # Attempts begin when their locks are taken, not when the due rows were read.
+        begins = now if self._given_now else None
+        total = Claim()
+
+        def claim(some: QuerySet[Transaction], limit: int) -> None:
+            claimed = payout.claim(some, limit=limit, now=begins, wait=wait)
+            self._send(claimed)
+            total.add(claimed)
+
+        try:
+            claim(due, limit)
+        except DAMAGED:
+            some = list(due.values_list("pk", flat=True)[:limit])
+            self.damaged += each_alone(
+                lambda pks: claim(due.filter(pk__in=pks), 1), some
+            )
+        return total
+
+    def _until_due(self) -> float:
+        """Seconds until the next claim is useful."""
+        if self._find is not find_due:
+            return float("inf")  # retries are swept by their own, slower tick
+        busy = self.busy.waited_for()
+        again = busy_wallets.AGAIN_SECONDS if busy else float("inf")
+        pending = Transaction.objects.filter(Transaction.is_pending())
+        pending = pending.exclude(wallet__in=busy)
+        if self.damaged:
+            pending = pending.exclude(pk__in=self.damaged)
+        if self.busy.is_doing(busy_wallets.FROZEN):
+            pending = waiting.without_frozen(pending)
+        due = pending.aggregate(due=Min("scheduled_for"))["due"]
+        if due is None:
+            return again
+        wait = (due - self._now()).total_seconds()
+        if clock.elapsed() + wait > self._ends:
+            return again
+        # If something is due and was not claimed, another drain is claiming it.
+        return min(max(0.01, wait), settings.WITHDRAWAL_POLL, again)

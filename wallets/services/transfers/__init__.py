@@ -1,0 +1,1 @@
+"""Transfers between wallets: one, many in one transaction, many of several clients."""

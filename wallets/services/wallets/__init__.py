@@ -1,0 +1,1 @@
+"""Wallets: created with a name, changed, frozen, closed."""
