@@ -5,6 +5,7 @@ The ledger is verified after every test. Tests never use a shared broker by defa
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from datetime import timezone as dt_timezone
 from typing import Any
@@ -12,8 +13,7 @@ from unittest import mock
 
 from celery import current_app
 from django.conf import settings
-from django.core.management.color import no_style
-from django.db import connection, connections
+from django.db import connection, connections, transaction
 from django.db.models import Q
 from django.test import TestCase, TransactionTestCase, override_settings
 
@@ -22,6 +22,11 @@ from wallets.models.ledger import Movement
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
 from wallets.services.ledger import ledger_audit
+from wallets.services.ledger.correction_audit import verify_corrections
+from wallets.services.ledger.finding import Finding
+from wallets.services.ledger.return_audit import verify_returns
+from wallets.services.ledger.schedule_audit import verify_schedules
+from wallets.services.ledger.transfer_audit import verify_transfers
 from wallets.services.wallet import WalletService
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests import builders
@@ -60,7 +65,9 @@ class CommonCase:
     def tearDown(self) -> None:
         if self.books_must_be_right and not _books_are_empty():
             # Tests set the clock forward, so no row counts as dated in the future.
-            findings = list(ledger_audit.verify(now=END_OF_TIME))
+            findings = list(
+                ledger_audit.verify(now=END_OF_TIME, without=_unused_parts())
+            )
             assert not findings, findings
             # A sweep puts aside a row that fails. No row may fail here.
             damaged = Alarm.objects.filter(kind=Alarm.Kind.DAMAGED_ROWS)
@@ -100,23 +107,81 @@ class CommittingTestCase(CommonCase, TransactionTestCase):
     """For tests that need real commits: threads, races, constraints, on_commit."""
 
     def _fixture_teardown(self) -> None:
-        # The tables are emptied between tests, which the append-only triggers refuse.
-        # Permissions and content types stay: Django is slow to create them again.
-        append_only.remove(connection)
-        try:
-            _empty_tables()
-        finally:
-            append_only.install(connection)
+        _empty_tables()
+
+
+# Permissions and content types stay: Django is slow to create them again.
+_KEPT = {"auth_permission", "django_content_type"}
 
 
 def _empty_tables() -> None:
-    tables = connection.introspection.django_table_names(
+    """Delete all rows, although triggers refuse that for append-only tables.
+
+    Only tables with rows are emptied: to truncate all of them takes PostgreSQL half a
+    second, and new triggers for all take MariaDB 0.3 s.
+    """
+    used = _tables_with_rows()
+    protected = [table for table in append_only.all_tables() if table in used]
+    truncates = connection.vendor == "mysql"  # which fires no trigger there
+    with connection.constraint_checks_disabled(), transaction.atomic():
+        if not truncates:
+            append_only.remove(connection, protected)
+        with connection.cursor() as cursor:
+            for table in used:
+                whole = truncates and table in protected
+                name = connection.ops.quote_name(table)
+                cursor.execute(f"{'TRUNCATE TABLE' if whole else 'DELETE FROM'} {name}")
+            if connection.vendor == "postgresql":
+                cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        if not truncates:
+            append_only.install(connection, protected)
+
+
+def _tables_with_rows() -> list[str]:
+    names = connection.introspection.django_table_names(
         only_existing=True, include_views=False
     )
-    emptied = set(tables) - {"auth_permission", "django_content_type"}
-    connection.ops.execute_sql_flush(
-        connection.ops.sql_flush(no_style(), sorted(emptied))
+    tables = sorted(set(names) - _KEPT)
+    asked = (f"EXISTS (SELECT 1 FROM {connection.ops.quote_name(t)})" for t in tables)
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {', '.join(asked)}")
+        return [
+            table for table, has in zip(tables, cursor.fetchone(), strict=True) if has
+        ]
+
+
+# Parts of the audit, and the rows without which they can find nothing: for most tests
+# they are half of its time.
+_ROWS_OF_PARTS = {
+    verify_transfers: (
+        "wallets_transfer",
+        "wallets_transaction WHERE transaction_type LIKE 'TRANSFER%'",
+        "wallets_movement WHERE kind LIKE 'transfer%'",
+    ),
+    verify_corrections: (
+        "wallets_correction",
+        "wallets_movement WHERE kind LIKE 'correction%'",
+    ),
+    verify_returns: (
+        "wallets_paymentreturn",
+        "wallets_transaction WHERE transaction_type = 'RETURN'",
+    ),
+    verify_schedules: (
+        "wallets_transaction WHERE first_scheduled_for IS NOT NULL",
+        "wallets_transition WHERE event = 'reschedule'",
+    ),
+}
+
+
+def _unused_parts() -> set[Callable[[], Iterator[Finding]]]:
+    asked = (
+        " OR ".join(f"EXISTS (SELECT 1 FROM {rows})" for rows in its)
+        for its in _ROWS_OF_PARTS.values()
     )
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {', '.join(asked)}")
+        used = cursor.fetchone()
+    return {part for part, has in zip(_ROWS_OF_PARTS, used, strict=True) if not has}
 
 
 def _books_are_empty() -> bool:

@@ -9,60 +9,53 @@ import json
 from collections.abc import Iterator
 from itertools import groupby
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.db.models import F
 
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
 from wallets.models.wallet_change import WalletChange
+from wallets.services.ledger.finding import Finding
 from wallets.utils.words import CURRENCIES, metadata_of
 
 CHUNK = 2000
 
 
-class WrongWallet(NamedTuple):
-    """A rule that a row of a wallet breaks, its name, and what is wrong."""
-
-    check: str
-    row: str
-    detail: str
-
-
-def verify_lives() -> Iterator[WrongWallet]:
+def verify_lives() -> Iterator[Finding]:
     """Yield what is wrong with lives, waiting withdrawals, histories and tenants."""
     closed = Wallet.objects.filter(closed=True)
     for wallet in closed.exclude(balance=0, held=0).iterator(chunk_size=CHUNK):
         detail = f"closed, with {wallet.balance} and {wallet.held} held"
-        yield WrongWallet("closed_is_empty", f"wallet {wallet.uuid}", detail)
+        yield Finding("closed_is_empty", f"wallet {wallet.uuid}", detail)
     left = Transaction.objects.filter(Transaction.has_not_ended(), wallet__closed=True)
     for pk, uuid in left.values_list("pk", "wallet__uuid").iterator(chunk_size=CHUNK):
         detail = f"not ended, and its wallet {uuid} is closed"
-        yield WrongWallet("closed_has_ended", f"transaction {pk}", detail)
+        yield Finding("closed_has_ended", f"transaction {pk}", detail)
     lost = Transaction.objects.filter(waits_for_wallet=True, wallet__has_waiting=False)
     for pk in lost.values_list("pk", flat=True).iterator(chunk_size=CHUNK):
         detail = "waits for a wallet that does not know it: it would never be paid"
-        yield WrongWallet("waiting_is_known", f"transaction {pk}", detail)
+        yield Finding("waiting_is_known", f"transaction {pk}", detail)
     strange = Wallet.objects.exclude(currency__in=CURRENCIES)
     for uuid, code in strange.values_list("uuid", "currency").iterator(
         chunk_size=CHUNK
     ):
         detail = f"{code!r} is no currency of ISO 4217"
-        yield WrongWallet("currency", f"wallet {uuid}", detail)
+        yield Finding("currency", f"wallet {uuid}", detail)
     yield from _verify_histories()
     yield from _verify_tenants()
 
 
-def _verify_tenants() -> Iterator[WrongWallet]:
+def _verify_tenants() -> Iterator[Finding]:
     """A transaction was made by a caller of its wallet's tenant, or an unlimited one."""
     own = Transaction.objects.exclude(tenant="").exclude(tenant=F("wallet__tenant"))
     rows = own.values_list("pk", "tenant", "wallet__tenant")
     for pk, tenant, its in rows.iterator(chunk_size=CHUNK):
         detail = f"made by tenant {tenant!r}, and its wallet is one of {its!r}"
-        yield WrongWallet("tenant", f"transaction {pk}", detail)
+        yield Finding("tenant", f"transaction {pk}", detail)
 
 
-def _verify_histories() -> Iterator[WrongWallet]:
+def _verify_histories() -> Iterator[Finding]:
     """The changes of a wallet lead without a gap to what the wallet is now."""
     changes = WalletChange.objects.order_by("wallet_id", "sequence")
     rows = changes.select_related("wallet").iterator(chunk_size=CHUNK)
@@ -70,33 +63,33 @@ def _verify_histories() -> Iterator[WrongWallet]:
         yield from _verify_history(list(its))
     unknown = Wallet.objects.filter(change_count__gt=0, changes=None)
     for uuid in unknown.values_list("uuid", flat=True).iterator(chunk_size=CHUNK):
-        yield WrongWallet("change_count", f"wallet {uuid}", "its changes are missing")
+        yield Finding("change_count", f"wallet {uuid}", "its changes are missing")
 
 
-def _verify_history(changes: list[WalletChange]) -> Iterator[WrongWallet]:
+def _verify_history(changes: list[WalletChange]) -> Iterator[Finding]:
     wallet = changes[0].wallet
     name = f"wallet {wallet.uuid}"
     numbers = [change.sequence for change in changes]
     if numbers != list(range(1, wallet.change_count + 1)):
         detail = f"changes {numbers[:10]}…, expected 1 to {wallet.change_count}"
-        yield WrongWallet("change_count", name, detail)
+        yield Finding("change_count", name, detail)
     known: dict[str, Any] = {}
     for change in changes:
         try:
             before, after = json.loads(change.before), json.loads(change.after)
         except ValueError:
             row = f"change {change.pk}"
-            yield WrongWallet("change", row, f"{name}: no JSON")
+            yield Finding("change", row, f"{name}: no JSON")
             return
         for field, value in before.items():
             if known.get(field, value) != value:
                 detail = f"{name}: {field} was {known[field]!r}, not {value!r}"
-                yield WrongWallet("change", f"change {change.pk}", detail)
+                yield Finding("change", f"change {change.pk}", detail)
         known |= after
     yield from _compare(wallet, known)
 
 
-def _compare(wallet: Wallet, known: dict[str, Any]) -> Iterator[WrongWallet]:
+def _compare(wallet: Wallet, known: dict[str, Any]) -> Iterator[Finding]:
     try:
         metadata: Any = metadata_of(wallet.metadata)
     except ValueError:
@@ -108,7 +101,7 @@ def _compare(wallet: Wallet, known: dict[str, Any]) -> Iterator[WrongWallet]:
     }
     for field, value in known.items():
         if shown.get(field) != value:
-            yield WrongWallet(
+            yield Finding(
                 "last_change",
                 f"wallet {wallet.uuid}",
                 f"{field} is {shown.get(field)!r}, its last change says {value!r}",
