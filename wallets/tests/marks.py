@@ -28,5 +28,5 @@ else:
 
 
 def slow(test: Any) -> Any:
-    """Mark a test of more than a second or two; `manage.py test wallets` omits it."""
+    """Mark a test of 0.3 s or more; `manage.py test wallets` omits it."""
     return tag(SLOW)(_slow(test))

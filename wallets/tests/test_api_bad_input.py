@@ -16,6 +16,7 @@ from typing import Any
 from django.conf import settings
 
 from wallets.models.base import MAX_MONEY
+from wallets.tests import marks
 from wallets.tests.api import FUTURE, Api, nothing_written
 from wallets.tests.base import WalletTestCase
 
@@ -364,6 +365,7 @@ class BadInputTest(Api, WalletTestCase):
                     body = json.loads(self.right_body(action)) | {name: 1}
                     self.refuse(action, json.dumps(body), 400, "unknown_field", name)
 
+    @marks.slow
     def test_answers_a_thousand_unknown_fields_briefly(self) -> None:
         body = json.dumps({f"field-{number}": 1 for number in range(1000)})
         response = self.post(self.path("deposit"), body)

@@ -15,6 +15,7 @@ from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
 from wallets.services.deposits.deposit import MAX_MANY
 from wallets.services.wallet import WalletService
+from wallets.tests import marks
 from wallets.tests.api import FUTURE, Answer, Api, item, nothing_written
 from wallets.tests.base import CommittingTestCase, WalletTestCase, close_connections
 
@@ -45,6 +46,7 @@ class DepositManyApiTest(Api, WalletTestCase):
         self.assert_money(self.alice, balance=4)
         self.assert_money(self.bob, balance=2)
 
+    @marks.slow
     def test_answers_as_for_a_deposit_of_its_own(self) -> None:
         key = uuid.uuid4()
         (line,) = self.many([item(self.alice, 5, key)]).json()
@@ -149,6 +151,7 @@ class DepositManyApiTest(Api, WalletTestCase):
         )
         self.assert_money(self.alice, balance=MAX_MONEY)
 
+    @marks.slow
     def test_takes_a_thousand_and_no_more(self) -> None:
         items = [item(self.alice, 1) for _ in range(MAX_MANY)]
         with nothing_written():

@@ -59,6 +59,7 @@ class GeneratedTest(SimpleTestCase):
         self.assertEqual(committed, openapi_yaml(), "run `make docs`")
         self.assertLess(len(committed), 400_000)
 
+    @marks.slow
     def test_is_made_once_while_other_threads_wait_for_it(self) -> None:
         made: list[Any] = []
 
@@ -179,6 +180,7 @@ class DocumentTest(SimpleTestCase):
 
 
 class PagesTest(Api, WalletTestCase):
+    @marks.slow
     def test_serve_the_document_in_json_and_yaml(self) -> None:
         as_json = self.get("/api/schema/")
         self.assertEqual(as_json.headers["Content-Type"], "application/json")
@@ -308,6 +310,7 @@ class ExamplesTest(Api, WalletTestCase):
         self.recorder = Recorder(self.key, self.other_key)
         self.examples: dict[str, dict[str, Any]] = {}
 
+    @marks.slow
     def test_are_the_actual_answers(self) -> None:
         self.make_all()
         if os.environ.get("WRITE_EXAMPLES"):

@@ -14,6 +14,7 @@ from django.test import override_settings
 from wallets.models.heartbeat import Heartbeat
 from wallets.services.operations import pause, readiness
 from wallets.services.withdrawal import WithdrawalService
+from wallets.tests import marks
 from wallets.tests.api import Api, database_out_of_reach
 from wallets.tests.base import CommittingTestCase, WalletTestCase, up_for
 from wallets.tests.builders import due_withdrawal
@@ -151,6 +152,7 @@ class ReadyTest(Api, WalletTestCase):
             WithdrawalService.execute(self.due_withdrawal(1).pk, bank=self.bank)
         self.assertEqual(self.checks()["bank"], "no answer to 7 of the last 10 calls")
 
+    @marks.slow
     def test_is_ok_when_the_bank_loses_few_answers(self) -> None:
         self.beat(*SWEEPS)
         self.deposit(1000)

@@ -12,6 +12,7 @@ from django.test import Client
 
 from wallets.models.transaction import Transaction
 from wallets.services.withdrawal import WithdrawalService
+from wallets.tests import marks
 from wallets.tests.api import FUTURE, Answer, Api, nothing_written
 from wallets.tests.base import CommittingTestCase, WalletTestCase, close_connections
 
@@ -179,6 +180,7 @@ class IdempotencyRaceTest(Api, CommittingTestCase):
         self.assert_one_effect(answers, 200)
         self.assert_money(self.alice, balance=7)
 
+    @marks.slow
     def test_makes_one_withdrawal(self) -> None:
         body = {"amount": 7, "scheduled_for": FUTURE}
         answers = self.at_once(self.path("withdraw"), body)

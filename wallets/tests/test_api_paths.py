@@ -8,6 +8,7 @@ import uuid
 from django.test import override_settings
 from django.urls import set_script_prefix
 
+from wallets.tests import marks
 from wallets.tests.api import Api, call_wsgi, keep_connection, nothing_written
 from wallets.tests.base import WalletTestCase
 from wallets.views.http.right_path import right_path
@@ -15,6 +16,7 @@ from wallets.views.http.wsgi import Handler
 
 
 class IndexTest(Api, WalletTestCase):
+    @marks.slow
     def test_links_to_every_part(self) -> None:
         response = self.get("/")
         self.assertEqual(response.status_code, 200)

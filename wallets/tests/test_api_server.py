@@ -15,6 +15,7 @@ from django.conf import settings
 from django.core.servers.basehttp import get_internal_wsgi_application
 from django.test import SimpleTestCase
 
+from wallets.tests import marks
 from wallets.tests.api import Api, call_wsgi, keep_connection, nothing_written
 from wallets.tests.base import WalletTestCase
 
@@ -198,6 +199,7 @@ class ServerTest(Api, WalletTestCase):
 
 
 class UptimeTest(SimpleTestCase):
+    @marks.slow
     def test_begins_in_the_process_that_forks_the_others(self) -> None:
         """Else it would begin again whenever a process is replaced."""
         for first in ("import wallet.serve", "runpy.run_path('gunicorn.conf.py')"):

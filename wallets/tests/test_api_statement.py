@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from wallets.models.ledger import Movement
 from wallets.services.wallet import WalletService
 from wallets.services.withdrawal import WithdrawalService
+from wallets.tests import marks
 from wallets.tests.api import Answer, Api, nothing_written
 from wallets.tests.base import WalletTestCase
 from wallets.tests.fakes import Does
@@ -65,6 +66,7 @@ class MomentsTest(Api, WalletTestCase):
         ("transactions/", "created_to"),
     ]
 
+    @marks.slow
     def test_refuses_what_is_no_instant(self) -> None:
         for path, name in self.parameters:
             for sent in NO_INSTANTS:
@@ -380,6 +382,7 @@ class StatementApiTest(Api, WalletTestCase):
 
 
 class StatementWalkTest(Api, WalletTestCase):
+    @marks.slow
     def test_pages_add_up_however_long_they_are(self) -> None:
         @settings(max_examples=15, deadline=None, derandomize=True)
         @given(

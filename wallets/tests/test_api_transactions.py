@@ -9,6 +9,7 @@ from typing import Any
 from wallets.models.transaction import Transaction
 from wallets.models.transition import Transition
 from wallets.services.withdrawal import WithdrawalService
+from wallets.tests import marks
 from wallets.tests.api import FUTURE, Answer, Api, nothing_written
 from wallets.tests.base import WalletTestCase
 from wallets.tests.fakes import Does
@@ -62,6 +63,7 @@ class TransactionListApiTest(Api, WalletTestCase):
             with self.subTest(query=query):
                 self.assertEqual(self.ids(self.listed(query)), expected)
 
+    @marks.slow
     def test_gives_fifty_by_default(self) -> None:
         for _ in range(51):
             self.deposit(1)

@@ -13,6 +13,7 @@ from wallets.models.transfer import Transfer
 from wallets.models.wallet import Wallet
 from wallets.services.transfers.transfer import MAX_MANY, transfer
 from wallets.services.wallet import WalletService
+from wallets.tests import marks
 from wallets.tests.api import Answer, Api, nothing_written
 from wallets.tests.base import WalletTestCase
 from wallets.tests.raw import update
@@ -280,6 +281,7 @@ class TransferManyApiTest(TransferApiCase):
             alone = self.post(PATH, self.body(amount))
             self.assertEqual(line["problem"], alone.json(), amount)
 
+    @marks.slow
     def test_takes_as_many_as_a_request_may_have(self) -> None:
         self.assertEqual(self.many([]).json(), [])
         items = [self.item(1) for _ in range(MAX_MANY + 1)]

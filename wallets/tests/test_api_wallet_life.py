@@ -7,6 +7,7 @@ import uuid
 from typing import Any
 
 from wallets.models.wallet_change import WalletChange
+from wallets.tests import marks
 from wallets.tests.api import FUTURE, Answer, Api, item, nothing_written
 from wallets.tests.base import WalletTestCase
 
@@ -167,6 +168,7 @@ class WordsApiTest(Api, WalletTestCase):
         listed = self.get(self.path("transactions/")).json()
         self.assertIn(transaction, listed)
 
+    @marks.slow
     def test_are_kept_with_a_deposit(self) -> None:
         key = uuid.uuid4()
         body = {"amount": 5, **self.words}

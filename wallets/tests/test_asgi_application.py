@@ -13,6 +13,7 @@ from django.test import SimpleTestCase
 
 from wallets.asgi.application import Application
 from wallets.asgi.proxies import as_the_client_asked
+from wallets.tests import marks
 from wallets.tests.api import Api
 from wallets.tests.asgi import AsgiClient
 from wallets.tests.base import WalletTestCase
@@ -40,6 +41,7 @@ class ThreadsTest(SimpleTestCase):
         views = (DepositView, DepositListView, CancelView, WalletView)
         self.assertEqual(len({self.executor_of(view) for view in views}), len(views))
 
+    @marks.slow
     def test_end_with_the_process_and_not_before_their_work(self) -> None:
         pools: list[ThreadPoolExecutor] = []
 

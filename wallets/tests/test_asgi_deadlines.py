@@ -151,6 +151,7 @@ class DeadlinesTest(QuietTestCase):
         client = call(scope_of("/body", length(3)), Client([part(b"abc")]))
         self.assertEqual(json.loads(client.got[1]["body"])["size"], 3)
 
+    @marks.slow
     def test_never_takes_a_part_for_the_whole(self) -> None:
         gone = {"type": "http.disconnect"}
         for name, parts in (("late", [part(b"ab")]), ("gone", [part(b"ab"), gone])):
@@ -170,6 +171,7 @@ class DeadlinesTest(QuietTestCase):
         self.assertEqual((client.status, client.code), (503, "service_unavailable"))
         self.assertEqual(client.headers[b"retry-after"], b"1")
 
+    @marks.slow
     def test_is_not_blocked_by_a_client_that_reads_no_answer(self) -> None:
         began = time.monotonic()
         client = call(scope_of("/long"), Client(takes=False))
@@ -193,6 +195,7 @@ class DeadlinesTest(QuietTestCase):
         self.assertEqual((client.status, client.code), (500, "internal_error"))
         self.assertNotIn(b"nobody may read", client.got[1]["body"])
 
+    @marks.slow
     def test_has_a_bounded_number_of_requests(self) -> None:
         async def ask() -> list[tuple[int, int]]:
             bounded = Bounded(served.answer, 1)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from django.conf import settings
 
+from wallets.tests import marks
 from wallets.tests.peers import Peer, response
 from wallets.tests.test_third_party import ECHO, NEVER, PAYMENT, PeerTestCase, bank_at
 from wallets.utils.bank.evidence import WORDS, Call, Word
@@ -65,6 +66,7 @@ class TableTest(TableCase):
                         answer = self.ask(call, response(body, status=f"{http} X"))
                         self.assertEqual(answer.outcome.value, expected)
 
+    @marks.slow
     def test_prove_nothing_under_any_other_status(self):
         for call in Call:
             known = {(http, data) for http, data, *_ in self.documented(call)}
@@ -81,6 +83,7 @@ class TableTest(TableCase):
 class ExampleTest(TableCase):
     """The examples of answers that prove nothing…"""
 
+    @marks.slow
     def test_prove_nothing(self):
         rows = rows_of("Answers that prove nothing")
         self.assertGreater(len(rows), 20)

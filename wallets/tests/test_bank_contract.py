@@ -467,6 +467,7 @@ class WholeWayTest(SimulatorTestCase, CommittingTestCase):
         self.assertEqual(len(set(self.control.paid())), 2)
         self.assertEqual(len(self.control.paid()), 2)
 
+    @marks.slow
     def test_pays_once_while_its_look_up_refuses(self):
         """The answer is lost, and each look-up fails with the body of a refusal."""
         bank = self.bank_with(fakes.LOOKS_UP_ONLY)

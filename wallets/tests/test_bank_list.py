@@ -16,7 +16,7 @@ from django.db import transaction
 from django.test import SimpleTestCase, TestCase, override_settings
 
 from wallets.errors import InsideTransaction, StatementUnavailable
-from wallets.tests import fakes
+from wallets.tests import fakes, marks
 from wallets.tests.peers import Line, Script, TlsPeer, response, trusting
 from wallets.tests.test_bank_contract import NEVER, SimulatorTestCase, a_payment
 from wallets.tests.test_third_party import PATIENCE, PeerTestCase, bank_at
@@ -66,6 +66,7 @@ class ListTestCase(PeerTestCase):
 
 
 class BankListTest(ListTestCase):
+    @marks.slow
     def test_is_read_however_it_is_sent(self):
         body = json.dumps([LINE] * 300).encode()
         plain = HEAD + b"\r\n" + body

@@ -26,7 +26,7 @@ from wallets.services.operations.reconciliation import CLOCKS_DIFFER, Comparison
 from wallets.services.payouts import claiming, drain, resolver
 from wallets.services.withdrawal import WithdrawalService
 from wallets.services.withdrawals.reference import reference_of
-from wallets.tests import builders
+from wallets.tests import builders, marks
 from wallets.tests.api import nothing_written
 from wallets.tests.base import OSCAR, WalletTestCase
 from wallets.tests.fakes import ABLE, BARE, DEDUPES_ONLY, Does, FakeBank
@@ -306,6 +306,7 @@ class DamagedRowsTest(StatementTestCase):
     def _should_check_constraints(self, connection):
         return False
 
+    @marks.slow
     def test_are_none_among_thousands_of_payments(self):
         """Engines and Django have limits for what one statement may list."""
         paid = self.pay()

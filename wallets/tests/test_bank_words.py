@@ -12,6 +12,7 @@ from wallets.models.transaction import Transaction
 from wallets.services.operations import pause, record, review
 from wallets.services.payouts import payout, resolver
 from wallets.services.withdrawal import WithdrawalService
+from wallets.tests import marks
 from wallets.tests.api import FUTURE, Api
 from wallets.tests.base import OSCAR, WalletTestCase
 from wallets.tests.fakes import BARE, LOOKS_UP_ONLY, Does, FakeBank
@@ -167,6 +168,7 @@ class WhatClientsSeeTest(Api, WalletTestCase):
         review.resolve(withdrawal.pk, paid=True, evidence=SECRET, actor=OSCAR)
         self.assert_said(withdrawal, None)
 
+    @marks.slow
     def test_is_nothing_that_an_earlier_release_has_written(self):
         for status, text in (
             ("COMPLETED", SECRET),

@@ -35,6 +35,7 @@ from wallets.models.transition import Transition
 from wallets.models.wallet import Wallet
 from wallets.models.wallet_change import WalletChange
 from wallets.services.operations import safeguards
+from wallets.tests import marks
 from wallets.tests.base import CommittingTestCase, WalletTestCase, utc
 from wallets.tests.raw import Columns, a_hold, execute, insert, prepared, update
 from wallets.utils.database import append_only
@@ -763,6 +764,7 @@ class ConstraintTest(ConstraintTestCase):
         )
         self.assertEqual(hit - declared, set(), "these constraints are gone: drop them")
 
+    @marks.slow
     def test_every_constraint_is_in_the_database(self):
         for model in apps.get_app_config("wallets").get_models():
             possible = {
@@ -778,6 +780,7 @@ class ConstraintTest(ConstraintTestCase):
             with self.subTest(model.__name__), undone():
                 insert(model, self.valid(model))
 
+    @marks.slow
     def test_refuses_the_insert_of_a_row_that_breaks_it(self):
         for hit in HITS:
             constraint = constraints_of(hit.model)[hit.constraint]

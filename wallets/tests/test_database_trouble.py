@@ -666,6 +666,7 @@ class UnwritableTest(TroubleTestCase):
 
 
 class LaterTest(TroubleTestCase):
+    @marks.slow
     def test_a_withdrawal_whose_claim_failed_is_paid_by_the_next_sweep(self):
         def fail() -> None:
             with connection.wrap_database_errors:

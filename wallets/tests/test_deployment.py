@@ -98,6 +98,7 @@ class ServiceTest(SimpleTestCase):
             del os.environ["CELERY_BROKER_URL"]
             self.assertEqual(ids(deployment.broker_is_named()), ["wallets.W023"])
 
+    @marks.slow
     def test_is_asked_about_all_of_it_when_it_is_deployed(self):
         sqlite = {"ENGINE": "django.db.backends.sqlite3"}
         with (

@@ -32,6 +32,7 @@ from wallets.services.ledger import ledger_postgresql
 from wallets.services.requests import patience
 from wallets.services.requests.busy import Busy
 from wallets.services.wallet import WalletService
+from wallets.tests import marks
 from wallets.tests.base import CommittingTestCase, WalletTestCase, close_connections
 from wallets.tests.builders import deposit_receipt
 from wallets.utils.database.transactions import lock_rows, run_in_transaction
@@ -133,6 +134,7 @@ class DepositManyTest(WalletTestCase):
         self.assertIsInstance(refused, Wallet.DoesNotExist)
         self.assertEqual((done.request.amount, done.replayed), (5, False))
 
+    @marks.slow
     def test_does_a_thousand_in_few_statements(self) -> None:
         requests = [asked((self.alice, self.bob)[n % 2], 1) for n in range(1000)]
         with CaptureQueriesContext(connection) as queries:
@@ -176,6 +178,7 @@ class ConcurrentDepositTest(CommittingTestCase):
         self.assertEqual([answer.replayed for answer in made].count(False), 1)
         self.assert_money(self.alice, balance=5)
 
+    @marks.slow
     def test_gives_each_thread_its_own_answer(self) -> None:
         def work(amount: int) -> Callable[[], Transaction]:
             wallet = self.bob if amount % 3 == 0 else self.alice
@@ -190,6 +193,7 @@ class ConcurrentDepositTest(CommittingTestCase):
         self.assert_money(self.alice, balance=66 - 18)
         self.assert_money(self.bob, balance=18)
 
+    @marks.slow
     def test_does_not_deadlock_with_bulk_in_another_order(self) -> None:
         wallets = [self.alice, self.bob, *(WalletService.create() for _ in range(3))]
 
@@ -468,6 +472,7 @@ class OneOfAGroupTest(CommittingTestCase):
         self.assertIsInstance(answer, Busy)
         self.assertLessEqual(tried, self.MOST)
 
+    @marks.slow
     def test_for_damaged_rows(self) -> None:
         self.books_must_be_right = False
         self.deposit(1)

@@ -144,6 +144,7 @@ class BeatTest(CommittingTestCase):
         super().setUp()
         self.deposit(1000)
 
+    @marks.slow
     def test_pays_once_when_ten_ticks_come_at_once(self) -> None:
         for _ in range(30):
             self.due_withdrawal(1)

@@ -20,7 +20,7 @@ from wallets.services.payouts import drain, payout, resolver, sweeps
 from wallets.services.payouts.claiming import find_due, find_retryable
 from wallets.services.payouts.drain import Drain
 from wallets.services.withdrawal import WithdrawalService
-from wallets.tests import builders
+from wallets.tests import builders, marks
 from wallets.tests.base import CommittingTestCase, WalletTestCase, close_connections
 from wallets.tests.clocks import StandingClock
 from wallets.tests.fakes import BARE, LOOKS_UP_ONLY, Does, FakeBank, InThisThread
@@ -85,6 +85,7 @@ class DrainTest(DrainTestCase):
         """Return the requested seconds of sleep; a busy machine may sleep longer."""
         return sum(call.args[0] for call in sleep.mock_calls)
 
+    @marks.slow
     def test_pays_at_its_time_what_becomes_due_meanwhile(self):
         withdrawal = self.soon(0.6)
         with mock.patch.object(
@@ -151,6 +152,7 @@ class ConcurrencyTest(DrainTestCase):
         with self.lock:
             self.inside -= 1
 
+    @marks.slow
     def test_calls_many_at_once_and_no_more_than_allowed(self):
         self.lock, self.inside, self.most = threading.Lock(), 0, 0
         self.all_inside = threading.Event()
@@ -248,6 +250,7 @@ class ConcurrencyTest(DrainTestCase):
 
 
 class OnTimeTest(DrainTestCase):
+    @marks.slow
     def test_claims_what_is_due_in_a_moment_before_it_records(self):
         """One is answered just before another one becomes due."""
         order = []
@@ -276,6 +279,7 @@ class OnTimeTest(DrainTestCase):
 class NoBusyLoopTest(DrainTestCase):
     """A drain that waits uses little CPU."""
 
+    @marks.slow
     def test_waits_for_its_last_answer_without_many_queries(self):
         """Its time is over, one call is open, and another withdrawal has become due."""
         time_passes, waits, turns = StandingClock(), threading.Event(), []
@@ -462,6 +466,7 @@ class ExecuteSingleTest(DrainTestCase):
     def test_pays_what_is_due(self):
         self.assertEqual(self.execute(self.due_withdrawal(1).pk), "COMPLETED")
 
+    @marks.slow
     def test_waits_for_one_that_is_due_in_a_moment(self):
         withdrawal = self.soon(0.3)
         self.assertEqual(self.execute(withdrawal.pk), "COMPLETED")

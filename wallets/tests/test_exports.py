@@ -14,6 +14,7 @@ from django.test import SimpleTestCase
 
 from wallets.services.deposits.deposit import DepositRequest, deposit_many
 from wallets.services.reads import statement
+from wallets.tests import marks
 from wallets.tests.api import Api
 from wallets.tests.base import WalletTestCase
 from wallets.tests.clocks import StandingClock
@@ -47,6 +48,7 @@ class ExportsTest(SimpleTestCase):
         first.close()
         self.assertEqual(self.answer().getvalue(), b"ab")
 
+    @marks.slow
     def test_a_place_becomes_free_however_an_answer_ends(self) -> None:
         self.answer().close()  # is not read
         self.answer()  # is not closed, either

@@ -11,6 +11,8 @@ from unittest import mock
 
 from django.test import SimpleTestCase
 
+from wallets.tests import marks
+
 ROOT = Path(__file__).resolve().parents[2]
 PRODUCT = ("wallet", "wallets", "console", "events", "access")
 TOOLS = ("third-party", "scripts", "drills")
@@ -90,6 +92,7 @@ class HouseRule(SimpleTestCase):
 
 
 class SizeTest(HouseRule):
+    @marks.slow
     def test_of_a_function_is_bounded(self):
         found = [
             f"{path}:{node.lineno} {node.name}: {length} lines"
@@ -227,15 +230,18 @@ class WriterTest(HouseRule):
             and not path.startswith(self.MAY_EXECUTE)
         ]
 
+    @marks.slow
     def test_of_a_model_is_its_owner(self):
         self.assert_none(
             self.strangers(), "Rows are written by the owner of their model only"
         )
         self.assert_none(self.guards(), "The owner of a model makes guarded updates")
 
+    @marks.slow
     def test_by_sql_is_a_service(self):
         self.assert_none(self.statements(), "Only services and utils/database run SQL")
 
+    @marks.slow
     def test_is_found_in_a_view_however_it_writes(self):
         """The rule detects each way in which a view has once written a balance."""
         for line, find in (
@@ -375,6 +381,7 @@ class StandardPartsTest(HouseRule):
 
     SOCKETS = {"selectors", "socket", "socketserver"}
 
+    @marks.slow
     def test_opens_no_sockets(self):
         found = [
             f"{path}:{node.lineno}"
@@ -474,6 +481,7 @@ class HostClockTest(HouseRule):
             found, "Say when a row was written by models.base.WrittenAtField"
         )
 
+    @marks.slow
     def test_is_read_in_each_module_with_a_reason(self):
         for path in self.MAY_READ:
             with self.subTest(path=path):
@@ -523,6 +531,7 @@ class TidinessTest(HouseRule):
         ]
         self.assert_none(found, "Finish it, or file it: no TODO in the code")
 
+    @marks.slow
     def test_uses_no_signals_of_models(self):
         found = [
             f"{path}:{node.lineno}"
@@ -534,6 +543,7 @@ class TidinessTest(HouseRule):
     def test_opens_no_transaction_around_requests(self):
         self.assertNotIn("ATOMIC_REQUESTS", "".join(sources().values()))
 
+    @marks.slow
     def test_gives_each_test_a_sentence(self):
         """A name finishes the sentence of its class: words, not only a number."""
         path = ROOT / "wallets" / "tests"

@@ -59,6 +59,7 @@ class WholeAnswerTest(SimpleTestCase):
         answer = parse(with_length(body), ended=False)
         self.assertEqual(answer, HttpAnswer(200, "application/json", body, keep=True))
 
+    @marks.slow
     @fuzz
     @given(in_chunks())
     def test_is_found_by_its_last_chunk(self, made):
@@ -72,6 +73,7 @@ class WholeAnswerTest(SimpleTestCase):
         answer = parse(data, ended=True)
         self.assertEqual((answer.body, answer.keep), (BODY, False))
 
+    @marks.slow
     @fuzz
     @given(st.lists(st.sampled_from([100, 102, 103, 199]), max_size=5))
     def test_comes_after_any_interim_ones(self, codes):
@@ -82,6 +84,7 @@ class WholeAnswerTest(SimpleTestCase):
 
 
 class PartTest(SimpleTestCase):
+    @marks.slow
     @fuzz
     @given(in_chunks(), st.data())
     def test_of_an_answer_is_none_yet_and_none_at_the_end(self, made, data):
@@ -94,6 +97,7 @@ class PartTest(SimpleTestCase):
 
 
 class PieceTest(SimpleTestCase):
+    @marks.slow
     @fuzz
     @given(in_chunks(), st.integers(1, 40))
     def test_makes_the_whole_with_the_others_however_it_is_cut(self, made, size):
@@ -108,6 +112,7 @@ class PieceTest(SimpleTestCase):
 class ConnectionTest(SimpleTestCase):
     """A connection that may not serve another call…"""
 
+    @marks.slow
     @fuzz
     @given(in_chunks(), st.binary(min_size=1, max_size=50))
     def test_is_not_kept_with_bytes_left_over(self, made, rest):

@@ -20,6 +20,7 @@ from wallets.services.operations.payment_return import record_return
 from wallets.services.payouts import resolver
 from wallets.services.transfers.transfer import transfer
 from wallets.services.withdrawal import WithdrawalService
+from wallets.tests import marks
 from wallets.tests.api import call_wsgi, database_out_of_reach, keep_connection
 from wallets.tests.base import CommittingTestCase, WalletTestCase
 from wallets.tests.fakes import BARE, Does, FakeBank
@@ -229,6 +230,7 @@ class CountingTest(WalletTestCase):
         self.assertLess(tally.upto, self.alice.movements.get().pk)
         self.assertEqual(tally.totals, {})
 
+    @marks.slow
     def test_gives_the_same_result_in_parts(self):
         self.deposit(1000)
         for amount in (1, 2, 3):

@@ -20,6 +20,7 @@ from wallets.services.operations import alarm, pause, payout_health
 from wallets.services.payouts import calls, claiming, dispatch, drain, payout, resolver
 from wallets.services.payouts.payout import Claim
 from wallets.services.withdrawal import WithdrawalService
+from wallets.tests import marks
 from wallets.tests.base import OSCAR, CommittingTestCase, WalletTestCase
 from wallets.tests.fakes import ABLE, DEDUPES_ONLY, Does, FakeBank
 from wallets.tests.races import FEW, PATIENCE, race, rounds
@@ -246,6 +247,7 @@ class WithdrawnTest(CommittingTestCase):
             self.assertEqual(race(end, sweep)[1], 5)
         self.assertEqual(len(self.bank.paid), 5)
 
+    @marks.slow
     def test_is_sent_where_no_retry_is_left(self):
         """Taken back it would have failed for good."""
         with override_settings(WITHDRAWAL_MAX_RETRIES=0):
@@ -275,6 +277,7 @@ class PauseRaceTest(CommittingTestCase):
         _, *claims = race(stop, claim, claim, claim)
         self.assertEqual([(len(each), each.paused) for each in claims], 3 * [(0, True)])
 
+    @marks.slow
     def test_against_claims_lets_none_begin_after_it(self):
         """Each claim is either complete, or finds payouts paused."""
         self.deposit(1000)

@@ -15,6 +15,7 @@ from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
 from wallets.services.ledger import ledger_audit
 from wallets.services.withdrawal import WithdrawalService
+from wallets.tests import marks
 from wallets.tests.base import CommittingTestCase, WalletTestCase
 from wallets.tests.fakes import Does
 from wallets.tests.raw import insert, update
@@ -206,6 +207,7 @@ class VerifyTest(Damage, WalletTestCase):
             [f"movement {self.alice.movements.latest('pk').pk}"],
         )
 
+    @marks.slow
     def test_finds_the_wrong_wallet_among_many(self) -> None:
         """Wallets are read by the hundred, but each statement is checked alone."""
         others = Wallet.objects.bulk_create([Wallet() for _ in range(1200)])
@@ -239,6 +241,7 @@ class VerifyLedgerTest(Damage, CommittingTestCase):
         )
         return out.getvalue()
 
+    @marks.slow
     def test_says_that_the_books_are_right(self):
         err = io.StringIO()
         self.assertEqual(
@@ -246,6 +249,7 @@ class VerifyLedgerTest(Damage, CommittingTestCase):
         )
         self.assertEqual(err.getvalue(), "", "no progress where nobody watches")
 
+    @marks.slow
     def test_names_the_rows_that_are_wrong_and_fails(self):
         update(Wallet, self.bob.pk, {"balance": 5})
         out = io.StringIO()
@@ -258,6 +262,7 @@ class VerifyLedgerTest(Damage, CommittingTestCase):
             f"stored_balance: wallet {self.bob.uuid}: stored 5, movements say 0\n",
         )
 
+    @marks.slow
     def test_stops_after_so_many(self):
         for wallet in (self.alice, self.bob):
             update(Wallet, wallet.pk, {"balance": 5})
@@ -266,6 +271,7 @@ class VerifyLedgerTest(Damage, CommittingTestCase):
             call_command("verify_ledger", "--max", "1", stdout=out)
         self.assertEqual(len(out.getvalue().splitlines()), 1)
 
+    @marks.slow
     def test_shows_its_progress_on_a_terminal(self):
         terminal = Terminal()
         self.verify_ledger(stderr=terminal)
@@ -273,6 +279,7 @@ class VerifyLedgerTest(Damage, CommittingTestCase):
         self.assertIn("2/2 wallets", shown)
         self.assertTrue(shown.endswith("\n"), shown)
 
+    @marks.slow
     def test_leaves_the_terminal_clean_when_it_stops_early(self):
         update(Wallet, self.bob.pk, {"balance": 5})
         terminal = Terminal()

@@ -19,6 +19,7 @@ from wallets.services.operations import pause, record
 from wallets.services.payouts import claiming, drain, resolver
 from wallets.services.wallet import WalletService
 from wallets.services.withdrawals.schedule import ScheduleReceipt
+from wallets.tests import marks
 from wallets.tests.base import OSCAR, CommittingTestCase
 from wallets.tests.builders import schedule_receipt
 from wallets.tests.fakes import ABLE, BARE, DEDUPES_ONLY, LOOKS_UP_ONLY, FakeBank
@@ -72,12 +73,15 @@ class RestoredBackupTest(CommittingTestCase):
     def test_pays_nothing_twice_at_a_bare_bank(self):
         self.live_and_restore(BARE)
 
+    @marks.slow
     def test_pays_nothing_twice_at_a_bank_that_dedupes(self):
         self.live_and_restore(DEDUPES_ONLY)
 
+    @marks.slow
     def test_pays_nothing_twice_at_a_bank_that_looks_up(self):
         self.live_and_restore(LOOKS_UP_ONLY)
 
+    @marks.slow
     def test_pays_nothing_twice_at_an_able_bank(self):
         self.live_and_restore(ABLE)
 

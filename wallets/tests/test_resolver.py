@@ -15,6 +15,7 @@ from wallets.models.states import State
 from wallets.models.transaction import Transaction
 from wallets.services.payouts import belief, moment, payout, resolver, take, waits
 from wallets.services.payouts.payout import Sending
+from wallets.tests import marks
 from wallets.tests.fakes import (
     ABLE,
     BARE,
@@ -352,6 +353,7 @@ class ResendTest(ResolverTestCase):
         self.assert_state(withdrawal, State.UNKNOWN)
         self.assert_held()
 
+    @marks.slow
     def test_calls_an_operator_when_the_bank_stays_silent_for_an_hour(self):
         withdrawal = self.unknown()
         self.bank.script.extend([Does.LOSE] * 100)
@@ -441,6 +443,7 @@ class BareBankTest(ResolverTestCase):
 
     abilities = BARE
 
+    @marks.slow
     def test_waits_for_an_operator_with_the_money_held(self):
         withdrawal = self.unknown(Does.PAY_SILENTLY)
         self.resolve(LEASE)

@@ -16,6 +16,7 @@ from wallets.models.transaction import Transaction
 from wallets.models.transition import Transition
 from wallets.models.wallet import Wallet
 from wallets.services.withdrawal import WithdrawalService
+from wallets.tests import marks
 from wallets.tests.api import Api
 from wallets.tests.base import CommittingTestCase
 from wallets.tests.fakes import ABLE, DEDUPES_ONLY, FakeBank
@@ -72,9 +73,11 @@ class RestoredBooksTest(Api, CommittingTestCase):
                 self.assert_money(self.alice, balance=600)
                 self.restore()
 
+    @marks.slow
     def test_with_its_key_is_paid_once(self) -> None:
         self.check_paid_once(uuid.uuid4())
 
+    @marks.slow
     def test_with_the_key_of_our_answer_is_paid_once(self) -> None:
         self.check_paid_once(None)
 

@@ -10,6 +10,7 @@ from django.core.cache import cache
 from django.http import HttpResponse
 from django.test import Client, RequestFactory, TestCase, override_settings
 
+from wallets.tests import marks
 from wallets.tests.base import quick_passwords
 from wallets.utils import login_limit
 from wallets.views.http import security
@@ -215,6 +216,7 @@ class LoginLimitTest(TestCase):
             with override_settings(PROXY_COUNT=count):
                 self.assertEqual(login_limit.address_of(request), expected)
 
+    @marks.slow
     @override_settings(PROXY_COUNT=1)
     def test_believes_no_forwarder_who_names_no_address(self):
         """PostgreSQL refuses other text for an address, and MariaDB a longer one."""

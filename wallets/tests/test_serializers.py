@@ -65,6 +65,7 @@ from wallets.serializers.withdraw import (
 )
 from wallets.services.deposits.deposit import DepositReceipt, DepositRequest
 from wallets.services.transfers.transfer import TransferReceipt, TransferRequest
+from wallets.tests import marks
 from wallets.tests.api import Api
 from wallets.tests.base import WalletTestCase
 from wallets.tests.conformance import as_published
@@ -146,6 +147,7 @@ def as_time(values: dict[str, Any]) -> Any:
 class ReadersTest(SimpleTestCase):
     """They accept, and refuse with the same text, what the serializers declare."""
 
+    @marks.slow
     @quickly
     @given(body=BODIES)
     @example(body={"amount": 1, "scheduled_for": "2030-02-17T12:00:00Z"})
@@ -299,11 +301,13 @@ class WritersTest(SimpleTestCase):
     def assert_same(self, written: Any, serializer: Any) -> None:
         self.assertEqual(strict_json.dumps(written), strict_json.dumps(serializer.data))
 
+    @marks.slow
     @quickly
     @given(wallet=WALLETS)
     def test_write_a_wallet_as_declared(self, wallet: Wallet) -> None:
         self.assert_same(wallet_line(wallet), WalletSerializer(wallet))
 
+    @marks.slow
     @quickly
     @given(transaction=TRANSACTIONS, other=COUNTERPARTIES)
     def test_write_a_transaction_as_declared(
@@ -317,6 +321,7 @@ class WritersTest(SimpleTestCase):
             TransactionSerializer(transaction),
         )
 
+    @marks.slow
     @quickly
     @given(withdrawal=TRANSACTIONS)
     def test_write_a_withdrawal_as_it_was_scheduled(
@@ -330,6 +335,7 @@ class WritersTest(SimpleTestCase):
         wallet = withdrawal.wallet.uuid
         self.assert_same(scheduled_line(withdrawal, wallet), TransactionSerializer(new))
 
+    @marks.slow
     @quickly
     @given(receipt=RECEIPTS)
     def test_write_a_deposit_as_declared(self, receipt: DepositReceipt) -> None:
@@ -345,6 +351,7 @@ class WritersTest(SimpleTestCase):
         declared = strict_json.dumps([DepositResultSerializer(shown).data])
         self.assertEqual(write_answers([receipt]), declared)
 
+    @marks.slow
     @quickly
     @given(made=TRANSFERS, replayed=st.booleans(), balance=st.integers(0, MAX_MONEY))
     def test_write_a_transfer_as_declared(

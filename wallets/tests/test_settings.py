@@ -157,6 +157,7 @@ class DefaultsTest(SimpleTestCase):
         self.assertFalse(self.found["THIRD_PARTY_STATEMENT"])
         self.assertEqual(self.found["TIME_ZONE"], "UTC")
 
+    @marks.slow
     def test_are_kept_where_compose_knows_no_ability_of_a_bank(self):
         abilities = [f"THIRD_PARTY_{a}" for a in ("DEDUPES", "LOOKUP", "STATEMENT")]
         found = loaded(**dict.fromkeys(abilities, "not true"))
@@ -193,6 +194,7 @@ class SecretKeyTest(SimpleTestCase):
         made_key(self.path)
         self.assertEqual(self.path.stat().st_mode & 0o777, 0o600)
 
+    @marks.slow
     def test_is_kept_beside_the_data(self):
         url = f"sqlite:///{self.path.with_name('db.sqlite3')}"
         found = loaded(DATABASE_URL=url)
@@ -220,6 +222,7 @@ class SecretKeyTest(SimpleTestCase):
 class StatementTest(SimpleTestCase):
     """The comparison with the bank's list is in Beat's schedule…"""
 
+    @marks.slow
     def test_where_the_bank_is_declared_to_have_one(self):
         schedule = loaded(THIRD_PARTY_STATEMENT="true")["CELERY_BEAT_SCHEDULE"]
         self.assertIn(schedule["reconcile_bank"]["task"], current_app.tasks)
@@ -306,6 +309,7 @@ class CommandTest(SimpleTestCase):
         )
         return done.stdout.strip() or done.stderr
 
+    @marks.slow
     def test_has_no_limit_on_statements_unless_it_serves(self):
         for command in ("migrate", "verify_ledger", "reconcile_bank"):
             self.assertEqual(self.limit_of(command), "0", command)

@@ -19,6 +19,7 @@ from wallets.services.ledger import postings
 from wallets.services.ledger.postings import Posting
 from wallets.services.reads import statement
 from wallets.services.reads.statement import Point, Statement, balance_at, statement_of
+from wallets.tests import marks
 from wallets.tests.base import WalletTestCase
 
 START = datetime(2030, 1, 1, tzinfo=dt_timezone.utc)
@@ -162,6 +163,7 @@ class PastTest(WalletTestCase):
 
 
 class SumTest(WalletTestCase):
+    @marks.slow
     def test_opening_and_changes_make_the_closing_balance(self) -> None:
         @settings(max_examples=40, deadline=None, derandomize=True)
         @given(

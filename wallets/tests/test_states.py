@@ -19,7 +19,7 @@ from wallets.services.payouts import payout, resolver, transition
 from wallets.services.payouts.transition import StateChange
 from wallets.services.wallets import life
 from wallets.services.withdrawal import WithdrawalService
-from wallets.tests import diagram
+from wallets.tests import diagram, marks
 from wallets.tests.base import OSCAR, WalletTestCase
 from wallets.tests.clocks import StandingClock
 from wallets.tests.fakes import ABLE, BARE, DEDUPES_ONLY, Does
@@ -388,6 +388,7 @@ class LegalTransitionTest(ReachedStates):
         )
         self.assertEqual(moved.count(), len(rule.movements))
 
+    @marks.slow
     def test_happens_as_the_table_says(self):
         for (state, event), rule in TRANSITIONS.items():
             with self.subTest(state=state.value, event=event.value):

@@ -10,6 +10,7 @@ from django.test import SimpleTestCase
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wallets.tests import marks
 from wallets.utils import strict_json
 from wallets.utils.strict_json import NotStrictJSON
 
@@ -26,6 +27,7 @@ VALUES = st.recursive(
 
 
 class StrictJSONTest(SimpleTestCase):
+    @marks.slow
     @given(VALUES, st.booleans())
     def test_reads_back_whatever_json_can_say(
         self, value: Any, ascii_only: bool

@@ -98,6 +98,7 @@ class HiddenWalletTest(Walk, Case):
             ("POST", "transfers"): {**ends, "amount": 1},
         }
 
+    @marks.slow
     def test_is_to_every_operation_as_one_that_does_not_exist(self) -> None:
         # B has no wallet with a transaction: its lists are empty.
         Wallet.objects.filter(tenant=B).update(tenant="c")
@@ -147,6 +148,7 @@ class HiddenWalletTest(Walk, Case):
         shown = self.get(path, Accept="text/csv", X_Test_Tenant=A)
         self.assertEqual(shown.status_code, 200)
 
+    @marks.slow
     def test_is_shown_to_its_tenant_and_to_an_unlimited_caller(self) -> None:
         # The last operation closes the wallet, so refusals for its life are expected.
         self.assert_shows(self.mine)

@@ -151,6 +151,7 @@ class DocumentedAnswerTest(PeerTestCase):
 
 
 class UnbelievableAnswerTest(PeerTestCase):
+    @marks.slow
     def test_stays_unknown_whatever_the_body_says(self):
         bodies: list[bytes | dict[str, Any]] = [
             b"",
@@ -193,6 +194,7 @@ class UnbelievableAnswerTest(PeerTestCase):
             with self.subTest(body=body[:60] if isinstance(body, bytes) else body):
                 self.assertEqual(self.outcome_of_bytes(response(body)), Outcome.UNKNOWN)
 
+    @marks.slow
     def test_stays_unknown_under_another_http_status(self):
         for status in (
             "201 Created",
@@ -516,10 +518,12 @@ class NotSentTest(PeerTestCase):
             for sock in others:
                 sock.close()
 
+    @marks.slow
     def test_says_so_when_tls_meets_a_plain_port(self):
         peer = self.answering(response(PAID))
         self.assert_not_sent(bank_at(f"https://127.0.0.1:{peer.port}", **HASTY))
 
+    @marks.slow
     def test_says_so_when_the_tls_handshake_hangs(self):
         peer = self.peer(lambda line: line.hang())
         self.assert_not_sent(bank_at(f"https://127.0.0.1:{peer.port}", **HASTY))
@@ -702,6 +706,7 @@ class EarlyAnswerTest(PeerTestCase):
         answer = self.pay(self.bank_that_reads_it_first(peer))
         self.assertEqual(answer.outcome, Outcome.NOT_SENT, answer)
 
+    @marks.slow
     def test_does_not_count_before_the_whole_request_is_sent(self):
         """The request is longer than the buffers of both sockets."""
 

@@ -44,6 +44,7 @@ from wallets.services.transfers.transfer import (
 )
 from wallets.services.wallet import WalletService
 from wallets.services.wallets import life
+from wallets.tests import marks
 from wallets.tests.base import (
     OSCAR,
     CommittingTestCase,
@@ -328,6 +329,7 @@ class TransferManyTest(WalletTestCase):
 
         return insert
 
+    @marks.slow
     def test_has_the_results_of_single_transfers(self) -> None:
         chance = random.Random(11)
         amounts = [0, 1, 40, 60, 100, MAX_MONEY - 50]

@@ -11,6 +11,7 @@ import uuid
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
 from wallets.services.withdrawal import WithdrawalService
+from wallets.tests import marks
 from wallets.tests.api import FUTURE, Api, item
 from wallets.tests.base import WalletTestCase
 
@@ -31,6 +32,7 @@ HOSTILE = [
 
 
 class UUIDTest(Api, WalletTestCase):
+    @marks.slow
     def test_of_any_version_and_variant_is_a_key_in_bulk(self) -> None:
         items = [item(self.alice, 1, key) for key in ALL]
         for expected in ("done", "replayed"):

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from wallets.models.attempt import Attempt
 from wallets.models.transaction import Transaction
 from wallets.services.payouts import payout, waits
+from wallets.tests import marks
 from wallets.tests.base import WalletTestCase
 from wallets.utils import clock
 
@@ -30,6 +31,7 @@ STEPS = st.lists(
 
 
 class WaitsTest(SimpleTestCase):
+    @marks.slow
     @settings(max_examples=300, deadline=None)
     @given(STEPS)
     def test_never_say_more_than_has_passed(self, steps):

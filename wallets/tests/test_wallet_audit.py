@@ -11,6 +11,7 @@ from wallets.models.wallet_change import WalletChange
 from wallets.services.ledger import ledger_audit
 from wallets.services.wallet import WalletService
 from wallets.services.wallets import life
+from wallets.tests import marks
 from wallets.tests.base import END_OF_TIME, OSCAR, WalletTestCase
 from wallets.tests.raw import insert, rules_off, update
 
@@ -32,6 +33,7 @@ class WalletAuditTest(WalletTestCase):
     def test_finds_nothing_wrong_with_what_the_services_wrote(self) -> None:
         self.assertEqual(self.findings(), set())
 
+    @marks.slow
     def test_finds_each_damage(self) -> None:
         alice, bob = self.alice.pk, self.bob.pk
         damages: dict[str, Callable[[], Any]] = {

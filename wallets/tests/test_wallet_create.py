@@ -21,6 +21,7 @@ from wallets.services.wallets.create import (
     CreateRequest,
     create_many,
 )
+from wallets.tests import marks
 from wallets.tests.base import CommittingTestCase, WalletTestCase
 from wallets.tests.races import FEW, race, rounds
 
@@ -126,6 +127,7 @@ class CreateRaceTest(CommittingTestCase):
         self.assertEqual(sum(isinstance(one, CreateReceipt) for one in results), 1)
         self.assertEqual(sum(isinstance(one, ReferenceTaken) for one in results), 7)
 
+    @marks.slow
     def test_survives_the_same_references_in_another_order(self):
         def requests(number: int) -> list[CreateRequest]:
             return [CreateRequest(f"{number} {n}", key=uuid.uuid4()) for n in range(5)]

@@ -41,7 +41,7 @@ from wallets.services.withdrawals.schedule import (
     ScheduleRequest,
     schedule_many,
 )
-from wallets.tests import builders
+from wallets.tests import builders, marks
 from wallets.tests.base import OSCAR, CommittingTestCase, WalletTestCase
 from wallets.tests.fakes import LOOKS_UP_ONLY, Does, FakeBank
 from wallets.tests.races import FEW, race, rounds
@@ -152,6 +152,7 @@ class FreezeTest(LifeTestCase):
                 self.assertIsInstance(refused, (WalletFrozen, Busy))
                 self.assertNotIsInstance(done, (Refusal, Busy))
 
+    @marks.slow
     def test_refuses_the_same_by_every_form_of_a_request(self):
         """One request or several, waiting or not: the states decide alike."""
         for directions, closed, takes, gives in (
@@ -518,6 +519,7 @@ class LifeRaceTest(CommittingTestCase):
     def deposit(self, wallet: Wallet, amount: int = 5) -> Any:  # type: ignore[override]
         return WalletService.deposit(wallet.uuid, amount)
 
+    @marks.slow
     def test_closes_a_wallet_or_schedules_a_withdrawal_never_both(self):
         seen = set()
 
@@ -537,6 +539,7 @@ class LifeRaceTest(CommittingTestCase):
         works = [self.close, self.schedule, self.schedule_batch]
         rounds(FEW, self.wallet(), works, judge)
 
+    @marks.slow
     def test_closes_a_wallet_or_takes_a_deposit_never_both(self):
         def judge(wallet: Wallet, results: list[Any]) -> None:
             wallet.refresh_from_db()
@@ -547,6 +550,7 @@ class LifeRaceTest(CommittingTestCase):
 
         rounds(FEW, self.wallet(), [self.close, self.deposit], judge)
 
+    @marks.slow
     def test_freezes_a_wallet_before_or_after_a_claim(self):
         def prepare(number: int) -> Wallet:
             wallet = builders.wallet_with(100)
@@ -569,6 +573,7 @@ class LifeRaceTest(CommittingTestCase):
 
         rounds(FEW, prepare, [self.freeze, claim], judge)
 
+    @marks.slow
     def test_freezes_a_wallet_before_or_after_a_deposit(self):
         def judge(wallet: Wallet, results: list[Any]) -> None:
             frozen, deposit = results
@@ -579,6 +584,7 @@ class LifeRaceTest(CommittingTestCase):
 
         rounds(FEW, self.wallet(), [self.freeze, self.deposit], judge)
 
+    @marks.slow
     def test_loses_no_withdrawal_between_a_claim_and_the_end_of_a_freeze(self):
         """A mark that is set while another transaction removes all of them."""
 
