@@ -195,6 +195,7 @@ class OwnMariaDB(OwnServer):
             f"--socket={data.parent / 'socket'}",
             f"--pid-file={data.parent / 'pid'}",
             "--bind-address=127.0.0.1",
+            "--character-set-server=utf8mb4",
             "--max-connections=300",
             # Killed, not cut off from power: what was written to the system is safe.
             "--innodb-flush-log-at-trx-commit=2",

@@ -15,9 +15,13 @@ import xml.etree.ElementTree as ElementTree
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ops import VAR, Trouble, environment, npm
 from ops.steps import main, run_together
+
+if TYPE_CHECKING:
+    from ops.servers import Server
 
 # The caller's settings must not decide the result of the tests.
 OWN_PREFIXES = (
@@ -42,6 +46,7 @@ SLOWS_DOWN = ("PYTHONDONTWRITEBYTECODE",)
 PRODUCT = ["wallet", "wallets", "console", "events"]
 # Installed with API_AUTH=keys only; without it pytest leaves out all but one module.
 KEYS = ["access"]
+MOST_NAMES = 30  # of each part's failed tests, at the end of the output
 PARALLEL = ("--dist", "loadscope", "--no-loadscope-reorder", "--slow-first", "-n")
 
 
@@ -55,6 +60,7 @@ class Result:
     failed: int = 0
     skipped: int = 0
     note: str = ""
+    names_of_failed: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         counts = f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped"
@@ -123,15 +129,16 @@ def _result(part: Part, report: Path, code: int) -> Result:
 
 def _count(report: Path, result: Result) -> None:
     """Count each test once, by the worst outcome of the test and its subtests."""
-    ranks: dict[tuple[str | None, str | None], int] = {}
+    ranks: dict[str, int] = {}
     # pytest has just written the report, so it is trusted.
     for case in ElementTree.parse(report).getroot().iter("testcase"):  # noqa: S314
         outcomes = {child.tag for child in case}
         rank = 2 if outcomes & {"failure", "error"} else int("skipped" in outcomes)
-        key = case.get("classname"), case.get("name")
-        ranks[key] = max(rank, ranks.get(key, 0))
+        name = f"{case.get('classname')}.{case.get('name')}"
+        ranks[name] = max(rank, ranks.get(name, 0))
     counts = [list(ranks.values()).count(rank) for rank in range(3)]
     result.passed, result.skipped, result.failed = counts
+    result.names_of_failed = [name for name, rank in ranks.items() if rank == 2]
 
 
 def _everything(this: Round, required: bool) -> None:
@@ -168,15 +175,24 @@ def _everything(this: Round, required: bool) -> None:
             parts.append(Part(server.name, detail, PRODUCT, env, options))
         else:
             notes.append(Result(server.name, detail, note="used"))
+    used = [server for server in databases if answers[server.name][0]]
     try:
         this.run(parts)
         this.run([_with_keys(part) for part in parts])
     finally:
-        for server in databases:
-            if answers[server.name][0]:
+        for server in used:
+            # Its own tests have failed already if it ended during the run.
+            if server.probe()[0]:
                 servers.drop_test_databases(server, name)
     this.run(_others(this))
     this.results.extend(notes)
+    this.results.extend(_ended(server) for server in used if not server.probe()[0])
+
+
+def _ended(server: Server) -> Result:
+    """Return the failure of a server that answered when the run began."""
+    note = f"ENDED during the run: {server.probe()[1]}"
+    return Result(server.name, f"at {server.address}", failed=1, note=note)
 
 
 def _sqlite(this: Round, *options: str) -> Part:
@@ -249,6 +265,9 @@ def script() -> int:
         sum(getattr(result, key) for result in this.results)
         for key in ("passed", "failed", "skipped")
     )
+    for result in this.results:
+        for name in result.names_of_failed[:MOST_NAMES]:
+            print(f"  FAILED on {result.name}: {name}")
     print(f"\n{passed} passed, {failed} failed, {skipped} skipped", flush=True)
     return int(failed > 0 or passed == 0)
 
