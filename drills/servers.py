@@ -182,7 +182,16 @@ class OwnMariaDB(OwnServer):
         return f"mysql://root@{address}/{name}?ssl_disabled=true"
 
     def _make(self, data: Path) -> None:
-        options = ["--auth-root-authentication-method=normal", "--skip-test-db"]
+        # A server that starts deletes temporary tables that it finds, those of other
+        # servers in the same folder, too.
+        temporary = data.parent / "tmp"
+        temporary.mkdir()
+        self._own(temporary)
+        options = [
+            "--auth-root-authentication-method=normal",
+            "--skip-test-db",
+            f"--tmpdir={temporary}",
+        ]
         program = _binary("mariadb-install-db")
         self._run([program, "--no-defaults", f"--datadir={data}", *options])
 
@@ -193,6 +202,7 @@ class OwnMariaDB(OwnServer):
             f"--datadir={data}",
             f"--port={self.port}",
             f"--socket={data.parent / 'socket'}",
+            f"--tmpdir={data.parent / 'tmp'}",
             f"--pid-file={data.parent / 'pid'}",
             "--bind-address=127.0.0.1",
             "--character-set-server=utf8mb4",
