@@ -95,6 +95,14 @@ def endpoints(count: int) -> dict[str, Endpoint]:
             worth=BULK,
             ready=300,
         ),
+        "transfer_bulk": Endpoint(
+            lambda: bulk_transfers(payers),
+            connections=BULK_CONNECTIONS,
+            row=b'"result":"done"',
+            rows=BULK,
+            worth=BULK,
+            ready=300,
+        ),
     }
 
 
@@ -157,3 +165,15 @@ def bulk(wallets: list[str]) -> bytes:
         for name in random.choices(wallets, k=BULK)
     ]
     return http_post("/deposits/", json.dumps(items).encode())
+
+
+def bulk_transfers(wallets: list[str]) -> bytes:
+    """Return a request of BULK transfers between these wallets, each with a new key."""
+    fund(tuple(wallets))
+    items = []
+    for _ in range(BULK):
+        payer, payee = random.sample(wallets, 2)
+        key = str(uuid.uuid4())
+        item = {"from": payer, "to": payee, "amount": 1, "idempotency_key": key}
+        items.append(item)
+    return http_post("/transfers/", json.dumps(items).encode())

@@ -15,7 +15,7 @@ from events.models.endpoint import Endpoint
 from events.services.webhooks import claim
 from events.tests.webhooks import Webhooks
 from wallets.tests import marks
-from wallets.tests.base import CommittingTestCase
+from wallets.tests.base import CommittingTestCase, forget_statistics
 from wallets.tests.test_read_plans import _EXPLAIN, Plan
 from wallets.utils.database.transactions import database_now
 
@@ -47,6 +47,10 @@ class DeliveryPlans(list[tuple[str, Plan]]):
 @skipIf(connection.vendor == "sqlite", "it counts nothing")
 class ClaimPlanTest(Webhooks, CommittingTestCase):
     """One wallet has had many events, and some wait."""
+
+    def setUp(self) -> None:
+        forget_statistics(self)
+        super().setUp()
 
     def test_reads_what_waits_however_much_was_delivered(self) -> None:
         endpoint = self.endpoint().endpoint

@@ -16,7 +16,7 @@ from wallets.models.wallet import Wallet
 from wallets.services.deposits.deposit import DepositRequest, deposit_many
 from wallets.tests import marks
 from wallets.tests.api import Api
-from wallets.tests.base import CommittingTestCase
+from wallets.tests.base import CommittingTestCase, forget_statistics
 from wallets.utils import instants
 
 TABLES = ("wallets_wallet", "wallets_transaction", "wallets_movement")
@@ -76,6 +76,10 @@ class Plans(list[tuple[str, Plan]]):
 @skipIf(connection.vendor == "sqlite", "it counts nothing")
 class ReadPlansTest(Api, CommittingTestCase):
     """A wallet has many rows, and at the last ANALYZE…"""
+
+    def setUp(self) -> None:
+        forget_statistics(self)
+        super().setUp()
 
     def grow(self) -> None:
         for _ in range(0, MANY, 1000):

@@ -38,7 +38,7 @@ from wallets.services.reads.statement import (
 from wallets.services.wallet import WalletService
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests import builders
-from wallets.tests.base import WalletTestCase
+from wallets.tests.base import WalletTestCase, forget_statistics
 from wallets.utils.limits import MAX_BIGINT
 
 # Names of wallets that do not exist or are invalid.
@@ -205,6 +205,10 @@ class PagesTest(ReadTestCase):
 @skipUnless(POSTGRESQL, "a statement of PostgreSQL's")
 class PlanTest(ReadTestCase):
     """A page reads only its own rows, whatever PostgreSQL's statistics are…"""
+
+    def setUp(self) -> None:
+        forget_statistics(self)
+        super().setUp()
 
     def plan(self, sql: str, values: Sequence[str]) -> str:
         names = (

@@ -11,7 +11,7 @@ from time import sleep
 from typing import Any
 from unittest import mock, skipIf, skipUnless
 
-from django.db import connection, transaction
+from django.db import DatabaseError, connection, transaction
 
 from wallets.errors import (
     BalanceLimit,
@@ -55,6 +55,7 @@ from wallets.tests.builders import wallet_with
 from wallets.tests.marks import slow
 from wallets.tests.races import FEW, race, rounds
 from wallets.tests.raw import update
+from wallets.utils.database.errors import is_lock_timeout
 from wallets.utils.database.transactions import lock_rows
 
 
@@ -570,9 +571,14 @@ class RaceTest(CommittingTestCase):
         results = race(
             *[partial(self.make, asked(self.alice, self.bob, 1)) for _ in range(20)]
         )
+        # On a slow machine a lock times out, and the client asks again.
+        late = [
+            isinstance(one, DatabaseError) and is_lock_timeout(one) for one in results
+        ]
+        results += [self.make(asked(self.alice, self.bob, 1)) for one in late if one]
         made = [one for one in results if isinstance(one, TransferReceipt)]
         refused = [one for one in results if isinstance(one, InsufficientBalance)]
-        self.assertEqual((len(made), len(refused)), (10, 10))
+        self.assertEqual((len(made), len(refused)), (10, 10), results)
         self.assertEqual(sorted(one.balance_after for one in made), list(range(10)))
         self.assert_money(self.alice, balance=0)
         self.assert_money(self.bob, balance=10)
