@@ -189,6 +189,14 @@ DATABASE_GUARDS = (
         POSTGRESQL,
     ),
     Guard(
+        "the recipe for sequences reads the tables first",
+        "docs/production.md",
+        "AS MATERIALIZED",
+        "AS NOT MATERIALIZED",
+        "test_safeguards.py::LostTest",
+        POSTGRESQL,
+    ),
+    Guard(
         "columns of MariaDB's own type are named",
         _SAFEGUARDS,
         "    for column in uuid_columns.native(connection, models):\n",
