@@ -5,9 +5,10 @@ The ledger is verified after every test. Tests never use a shared broker by defa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from datetime import timezone as dt_timezone
+from itertools import compress
 from typing import Any
 from unittest import mock
 
@@ -182,12 +183,22 @@ def _emptied_tables() -> list[str]:
 
 def _tables_with_rows() -> list[str]:
     tables = _emptied_tables()
-    asked = (f"EXISTS (SELECT 1 FROM {connection.ops.quote_name(t)})" for t in tables)
+    exist = _exist([connection.ops.quote_name(table)] for table in tables)
+    return list(compress(tables, exist))
+
+
+def _exist(groups: Iterable[Iterable[str]]) -> tuple[bool, ...]:
+    """Return of each group whether there are rows of any of it. One query.
+
+    A group has tables, each with the condition that its rows must meet.
+    """
+    asked = (
+        " OR ".join(f"EXISTS (SELECT 1 FROM {rows})" for rows in group)
+        for group in groups
+    )
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT {', '.join(asked)}")
-        return [
-            table for table, has in zip(tables, cursor.fetchone(), strict=True) if has
-        ]
+        return tuple(map(bool, cursor.fetchone()))
 
 
 # Parts of the audit, and the rows without which they can find nothing: for most tests
@@ -214,14 +225,8 @@ _ROWS_OF_PARTS = {
 
 
 def _unused_parts() -> set[Callable[[], Iterator[Finding]]]:
-    asked = (
-        " OR ".join(f"EXISTS (SELECT 1 FROM {rows})" for rows in its)
-        for its in _ROWS_OF_PARTS.values()
-    )
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {', '.join(asked)}")
-        used = cursor.fetchone()
-    return {part for part, has in zip(_ROWS_OF_PARTS, used, strict=True) if not has}
+    used = _exist(_ROWS_OF_PARTS.values())
+    return set(_ROWS_OF_PARTS) - set(compress(_ROWS_OF_PARTS, used))
 
 
 def _books_are_empty() -> bool:
