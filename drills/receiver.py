@@ -1,8 +1,8 @@
 """A receiver of webhooks that fails, hangs and lies; a process of its own.
 
 `/all` and `/some` are its hooks. It verifies each signature with the standard's library
-and writes what it got into a file, before it answers. A line of the file survives its
-kill. `PUT /faults` sets how the hooks answer. A second address, which webhooks may not
+and writes what it got into a file, before it answers. A whole line of the file survives
+its kill. `PUT /faults` sets how the hooks answer. A second address, which webhooks may not
 be sent to, is where its redirects lead.
 """
 
@@ -48,6 +48,8 @@ class Book:
 
     def __init__(self, path: Path) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        # A kill can end a write in its middle. The line was not answered yet: drop it.
+        os.ftruncate(self._file, path.read_bytes().rfind(b"\n") + 1)
 
     def write(self, what: str, hook: str, **more: Any) -> None:
         """Append a line, in one piece, with the time (Unix seconds)."""

@@ -92,3 +92,13 @@ class DrillReceiverTest(SimpleTestCase):
         self.receiver.start()
         self.assertTrue(self.send("two").result(timeout=30).received)
         self.assertEqual([line["id"] for line in self.lines("seen")], ["one", "two"])
+
+    def test_drops_a_line_that_a_kill_has_cut(self) -> None:
+        """A kill can end a write in its middle; the courier then got no answer."""
+        self.assertTrue(self.send("one").result(timeout=30).received)
+        self.receiver.kill()
+        with (self.receiver.folder / "received.jsonl").open("a") as file:
+            file.write('{"what": "seen", "hook": "all", "at": 1, "event": {"id"')
+        self.receiver.start()
+        self.assertTrue(self.send("two").result(timeout=30).received)
+        self.assertEqual([line["id"] for line in self.lines("seen")], ["one", "two"])
