@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from io import StringIO
 from pathlib import Path
 from typing import Any
-from unittest import skipUnless
+from unittest import mock, skipUnless
 
+import sqlparse
 from django.apps import apps
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
@@ -92,6 +94,14 @@ def clause(table: str, begin: str) -> str:
 
 @slow
 class LostTest(CommittingTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        # Django parses the text of each of SQLite's tables for each question about it,
+        # which took nine tenths of these tests' time. Equal texts are parsed once here.
+        parsed = mock.patch("sqlparse.parse", cache(sqlparse.parse))
+        parsed.start()
+        self.addCleanup(parsed.stop)
+
     def assert_named(self, *parts: str) -> None:
         found = [text for text in lost() if all(part in text for part in parts)]
         self.assertTrue(found, f"{parts} is not named")
