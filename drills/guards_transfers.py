@@ -142,7 +142,7 @@ TRANSFER_GUARDS = (
     Guard(
         "the single statement moves no money of a frozen wallet",
         _STATEMENT,
-        "        AND NOT (source.closed OR source.frozen_out)\n",
+        "            AND NOT (source.closed OR source.frozen_out)\n",
         "",
         "test_transfer.py::TransferTest test_transfer.py::TransferManyTest",
         POSTGRESQL,
@@ -150,8 +150,8 @@ TRANSFER_GUARDS = (
     Guard(
         "the single statement moves no money into a frozen wallet",
         _STATEMENT,
-        "        AND NOT (target.closed OR target.frozen_in)\n",
-        "",
+        "            AND NOT (target.closed OR target.frozen_in), false)",
+        ", false)",
         "test_transfer.py::TransferTest",
         POSTGRESQL,
     ),
@@ -164,10 +164,28 @@ TRANSFER_GUARDS = (
         POSTGRESQL,
     ),
     Guard(
+        "the single statement makes no request of several if a wallet is unknown",
+        _STATEMENT,
+        "(target.closed OR target.frozen_in), false)",
+        "(target.closed OR target.frozen_in), NULL)",
+        "test_transfer.py::TransferManyTest",
+        POSTGRESQL,
+    ),
+    Guard(
+        "the single statement compares no transfer with each of the others",
+        _STATEMENT,
+        "    FROM planned LEFT JOIN debits ON debits.idempotency_key = planned.key\n"
+        "        LEFT JOIN credits",
+        "    FROM planned JOIN debits ON debits.idempotency_key = planned.key\n"
+        "        JOIN credits",
+        "test_batch_plans.py",
+        POSTGRESQL,
+    ),
+    Guard(
         "the single statement numbers transfers in the order of the requests",
         _STATEMENT,
-        "PARTITION BY moved.id ORDER BY place)",
-        "PARTITION BY moved.id ORDER BY -place)",
+        "PARTITION BY moved.id ORDER BY half)",
+        "PARTITION BY moved.id ORDER BY -half)",
         "test_transfer.py::TransferManyTest",
         POSTGRESQL,
     ),

@@ -28,7 +28,6 @@ from wallets.services.deposits.deposit import (
     deposit_many,
 )
 from wallets.services.deposits.deposit_batch import deposit_in_steps
-from wallets.services.ledger import ledger_postgresql
 from wallets.services.requests import patience
 from wallets.services.requests.busy import Busy
 from wallets.services.wallet import WalletService
@@ -527,25 +526,6 @@ def somebody_waits() -> bool:
 
 @skipUnless(connection.vendor == "postgresql", "a statement of PostgreSQL's")
 class DepositStatementTest(WalletTestCase):
-    def test_reads_no_wallet_but_those_it_is_about(self) -> None:
-        """Its plan is for any number of deposits, and must not read the whole table."""
-        Wallet.objects.bulk_create([Wallet() for _ in range(2000)])
-        with mock.patch.object(
-            ledger_postgresql, "execute_prepared", return_value=[]
-        ) as execute:
-            deposit_many([asked(self.alice, 1)], wait=False)
-        places = {"wallets": "$1", "amounts": "$2", "keys": "$3", "now": "$4"}
-        text = execute.call_args[0][0] % places
-        with connection.cursor() as cursor:
-            cursor.execute("ANALYZE wallets_wallet")
-            cursor.execute("SET LOCAL plan_cache_mode = force_generic_plan")
-            cursor.execute(f"PREPARE deposits AS {text}")
-            cursor.execute("EXPLAIN EXECUTE deposits('{}', '{}', '{}', now())")
-            plan = "\n".join(row for (row,) in cursor.fetchall())
-            cursor.execute("DEALLOCATE deposits")
-        self.assertIn("wallets_wallet_uuid_key", plan)
-        self.assertNotIn("Seq Scan", plan)
-
     def test_leaves_each_wallet_on_its_page(self) -> None:
         """An update on the same page needs no new entry in an index."""
         wallets = Wallet.objects.bulk_create([Wallet() for _ in range(200)])

@@ -31,7 +31,7 @@ from wallets.services.requests.busy import Busy
 from wallets.services.requests.group import in_halves
 from wallets.services.wallet import WalletService
 from wallets.services.withdrawal import WithdrawalService
-from wallets.services.withdrawals import schedule, schedule_postgresql
+from wallets.services.withdrawals import schedule
 from wallets.services.withdrawals.reference import references_of_key
 from wallets.services.withdrawals.schedule import (
     ScheduleReceipt,
@@ -232,29 +232,6 @@ class ScheduleManyTest(ScheduleTestCase):
             made = schedule_many([self.asked(self.alice, 1), self.asked(self.bob, 2)])
         told = {record.withdrawal_id for record in logs.records}
         self.assertEqual(told, {answer.transaction.pk for answer in made})
-
-    @skipUnless(POSTGRESQL, "a statement of PostgreSQL's")
-    def test_reads_no_wallet_but_those_it_is_about(self) -> None:
-        """Its plan is for any number of requests, and must not read the whole table."""
-        Wallet.objects.bulk_create([Wallet() for _ in range(2000)])
-        with mock.patch.object(
-            schedule_postgresql, "execute_prepared", return_value=[]
-        ) as execute:
-            schedule_many([self.asked(self.alice, 1)], wait=False)
-        text, values = execute.call_args[0]
-        places = {name: f"${n}" for n, name in enumerate(values, start=1)}
-        with connection.cursor() as cursor:
-            cursor.execute("ANALYZE wallets_wallet")
-            cursor.execute("SET LOCAL plan_cache_mode = force_generic_plan")
-            cursor.execute(f"PREPARE withdrawals AS {text % places}")
-            cursor.execute(
-                "EXPLAIN EXECUTE withdrawals"
-                "('{}', '{}', '{}', '{}', '{}', 1, 'client', now())"
-            )
-            plan = "\n".join(row for (row,) in cursor.fetchall())
-            cursor.execute("DEALLOCATE withdrawals")
-        self.assertIn("wallets_wallet_uuid_key", plan)
-        self.assertNotIn("Seq Scan on wallets_wallet", plan)
 
 
 # The parts of requests, which are combined at random.

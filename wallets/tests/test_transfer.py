@@ -394,6 +394,18 @@ class TransferManyTest(WalletTestCase):
         return results
 
     @skipUnless(connection.vendor == "postgresql", "the fast path is PostgreSQL's")
+    def test_makes_none_in_one_statement_if_a_wallet_is_unknown(self) -> None:
+        one, other, nobody = wallet_with(100), wallet_with(0), Wallet()
+        good = asked(one, other, 1)
+        for bad in (asked(nobody, one, 1), asked(one, nobody, 1)):
+            numbered = {0: good, 1: bad}
+            made = transfer_module.transfer_at_once(numbered, whole=True)
+            self.assertEqual(made, {})
+        self.assertEqual(
+            [*transfer_module.transfer_at_once(numbered, whole=False)], [0]
+        )
+
+    @skipUnless(connection.vendor == "postgresql", "the fast path is PostgreSQL's")
     def test_has_the_same_results_in_one_statement_and_in_steps(self) -> None:
         chance = random.Random(13)
         done = 0

@@ -61,14 +61,13 @@ WITH asked AS (
         0, false, false, '', '', 0{words}{caller_values}
     FROM planned, clock ORDER BY key
     ON CONFLICT (idempotency_key, tenant) DO NOTHING
-    RETURNING id, idempotency_key
+    RETURNING id, idempotency_key AS key, wallet_id
 ), moved AS (
     INSERT INTO wallets_transition (transaction_id, sequence, event, from_state,
         to_state, actor, evidence, created_at)
     SELECT id, 0, 'schedule', '', 'pending', %(actor)s, '', now FROM made, clock
 )
-SELECT key::text, now, made.id, wallet_id
-FROM made JOIN planned ON planned.key = made.idempotency_key, clock
+SELECT key::text, now, id, wallet_id FROM made, clock
 """
 
 
