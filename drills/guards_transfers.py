@@ -174,10 +174,10 @@ TRANSFER_GUARDS = (
     Guard(
         "the single statement compares no transfer with each of the others",
         _STATEMENT,
-        "    FROM planned LEFT JOIN debits ON debits.idempotency_key = planned.key\n"
-        "        LEFT JOIN credits",
-        "    FROM planned JOIN debits ON debits.idempotency_key = planned.key\n"
-        "        JOIN credits",
+        "        AND to_id IN (SELECT id FROM able) AS is_planned\n    FROM judged\n",
+        "        AND to_id IN (SELECT id FROM able) AS is_planned\n    FROM judged\n"
+        "    WHERE is_possible AND from_id IN (SELECT id FROM able)\n"
+        "        AND to_id IN (SELECT id FROM able)\n",
         "test_batch_plans.py",
         POSTGRESQL,
     ),

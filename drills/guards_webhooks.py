@@ -28,6 +28,14 @@ WEBHOOK_GUARDS = (
         f"{_DELIVERY}::DeliveryTest",
     ),
     Guard(
+        "a test event reads nothing that was delivered",
+        f"{_SERVICES}/repeat.py",
+        "filter(states, lane=event_id)",
+        "filter(event_id=event_id)",
+        f"{_TESTS}/test_webhook_plans.py",
+        POSTGRESQL,
+    ),
+    Guard(
         "the first delivery of a wallet is the one that was planned first",
         f"{_SERVICES}/claim.py",
         'annotate(first=Min("sequence"))',
