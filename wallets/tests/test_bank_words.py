@@ -95,7 +95,7 @@ class WhatClientsSeeTest(Api, WalletTestCase):
         csv = self.get(self.path("statement/"), accept="text/csv")
         ready = self.get("/readyz")
         for answer in (alone, listed, cancelled, statement, csv, ready):
-            for word in ("Smith", "7946", "AML", "Errno", "10.1.2.3", "Reset"):
+            for word in ("Smith", "20 7946", "AML", "Errno", "10.1.2.3", "Reset"):
                 self.assertNotIn(word, answer.getvalue().decode())
         found = [alone.json()]
         found += [each for each in listed.json() if each["id"] == withdrawal.pk]
