@@ -30,7 +30,7 @@ MOST = 2 * WINDOW
 class ListPlans(Plans):
     """Records the statements of the lists."""
 
-    tables = "transaction|wallet"
+    pattern = r"SELECT .* FROM .wallets_(transaction|wallet)\b"
 
 
 @marks.slow

@@ -60,7 +60,7 @@ _EXPLAIN = {
 class Plans(list[tuple[str, Plan]]):
     """Records the statements that read movements or transactions, with their plans."""
 
-    tables = "movement|transaction"
+    pattern = r"SELECT .* FROM .wallets_(movement|transaction)\b"
 
     def __call__(
         self,
@@ -70,7 +70,7 @@ class Plans(list[tuple[str, Plan]]):
         many: bool,
         context: Any,
     ) -> Any:
-        if re.match(rf"SELECT .* FROM .wallets_({self.tables})\b", sql):
+        if re.match(self.pattern, sql):
             explain, read = _EXPLAIN[connection.vendor]
             with context["connection"].connection.cursor() as cursor:
                 cursor.execute(f"{explain} {sql}", params)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Sequence
 from datetime import datetime
 from unittest import skipUnless
 
@@ -39,6 +38,7 @@ from wallets.services.wallet import WalletService
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests import builders
 from wallets.tests.base import WalletTestCase, forget_statistics
+from wallets.tests.plans import generic_plan
 from wallets.utils.limits import MAX_BIGINT
 
 # Names of wallets that do not exist or are invalid.
@@ -210,7 +210,7 @@ class PlanTest(ReadTestCase):
         forget_statistics(self)
         super().setUp()
 
-    def plan(self, sql: str, values: Sequence[str]) -> str:
+    def plan(self, sql: str) -> str:
         names = (
             "wallets",
             "befores",
@@ -220,22 +220,12 @@ class PlanTest(ReadTestCase):
             "afters",
             "lasts",
         )
-        places: dict[str, str] = {}
-        for name in names:
-            if f"%({name})s" in sql:
-                places[name] = f"${len(places) + 1}"
         columns = reads_postgresql._transaction().sql, reads_postgresql._movement().sql
-        text = sql.format(transaction=columns[0], movement=columns[1]) % places
-        with connection.cursor() as cursor:
-            cursor.execute("SET LOCAL plan_cache_mode = force_generic_plan")
-            cursor.execute(f"PREPARE page AS {text}")
-            cursor.execute(f"EXPLAIN EXECUTE page({', '.join(values)})")
-            plan = "\n".join(row for (row,) in cursor.fetchall())
-            cursor.execute("DEALLOCATE page")
-        return plan
+        text = sql.format(transaction=columns[0], movement=columns[1])
+        return generic_plan(text, {n: "{}" for n in names if f"%({n})s" in sql})
 
     def assert_read_by_index(self) -> None:
-        plan = self.plan(reads_postgresql._PAGES, ["'{}'"] * 3)
+        plan = self.plan(reads_postgresql._PAGES)
         self.assertIn("Backward using transaction_wallet_and_id_unique", plan)
         self.assertNotIn("Sort", plan)
         self.assertNotIn("Seq Scan", plan)
@@ -268,7 +258,7 @@ class PlanTest(ReadTestCase):
             self.assert_own_numbers()
 
     def assert_own_numbers(self) -> None:
-        plan = self.plan(reads_postgresql._MOVEMENTS, ["'{}'"] * 5)
+        plan = self.plan(reads_postgresql._MOVEMENTS)
         self.assertEqual(plan.count(" movement_sequence_unique"), 3, plan)
         for wrong in ("Seq Scan", "movement_by_time", "Filter: (sequence"):
             self.assertNotIn(wrong, plan)

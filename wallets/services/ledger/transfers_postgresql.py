@@ -26,7 +26,7 @@ from wallets.utils.database.prepared import array, execute_prepared, patience
 #
 # PostgreSQL plans for ten requests, whatever their number is, and for one row after an
 # inner join or a condition. A next join would compare each row with each other one: with
-# a thousand requests that was two thirds of the time. So `judged` and `paired` are made
+# a thousand requests that was most of the time. So `judged` and `paired` are made
 # by LEFT JOIN, which keeps the ten rows, and rows are marked there and left out later.
 _TRANSFER = """
 WITH asked AS (
