@@ -11,6 +11,7 @@ from drills.guards_connections import CONNECTION_GUARDS
 from drills.guards_database import DATABASE_GUARDS
 from drills.guards_events import EVENT_GUARDS
 from drills.guards_http import HTTP_GUARDS
+from drills.guards_locked import LOCKED_GUARDS
 from drills.guards_many import MANY_GUARDS
 from drills.guards_operator import OPERATOR_GUARDS
 from drills.guards_payouts import PAYOUT_GUARDS
@@ -33,6 +34,7 @@ GUARDS = (
     *TIME_GUARDS,
     *DATABASE_GUARDS,
     *CLOCK_GUARDS,
+    *LOCKED_GUARDS,
     *CONNECTION_GUARDS,
     *SCHEDULING_GUARDS,
     *RESCHEDULE_GUARDS,

@@ -32,15 +32,6 @@ SCHEDULING_GUARDS = (
         f"{_REDIS}makes_one_message_of_wake_ups_at_the_same_time",
     ),
     Guard(
-        "a locked wallet does not delay other payouts",
-        "wallets/services/payouts/claiming.py",
-        "            claimed = payout.claim(some, limit=limit, now=begins, wait=wait)\n",
-        "            claimed = payout.claim(some, limit=limit, now=begins)\n",
-        "test_busy_wallets.py::BusyWalletTest::"
-        "test_does_not_delay_the_claim_and_payment_of_alices_payout",
-        POSTGRESQL,
-    ),
-    Guard(
         "nothing is added to a queue in which enough waits",
         _BROKER,
         "        for _ in range(min(times, room)):\n",

@@ -166,9 +166,12 @@ def settle(bank: Bank) -> list[str]:
             # A sender that is too late for its lease sends nothing. On a slow machine a
             # bank without look-up would never be called with short times.
             settings.WITHDRAWAL_LEASE = max(lease, passed / 4)
-            sweeps.pay_pending(bank=bank)
-            sweeps.pay_retries(bank=bank)
-            sweeps.resolve_unknown(bank=bank)
+            for sweep in (
+                sweeps.pay_pending,
+                sweeps.pay_retries,
+                sweeps.resolve_unknown,
+            ):
+                repeat(partial(sweep, bank=bank))
             wait = _until_next()
             if wait is None:
                 return []
@@ -183,9 +186,10 @@ def settle(bank: Bank) -> list[str]:
 
 
 def repeat(request: Callable[[], object]) -> None:
-    """Make a request, again after each error of the database, as a client does.
+    """Make a request, or run a sweep, again after each error of the database.
 
-    A frozen process may hold a row until the server ends its idle transaction.
+    So do clients and Beat. A frozen process may hold a row until the server ends its
+    idle transaction.
     """
     ends = time.monotonic() + LOCKED_SECONDS
     while True:

@@ -7,12 +7,28 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from django.db import connection
+from django.test import TestCase, TransactionTestCase
+
 from wallets.tests.base import close_connections
 
 # The number of races; a manual run may set more.
 ROUNDS = int(os.environ.get("WALLET_RACE_ROUNDS", "100"))
 PATIENCE = 60
 FEW = max(5, ROUNDS // 5)
+
+_IMPATIENT = {
+    "sqlite": "PRAGMA busy_timeout = 100",
+    "postgresql": "SET lock_timeout = '100ms'",
+    "mysql": "SET SESSION innodb_lock_wait_timeout = 1",
+}
+
+
+def be_impatient(case: TestCase | TransactionTestCase) -> None:
+    """Let this connection wait for a lock as shortly as its engine can."""
+    with connection.cursor() as cursor:
+        cursor.execute(_IMPATIENT[connection.vendor])
+    case.addCleanup(connection.close)
 
 
 def race(*works: Callable[[], Any]) -> list[Any]:

@@ -16,6 +16,7 @@ from wallets import errors
 from wallets.models.wallet import Wallet
 from wallets.tests.api import FUTURE, Api, database_out_of_reach
 from wallets.tests.base import CommittingTestCase, WalletTestCase, close_connections
+from wallets.tests.races import be_impatient
 from wallets.utils.database.transactions import run_in_transaction
 from wallets.views.problems import from_exceptions as views_errors
 from wallets.views.problems.catalogue import PROBLEMS
@@ -139,12 +140,7 @@ class LockedWalletTest(Api, CommittingTestCase):
         self.thread.start()
         self.addCleanup(self.let_go)
         self.assertTrue(locked.wait(timeout=30))
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "SET lock_timeout = '50ms'"
-                if connection.vendor == "postgresql"
-                else "SET innodb_lock_wait_timeout = 1"
-            )
+        be_impatient(self)
 
     def let_go(self) -> None:
         self.done.set()

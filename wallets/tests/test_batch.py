@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Iterable
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.test import skipUnlessDBFeature
 
 from wallets.errors import LostRace
@@ -15,6 +15,7 @@ from wallets.models.attempt import Attempt
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
 from wallets.tests.base import CommittingTestCase, WalletTestCase, close_connections
+from wallets.tests.races import be_impatient
 from wallets.utils.database.batch import (
     GuardedUpdate,
     as_new,
@@ -152,7 +153,7 @@ class GuardedUpdatesLockTest(CommittingTestCase):
         self.assertTrue(locked.wait(15))
         changes = {"updated_at": self.after(60)}
         with transaction.atomic():
-            self.be_impatient()
+            be_impatient(self)
             guarded_updates(
                 Wallet,
                 [
@@ -162,12 +163,3 @@ class GuardedUpdatesLockTest(CommittingTestCase):
             )
         stamped = Wallet.objects.filter(updated_at=self.after(60))
         self.assertEqual(stamped.count(), 2)
-
-    def be_impatient(self) -> None:
-        statement = {
-            "postgresql": "SET LOCAL lock_timeout = '100ms'",
-            "mysql": "SET SESSION innodb_lock_wait_timeout = 1",
-        }[connection.vendor]
-        self.addCleanup(connection.close)
-        with connection.cursor() as cursor:
-            cursor.execute(statement)

@@ -8,17 +8,22 @@ from collections.abc import Callable
 from typing import Any
 from unittest import mock, skipIf
 
+from django.conf import settings
 from django.db import connection, transaction
+from django.db.models import QuerySet
 from django.test import SimpleTestCase
 
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
-from wallets.services.payouts import busy_wallets, drain
+from wallets.services.payouts import busy_wallets, drain, resolver, sweeps
 from wallets.services.payouts.busy_wallets import BusyWallets
 from wallets.services.payouts.claiming import find_due
 from wallets.services.payouts.drain import Drain
+from wallets.services.withdrawal import WithdrawalService
 from wallets.tests.base import CommittingTestCase, close_connections
 from wallets.tests.clocks import StandingClock
+from wallets.tests.fakes import DEDUPES_ONLY, LOOKS_UP_ONLY, Does, FakeBank
+from wallets.tests.races import be_impatient
 from wallets.utils.bank.interface import Payment
 from wallets.utils.database.transactions import lock_rows
 
@@ -34,8 +39,8 @@ def wait_until(happened: Callable[[], bool]) -> bool:
 
 
 @skipIf(connection.vendor == "sqlite", "no row locks: the transaction is the lock")
-class BusyWalletTest(CommittingTestCase):
-    """Bob's locked wallet, when his payout is due, and Alice's after it…"""
+class LockingTestCase(CommittingTestCase):
+    """Due withdrawals of Bob and, after it, of Alice; a thread can lock Bob's rows."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -43,20 +48,23 @@ class BusyWalletTest(CommittingTestCase):
         self.deposit(1000)
         self.bobs = self.due_withdrawal(BOBS, self.bob)
         self.alices = self.due_withdrawal(ALICES)
-        self.sweep = Drain(find_due, bank=self.bank, seconds=PATIENCE)
         self.held, self.let_go = threading.Event(), threading.Event()
-        self.addCleanup(self.let_go.set)
+
+    def locked(self) -> QuerySet[Any]:
+        """Return the rows of Bob that `hold` locks."""
+        return Wallet.objects.filter(pk=self.bob.pk)
 
     def hold(self) -> None:
-        """Lock Bob's wallet until it is released."""
+        """Lock Bob's rows until they are released."""
         holder = threading.Thread(target=self._hold)
         holder.start()
         self.addCleanup(holder.join, PATIENCE)
+        self.addCleanup(self.let_go.set)
         self.assertTrue(self.held.wait(PATIENCE))
 
     def _hold(self) -> None:
         with transaction.atomic():
-            lock_rows(Wallet.objects.filter(pk=self.bob.pk))
+            lock_rows(self.locked())
             self.held.set()
             self.let_go.wait(PATIENCE)
         close_connections()
@@ -66,12 +74,39 @@ class BusyWalletTest(CommittingTestCase):
             pk=withdrawal.pk
         )
 
+    def let_go_when(self, happened: Callable[[], bool]) -> list[bool]:
+        """Release Bob's rows as soon as this has happened; tell whether it has."""
+        told: list[bool] = []
+
+        def wait() -> None:
+            wait_until(lambda: self.let_go.is_set() or happened())
+            told.append(happened())
+            self.let_go.set()
+            close_connections()
+
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        self.addCleanup(waiting.join, PATIENCE)
+        self.addCleanup(self.let_go.set)
+        return told
+
+    def is_alices_completed(self) -> bool:
+        return self.status_of(self.alices) == "COMPLETED"
+
     def assert_all_paid_once(self) -> None:
         for withdrawal in (self.bobs, self.alices):
             self.assertEqual(self.status_of(withdrawal), "COMPLETED")
         self.assertEqual(
             sorted(payment.amount for payment in self.bank.paid), [ALICES, BOBS]
         )
+
+
+class BusyWalletTest(LockingTestCase):
+    """Bob's locked wallet, when his payout is due, and Alice's after it…"""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.sweep = Drain(find_due, bank=self.bank, seconds=PATIENCE)
 
     def test_does_not_delay_the_claim_and_payment_of_alices_payout(self) -> None:
         paid: list[tuple[int, bool]] = []
@@ -93,7 +128,7 @@ class BusyWalletTest(CommittingTestCase):
     def test_does_not_delay_the_record_of_alices_answer(self) -> None:
         bobs_answered = threading.Event()
         record_until = drain.record_until
-        meanwhile = []
+        meanwhile: list[list[bool]] = []
 
         def record(results: Any, **options: Any) -> Any:
             if any(sent.payment.amount == BOBS for sent, _ in results):
@@ -103,22 +138,145 @@ class BusyWalletTest(CommittingTestCase):
         def on_the_way(payment: Payment) -> None:
             if payment.amount == BOBS:
                 self.hold()
-                threading.Thread(target=let_go_when_alices_is_recorded).start()
+                meanwhile.append(self.let_go_when(alices_alone_is_recorded))
             else:
                 bobs_answered.wait(PATIENCE)
 
-        def let_go_when_alices_is_recorded() -> None:
-            meanwhile.append(
-                wait_until(lambda: self.status_of(self.alices) == "COMPLETED")
+        def alices_alone_is_recorded() -> bool:
+            return (
+                self.is_alices_completed() and self.status_of(self.bobs) == "PROCESSING"
             )
-            meanwhile.append(self.status_of(self.bobs) == "PROCESSING")
-            self.let_go.set()
-            close_connections()
 
         self.bank.on_the_way = on_the_way
         with mock.patch.object(drain, "record_until", record):
             self.assertEqual(self.sweep.run(), 2)
-        self.assertEqual(meanwhile, [True, True])
+        self.assertEqual(meanwhile, [[True]])
+        self.assert_all_paid_once()
+
+    def test_does_not_delay_the_sweep_when_its_freeze_has_ended(self) -> None:
+        """Its mark says that withdrawals may still wait, and each sweep looks first."""
+        Wallet.objects.filter(pk=self.bob.pk).update(has_waiting=True)
+        self.hold()
+        released = self.let_go_when(self.is_alices_completed)
+        sweeps.pay_pending(bank=self.bank)
+        sweeps.pay_pending(bank=self.bank)
+        self.assertEqual(released, [True])
+        self.assert_all_paid_once()
+        self.bob.refresh_from_db()
+        self.assertFalse(self.bob.has_waiting)
+
+
+class UnknownTestCase(LockingTestCase):
+    """The outcomes of Bob's payout and Alice's are unknown; Bob's is due first."""
+
+    abilities = LOOKS_UP_ONLY
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.bank = FakeBank(self.abilities)
+        for seconds, withdrawal in enumerate((self.bobs, self.alices)):
+            self.bank.script.append(Does.PAY_SILENTLY)
+            WithdrawalService.execute(withdrawal.pk, bank=self.bank, now=self.now)
+            withdrawal.attempts.update(next_check_at=self.after(seconds))
+
+    def resolve(self, *, limit: int = 100) -> int:
+        later = self.after(settings.WITHDRAWAL_LEASE)
+        return resolver.resolve_due(bank=self.bank, limit=limit, now=later)
+
+    def hold_during(self, call: str) -> list[list[bool]]:
+        """Lock Bob's rows during the first call of this kind; see `let_go_when`."""
+        released: list[list[bool]] = []
+        real, one = getattr(self.bank, call), threading.Lock()
+
+        def called(*args: Any, **options: Any) -> Any:
+            with one:
+                if not self.held.is_set():
+                    self.hold()
+                    released.append(self.let_go_when(self.is_alices_completed))
+            return real(*args, **options)
+
+        self.enterContext(mock.patch.object(self.bank, call, called))
+        return released
+
+
+class BusyOutcomeTest(UnknownTestCase):
+    """Bob's locked wallet, when the outcomes of his payout and Alice's are unknown…"""
+
+    def test_does_not_delay_the_look_up_of_alices(self) -> None:
+        self.hold()
+        released = self.let_go_when(self.is_alices_completed)
+        self.assertEqual(self.resolve(), 2)
+        self.assertEqual(released, [True])
+        self.assert_all_paid_once()
+
+    def test_does_not_hide_alices_behind_bobs(self) -> None:
+        self.hold()
+        released = self.let_go_when(self.is_alices_completed)
+        self.assertEqual(self.resolve(limit=1), 2)
+        self.assertEqual(released, [True])
+
+    def test_does_not_delay_the_record_of_the_answer_about_alices(self) -> None:
+        released = self.hold_during("look_up")
+        self.resolve()
+        self.assertEqual(released, [[True]])
+        self.assert_all_paid_once()
+
+    def test_is_left_to_the_next_round_when_it_stays_locked(self) -> None:
+        self.hold()
+        be_impatient(self)
+        self.assertEqual(self.resolve(), 1)
+        self.assertTrue(self.is_alices_completed())
+        self.assertEqual(self.status_of(self.bobs), "PROCESSING")
+        self.let_go.set()
+        self.assertEqual(self.resolve(), 1)
+        self.assert_all_paid_once()
+
+
+class BusyWithdrawalTest(BusyOutcomeTest):
+    """Bob's locked withdrawal, when the outcomes of both payouts are unknown…"""
+
+    def locked(self) -> QuerySet[Any]:
+        return Transaction.objects.filter(pk=self.bobs.pk)
+
+
+class BusyAttemptTest(UnknownTestCase):
+    """Bob's attempt, which only an UPDATE locks, as MariaDB's entries of indexes…"""
+
+    def locked(self) -> QuerySet[Any]:
+        return self.bobs.attempts.order_by("pk")
+
+    def test_is_left_to_the_next_round_and_alices_is_not(self) -> None:
+        self.hold()
+        be_impatient(self)
+        self.assertEqual(self.resolve(), 1)
+        self.assertTrue(self.is_alices_completed())
+        self.let_go.set()
+        self.assertEqual(self.resolve(), 1)
+        self.assert_all_paid_once()
+
+
+class BusySecondRequestTest(BusyOutcomeTest):
+    """Bob's locked wallet, at a bank that only repeats what it has answered…"""
+
+    abilities = DEDUPES_ONLY
+
+    def hold_during(self, call: str) -> list[list[bool]]:
+        return super().hold_during("pay")
+
+
+class LockedAnswerTest(UnknownTestCase):
+    """What the bank said about Bob's payout…"""
+
+    def test_is_asked_for_again_when_his_wallet_stays_locked(self) -> None:
+        be_impatient(self)
+        with mock.patch.object(self, "let_go_when"):
+            self.hold_during("look_up")
+            self.resolve()
+        self.assertTrue(self.is_alices_completed())
+        self.assertEqual(self.status_of(self.bobs), "PROCESSING")
+        self.let_go.set()
+        later = self.after(2 * settings.WITHDRAWAL_LEASE)
+        resolver.resolve_due(bank=self.bank, limit=100, now=later)
         self.assert_all_paid_once()
 
 

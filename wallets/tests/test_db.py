@@ -42,6 +42,7 @@ from wallets.services.withdrawal import WithdrawalService
 from wallets.tests import builders, marks
 from wallets.tests.base import CommittingTestCase, WalletTestCase, close_connections
 from wallets.tests.fakes import DEDUPES_ONLY, Does
+from wallets.tests.races import be_impatient
 from wallets.utils import clock
 from wallets.utils.bank.interface import Answer, Outcome
 from wallets.utils.database import transactions
@@ -278,16 +279,6 @@ def when_run_again(then: Callable[[], None]) -> Iterator[None]:
 
 
 class LockTimeoutTest(CommittingTestCase):
-    def be_impatient(self) -> None:
-        statement = {
-            "sqlite": "PRAGMA busy_timeout = 100",
-            "postgresql": "SET lock_timeout = '100ms'",
-            "mysql": "SET SESSION innodb_lock_wait_timeout = 1",
-        }[connection.vendor]
-        with connection.cursor() as cursor:
-            cursor.execute(statement)
-        self.addCleanup(connection.close)
-
     def test_of_a_deposit_is_followed_by_another_run(self):
         """The lock is held too long: the deposit runs again, and is made once."""
         locked, let_go = threading.Event(), threading.Event()
@@ -302,7 +293,7 @@ class LockTimeoutTest(CommittingTestCase):
         holder = threading.Thread(target=hold)
         holder.start()
         self.assertTrue(locked.wait(15))
-        self.be_impatient()
+        be_impatient(self)
         with when_run_again(let_go.set):
             WalletService.deposit(self.alice.uuid, 5)
         holder.join(15)

@@ -20,7 +20,7 @@ from wallets.services.payouts.outcome import Conclusion
 from wallets.services.payouts.step import Check, too_long_unknown
 from wallets.services.payouts.transition import StateChange
 from wallets.utils.bank.interface import Abilities, Answer, Outcome
-from wallets.utils.database.transactions import run_in_transaction
+from wallets.utils.database.transactions import run_unless_locked
 
 SILENT = "the bank cannot tell whether it paid"
 FORGOTTEN = "the bank's look-up may have forgotten: its 'not found' proves nothing"
@@ -32,18 +32,29 @@ def longest_plan() -> timedelta:
     return timedelta(seconds=max(settings.WITHDRAWAL_LEASE, longest))
 
 
+Found = tuple[Check, Answer]
+
+
 def record(
-    answers: Sequence[tuple[Check, Answer]],
+    answers: Sequence[Found],
     abilities: Abilities,
     *,
     now: datetime | None = None,
     elapsed: float | None = None,
-) -> None:
-    """Write what the answers prove. Opens its own transaction."""
-    if answers:
-        run_in_transaction(
-            lambda: _record(answers, abilities, moment.read(now, elapsed))
-        )
+    wait: bool = True,
+) -> list[Found]:
+    """Write what the answers prove. Opens its own transaction.
+
+    Returns the answers about rows that another transaction locks: with `wait=False` at
+    once, otherwise after one lock time-out, and then all of them. Nothing is lost with
+    such an answer: the bank is asked again.
+    """
+    if not answers:
+        return []
+    busy = run_unless_locked(
+        lambda: _record(answers, abilities, moment.read(now, elapsed), wait)
+    )
+    return list(answers) if busy is None else busy
 
 
 def ask_review(
@@ -69,11 +80,14 @@ def ask_review(
 
 
 def _record(
-    answers: Sequence[tuple[Check, Answer]], abilities: Abilities, told: Moment
-) -> None:
-    locked = outcome.lock(check.attempt for check, _ in answers)
-    conclusions = []
+    answers: Sequence[Found], abilities: Abilities, told: Moment, wait: bool
+) -> list[Found]:
+    locked = outcome.lock((check.attempt for check, _ in answers), wait=wait)
+    conclusions, busy = [], []
     for check, answer in answers:
+        if not wait and check.attempt.transaction_id not in locked.transactions:
+            busy.append((check, answer))
+            continue
         key = (check.attempt.transaction_id, check.attempt.number)
         attempt = locked.attempts[key]
         withdrawal = locked.transactions[attempt.transaction_id]
@@ -102,6 +116,7 @@ def _record(
     outcome.conclude(
         conclusions, locked.wallets, actor=payout.actor_name(), now=told.now
     )
+    return busy
 
 
 def _event_of(

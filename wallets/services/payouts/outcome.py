@@ -67,7 +67,8 @@ class Locked:
 def lock(attempts: Iterable[Attempt], *, wait: bool = True) -> Locked:
     """Lock the rows of the attempts and read them again. Call inside a transaction.
 
-    With `wait=False` attempts whose wallet another transaction locks are left out.
+    With `wait=False` attempts are left out whose wallet or withdrawal another
+    transaction locks.
     """
     known = list(attempts)
     wallets = postings.lock_wallets(
@@ -76,14 +77,15 @@ def lock(attempts: Iterable[Attempt], *, wait: bool = True) -> Locked:
     if not wait:
         known = [each for each in known if each.transaction.wallet_id in wallets]
     ids = {attempt.transaction_id for attempt in known}
-    rows = lock_rows(
-        Transaction.objects.filter(pk__in=ids).order_by("pk").select_related(None)
-    )
+    rows = Transaction.objects.filter(pk__in=ids).order_by("pk").select_related(None)
+    transactions = {row.pk: row for row in lock_rows(rows, skip_locked=not wait)}
+    if not wait:
+        known = [each for each in known if each.transaction_id in transactions]
     # By a unique column, so that the planner never expects many rows.
     fresh = Attempt.objects.filter(reference__in=[each.reference for each in known])
     return Locked(
         wallets=wallets,
-        transactions={row.pk: row for row in rows},
+        transactions=transactions,
         attempts={(row.transaction_id, row.number): row for row in fresh},
     )
 

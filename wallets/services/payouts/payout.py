@@ -223,7 +223,7 @@ def record(
     """Write what the bank's answers prove. Opens its own transaction.
 
     A late answer changes nothing. If it says that released money was paid, it raises an
-    alarm. With `wait=False` the answers about locked wallets are not recorded but
+    alarm. With `wait=False` the answers about locked rows are not recorded but
     returned.
     """
     if not results:
@@ -235,7 +235,7 @@ def _record(results: Sequence[Result], now: datetime, wait: bool) -> list[Result
     locked = outcome.lock((sent.attempt for sent, _ in results), wait=wait)
     conclusions, busy = [], []
     for sent, answer in results:
-        if not wait and sent.attempt.transaction.wallet_id not in locked.wallets:
+        if not wait and sent.attempt.transaction_id not in locked.transactions:
             busy.append((sent, answer))
             continue
         attempt = locked.attempts[(sent.attempt.transaction_id, sent.attempt.number)]

@@ -4,7 +4,8 @@ Unknown is not failed. Held money is released only if the bank said "refused", o
 "not found" twice when that counts (`services.payouts.belief`), or an operator has evidence.
 
 A damaged row does not stop the others: it is skipped with an alarm, and tried again
-after WITHDRAWAL_CHECK_CAP seconds.
+after WITHDRAWAL_CHECK_CAP seconds. Nor does a locked one: a round waits for it when it
+has done the others, once, for one lock time-out; then it is left to the next round.
 """
 
 from __future__ import annotations
@@ -18,14 +19,18 @@ from django.db.models import Q, QuerySet
 
 from wallets.models.attempt import Attempt
 from wallets.services.payouts import attempt, damage, look_up, moment, payout, take
+from wallets.services.payouts.look_up import Found
 from wallets.services.payouts.moment import Moment
-from wallets.services.payouts.payout import Sending
+from wallets.services.payouts.payout import Result, Sending
 from wallets.services.payouts.recording import record_until
 from wallets.services.payouts.step import Check, Step
 from wallets.utils import clock
 from wallets.utils.bank.interface import Answer, Bank
 from wallets.utils.damaged import DAMAGED, all_or_each, each_alone
-from wallets.utils.database.transactions import run_in_transaction
+from wallets.utils.database.transactions import (
+    run_in_transaction,
+    run_unless_locked,
+)
 from wallets.utils.messaging import soft_limit
 
 
@@ -67,9 +72,19 @@ class Round:
 
     def run(self) -> int:
         """Process the due attempts; return how many, including damaged ones."""
+        count, busy = self._do(Q(), wait=False)
+        if busy:
+            of_busy = Q(transaction__wallet__in=busy)
+            # They may have taken the places of others.
+            count += self._do(~of_busy, wait=False)[0]
+            count += self._do(of_busy, wait=True)[0]
+        return count
+
+    def _do(self, which: Q, *, wait: bool) -> tuple[int, set[int]]:
+        """Take, ask and record; return how many, and the wallets that are locked."""
         before = len(self._damaged)
         started = clock.elapsed()
-        checks = self._take()
+        checks, busy = self._take(which, wait)
         count = len(checks) + len(self._damaged) - before
         look_ups = [check for check in checks if check.step is Step.LOOK_UP]
         sendings = [
@@ -79,29 +94,40 @@ class Round:
         ]
         if look_ups or sendings:
             self._ask(look_ups, sendings)
-        return count
+        return count, busy
 
-    def _take(self) -> list[Check]:
-        """Take what is due; if damaged rows prevent that, take them one by one."""
-        try:
-            return self._take_of(Q())
-        except DAMAGED:
-            checks: list[Check] = []
-            due = self._due(moment.read(self._now))
-            each_alone(
-                lambda pks: checks.extend(self._take_of(Q(pk__in=pks))),
-                list(due.values_list("pk", flat=True)[: self._limit]),
-                put_aside=self._put_aside,
-            )
-            return checks
+    def _take(self, which: Q, wait: bool) -> tuple[list[Check], set[int]]:
+        """Take what is due; if damaged or locked rows prevent that, one by one."""
+        with contextlib.suppress(*DAMAGED):
+            taken = self._take_of(which, wait)
+            if taken is not None:
+                return taken
+        checks: list[Check] = []
+        busy: set[int] = set()
+        ends = clock.elapsed() + settings.WITHDRAWAL_LEASE / 2
 
-    def _take_of(self, which: Q) -> list[Check]:
-        def work() -> list[Check]:
+        def take_one(pks: list[int]) -> None:
+            if clock.elapsed() < ends and (one := self._take_of(Q(pk__in=pks), wait)):
+                checks.extend(one[0])
+                busy.update(one[1])
+
+        due = self._due(moment.read(self._now)).filter(which)
+        pks = list(due.values_list("pk", flat=True)[: self._limit])
+        each_alone(take_one, pks, put_aside=self._put_aside)
+        return checks, busy
+
+    def _take_of(self, which: Q, wait: bool) -> tuple[list[Check], set[int]] | None:
+        """Take these; None after a lock time-out, which `wait=False` does not exclude.
+
+        MariaDB locks entries of indexes, too, and an UPDATE waits for them.
+        """
+
+        def work() -> tuple[list[Check], set[int]]:
             taken = moment.read(self._now, self._elapsed)
             candidates = self._due(taken).filter(which)[: self._limit]
-            return take.take(candidates, self._bank.abilities, taken)
+            return take.take(candidates, self._bank.abilities, taken, wait=wait)
 
-        return run_in_transaction(work)
+        return run_unless_locked(work)
 
     def _due(self, taken: Moment) -> QuerySet[Attempt]:
         due = take.due(taken.now).exclude(pk__in=self._damaged)
@@ -117,14 +143,34 @@ class Round:
             )
             answers = list(zip(look_ups, found, strict=True))
             results = list(zip(sendings, sent, strict=True))
-        record_until(results, now=self._now, put_aside=self._put_answer_aside)
-        all_or_each(
-            lambda some: look_up.record(
-                some, bank.abilities, now=self._now, elapsed=self._elapsed
-            ),
-            answers,
-            put_aside=self._put_answer_aside,
+        results = self._record_sent(results, wait=False)
+        answers = self._record_found(answers, wait=False)
+        self._record_sent(results, wait=True)
+        self._record_found(answers, wait=True)
+
+    def _record_sent(self, results: list[Result], *, wait: bool) -> list[Result]:
+        """Record answers to payments; return those about locked rows."""
+        return record_until(
+            results, now=self._now, put_aside=self._put_answer_aside, wait=wait
         )
+
+    def _record_found(self, answers: list[Found], *, wait: bool) -> list[Found]:
+        """Record answers to look-ups; return those about locked rows."""
+        busy: list[Found] = []
+
+        def record(some: list[Found]) -> None:
+            busy.extend(
+                look_up.record(
+                    some,
+                    self._bank.abilities,
+                    now=self._now,
+                    elapsed=self._elapsed,
+                    wait=wait,
+                )
+            )
+
+        all_or_each(record, answers, put_aside=self._put_answer_aside)
+        return busy
 
     def _put_answer_aside(
         self, answered: tuple[Check | Sending, Answer], error: Exception

@@ -50,15 +50,22 @@ def _is_due(attempt: Attempt, now: datetime) -> bool:
 
 
 def take(
-    candidates: QuerySet[Attempt], abilities: Abilities, taken: Moment
-) -> list[Check]:
+    candidates: QuerySet[Attempt],
+    abilities: Abilities,
+    taken: Moment,
+    *,
+    wait: bool = True,
+) -> tuple[list[Check], set[int]]:
     """Take the attempts to resolve, so that no other sweep takes them, too.
 
-    Call inside a transaction. Locks wallets and withdrawals, each by id.
+    Call inside a transaction. Locks wallets and withdrawals, each by id. With
+    `wait=False` it skips what another transaction locks, and returns the wallets of
+    these attempts, too.
 
     :raises DamagedRows: rows of one attempt contradict each other; nothing is written.
     """
-    locked = _lock(list(candidates))
+    known = list(candidates)
+    locked = _lock(known, wait)
     chosen = [
         (attempt, locked.transactions[attempt.transaction_id])
         for attempt in locked.attempts.values()
@@ -81,10 +88,15 @@ def take(
         _prepare(step, attempt, withdrawal, taken)
         payment = Payment(attempt.reference, withdrawal.wallet.uuid, withdrawal.amount)
         checks.append(Check(step, attempt, payment, taken))
-    return checks
+    busy = {
+        attempt.transaction.wallet_id
+        for attempt in known
+        if attempt.transaction_id not in locked.transactions
+    }
+    return checks, busy
 
 
-def _lock(candidates: list[Attempt]) -> Locked:
+def _lock(candidates: list[Attempt], wait: bool) -> Locked:
     """Lock and check all rows of the attempts.
 
     :raises DamagedRows: a row is missing, or the money of an open attempt is not held.
@@ -94,7 +106,7 @@ def _lock(candidates: list[Attempt]) -> Locked:
         if attempt.transaction_id not in known:
             raise DamagedRows(f"no withdrawal {attempt.transaction_id}")
         attempt.transaction = known[attempt.transaction_id]
-    locked = outcome.lock(candidates)
+    locked = outcome.lock(candidates, wait=wait)
     for attempt in locked.attempts.values():
         withdrawal = locked.transactions[attempt.transaction_id]
         if withdrawal.wallet_id not in locked.wallets:

@@ -123,14 +123,16 @@ def _end_some(wallet_id: int) -> int:
 def _end_of(wallet_id: int) -> None:
     """Remove the wallet's own mark, if no withdrawal waits any more.
 
-    A claim, which marks withdrawals, locks the wallet too.
+    A claim, which marks withdrawals, locks the wallet too. A locked wallet is left to
+    the next sweep: nobody may be paid later because of it.
     """
-    wallet = postings.lock_wallets([wallet_id])[wallet_id]
+    if not postings.lock_wallets([wallet_id], wait=False):
+        return
     left = Transaction.objects.filter(
         Transaction.has_not_ended(), wallet=wallet_id, waits_for_wallet=True
     )
     if not left.exists():
-        Wallet.objects.filter(pk=wallet.pk).update(has_waiting=False)
+        Wallet.objects.filter(pk=wallet_id).update(has_waiting=False)
 
 
 def _lock(rows: QuerySet[Transaction]) -> Sequence[int]:
