@@ -58,6 +58,14 @@ LOCKED_GUARDS = (
         POSTGRESQL,
     ),
     Guard(
+        "a round waits for locked rows once",
+        _RESOLVER,
+        "            if wait:\n                return [], set()\n",
+        "",
+        f"{_TESTS}::BusyOutcomeTest",
+        POSTGRESQL,
+    ),
+    Guard(
         "a lock that nothing can skip does not stop other look-ups",
         _RESOLVER,
         "        return run_unless_locked(work)\n",

@@ -15,7 +15,7 @@ from django.test import SimpleTestCase
 
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
-from wallets.services.payouts import busy_wallets, drain, resolver, sweeps
+from wallets.services.payouts import busy_wallets, drain, resolver, sweeps, take
 from wallets.services.payouts.busy_wallets import BusyWallets
 from wallets.services.payouts.claiming import find_due
 from wallets.services.payouts.drain import Drain
@@ -224,7 +224,10 @@ class BusyOutcomeTest(UnknownTestCase):
     def test_is_left_to_the_next_round_when_it_stays_locked(self) -> None:
         self.hold()
         be_impatient(self)
-        self.assertEqual(self.resolve(), 1)
+        with mock.patch.object(take, "take", wraps=take.take) as taking:
+            self.assertEqual(self.resolve(), 1)
+        waits = [call.kwargs["wait"] for call in taking.call_args_list]
+        self.assertEqual(waits.count(True), 1)
         self.assertTrue(self.is_alices_completed())
         self.assertEqual(self.status_of(self.bobs), "PROCESSING")
         self.let_go.set()

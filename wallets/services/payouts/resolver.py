@@ -97,11 +97,16 @@ class Round:
         return count, busy
 
     def _take(self, which: Q, wait: bool) -> tuple[list[Check], set[int]]:
-        """Take what is due; if damaged or locked rows prevent that, one by one."""
+        """Take what is due; if damaged or locked rows prevent that, one by one.
+
+        What it has waited for in vain is left to the next round.
+        """
         with contextlib.suppress(*DAMAGED):
             taken = self._take_of(which, wait)
             if taken is not None:
                 return taken
+            if wait:
+                return [], set()
         checks: list[Check] = []
         busy: set[int] = set()
         ends = clock.elapsed() + settings.WITHDRAWAL_LEASE / 2
