@@ -6,15 +6,18 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Any
 from unittest import skipUnless
 
 from django.conf import settings
+from django.db import connection
 from django.test import SimpleTestCase, TestCase
 from prometheus_client import CollectorRegistry
 
 from wallets.models.alarm import Alarm
 from wallets.services.operations import readiness
 from wallets.services.operations.metrics import Figures, Totals
+from wallets.tests.base import CommittingTestCase
 from wallets.views.metrics import _Families
 
 # From Debian's package `prometheus`; only its parser is used.
@@ -75,3 +78,30 @@ class ReadinessSectionTest(TestCase):
         for part in readiness.look().checks:
             with self.subTest(part=part):
                 self.assertIn(f"| `{part}` |", TEXT)
+
+
+class OldestTransactionTest(CommittingTestCase):
+    """The query that finds who locks a wallet…"""
+
+    def test_shows_an_open_transaction(self) -> None:
+        section = TEXT.split("\n### One wallet does not answer\n")[1].split("\n### ")[0]
+        queries = re.findall(r"^    SELECT [^;]+;$", section, re.M)
+        names = {"postgresql": 0, "mysql": 1}
+        if connection.vendor not in names:
+            self.skipTest("SQLite has one writer, and no list of transactions")
+        query = queries[names[connection.vendor]]
+        other = connection.copy()
+        self.addCleanup(other.close)
+        other.set_autocommit(False)
+        with other.cursor() as cursor:
+            cursor.execute("SELECT id FROM wallets_wallet FOR UPDATE")
+        with connection.cursor() as cursor:
+            cursor.execute(query)
+            shown = [str(row[0]) for row in cursor.fetchall()]
+        self.assertIn(self.session_of(other), shown)
+        other.rollback()
+
+    def session_of(self, other: Any) -> str:
+        if connection.vendor == "postgresql":
+            return str(other.connection.info.backend_pid)
+        return str(other.connection.thread_id())
