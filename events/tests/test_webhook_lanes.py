@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from unittest import mock
 
 from django.test import override_settings
@@ -12,6 +13,7 @@ from events.services.webhooks import claim
 from events.services.webhooks.courier import Courier
 from events.tests.webhooks import BROKEN, OK, WAITS, Got, WebhookTestCase
 from events.utils.webhook_client import Reply
+from wallets.utils.messaging import stopping
 
 
 class LaneTest(WebhookTestCase):
@@ -51,6 +53,46 @@ class LaneTest(WebhookTestCase):
         row = Delivery.objects.get(sequence=2)
         self.assertEqual([one["attempt"] for one in row.last_attempts], [1])
 
+    def test_is_sent_on_without_another_look_at_the_database(self):
+        """However long the claims of other webhooks take, a wallet goes on."""
+        self.client_.answers[self.URL] = lambda _: None
+        self.pay_in(1, 2, 3)
+        courier = Courier(self.client_)
+        courier._begin()
+        with self.assertNumQueries(0):
+            for sent in (1, 2, 3):
+                self.assertEqual(len(self.client_.held), sent)
+                self.client_.held[-1][1].set_result(OK)
+        self.assertEqual(self.client_.amounts(), [1, 2, 3])
+        courier._collect(0)
+        self.assertEqual(self.left(), [])
+
+    def test_stops_when_the_process_is_stopped(self):
+        self.client_.answers[self.URL] = lambda _: None
+        self.pay_in(1, 2, 3)
+        courier = Courier(self.client_)
+        courier._begin()
+        with mock.patch.object(stopping, "wait", return_value=True):
+            self.client_.held[0][1].set_result(OK)
+            courier._finish()
+        self.assertEqual(self.client_.amounts(), [1])
+        self.assertEqual(self.left(), [(2, 0, False, False), (3, 0, False, False)])
+
+    def test_stops_at_an_error_of_the_client_and_ends_nothing(self):
+        self.pay_in(1, 2, 3)
+        courier, send = Courier(self.client_), self.client_.send_later
+        sent = mock.Mock(side_effect=[send, ValueError("no")])
+
+        def send_later(*args: Any, **options: Any) -> Any:
+            return sent()(*args, **options)
+
+        with mock.patch.object(self.client_, "send_later", send_later):
+            courier._begin()
+        courier._collect(0)
+        self.assertEqual(self.left()[0], (2, 1, False, True))
+        self.deliver(after=WAITS[0] * 2)
+        self.assertEqual(self.client_.amounts(), [1, 2, 3])
+
     def test_stops_at_the_first_event_that_is_not_received(self):
         def answer(got: Got) -> Reply:
             return BROKEN if got.amount == 3 else OK
@@ -78,6 +120,7 @@ class LaneTest(WebhookTestCase):
         held[10].set_result(Reply(429, "later", retry_after="600"))
         courier._collect(0.1)
         held[1].set_result(OK)
+        self.assertEqual(sorted(self.client_.amounts()), [1, 10])
         courier._collect(0.1)
         self.assertEqual(courier.run_once(), 0)
         self.assertEqual(sorted(self.client_.amounts()), [1, 10])

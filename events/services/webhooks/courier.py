@@ -2,6 +2,9 @@
 
 Any number of couriers may run. One that is killed at any moment loses nothing: its lease
 ends, and another one sends the event again, with the same id.
+
+What follows in the lane of a received delivery is sent at once, in the thread of the HTTP
+client: it does not wait for the claims and records of this process.
 """
 
 from __future__ import annotations
@@ -10,7 +13,9 @@ import logging
 import queue
 from collections.abc import Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, close_old_connections
@@ -47,11 +52,14 @@ class Courier:
 
     def __init__(self, client: WebhookClient | None = None) -> None:
         self._client = client or make_client()
-        self._replies: queue.SimpleQueue[Result] = queue.SimpleQueue()
+        # Results, each with whether it is the last one of its lane.
+        self._replies: queue.SimpleQueue[tuple[Result, bool]] = queue.SimpleQueue()
         self._unrecorded: list[Result] = []
-        self._under_way = self._sent = 0
+        self._under_way = 0  # lanes
+        self._sent = 0
         self._turn = 0  # the endpoint that is served first, in turn
-        # Endpoints that did not receive something since they were claimed last.
+        # Endpoints that did not receive something since they were claimed last. The
+        # client's thread adds to it.
         self._failed: set[int] = set()
 
     def run(self, *, seconds: float = float("inf")) -> None:
@@ -106,13 +114,13 @@ class Courier:
                 break
             self._failed.discard(endpoint_id)
             for sending in _claimed(endpoint_id, room):
+                self._under_way += 1
                 self._send(sending)
                 begun += 1
         return begun
 
     def _send(self, sending: Sending) -> None:
-        self._under_way += 1
-        self._sent += 1
+        """Start sending; `_ended` gets the reply. Does not raise."""
         endpoint, delivery = sending.endpoint, sending.delivery
         try:
             headers = signatures.headers(
@@ -121,25 +129,40 @@ class Courier:
                 endpoint.active_secrets(sending.now),
                 now=sending.now,
             )
+            call = self._client.send_later(
+                endpoint.url, headers, delivery.body, send_before=sending.send_before
+            )
         except signatures.UnreadableSecret:
-            self._replies.put((sending, None))
-            return
-        call = self._client.send_later(
-            endpoint.url, headers, delivery.body, send_before=sending.send_before
-        )
+            self._replies.put(((sending, None), True))
+        except Exception as error:
+            logger.exception("a webhook was not sent")
+            self._end_lane(sending, Reply(None, f"not sent: {error}"))
+        else:
+            call.add_done_callback(partial(self._ended, sending))
 
-        def ended(future: Future[Reply]) -> None:
-            error = future.exception()
-            reply = Reply(None, f"not sent: {error}") if error else future.result()
-            self._replies.put((sending, reply))
+    def _ended(self, sending: Sending, future: Future[Reply]) -> None:
+        """Send what follows, if this was received. Runs in the client's thread."""
+        error = future.exception()
+        reply = Reply(None, f"not sent: {error}") if error else future.result()
+        goes_on = reply.received and sending.endpoint.pk not in self._failed
+        next_ = sending.following() if goes_on and not stopping.wait(0) else None
+        if next_ is None:
+            self._end_lane(sending, reply)
+        else:
+            self._replies.put(((replace(sending, later=()), reply), False))
+            self._send(next_)
 
-        call.add_done_callback(ended)
+    def _end_lane(self, sending: Sending, reply: Reply) -> None:
+        if not reply.received:
+            self._failed.add(sending.endpoint.pk)
+        self._replies.put(((sending, reply), True))
 
     def _collect(self, seconds: float) -> None:
         """Wait for a reply, at most so long; record all that are there."""
         if self._wait(seconds):
-            while not self._replies.empty():
-                self._take(self._replies.get())
+            with suppress(queue.Empty):
+                while True:
+                    self._take(self._replies.get_nowait())
         waiting, self._unrecorded = self._unrecorded, []
         for results in _by_endpoint(waiting):
             try:
@@ -154,28 +177,22 @@ class Courier:
                 self._tell(error)
 
     def _wait(self, seconds: float) -> bool:
+        """Wait for a reply; return whether there is something to record."""
         if not self._under_way and not self._unrecorded:
             stopping.wait(seconds)
             return False
-        try:
-            self._take(self._replies.get(timeout=seconds) if seconds else None)
-        except queue.Empty:
-            return False
+        if seconds:
+            try:
+                self._take(self._replies.get(timeout=seconds))
+            except queue.Empty:
+                return False
         return True
 
-    def _take(self, result: Result | None) -> None:
-        """Send what follows a delivery that was received, and keep the result."""
-        if result is None:
-            return
-        self._under_way -= 1
-        sending, reply = result
-        endpoint_id = sending.endpoint.pk
-        if reply is None or not reply.received:
-            self._failed.add(endpoint_id)
-        elif endpoint_id not in self._failed and (next_ := sending.following()):
-            self._send(next_)
-            sending = replace(sending, later=())
-        self._unrecorded.append((sending, reply))
+    def _take(self, reply: tuple[Result, bool]) -> None:
+        result, ends_lane = reply
+        self._under_way -= ends_lane
+        self._sent += 1
+        self._unrecorded.append(result)
 
     def _tell(self, error: Exception) -> None:
         logger.error("webhooks wait for the database: %s", " ".join(str(error).split()))
