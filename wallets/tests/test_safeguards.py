@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -128,6 +129,14 @@ class LostTest(CommittingTestCase):
             ):
                 self.assert_named("trigger", name)
                 self.assertEqual(len(lost()), 1)
+
+    def test_names_no_trigger_after_the_recipe(self):
+        append_only.remove(connection)
+        self.assertGreaterEqual(len(lost()), 14)
+        *shell, code = shlex.split(recipe("triggers"))
+        self.assertEqual(shell, ["python", "manage.py", "shell", "-c"])
+        exec(code, {})
+        self.assertEqual(lost(), [])
 
     @skipUnless(VENDOR == "postgresql", "only PostgreSQL can switch one off")
     def test_names_a_trigger_that_is_switched_off(self):
