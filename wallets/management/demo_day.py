@@ -161,9 +161,7 @@ class DemoDay:
             return
 
     def _pay(self, pk: int, now: datetime) -> None:
-        executable = Transaction.is_due(now) | Transaction.is_retryable(
-            now, settings.WITHDRAWAL_MAX_RETRIES
-        )
+        executable = Transaction.is_due(now) | Transaction.is_retryable(now)
         rows = Transaction.objects.filter(executable, pk=pk)
         for sending in payout.claim(rows, limit=1, now=now).sendings:
             answer = self._bank.pay(sending.payment, send_before=sending.send_before)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import models
@@ -67,7 +67,6 @@ class Transaction(BaseModel):
     corrected: int | None = None
     returned: int | None = None
 
-    # Two indexes below begin with the wallet.
     wallet = models.ForeignKey(
         Wallet, on_delete=models.PROTECT, related_name="transactions", db_index=False
     )
@@ -105,8 +104,7 @@ class Transaction(BaseModel):
     metadata = models.CharField(
         max_length=MAX_METADATA, default="", db_default="", blank=True
     )
-    # What happens if the wallet is frozen when the withdrawal is due: it fails, or it
-    # waits and is paid after the end of the freeze.
+    # If its wallet is frozen when it is due, it fails, or it waits for the end of that.
     fails_if_frozen = models.BooleanField(default=False, db_default=False)
     # It was due while its wallet was frozen. No sweep sees it until the freeze ends.
     waits_for_wallet = models.BooleanField(
@@ -123,7 +121,6 @@ class Transaction(BaseModel):
         ordering = ["-id"]
         indexes = [
             models.Index(fields=["wallet", "created_at"], name="transaction_by_time"),
-            # For the list of all transactions, and those of one reference.
             models.Index(fields=["created_at", "id"], name="transaction_by_creation"),
             models.Index(
                 fields=["reference", "created_at", "id"],
@@ -140,7 +137,6 @@ class Transaction(BaseModel):
                 name="transaction_to_retry",
                 condition=Q(status="FAILED", final=False, waits_for_wallet=False),
             ),
-            # A wallet's withdrawals that have not ended.
             models.Index(
                 fields=["wallet", "waits_for_wallet"],
                 name="transaction_not_ended",
@@ -268,15 +264,19 @@ class Transaction(BaseModel):
         )
 
     @classmethod
-    def is_retryable(cls, now: datetime, max_retries: int) -> Q:
-        """Return the condition of a failed withdrawal whose next attempt is due."""
+    def is_retryable(cls, now: datetime) -> Q:
+        """Return the condition of a failed withdrawal whose next attempt is due.
+
+        What is planned further ahead than any wait was planned by a wrong clock.
+        """
+        cap = settings.WITHDRAWAL_RETRY_CAP * (1 + settings.WITHDRAWAL_RETRY_JITTER)
+        latest = now + timedelta(seconds=cap)
         return Q(
             transaction_type=cls.TransactionType.WITHDRAWAL,
             status=cls.Status.FAILED,
             final=False,
             waits_for_wallet=False,
-            retry_count__lt=max_retries,
-        ) & (Q(next_attempt_at__isnull=True) | Q(next_attempt_at__lte=now))
+        ) & ~Q(next_attempt_at__gt=now, next_attempt_at__lte=latest)
 
     @classmethod
     def get_due_pending_withdrawals(
@@ -290,8 +290,11 @@ class Transaction(BaseModel):
     def get_failed_retryable_withdrawals(
         cls, max_retries: int | None = None, now: datetime | None = None
     ) -> QuerySet[Transaction]:
-        """Return the failed withdrawals with retries left whose retry is due."""
-        if max_retries is None:
-            max_retries = settings.WITHDRAWAL_MAX_RETRIES
-        due = cls.is_retryable(now or database_now(), max_retries)
+        """Return the failed withdrawals whose retry is due, also beyond a lowered limit.
+
+        `max_retries`: only those with fewer retries.
+        """
+        due = cls.is_retryable(now or database_now())
+        if max_retries is not None:
+            due &= Q(retry_count__lt=max_retries)
         return cls.objects.filter(due).order_by("next_attempt_at", "id")

@@ -12,6 +12,7 @@ from wallets.errors import NotCancelable, UnknownIsNotFailed
 from wallets.models.attempt import Attempt
 from wallets.models.states import Event, State, rule_for
 from wallets.models.transaction import Transaction
+from wallets.services.operations import alarm
 from wallets.services.payouts import dispatch, outcome, payout, transition
 from wallets.services.payouts.outcome import Conclusion
 from wallets.services.payouts.recording import record_until
@@ -136,7 +137,8 @@ class WithdrawalService:
         Opens its own transaction; locks the withdrawal. The retry is counted and the
         balance is checked as usual.
 
-        :raises InvalidInput: the actor is empty or too long.
+        :raises InvalidInput: the actor is empty or too long; or an alarm says that the
+            bank has paid the withdrawal already.
         :raises IllegalTransition: the withdrawal did not fail, or it failed for good.
         :raises Transaction.DoesNotExist: no such withdrawal.
         """
@@ -144,6 +146,7 @@ class WithdrawalService:
 
         def work() -> Transaction:
             withdrawal = lock(transaction_id)
+            alarm.refuse_if_said_paid(withdrawal)
             now = database_now()
             move = StateChange(
                 withdrawal, Event.RETRY_NOW, changes={"next_attempt_at": now}
@@ -171,9 +174,7 @@ class WithdrawalService:
         moment = now or database_now()
         # Conditions on the row itself: when PostgreSQL has waited for a row, it checks
         # these again. It does not check a subquery again.
-        executable = Transaction.is_due(moment) | Transaction.is_retryable(
-            moment, settings.WITHDRAWAL_MAX_RETRIES
-        )
+        executable = Transaction.is_due(moment) | Transaction.is_retryable(moment)
         candidates = Transaction.objects.filter(executable, pk=transaction_id)
         with soft_limit.deferred():
             claim = payout.claim(candidates, limit=1, now=now)

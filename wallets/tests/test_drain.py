@@ -119,6 +119,24 @@ class DrainTest(DrainTestCase):
         self.assertEqual(self.statuses(), ["COMPLETED", "PENDING"])
         self.assertEqual(self.drain(PATIENCE), 1)
 
+    def test_makes_a_retry_that_a_wrong_clock_has_planned(self):
+        """The database's clock was a year ahead for a moment, when it was refused."""
+        ahead = self.after(365 * 86400)
+        failed = self.refused_withdrawal(10, at=ahead)
+        self.assertEqual(failed.status, "FAILED")
+        self.assertGreater(failed.next_attempt_at, ahead)
+        self.assertEqual(self.drain(PATIENCE, find=find_retryable), 1)
+        self.assertEqual(self.statuses(), ["COMPLETED"])
+
+    def test_makes_a_retry_beyond_a_limit_that_was_lowered(self):
+        failed = self.refused_withdrawal(10, at=self.now)
+        Transaction.objects.filter(pk=failed.pk).update(next_attempt_at=self.now)
+        self.bank.script.append(Does.REFUSE)
+        with override_settings(WITHDRAWAL_MAX_RETRIES=0):
+            self.assertEqual(self.drain(PATIENCE, find=find_retryable), 1)
+        failed.refresh_from_db()
+        self.assertTrue(failed.final)
+
     @override_settings(WITHDRAWALS_PAUSED=True)
     def test_does_nothing_while_paused(self):
         self.due_withdrawal(10)

@@ -144,7 +144,7 @@ class TransactionModelTest(WalletTestCase):
         self.create(scheduled_for=timezone.now() + timedelta(minutes=1))
         self.assertEqual(list(Transaction.get_due_pending_withdrawals()), [made])
 
-    def test_finds_failed_withdrawals_with_retries_left(self):
+    def test_finds_failed_withdrawals_that_are_not_final(self):
         failed = [
             self.create(status=Status.FAILED, retry_count=made) for made in range(5)
         ]
@@ -153,7 +153,7 @@ class TransactionModelTest(WalletTestCase):
             self.create(status=status)
         find = Transaction.get_failed_retryable_withdrawals
         self.assertCountEqual(find(max_retries=3), failed[:3])
-        self.assertCountEqual(find(), failed[:3])
+        self.assertCountEqual(find(), failed)  # the limit may have been lowered
         self.assertCountEqual(find(max_retries=1), failed[:1])
         self.assertCountEqual(find(max_retries=0), [])
 

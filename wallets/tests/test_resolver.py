@@ -473,6 +473,63 @@ class BareBankTest(ResolverTestCase):
         self.assertEqual(withdrawal.alarms.get().acknowledged_at, self.after(LEASE + 1))
 
 
+class InReviewTest(ResolverTestCase):
+    """An attempt in review, at a bank with a look-up…"""
+
+    def in_review(self) -> Transaction:
+        withdrawal = self.unknown()
+        after = settings.WITHDRAWAL_REVIEW_AFTER
+        self.resolve(after, TROUBLE)
+        self.assert_state(withdrawal, State.NEEDS_REVIEW)
+        return withdrawal
+
+    def test_is_asked_about_ever_more_rarely(self):
+        withdrawal = self.in_review()
+        attempt = withdrawal.attempts.get()
+        at, waits_of = settings.WITHDRAWAL_REVIEW_AFTER, []
+        for _ in range(20):
+            at = (attempt.next_check_at - self.now).total_seconds()
+            self.assertEqual(self.resolve(at, NOT_FOUND), 1)
+            attempt.refresh_from_db()
+            waits_of.append((attempt.next_check_at - self.after(at)).total_seconds())
+        self.assertEqual(attempt.not_found_count, 0)
+        least = settings.WITHDRAWAL_CHECK_CAP * (1 - settings.WITHDRAWAL_RETRY_JITTER)
+        self.assertGreaterEqual(min(waits_of[-8:]), least)
+        self.assert_state(withdrawal, State.NEEDS_REVIEW)
+
+    def test_is_paid_when_the_look_up_finds_it(self):
+        withdrawal = self.in_review()
+        self.resolve(settings.WITHDRAWAL_REVIEW_AFTER + 3600, PAID)
+        self.assert_state(withdrawal, State.COMPLETED)
+
+
+class SeveralRequestsTest(ResolverTestCase):
+    """One reference was sent twice, to a bank that was declared to dedupe…"""
+
+    abilities = DEDUPES_ONLY
+
+    def sent_twice(self) -> Transaction:
+        withdrawal = self.unknown()
+        self.bank.script.append(Does.LOSE)
+        self.resolve(LEASE)
+        self.assertEqual(withdrawal.attempts.get().sends, 2)
+        return withdrawal
+
+    def test_is_refused_when_a_bank_that_dedupes_looks_it_up(self):
+        withdrawal = self.sent_twice()
+        self.bank._abilities = ABLE
+        self.resolve(3 * LEASE, REFUSED)
+        self.assert_state(withdrawal, State.FAILED_RETRYABLE)
+
+    def test_stays_unknown_when_the_bank_dedupes_no_more(self):
+        """The refusal may be of one request; the other one may be booked."""
+        withdrawal = self.sent_twice()
+        self.bank._abilities = LOOKS_UP_ONLY
+        self.resolve(3 * LEASE, REFUSED)
+        self.assert_state(withdrawal, State.UNKNOWN)
+        self.assert_held()
+
+
 class UnsupportedLookUpTest(ResolverTestCase):
     """A bank with a declared, but missing, look-up: the setting must cost no money."""
 

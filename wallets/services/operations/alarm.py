@@ -9,6 +9,7 @@ from datetime import datetime
 
 from django.db.models import QuerySet
 
+from wallets.errors import InvalidInput
 from wallets.models.alarm import Alarm
 from wallets.models.transaction import Transaction
 from wallets.services.requests.checks import check_actor
@@ -56,6 +57,36 @@ def unacknowledged() -> QuerySet[Alarm]:
     )
 
 
+# Recording a payment ends these.
+_FORGOTTEN = (Alarm.Kind.PAID_AFTER_RELEASE, Alarm.Kind.UNKNOWN_PAYMENT)
+# They say that the bank has paid something for a withdrawal.
+_SAY_PAID = (*_FORGOTTEN, Alarm.Kind.PAID_TWICE, Alarm.Kind.PAID_OTHERWISE)
+
+
+def said_paid(transaction_ids: Iterable[int]) -> QuerySet[Alarm]:
+    """Return the open alarms which say that the bank has paid one of these already.
+
+    Nothing may be sent for such a withdrawal. Call with the withdrawals locked: whoever
+    raises such an alarm has locked its withdrawal.
+    """
+    return Alarm.objects.filter(
+        transaction_id__in=transaction_ids, kind__in=_SAY_PAID, acknowledged_at=None
+    )
+
+
+def refuse_if_said_paid(withdrawal: Transaction) -> None:
+    """Refuse to pay a withdrawal that the bank may have paid. Call with it locked.
+
+    :raises InvalidInput: an alarm says so; the text names it.
+    """
+    for found in said_paid([withdrawal.pk])[:1]:
+        raise InvalidInput(
+            f"The bank may have paid it already: {found.detail}. Record the payment; or, "
+            f"if it is not true, acknowledge alarm {found.pk} first.",
+            field="transaction",
+        )
+
+
 def acknowledge(alarm_id: int, *, actor: str) -> Alarm:
     """Acknowledge an alarm. Only the first acknowledgement is stored.
 
@@ -73,18 +104,19 @@ def acknowledge(alarm_id: int, *, actor: str) -> Alarm:
     return run_in_transaction(work)
 
 
-def end_unknown_payment(reference: uuid.UUID, *, actor: str, now: datetime) -> None:
-    """Close the alarm of a payment that has been recorded.
+def end_said_paid(
+    withdrawal: Transaction, reference: uuid.UUID, *, actor: str, now: datetime
+) -> None:
+    """Close the alarms of a payment that has been recorded.
 
     Call inside the transaction that records it.
     """
-    _end(
-        Alarm.objects.filter(
-            subject=f"reference {reference}", kind=Alarm.Kind.UNKNOWN_PAYMENT
-        ),
-        actor=actor,
-        now=now,
+    of_reference = Alarm.objects.filter(
+        subject=f"reference {reference}", kind=Alarm.Kind.UNKNOWN_PAYMENT
     )
+    of_withdrawal = Alarm.objects.filter(transaction=withdrawal, kind__in=_FORGOTTEN)
+    for alarms in (of_reference, of_withdrawal):
+        _end(alarms, actor=actor, now=now)
 
 
 def end_reviews(transaction_ids: Iterable[int], *, actor: str, now: datetime) -> None:

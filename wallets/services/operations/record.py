@@ -254,7 +254,7 @@ def _complete(
     attempt.insert_paid(
         withdrawal, number, reference, token=proof.token, paid_at=paid_at, now=now
     )
-    alarm.end_unknown_payment(reference, actor=proof.actor, now=now)
+    alarm.end_said_paid(withdrawal, reference, actor=proof.actor, now=now)
     return withdrawal
 
 
@@ -269,7 +269,9 @@ def _number_and_reference(
     if known is not None:
         raise InvalidInput(
             f"The books have this reference already: attempt {known.number} of "
-            f"withdrawal {known.transaction_id}, {known.outcome or 'under way'}.",
+            f"withdrawal {known.transaction_id}, {known.outcome or 'under way'}. If the "
+            "bank has paid an attempt that ended as not paid, leave the reference out, "
+            "and name it in the evidence.",
             field="reference",
         )
     if reference in possible:

@@ -32,6 +32,8 @@ def find_retryable(now: datetime) -> QuerySet[Transaction]:
 class Claiming:
     """The claims of one sweep: without damaged rows, locked wallets and frozen ones.
 
+    Nor does it claim what an alarm says to be paid already.
+
     `send` is called with each claim, also in threads that wait for a locked wallet.
     `now` is the clock that decides what is due; by default the database's. `share` is
     the most that one thread claims for a locked wallet.
@@ -56,6 +58,7 @@ class Claiming:
         self.looked = False  # whether a claim was possible, even if nothing was due
         self.looks_at = clock.elapsed()  # when to look for what is due
         self.damaged = list(damaged)  # withdrawals that cannot be claimed
+        self._said_paid: set[int] = set()  # they wait for an operator
         self.busy = busy_wallets.BusyWallets()
 
     def waited_for(self) -> int:
@@ -83,13 +86,13 @@ class Claiming:
     def leaves_work(self) -> bool:
         """Whether something is due that this sweep could claim if it went on.
 
-        For pending withdrawals: due within the tick's interval. Damaged ones do not
-        count.
+        For pending withdrawals: due within the tick's interval. Those that cannot be
+        claimed do not count.
         """
         now = self._now()
         if self._find is find_due:
             now += timedelta(seconds=settings.WITHDRAWAL_DUE_INTERVAL)
-        return self._find(now).exclude(pk__in=self.damaged).exists()
+        return self._claimable(self._find(now)).exists()
 
     def _claim_busy(self, wallet_id: int) -> None:
         """Wait for the wallet, and claim some of its due rows. Runs in a thread."""
@@ -103,7 +106,7 @@ class Claiming:
         However many there are, the sweep claims the others meanwhile.
         """
         while clock.elapsed() < self._ends and not stopping.wait(0):
-            due = self._find(self._now()).exclude(pk__in=self.damaged)
+            due = self._claimable(self._find(self._now()))
             if waiting.begin_for_frozen(due) < waiting.BATCH:
                 return
 
@@ -120,8 +123,7 @@ class Claiming:
         Returns all that was claimed. `busy` are the locked wallets that were skipped;
         none with `wait=True`.
         """
-        if self.damaged:
-            due = due.exclude(pk__in=self.damaged)
+        due = self._claimable(due)
         # Attempts begin when their locks are taken, not when the due rows were read.
         begins = now if self._given_now else None
         total = Claim()
@@ -129,6 +131,7 @@ class Claiming:
         def claim(some: QuerySet[Transaction], limit: int) -> None:
             claimed = payout.claim(some, limit=limit, now=begins, wait=wait)
             self._send(claimed)
+            self._said_paid |= claimed.said_paid
             total.add(claimed)
 
         try:
@@ -140,6 +143,11 @@ class Claiming:
             )
         return total
 
+    def _claimable(self, due: QuerySet[Transaction]) -> QuerySet[Transaction]:
+        """Leave out what this sweep has found that it cannot claim."""
+        left_out = {*self.damaged, *self._said_paid}
+        return due.exclude(pk__in=left_out) if left_out else due
+
     def _until_due(self) -> float:
         """Seconds until the next claim is useful."""
         if self._find is not find_due:
@@ -148,8 +156,7 @@ class Claiming:
         again = busy_wallets.AGAIN_SECONDS if busy else float("inf")
         pending = Transaction.objects.filter(Transaction.is_pending())
         pending = pending.exclude(wallet__in=busy)
-        if self.damaged:
-            pending = pending.exclude(pk__in=self.damaged)
+        pending = self._claimable(pending)
         if self.busy.is_doing(busy_wallets.FROZEN):
             pending = waiting.without_frozen(pending)
         due = pending.aggregate(due=Min("scheduled_for"))["due"]

@@ -104,8 +104,10 @@ def _record(
                 )
             )
             continue
-        counts = _counts(answer, attempt, abilities, check.taken, told)
-        _plan_next_check(answer, attempt, abilities, check.taken, told)
+        # In review "not found" changes nothing, so none is waited for.
+        counts = rule_for(withdrawal.state, Event.FOUND_NOTHING) is not None
+        counts &= _counts(answer, attempt, abilities, check.taken, told)
+        _plan_next_check(answer, attempt, abilities, check.taken, told, counts)
         if answer.outcome is Outcome.NOT_FOUND and not belief.is_remembered(
             attempt, abilities, told
         ):
@@ -125,7 +127,8 @@ def _event_of(
     """Return the event that a look-up proves, or None."""
     if answer.outcome is Outcome.ACCEPTED:
         return Event.FOUND_PAID
-    if answer.outcome is Outcome.REJECTED:
+    # Several requests of one reference have one outcome only at a bank that dedupes.
+    if answer.outcome is Outcome.REJECTED and (attempt.sends == 1 or abilities.dedupes):
         return Event.FOUND_REJECTED
     if answer.outcome is Outcome.NOT_FOUND and belief.is_proof(
         attempt, abilities, asked=asked, told=told
@@ -144,13 +147,18 @@ def _counts(
 
 
 def _plan_next_check(
-    answer: Answer, attempt: Attempt, abilities: Abilities, asked: Moment, told: Moment
+    answer: Answer,
+    attempt: Attempt,
+    abilities: Abilities,
+    asked: Moment,
+    told: Moment,
+    counts: bool,
 ) -> None:
     """Store the time of the next check and the number of "not found" in a row."""
     known = told.observed(attempt)
     not_found_count = 0
     wait = check_delay(attempt.checks).total_seconds()
-    if _counts(answer, attempt, abilities, asked, told):
+    if counts:
         not_found_count = attempt.not_found_count + 1
         known = waits.with_not_found(known, clock=told.clock, elapsed=told.elapsed)
         attempt.waits = known

@@ -25,7 +25,7 @@ from wallets.models.states import Event, rule_for
 from wallets.models.transaction import Transaction
 from wallets.services.ledger import postings
 from wallets.services.ledger.postings import Posting
-from wallets.services.operations import pause
+from wallets.services.operations import alarm, pause
 from wallets.services.payouts import attempt, due, moment, outcome, transition, waiting
 from wallets.services.payouts.moment import Moment
 from wallets.services.payouts.outcome import Conclusion
@@ -71,12 +71,14 @@ class Claim:
 
     `paused`: nothing was claimed because payouts are paused. `busy`: wallets of due
     withdrawals that were skipped because another transaction locks them. `waiting`: how
-    many wait for their frozen wallets from now on.
+    many wait for their frozen wallets from now on. `said_paid`: withdrawals that wait
+    for an operator, because an alarm says that the bank has paid them.
     """
 
     sendings: list[Sending] = field(default_factory=list)
     refused: list[Transaction] = field(default_factory=list)
     busy: set[int] = field(default_factory=set)
+    said_paid: set[int] = field(default_factory=set)
     paused: bool = False
     waiting: int = 0
 
@@ -88,6 +90,7 @@ class Claim:
         self.sendings += other.sendings
         self.refused += other.refused
         self.busy |= other.busy
+        self.said_paid |= other.said_paid
         self.paused |= other.paused
         self.waiting += other.waiting
 
@@ -167,6 +170,9 @@ def _claim(
         rows = lock_rows(candidates[:limit], skip_locked=True)
     if not rows:
         return [], Claim()
+    alarms = alarm.said_paid([row.pk for row in rows])
+    said_paid = set(alarms.values_list("transaction_id", flat=True))
+    rows = [row for row in rows if row.pk not in said_paid]
     wallets = postings.lock_wallets((row.wallet_id for row in rows), wait=wait)
     taken = read_clocks()
     now = taken.now
@@ -199,7 +205,9 @@ def _claim(
     waiting.begin(waits)
     for made in attempts:
         made.transaction.wallet = wallets[made.transaction.wallet_id]
-    return attempts, Claim(refused=refused, busy=busy, waiting=len(waits))
+    taken_all = Claim(refused=refused, busy=busy, said_paid=said_paid)
+    taken_all.waiting = len(waits)
+    return attempts, taken_all
 
 
 def sending(attempt: Attempt, leased_at: float) -> Sending:

@@ -12,6 +12,7 @@ from wallets.errors import DamagedRows
 from wallets.models.attempt import Attempt
 from wallets.models.states import Event, State
 from wallets.models.transaction import Transaction
+from wallets.services.operations import alarm
 from wallets.services.payouts import attempt as attempt_service
 from wallets.services.payouts import look_up, outcome, payout, transition
 from wallets.services.payouts.moment import Moment
@@ -75,6 +76,7 @@ def take(
         next_step(abilities, attempt, withdrawal, taken)
         for attempt, withdrawal in chosen
     ]
+    steps = _without_what_is_said_paid(chosen, steps)
     _mark_expired(
         [
             pair
@@ -94,6 +96,20 @@ def take(
         if attempt.transaction_id not in locked.transactions
     }
     return checks, busy
+
+
+def _without_what_is_said_paid(
+    chosen: list[tuple[Attempt, Transaction]], steps: list[Step]
+) -> list[Step]:
+    """Send nothing again for a withdrawal that the bank has paid, as an alarm says."""
+    if Step.RESEND not in steps:
+        return steps
+    alarms = alarm.said_paid([withdrawal.pk for _, withdrawal in chosen])
+    said_paid = set(alarms.values_list("transaction_id", flat=True))
+    return [
+        Step.REVIEW if step is Step.RESEND and withdrawal.pk in said_paid else step
+        for (_, withdrawal), step in zip(chosen, steps, strict=True)
+    ]
 
 
 def _lock(candidates: list[Attempt], wait: bool) -> Locked:

@@ -1,0 +1,157 @@
+"""What the bank may have paid already is not paid again before a person has looked."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from unittest import mock
+
+from django.conf import settings
+from django.test import override_settings
+
+from wallets.errors import IllegalTransition, InvalidInput
+from wallets.models.alarm import Alarm
+from wallets.models.states import State
+from wallets.models.transaction import Transaction
+from wallets.services.operations import alarm, record, review
+from wallets.services.payouts import payout, resolver
+from wallets.services.payouts.claiming import FindDue, find_due, find_retryable
+from wallets.services.payouts.drain import Drain
+from wallets.services.withdrawal import WithdrawalService
+from wallets.tests.base import WalletTestCase
+from wallets.tests.fakes import DEDUPES_ONLY, Does, FakeBank
+from wallets.utils.bank.interface import Answer, Outcome
+
+OSCAR = "oscar"
+LINE = "statement 2026-11-30, line 4"
+PAID = Answer(Outcome.ACCEPTED, "paid", 200)
+PAID_AFTER_RELEASE = Alarm.Kind.PAID_AFTER_RELEASE
+UNKNOWN_PAYMENT = Alarm.Kind.UNKNOWN_PAYMENT
+
+
+class SaidPaidTest(WalletTestCase):
+    """A withdrawal that an alarm says to be paid…"""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.deposit(1000)
+
+    def say_paid(
+        self, withdrawal: Transaction, kind: Alarm.Kind, number: int = 1
+    ) -> None:
+        alarm.raise_alarm(kind, withdrawal, attempt_number=number, detail=LINE)
+
+    def refused(self) -> Transaction:
+        withdrawal = self.due_withdrawal(100)
+        self.bank.script.append(Does.REFUSE)
+        WithdrawalService.execute(withdrawal.pk, bank=self.bank, now=self.now)
+        withdrawal.refresh_from_db()
+        return withdrawal
+
+    def drain(self, find: FindDue, at: datetime | None = None) -> int:
+        clock = (lambda: at) if at else None
+        return Drain(find, bank=self.bank, seconds=60, now=clock).run()
+
+    def retry(self) -> int:
+        return self.drain(find_retryable, at=self.after(3600))
+
+    def assert_status(self, withdrawal: Transaction, status: str) -> None:
+        withdrawal.refresh_from_db()
+        self.assertEqual(withdrawal.status, status)
+
+    def test_is_not_tried_again_after_a_late_answer(self):
+        withdrawal = self.due_withdrawal(100)
+        rows = Transaction.objects.filter(pk=withdrawal.pk)
+        (sending,) = payout.claim(rows, limit=1, now=self.now).sendings
+        refused = Answer(Outcome.REJECTED, "refused", 503)
+        payout.record([(sending, refused)], now=self.now)
+        payout.record([(sending, PAID)], now=self.after(1))
+        self.assertEqual(withdrawal.alarms.get().kind, PAID_AFTER_RELEASE)
+        self.assertEqual(self.retry(), 0)
+        self.assertEqual(self.bank.paid, [])
+        self.assert_status(withdrawal, "FAILED")
+
+    def test_is_not_tried_again_after_an_operators_word(self):
+        withdrawal = self.refused()
+        with self.assertRaises(IllegalTransition):
+            review.resolve(withdrawal.pk, paid=True, evidence=LINE, actor=OSCAR)
+        self.assertEqual(self.retry(), 0)
+        self.assertEqual(self.bank.paid, [])
+
+    def test_is_not_paid_when_it_is_due(self):
+        kinds = Alarm.Kind
+        for kind in (
+            kinds.PAID_AFTER_RELEASE,
+            kinds.UNKNOWN_PAYMENT,
+            kinds.PAID_TWICE,
+            kinds.PAID_OTHERWISE,
+        ):
+            withdrawal = self.due_withdrawal(100)
+            self.say_paid(withdrawal, kind)
+            with self.subTest(kind):
+                self.assertEqual(self.drain(find_due), 0)
+                with self.assertRaises(Transaction.DoesNotExist):
+                    WithdrawalService.execute(withdrawal.pk, bank=self.bank)
+                self.assertEqual(self.bank.paid, [])
+                self.assert_status(withdrawal, "PENDING")
+
+    @override_settings(WITHDRAWAL_BATCH_SIZE=2, WITHDRAWAL_CONCURRENCY=2)
+    def test_keeps_nobody_else_waiting(self):
+        for _ in range(5):
+            self.say_paid(self.due_withdrawal(1), UNKNOWN_PAYMENT)
+        others = [self.due_withdrawal(10) for _ in range(3)]
+        self.assertEqual(self.drain(find_due), 3)
+        for other in others:
+            self.assert_status(other, "COMPLETED")
+        self.assertEqual([each.amount for each in self.bank.paid], [10] * 3)
+
+    def test_is_tried_again_when_the_alarm_is_acknowledged(self):
+        withdrawal = self.refused()
+        self.say_paid(withdrawal, PAID_AFTER_RELEASE)
+        alarm.acknowledge(withdrawal.alarms.get().pk, actor=OSCAR)
+        self.assertEqual(self.retry(), 1)
+        self.assert_status(withdrawal, "COMPLETED")
+
+    def test_is_not_stopped_by_alarms_that_say_something_else(self):
+        withdrawal = self.due_withdrawal(100)
+        kinds = Alarm.Kind
+        for kind in (kinds.CONTRADICTION, kinds.NEEDS_REVIEW, kinds.NOT_ON_STATEMENT):
+            self.say_paid(withdrawal, kind)
+        self.assertEqual(self.drain(find_due), 1)
+
+    def test_cannot_be_retried_by_an_operator(self):
+        withdrawal = self.refused()
+        self.say_paid(withdrawal, PAID_AFTER_RELEASE)
+        with self.assertRaisesMessage(InvalidInput, f"{LINE}. Record the payment"):
+            WithdrawalService.retry_now(withdrawal.pk, actor=OSCAR)
+
+    def test_can_be_recorded_which_closes_the_alarm(self):
+        withdrawal = self.refused()
+        self.say_paid(withdrawal, PAID_AFTER_RELEASE)
+        ended = withdrawal.attempts.get()
+        with self.assertRaisesMessage(InvalidInput, "leave the reference out"):
+            record.record_paid(
+                withdrawal.pk, evidence=LINE, actor=OSCAR, reference=ended.reference
+            )
+        record.record_paid(withdrawal.pk, evidence=LINE, actor=OSCAR)
+        self.assert_status(withdrawal, "COMPLETED")
+        self.assertEqual(withdrawal.alarms.get().acknowledged_by, OSCAR)
+        self.assertEqual(self.bank.paid, [])
+        self.assert_money(self.alice, balance=900)
+
+    def test_is_not_sent_a_second_time_to_a_bank_that_dedupes(self):
+        """An earlier attempt was paid, and the outcome of this one is unknown."""
+        self.bank = FakeBank(DEDUPES_ONLY)
+        withdrawal = self.refused()
+        self.bank.script.append(Does.LOSE)
+        self.assertEqual(self.retry(), 1)
+        self.say_paid(withdrawal, PAID_AFTER_RELEASE)
+        requests = len(self.bank.requests)
+        later = 3600 + 2 * settings.WITHDRAWAL_LEASE
+        elapsed = mock.patch("wallets.utils.clock.elapsed", lambda: later * 10.0)
+        with elapsed:
+            resolver.resolve_due(
+                bank=self.bank, limit=9, now=self.after(later), elapsed=later * 10.0
+            )
+        withdrawal.refresh_from_db()
+        self.assertIs(withdrawal.state, State.NEEDS_REVIEW)
+        self.assertEqual(len(self.bank.requests), requests)
