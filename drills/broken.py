@@ -11,15 +11,15 @@ Break = Callable[[], None]
 
 def _refund_on_unknown() -> None:
     from wallets.models.states import Event
-    from wallets.services.payouts import payout
+    from wallets.services.payouts import outcome
 
-    honest = payout.event_of
+    honest = outcome.event_of
 
     def event_of(*args: Any) -> Event:
         event = honest(*args)
         return Event.REJECTED if event is Event.UNKNOWN else event
 
-    payout.event_of = event_of  # type: ignore[assignment]
+    outcome.event_of = event_of  # type: ignore[assignment]
 
 
 def _no_quiet_period() -> None:

@@ -17,6 +17,7 @@ from drills.guards_operator import OPERATOR_GUARDS
 from drills.guards_payouts import PAYOUT_GUARDS
 from drills.guards_reschedule import RESCHEDULE_GUARDS
 from drills.guards_returns import RETURN_GUARDS
+from drills.guards_said_paid import SAID_PAID_GUARDS
 from drills.guards_scheduling import SCHEDULING_GUARDS
 from drills.guards_tenants import TENANT_GUARDS
 from drills.guards_time import TIME_GUARDS
@@ -35,6 +36,7 @@ GUARDS = (
     *DATABASE_GUARDS,
     *CLOCK_GUARDS,
     *LOCKED_GUARDS,
+    *SAID_PAID_GUARDS,
     *CONNECTION_GUARDS,
     *SCHEDULING_GUARDS,
     *RESCHEDULE_GUARDS,
@@ -106,21 +108,21 @@ GUARDS = (
     # --- unknown outcomes ---
     Guard(
         "an unknown outcome is not refunded",
-        _PAYOUT,
+        "wallets/services/payouts/outcome.py",
         "    return Event.UNKNOWN\n",
         "    return Event.REJECTED\n",
         "test_payout.py::RecordTest test_withdrawal.py test_stateful.py",
     ),
     Guard(
         "a second sender's refusal proves nothing",
-        _PAYOUT,
+        "wallets/services/payouts/outcome.py",
         "if attempt.sends == 1 and answer.outcome is Outcome.REJECTED:",
         "if answer.outcome is Outcome.REJECTED:",
         "test_payout.py::SecondSenderTest test_stateful.py",
     ),
     Guard(
         "a second sender's 'not sent' proves nothing",
-        _PAYOUT,
+        "wallets/services/payouts/outcome.py",
         "if attempt.sends == 1 and answer.outcome is Outcome.NOT_SENT:",
         "if answer.outcome is Outcome.NOT_SENT:",
         "test_payout.py::SecondSenderTest test_stateful.py",

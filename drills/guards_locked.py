@@ -11,8 +11,8 @@ LOCKED_GUARDS = (
     Guard(
         "a locked wallet does not delay other payouts",
         "wallets/services/payouts/claiming.py",
-        "            claimed = payout.claim(some, limit=limit, now=begins, wait=wait)\n",
-        "            claimed = payout.claim(some, limit=limit, now=begins)\n",
+        "some, bank=self._bank, limit=limit, now=begins, wait=wait",
+        "some, bank=self._bank, limit=limit, now=begins",
         f"{_TESTS}::BusyWalletTest::"
         "test_does_not_delay_the_claim_and_payment_of_alices_payout",
         POSTGRESQL,

@@ -138,7 +138,8 @@ def before(clients: Clients, bank: Simulator, kind: Kind) -> None:
     )
     asked = clients.withdraw(OPEN)
     _wait_until_due(asked)
-    payout.claim(Transaction.objects.filter(pk=asked.pk), limit=1)
+    rows = Transaction.objects.filter(pk=asked.pk)
+    payout.claim(rows, bank=get_bank().abilities, limit=1)
     clients.withdraw(PENDING)
 
 

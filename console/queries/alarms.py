@@ -17,8 +17,8 @@ MEANING: dict[str, str] = {
         "resolve the withdrawal."
     ),
     Alarm.Kind.PAID_AFTER_RELEASE: (
-        "The bank says that it paid, but the money went back to the wallet. Recover it "
-        "from the customer or the bank; the service moves nothing automatically."
+        "The bank says that it paid, but the money went back to the wallet. Nothing more "
+        "is sent while this alarm is open. Record the payment, or recover the money."
     ),
     Alarm.Kind.CONTRADICTION: (
         "The bank answered “refused” after it had answered “paid”. Ask the bank which "

@@ -163,7 +163,9 @@ class DemoDay:
     def _pay(self, pk: int, now: datetime) -> None:
         executable = Transaction.is_due(now) | Transaction.is_retryable(now)
         rows = Transaction.objects.filter(executable, pk=pk)
-        for sending in payout.claim(rows, limit=1, now=now).sendings:
+        for sending in payout.claim(
+            rows, bank=self._bank.abilities, limit=1, now=now
+        ).sendings:
             answer = self._bank.pay(sending.payment, send_before=sending.send_before)
             took = timedelta(seconds=self._rng.lognormvariate(math.log(0.18), 0.5))
             if answer.outcome is Outcome.UNKNOWN:

@@ -19,6 +19,8 @@ class Attempt(BaseModel):
 
     - `lease_expires_at`: until then a sender may be at work.
     - `next_check_at`: when the resolver processes it next.
+    - `sent_to`: the bank and its declared abilities when it was sent, as
+      `services.payouts.sent_to` writes it; "" (from an earlier release): unknown.
     - `waits`: how long ago its events happened, by elapsed time; see `services.payouts.waits`.
       NULL (from an earlier release): unknown.
     """
@@ -57,6 +59,9 @@ class Attempt(BaseModel):
     not_found_count = models.PositiveSmallIntegerField(default=0)
     http_status = models.PositiveSmallIntegerField(null=True, blank=True)
     answer = models.TextField(default="", blank=True)
+    sent_to = models.CharField(
+        max_length=64, default="", db_default="", blank=True, editable=False
+    )
     waits = models.JSONField(null=True, blank=True, default=None, editable=False)
 
     class Meta:

@@ -171,17 +171,15 @@ class WithdrawalService:
         :raises Transaction.DoesNotExist: nothing to execute: the withdrawal is unknown,
             not due yet, claimed by another worker, or has ended.
         """
-        moment = now or database_now()
+        bank, moment = bank or get_bank(), now or database_now()
         # Conditions on the row itself: when PostgreSQL has waited for a row, it checks
         # these again. It does not check a subquery again.
         executable = Transaction.is_due(moment) | Transaction.is_retryable(moment)
         candidates = Transaction.objects.filter(executable, pk=transaction_id)
         with soft_limit.deferred():
-            claim = payout.claim(candidates, limit=1, now=now)
+            claim = payout.claim(candidates, bank=bank.abilities, limit=1, now=now)
             for sending in claim.sendings:
-                answer = (bank or get_bank()).pay(
-                    sending.payment, send_before=sending.send_before
-                )
+                answer = bank.pay(sending.payment, send_before=sending.send_before)
                 record_until([(sending, answer)], now=now)
         if not claim:
             raise Transaction.DoesNotExist(f"nothing to execute: {transaction_id}")
@@ -218,7 +216,7 @@ class WithdrawalService:
             attempt = locked.attempts[(transaction_id, attempt.number)]
             if withdrawal.status == Transaction.Status.FAILED:
                 return withdrawal
-            event = payout.event_of(answer, attempt)
+            event = outcome.event_of(answer, attempt)
             proof = event in (Event.REJECTED, Event.NOT_SENT)
             if not proof or attempt.reference != reference:
                 raise UnknownIsNotFailed(

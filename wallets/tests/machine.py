@@ -325,7 +325,9 @@ class Story(RuleBasedStateMachine):
         """A process claims what is due; if nothing is, time passes until then."""
         self.wait_for_what_is_due()
         for find in (claiming.find_retryable, claiming.find_due):
-            claim = payout.claim(find(self.now), limit=2, now=self.now)
+            claim = payout.claim(
+                find(self.now), bank=self.bank.abilities, limit=2, now=self.now
+            )
             self.senders += map(Sender, claim.sendings)
 
     def wait_for_what_is_due(self) -> None:
@@ -495,7 +497,9 @@ class Story(RuleBasedStateMachine):
 
     def sweep_all(self) -> None:
         for find in (claiming.find_due, claiming.find_retryable):
-            claim = payout.claim(find(self.now), limit=10, now=self.now)
+            claim = payout.claim(
+                find(self.now), bank=self.bank.abilities, limit=10, now=self.now
+            )
             answers = [
                 (each, self.bank.pay(each.payment, send_before=each.send_before))
                 for each in claim.sendings

@@ -110,7 +110,9 @@ class WhatClientsSeeTest(Api, WalletTestCase):
     def claimed(self) -> tuple[Transaction, payout.Sending]:
         withdrawal = self.due_withdrawal(100)
         rows = Transaction.objects.filter(pk=withdrawal.pk)
-        (sending,) = payout.claim(rows, limit=1, now=self.now).sendings
+        (sending,) = payout.claim(
+            rows, bank=self.bank.abilities, limit=1, now=self.now
+        ).sendings
         return withdrawal, sending
 
     def answered(self, outcome: Outcome, text: str, status: int = 200) -> Transaction:

@@ -375,7 +375,7 @@ class DedupeWindowTest(ResolverTestCase):
         rows = Transaction.objects.filter(pk=withdrawal.pk)
         self.time.stand_at(0)
         with self.clocks(self.after(database), self.after(host)):
-            (sending,) = payout.claim(rows, limit=1).sendings
+            (sending,) = payout.claim(rows, bank=self.bank.abilities, limit=1).sendings
         self.bank.script.append(does)
         self.bank.pay(sending.payment)
         return withdrawal

@@ -270,7 +270,9 @@ class OneWithdrawalTest(CommittingTestCase):
 
         def prepare(_: int) -> payout.Sending:
             rows = Transaction.objects.filter(pk=self.due_withdrawal(1).pk)
-            (sending,) = payout.claim(rows, limit=1, now=self.now).sendings
+            (sending,) = payout.claim(
+                rows, bank=self.bank.abilities, limit=1, now=self.now
+            ).sendings
             self.bank.pay(sending.payment)
             return sending
 

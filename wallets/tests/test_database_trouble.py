@@ -545,7 +545,9 @@ class LostCommitTest(TroubleTestCase):
     def test_of_a_claim_is_recognised_by_the_claimer(self):
         for _ in self.losses():
             withdrawal = self.withdrawal
-            claim = payout.claim(find_due(self.now), limit=1, now=self.now)
+            claim = payout.claim(
+                find_due(self.now), bank=self.bank.abilities, limit=1, now=self.now
+            )
             attempt = Attempt.objects.get(transaction=withdrawal)
             (sending,) = claim.sendings
             self.assertEqual(sending.payment.reference, attempt.reference)
@@ -559,7 +561,9 @@ class LostCommitTest(TroubleTestCase):
     def test_of_a_recording_settles_once(self):
         for _ in self.losses():
             self.proxy._lose, lose = "", self.proxy._lose
-            claim = payout.claim(find_due(self.now), limit=1, now=self.now)
+            claim = payout.claim(
+                find_due(self.now), bank=self.bank.abilities, limit=1, now=self.now
+            )
             (sending,) = claim.sendings
             answer = self.bank.pay(sending.payment, send_before=sending.send_before)
             self.proxy._lose = lose

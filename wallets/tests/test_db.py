@@ -426,7 +426,10 @@ class LostConnectionTest(CommittingTestCase):
             withdrawal = self.due_withdrawal(100)
             rows = Transaction.objects.filter(pk=withdrawal.pk)
             claim = self.cut_during(
-                cut, lambda rows=rows: payout.claim(rows, limit=1, now=self.now)
+                cut,
+                lambda rows=rows: payout.claim(
+                    rows, bank=self.bank.abilities, limit=1, now=self.now
+                ),
             )
             with self.subTest(cut):
                 (sending,) = claim.sendings
@@ -443,7 +446,9 @@ class LostConnectionTest(CommittingTestCase):
             for cut in ("before", "after"):
                 withdrawal = self.due_withdrawal(10)
                 rows = Transaction.objects.filter(pk=withdrawal.pk)
-                (sending,) = payout.claim(rows, limit=1, now=self.now).sendings
+                (sending,) = payout.claim(
+                    rows, bank=self.bank.abilities, limit=1, now=self.now
+                ).sendings
                 results = [(sending, Answer(Outcome[outcome], "said"))]
                 with self.subTest(outcome, cut=cut):
                     self.cut_during(

@@ -192,7 +192,9 @@ class AnyMixTest(CommittingTestCase):
     def pay_some(self) -> None:
         """Claim and pay due withdrawals of all wallets, like a drain."""
         due = Transaction.get_due_pending_withdrawals(self.after(90_000))
-        for sending in payout.claim(due, limit=8, now=self.after(90_000)).sendings:
+        for sending in payout.claim(
+            due, bank=self.bank.abilities, limit=8, now=self.after(90_000)
+        ).sendings:
             answer = Answer(Outcome.ACCEPTED, "paid")
             payout.record([(sending, answer)], now=self.after(90_000))
 

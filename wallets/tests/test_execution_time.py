@@ -145,7 +145,9 @@ class MomentTest(WalletTestCase):
     def claimed(self) -> Sending:
         withdrawal = self.due_withdrawal(10)
         rows = Transaction.objects.filter(pk=withdrawal.pk)
-        (sending,) = payout.claim(rows, limit=1, now=self.now).sendings
+        (sending,) = payout.claim(
+            rows, bank=self.bank.abilities, limit=1, now=self.now
+        ).sendings
         return sending
 
     def executed(self, sending: Sending, answer: Answer) -> datetime | None:
@@ -195,7 +197,9 @@ class MomentTest(WalletTestCase):
                 mock.patch.object(payout.postings, "lock_wallets", lock),
                 mock.patch.object(moment, "database_now", slow_now),
             ):
-                (sending,) = payout.claim(rows, limit=1).sendings
+                (sending,) = payout.claim(
+                    rows, bank=self.bank.abilities, limit=1
+                ).sendings
         self.assertEqual(sending.attempt.started_at, self.after(5))
         ends = began + 5 + settings.WITHDRAWAL_LEASE
         self.assertEqual(sending.lease_ends, ends)

@@ -47,7 +47,9 @@ class PauseTest(WalletTestCase):
         withdrawal = self.due_withdrawal(100)
         self.pause()
         self.assertTrue(pause.is_paused())
-        claim = payout.claim(claiming.find_due(self.now), limit=9, now=self.now)
+        claim = payout.claim(
+            claiming.find_due(self.now), bank=self.bank.abilities, limit=9, now=self.now
+        )
         self.assertEqual((len(claim), claim.paused), (0, True))
         self.assertEqual(self.drain(), 0)
         with self.assertRaises(Transaction.DoesNotExist):
@@ -272,7 +274,12 @@ class PauseRaceTest(CommittingTestCase):
             # The claim's connection has read before the pause is committed.
             Transaction.objects.count()
             assert committed.wait(PATIENCE)
-            return payout.claim(claiming.find_due(self.now), limit=9, now=self.now)
+            return payout.claim(
+                claiming.find_due(self.now),
+                bank=self.bank.abilities,
+                limit=9,
+                now=self.now,
+            )
 
         _, *claims = race(stop, claim, claim, claim)
         self.assertEqual([(len(each), each.paused) for each in claims], 3 * [(0, True)])
@@ -288,7 +295,7 @@ class PauseRaceTest(CommittingTestCase):
 
         def claim(row: Transaction) -> Claim:
             mine = Transaction.objects.filter(pk=row.pk)
-            return payout.claim(mine, limit=1, now=self.now)
+            return payout.claim(mine, bank=self.bank.abilities, limit=1, now=self.now)
 
         def stop(_row: Transaction) -> Pause:
             return pause.pause(reason=REASON, actor=OSCAR)

@@ -17,7 +17,7 @@ from wallets.models.attempt import Attempt
 from wallets.models.ledger import Movement
 from wallets.models.states import Event
 from wallets.models.transaction import Transaction
-from wallets.services.payouts import payout, resolver
+from wallets.services.payouts import outcome, payout, resolver
 from wallets.services.payouts.payout import Claim, Sending
 from wallets.services.withdrawal import WithdrawalService
 from wallets.services.withdrawals.reference import reference_of
@@ -38,7 +38,7 @@ class PayoutTestCase(WalletTestCase):
         rows = Transaction.get_due_pending_withdrawals(self.now)
         if withdrawals:
             rows = rows.filter(pk__in=[each.pk for each in withdrawals])
-        return payout.claim(rows, limit=limit, now=self.now)
+        return payout.claim(rows, bank=self.bank.abilities, limit=limit, now=self.now)
 
     def sending(self, amount: int = 100) -> Sending:
         """Return an open attempt whose sender is alive."""
@@ -312,7 +312,7 @@ class LateAnswerTest(PayoutTestCase):
     def test_that_says_paid_during_the_next_attempt_concerns_only_its_own(self):
         sending, failed = self.ended(REFUSED)
         rows = Transaction.objects.filter(pk=failed.pk)
-        payout.claim(rows, limit=1, now=self.after(3600))
+        payout.claim(rows, bank=self.bank.abilities, limit=1, now=self.after(3600))
         after = self.record(sending, PAID, at=3601)
         self.assertEqual(after.status, "PROCESSING")
         self.assertEqual(after.alarms.get().attempt_number, 1)
@@ -346,7 +346,7 @@ class SecondSenderTest(PayoutTestCase):
 
     def test_only_a_payment_is_proof(self):
         attempt = Attempt(sends=2)
-        got = {o: payout.event_of(Answer(o), attempt) for o in Outcome}
+        got = {o: outcome.event_of(Answer(o), attempt) for o in Outcome}
         expected = dict.fromkeys(Outcome, Event.UNKNOWN)
         self.assertEqual(got, expected | {Outcome.ACCEPTED: Event.ACCEPTED})
 
@@ -359,7 +359,7 @@ class SecondSenderTest(PayoutTestCase):
             Outcome.NOT_FOUND: Event.UNKNOWN,
             Outcome.UNKNOWN: Event.UNKNOWN,
         }
-        got = {o: payout.event_of(Answer(o), attempt) for o in Outcome}
+        got = {o: outcome.event_of(Answer(o), attempt) for o in Outcome}
         self.assertEqual(got, expected)
 
 
@@ -367,7 +367,9 @@ class RetryTest(PayoutTestCase):
     def test_has_a_reference_hold_and_attempt_of_its_own(self):
         failed = self.record(self.sending(), REFUSED)
         rows = Transaction.objects.filter(pk=failed.pk)
-        (second,) = payout.claim(rows, limit=1, now=self.after(3600)).sendings
+        (second,) = payout.claim(
+            rows, bank=self.bank.abilities, limit=1, now=self.after(3600)
+        ).sendings
         self.assertEqual(second.attempt.number, 2)
         first = failed.attempts.get(number=1)
         self.assertNotEqual(second.payment.reference, first.reference)
@@ -382,7 +384,9 @@ class RetryTest(PayoutTestCase):
         for number, answer in enumerate((REFUSED, NOT_SENT, NOT_SENT, REFUSED)):
             rows = Transaction.objects.filter(pk=withdrawal.pk)
             at = 10_000 * number
-            (sending,) = payout.claim(rows, limit=1, now=self.after(at)).sendings
+            (sending,) = payout.claim(
+                rows, bank=self.bank.abilities, limit=1, now=self.after(at)
+            ).sendings
             done = self.record(sending, answer, at=at)
         self.assertEqual((done.final, done.retry_count), (True, 3))
         self.assertEqual(done.attempts.count(), 4)

@@ -121,7 +121,7 @@ class OutageTest(RecordingTestCase):
         for outage in self.outages():
             withdrawal = self.due_withdrawal(1)
             rows = Transaction.objects.filter(pk=withdrawal.pk)
-            (sending,) = payout.claim(rows, limit=1).sendings
+            (sending,) = payout.claim(rows, bank=self.bank.abilities, limit=1).sendings
             outage.begin()
             done = WithdrawalService.refund(
                 withdrawal.pk,
@@ -265,7 +265,7 @@ class EndedSweepTest(RecordingTestCase):
         """The error is not one of the usual errors of damaged rows."""
         self.books_must_be_right = False
         self.due(3)
-        claim = payout.claim(find_due(self.now), limit=9)
+        claim = payout.claim(find_due(self.now), bank=self.bank.abilities, limit=9)
         results = [(sent, Answer(Outcome.ACCEPTED)) for sent in claim.sendings]
         first = claim.sendings[0].attempt.transaction_id
         Attempt.objects.filter(transaction=first).delete()

@@ -277,7 +277,12 @@ class RescheduleWhileFrozenTest(WalletTestCase):
 
     def test_waits_again_if_the_wallet_is_frozen_at_the_new_time(self) -> None:
         self.reschedule()
-        payout.claim(find_due(self.after(60)), limit=1, now=self.after(60))
+        payout.claim(
+            find_due(self.after(60)),
+            bank=self.bank.abilities,
+            limit=1,
+            now=self.after(60),
+        )
         self.withdrawal.refresh_from_db()
         self.assertTrue(self.withdrawal.waits_for_wallet)
         self.assertEqual(self.bank.requests, [])

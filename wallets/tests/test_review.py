@@ -138,7 +138,9 @@ class ReviewTest(WalletTestCase):
         self.deposit(100)
         withdrawal = self.due_withdrawal(100)
         rows = Transaction.objects.filter(pk=withdrawal.pk)
-        (sending,) = payout.claim(rows, limit=1, now=self.now).sendings
+        (sending,) = payout.claim(
+            rows, bank=self.bank.abilities, limit=1, now=self.now
+        ).sendings
         resolver.resolve_due(bank=self.bank, limit=10, now=self.after(60))
         payout.record([(sending, Answer(Outcome.ACCEPTED, "paid"))], now=self.after(61))
         with self.assertRaises(IllegalTransition):

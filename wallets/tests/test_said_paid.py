@@ -49,7 +49,7 @@ class SaidPaidTest(WalletTestCase):
 
     def drain(self, find: FindDue, at: datetime | None = None) -> int:
         clock = (lambda: at) if at else None
-        return Drain(find, bank=self.bank, seconds=60, now=clock).run()
+        return Drain(find, bank=self.bank, seconds=10, now=clock).run()
 
     def retry(self) -> int:
         return self.drain(find_retryable, at=self.after(3600))
@@ -61,7 +61,9 @@ class SaidPaidTest(WalletTestCase):
     def test_is_not_tried_again_after_a_late_answer(self):
         withdrawal = self.due_withdrawal(100)
         rows = Transaction.objects.filter(pk=withdrawal.pk)
-        (sending,) = payout.claim(rows, limit=1, now=self.now).sendings
+        (sending,) = payout.claim(
+            rows, bank=self.bank.abilities, limit=1, now=self.now
+        ).sendings
         refused = Answer(Outcome.REJECTED, "refused", 503)
         payout.record([(sending, refused)], now=self.now)
         payout.record([(sending, PAID)], now=self.after(1))
@@ -147,7 +149,7 @@ class SaidPaidTest(WalletTestCase):
         self.say_paid(withdrawal, PAID_AFTER_RELEASE)
         requests = len(self.bank.requests)
         later = 3600 + 2 * settings.WITHDRAWAL_LEASE
-        elapsed = mock.patch("wallets.utils.clock.elapsed", lambda: later * 10.0)
+        elapsed = mock.patch("wallets.utils.clock.elapsed", return_value=later * 10.0)
         with elapsed:
             resolver.resolve_due(
                 bank=self.bank, limit=9, now=self.after(later), elapsed=later * 10.0

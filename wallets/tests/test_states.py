@@ -184,7 +184,10 @@ class ReachedStates(WalletTestCase):
         withdrawal = self.due_withdrawal(100)
         self.time.stand_at(0)
         (sending,) = payout.claim(
-            Transaction.objects.filter(pk=withdrawal.pk), limit=1, now=self.now
+            Transaction.objects.filter(pk=withdrawal.pk),
+            bank=self.bank.abilities,
+            limit=1,
+            now=self.now,
         ).sendings
         return withdrawal, sending
 

@@ -172,7 +172,12 @@ class ClaimedWaitsTest(WalletTestCase):
         self.deposit(100)
         began = clock.elapsed()
         row = self.due_withdrawal(60)
-        payout.claim(Transaction.objects.filter(pk=row.pk), limit=1, now=self.now)
+        payout.claim(
+            Transaction.objects.filter(pk=row.pk),
+            bank=self.bank.abilities,
+            limit=1,
+            now=self.now,
+        )
         ((name, (waited, at)),) = row.attempts.get().waits["sent"].items()
         self.assertEqual((name, waited), (clock.machine(), 0))
         self.assertGreaterEqual(at, began)
@@ -184,6 +189,7 @@ class ClaimedWaitsTest(WalletTestCase):
         rows = [self.due_withdrawal(10) for _ in range(3)]
         payout.claim(
             Transaction.objects.filter(pk__in=[row.pk for row in rows]),
+            bank=self.bank.abilities,
             limit=9,
             now=self.now,
         )
@@ -193,7 +199,12 @@ class ClaimedWaitsTest(WalletTestCase):
     def test_are_missing_in_an_attempt_of_the_previous_release(self):
         self.deposit(100)
         row = self.due_withdrawal(60)
-        payout.claim(Transaction.objects.filter(pk=row.pk), limit=1, now=self.now)
+        payout.claim(
+            Transaction.objects.filter(pk=row.pk),
+            bank=self.bank.abilities,
+            limit=1,
+            now=self.now,
+        )
         with connection.cursor() as cursor:
             cursor.execute("UPDATE wallets_attempt SET waits = NULL")
         attempt = row.attempts.get()

@@ -193,7 +193,9 @@ class FreezeTest(LifeTestCase):
                 self.deposit(100)
                 withdrawal = self.schedule()
                 rows = Transaction.objects.filter(pk=withdrawal.pk)
-                (sending,) = payout.claim(rows, limit=1, now=self.now).sendings
+                (sending,) = payout.claim(
+                    rows, bank=self.bank.abilities, limit=1, now=self.now
+                ).sendings
                 self.freeze("both")
                 payout.record([(sending, Answer(outcome, "the bank"))], now=self.now)
                 self.assert_money(self.alice, balance=balance)
@@ -293,7 +295,9 @@ class DueWhileFrozenTest(LifeTestCase):
     def test_is_paid_by_the_sweeps_if_the_process_ends_after_the_unfreeze(self):
         rows = [self.schedule(10) for _ in range(5)]
         self.freeze()
-        payout.claim(find_due(self.now), limit=2, now=self.now)
+        payout.claim(
+            find_due(self.now), bank=self.bank.abilities, limit=2, now=self.now
+        )
         waiting.begin_for_frozen(find_due(self.now))
         with mock.patch.object(waiting, "end", return_value=0):
             self.unfreeze()
@@ -481,7 +485,9 @@ class CloseTest(LifeTestCase):
     def test_refuses_a_wallet_with_money_on_its_way(self):
         self.deposit(5)
         self.schedule(5)
-        payout.claim(find_due(self.now), limit=1, now=self.now)
+        payout.claim(
+            find_due(self.now), bank=self.bank.abilities, limit=1, now=self.now
+        )
         self.assert_money(self.alice, balance=0, held=5)
         with self.assertRaises(WalletNotEmpty):
             self.close()
@@ -558,7 +564,12 @@ class LifeRaceTest(CommittingTestCase):
             return wallet
 
         def claim(wallet: Wallet) -> Any:
-            return payout.claim(find_due(self.after(1)), limit=5, now=self.after(1))
+            return payout.claim(
+                find_due(self.after(1)),
+                bank=self.bank.abilities,
+                limit=5,
+                now=self.after(1),
+            )
 
         def judge(wallet: Wallet, results: list[Any]) -> None:
             frozen, claim = results
@@ -597,7 +608,9 @@ class LifeRaceTest(CommittingTestCase):
 
         def claim(wallet: Wallet) -> Any:
             mine = find_due(self.after(1)).filter(wallet=wallet)
-            return payout.claim(mine, limit=1, now=self.after(1))
+            return payout.claim(
+                mine, bank=self.bank.abilities, limit=1, now=self.after(1)
+            )
 
         def unfreeze(wallet: Wallet) -> Any:
             return life.unfreeze(wallet.uuid, "both", reason=WHY, actor=OSCAR)

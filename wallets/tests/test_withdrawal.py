@@ -226,7 +226,9 @@ class WithdrawalCancelTest(WithdrawalTestCase):
         self.deposit(1000)
         withdrawal = self.due_withdrawal(400)
         rows = Transaction.objects.filter(pk=withdrawal.pk)
-        (sending,) = payout.claim(rows, limit=1, now=self.now).sendings
+        (sending,) = payout.claim(
+            rows, bank=self.bank.abilities, limit=1, now=self.now
+        ).sendings
         payout.record([(sending, Answer(Outcome.REJECTED, "no"))], now=self.now)
         WithdrawalService.cancel(withdrawal.pk)
         payout.record([(sending, Answer(Outcome.ACCEPTED, "yes"))], now=self.now)

@@ -44,7 +44,9 @@ class ResolverTestCase(WalletTestCase):
             WithdrawalService.execute(withdrawal.pk, bank=self.bank, now=self.now)
         else:
             rows = Transaction.objects.filter(pk=withdrawal.pk)
-            for sending in payout.claim(rows, limit=1, now=self.now).sendings:
+            for sending in payout.claim(
+                rows, bank=self.bank.abilities, limit=1, now=self.now
+            ).sendings:
                 self.bank.pay(sending.payment)
 
     def unknown(self, does: Does = Does.LOSE) -> Transaction:
@@ -60,7 +62,9 @@ class ResolverTestCase(WalletTestCase):
         withdrawal = self.due_withdrawal(100)
         rows = Transaction.objects.filter(pk=withdrawal.pk)
         self.time.stand_at(0)
-        (sending,) = payout.claim(rows, limit=1, now=self.now).sendings
+        (sending,) = payout.claim(
+            rows, bank=self.bank.abilities, limit=1, now=self.now
+        ).sendings
         return withdrawal, sending
 
     def resolve(self, at: float, *answers: Answer, database: float = 0) -> int:

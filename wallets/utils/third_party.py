@@ -210,6 +210,7 @@ def _bank_of(_pid: int) -> HttpBank:
             looks_up=settings.THIRD_PARTY_LOOKUP,
             booking_time=settings.THIRD_PARTY_BOOKING_TIME,
             lookup_window=settings.THIRD_PARTY_LOOKUP_WINDOW,
+            address=settings.THIRD_PARTY_BASE_URL,
         ),
         deadline=settings.THIRD_PARTY_DEADLINE,
         connect_timeout=settings.THIRD_PARTY_CONNECT_TIMEOUT,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -41,8 +42,16 @@ _OUTCOME = {
 _OPERATOR_SAYS = {Event.RESOLVE_PAID, Event.RESOLVE_NOT_PAID}
 
 
+@dataclass(frozen=True)
+class Claimed:
+    """What the attempts of one claim have in common: its token, and `sent_to.mark`."""
+
+    sent_to: str
+    token: uuid.UUID = field(default_factory=uuid.uuid4)
+
+
 def begun(
-    row: Transaction, wallet: Wallet, number: int, token: uuid.UUID, moment: Moment
+    row: Transaction, wallet: Wallet, claim: Claimed, number: int, moment: Moment
 ) -> Attempt:
     """Return an attempt that begins at this moment, with a lease; not written yet.
 
@@ -57,7 +66,8 @@ def begun(
         number=number,
         created_at=now,
         reference=reference_of(row, wallet.uuid, number),
-        claim_token=token,
+        claim_token=claim.token,
+        sent_to=claim.sent_to,
         started_at=now,
         last_sent_at=now,
         lease_expires_at=lease_expires_at,

@@ -12,6 +12,7 @@ from wallets.models.transaction import Transaction
 from wallets.services.payouts import busy_wallets, payout, waiting
 from wallets.services.payouts.payout import Claim
 from wallets.utils import clock
+from wallets.utils.bank.interface import Abilities
 from wallets.utils.damaged import DAMAGED, each_alone
 from wallets.utils.database.transactions import database_now
 from wallets.utils.messaging import stopping
@@ -43,6 +44,7 @@ class Claiming:
         self,
         find: FindDue,
         send: Callable[[Claim], None],
+        bank: Abilities,
         *,
         ends: float,
         share: int,
@@ -51,6 +53,7 @@ class Claiming:
     ) -> None:
         self._find = find
         self._send = send
+        self._bank = bank
         self._ends = ends  # of the sweep, by `clock.elapsed`
         self._share = share
         self._now = now or database_now
@@ -129,7 +132,9 @@ class Claiming:
         total = Claim()
 
         def claim(some: QuerySet[Transaction], limit: int) -> None:
-            claimed = payout.claim(some, limit=limit, now=begins, wait=wait)
+            claimed = payout.claim(
+                some, bank=self._bank, limit=limit, now=begins, wait=wait
+            )
             self._send(claimed)
             self._said_paid |= claimed.said_paid
             total.add(claimed)

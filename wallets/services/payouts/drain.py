@@ -78,6 +78,7 @@ class Drain:
         self.claiming = Claiming(
             find,
             self._send,
+            bank.abilities,
             ends=self._ends,
             share=max(1, self._batch // 8),
             now=now,

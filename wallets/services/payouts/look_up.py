@@ -17,6 +17,7 @@ from wallets.services.payouts import belief, moment, outcome, payout, transition
 from wallets.services.payouts.backoff import check_delay
 from wallets.services.payouts.moment import Moment
 from wallets.services.payouts.outcome import Conclusion
+from wallets.services.payouts.sent_to import abilities_for
 from wallets.services.payouts.step import Check, too_long_unknown
 from wallets.services.payouts.transition import StateChange
 from wallets.utils.bank.interface import Abilities, Answer, Outcome
@@ -37,7 +38,7 @@ Found = tuple[Check, Answer]
 
 def record(
     answers: Sequence[Found],
-    abilities: Abilities,
+    present: Abilities,
     *,
     now: datetime | None = None,
     elapsed: float | None = None,
@@ -52,7 +53,7 @@ def record(
     if not answers:
         return []
     busy = run_unless_locked(
-        lambda: _record(answers, abilities, moment.read(now, elapsed), wait)
+        lambda: _record(answers, present, moment.read(now, elapsed), wait)
     )
     return list(answers) if busy is None else busy
 
@@ -80,7 +81,7 @@ def ask_review(
 
 
 def _record(
-    answers: Sequence[Found], abilities: Abilities, told: Moment, wait: bool
+    answers: Sequence[Found], present: Abilities, told: Moment, wait: bool
 ) -> list[Found]:
     locked = outcome.lock((check.attempt for check, _ in answers), wait=wait)
     conclusions, busy = [], []
@@ -96,6 +97,7 @@ def _record(
             continue
         if attempt.checks != check.attempt.checks:
             continue  # a later sweep has checked it since
+        abilities = abilities_for(attempt, present)
         event = _event_of(answer, attempt, abilities, check.taken, told)
         if event and rule_for(withdrawal.state, event):
             conclusions.append(

@@ -168,6 +168,22 @@ def _after(done: Conclusion, rule: Rule, now: datetime) -> GuardedUpdate:
     )
 
 
+def event_of(answer: Answer, attempt: Attempt) -> Event:
+    """Return the event that a sender's answer means for the attempt.
+
+    "Refused" and "not sent" are proof only for the only request of an attempt. After a
+    second request with the same reference, the other one may still be paid, or may be
+    the reason of the refusal.
+    """
+    if answer.outcome is Outcome.ACCEPTED:
+        return Event.ACCEPTED
+    if attempt.sends == 1 and answer.outcome is Outcome.REJECTED:
+        return Event.REJECTED
+    if attempt.sends == 1 and answer.outcome is Outcome.NOT_SENT:
+        return Event.NOT_SENT
+    return Event.UNKNOWN
+
+
 def check_late_answer(
     withdrawal: Transaction, attempt: Attempt, answer: Answer
 ) -> None:

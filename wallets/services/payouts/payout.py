@@ -26,12 +26,21 @@ from wallets.models.transaction import Transaction
 from wallets.services.ledger import postings
 from wallets.services.ledger.postings import Posting
 from wallets.services.operations import alarm, pause
-from wallets.services.payouts import attempt, due, moment, outcome, transition, waiting
+from wallets.services.payouts import (
+    attempt,
+    due,
+    moment,
+    outcome,
+    sent_to,
+    transition,
+    waiting,
+)
+from wallets.services.payouts.attempt import Claimed
 from wallets.services.payouts.moment import Moment
 from wallets.services.payouts.outcome import Conclusion
 from wallets.services.withdrawals.reference import next_number
 from wallets.utils import clock
-from wallets.utils.bank.interface import Answer, Outcome, Payment
+from wallets.utils.bank.interface import Abilities, Answer, Payment
 from wallets.utils.database import outage
 from wallets.utils.database.transactions import (
     database_now,
@@ -103,6 +112,7 @@ def actor_name() -> str:
 def claim(
     candidates: QuerySet[Transaction],
     *,
+    bank: Abilities,
     limit: int,
     now: datetime | None = None,
     wait: bool = True,
@@ -112,12 +122,11 @@ def claim(
     Call outside a transaction, with `candidates` that are due. Attempts begin when the
     locks are taken, by the database's clock, or at `now`. Others fail for good or wait,
     without a call to the bank: see `services.payouts.due`. Each is claimed once.
-
     Nothing is claimed while payouts are paused. `wait=False` skips locked wallets. If
     the database goes away during COMMIT, the claim waits for it until the lease ends;
     otherwise attempts that were never sent would become unknown.
     """
-    token, leased_at, written = uuid.uuid4(), 0.0, False
+    ours, leased_at, written = attempt.Claimed(sent_to.mark(bank)), 0.0, False
 
     def read_clocks() -> Moment:
         nonlocal leased_at
@@ -126,7 +135,7 @@ def claim(
         return moment.read(now)
 
     def committed() -> Claim:
-        return Claim([sending(one, leased_at) for one in _with_token(token)])
+        return Claim([sending(one, leased_at) for one in _with_token(ours.token)])
 
     def work() -> Claim:
         nonlocal written
@@ -135,7 +144,7 @@ def claim(
         # Read in the claim's own transaction, so that a committed pause is seen.
         if pause.is_paused():
             return Claim(paused=True)
-        attempts, taken = _claim(candidates, limit, wait, token, read_clocks)
+        attempts, taken = _claim(candidates, limit, wait, ours, read_clocks)
         written = written or bool(attempts)
         taken.sendings = [sending(one, leased_at) for one in attempts]
         return taken
@@ -162,7 +171,7 @@ def _claim(
     candidates: QuerySet[Transaction],
     limit: int,
     wait: bool,
-    token: uuid.UUID,
+    ours: Claimed,
     read_clocks: Callable[[], Moment],
 ) -> tuple[list[Attempt], Claim]:
     """Return the attempts to send, and the claim without them."""
@@ -196,7 +205,7 @@ def _claim(
         number = next_number(row)
         moves.append(due.claimed(row, number))
         entries.append(Posting(Movement.Kind.HOLD, row, number))
-        attempts.append(attempt.begun(row, wallet, number, token, taken))
+        attempts.append(attempt.begun(row, wallet, ours, number, taken))
 
     # After this point the claim must be written.
     transition.apply(moves, actor=actor_name(), now=now)
@@ -251,7 +260,7 @@ def _record(results: Sequence[Result], now: datetime, wait: bool) -> list[Result
         if attempt.open is None:
             outcome.check_late_answer(withdrawal, attempt, answer)
             continue
-        event = event_of(answer, attempt)
+        event = outcome.event_of(answer, attempt)
         if event is Event.UNKNOWN and sent.send_number != attempt.sends:
             continue  # a later sender decides the outcome
         if rule_for(withdrawal.state, event) is not None:
@@ -278,19 +287,3 @@ def _executed_at(sent: Sending, answer: Answer, attempt: Attempt) -> datetime:
     if answer.sent_at is None or sent.send_number > 1:
         return attempt.started_at
     return attempt.started_at + timedelta(seconds=answer.sent_at - sent.leased_at)
-
-
-def event_of(answer: Answer, attempt: Attempt) -> Event:
-    """Return the event that a sender's answer means for the attempt.
-
-    "Refused" and "not sent" are proof only for the only request of an attempt. After a
-    second request with the same reference, the other one may still be paid, or may be
-    the reason of the refusal.
-    """
-    if answer.outcome is Outcome.ACCEPTED:
-        return Event.ACCEPTED
-    if attempt.sends == 1 and answer.outcome is Outcome.REJECTED:
-        return Event.REJECTED
-    if attempt.sends == 1 and answer.outcome is Outcome.NOT_SENT:
-        return Event.NOT_SENT
-    return Event.UNKNOWN

@@ -17,6 +17,7 @@ from wallets.services.payouts import attempt as attempt_service
 from wallets.services.payouts import look_up, outcome, payout, transition
 from wallets.services.payouts.moment import Moment
 from wallets.services.payouts.outcome import Locked
+from wallets.services.payouts.sent_to import abilities_for
 from wallets.services.payouts.step import (
     Check,
     Step,
@@ -73,7 +74,7 @@ def take(
         if _is_due(attempt, taken.now)
     ]
     steps = [
-        next_step(abilities, attempt, withdrawal, taken)
+        next_step(abilities_for(attempt, abilities), attempt, withdrawal, taken)
         for attempt, withdrawal in chosen
     ]
     steps = _without_what_is_said_paid(chosen, steps)

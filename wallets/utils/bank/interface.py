@@ -45,6 +45,7 @@ class Abilities:
     - `booking_time`: the longest time from a request until a look-up shows the payment.
     - `lookup_window`: how long after its last request a look-up shows a payment;
       infinite: for ever.
+    - `address`: which bank it is; another one knows nothing of this one's payments.
     """
 
     dedupes: bool = False
@@ -52,6 +53,7 @@ class Abilities:
     looks_up: bool = False
     booking_time: float = 0
     lookup_window: float = 86400
+    address: str = ""
 
 
 @dataclass(frozen=True)
