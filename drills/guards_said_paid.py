@@ -25,6 +25,13 @@ SAID_PAID_GUARDS = (
         _TESTS,
     ),
     Guard(
+        "the same reference is sent again to a bank that dedupes",
+        f"{_PAYOUTS}/take.py",
+        "numbers[withdrawal.pk] - {attempt.number}",
+        "numbers[withdrawal.pk]",
+        _TESTS,
+    ),
+    Guard(
         "no retry by an operator of what an alarm says to be paid",
         "wallets/services/withdrawal.py",
         "            alarm.refuse_if_said_paid(withdrawal)\n",

@@ -140,14 +140,14 @@ class SaidPaidTest(WalletTestCase):
         self.assertEqual(self.bank.paid, [])
         self.assert_money(self.alice, balance=900)
 
-    def test_is_not_sent_a_second_time_to_a_bank_that_dedupes(self):
-        """An earlier attempt was paid, and the outcome of this one is unknown."""
+    def resend(self, *, said_paid: int) -> tuple[State | None, int]:
+        """Return state and requests after a look at the unknown second attempt."""
         self.bank = FakeBank(DEDUPES_ONLY)
         withdrawal = self.refused()
-        self.bank.script.append(Does.LOSE)
+        self.bank.script.append(Does.PAY_SILENTLY)
         self.assertEqual(self.retry(), 1)
-        self.say_paid(withdrawal, PAID_AFTER_RELEASE)
-        requests = len(self.bank.requests)
+        self.say_paid(withdrawal, UNKNOWN_PAYMENT, said_paid)
+        before = len(self.bank.requests)
         later = 3600 + 2 * settings.WITHDRAWAL_LEASE
         elapsed = mock.patch("wallets.utils.clock.elapsed", return_value=later * 10.0)
         with elapsed:
@@ -155,5 +155,11 @@ class SaidPaidTest(WalletTestCase):
                 bank=self.bank, limit=9, now=self.after(later), elapsed=later * 10.0
             )
         withdrawal.refresh_from_db()
-        self.assertIs(withdrawal.state, State.NEEDS_REVIEW)
-        self.assertEqual(len(self.bank.requests), requests)
+        return withdrawal.state, len(self.bank.requests) - before
+
+    def test_is_not_sent_again_to_a_bank_that_dedupes(self):
+        """An earlier attempt was paid, and the outcome of this one is unknown."""
+        self.assertEqual(self.resend(said_paid=1), (State.NEEDS_REVIEW, 0))
+
+    def test_is_sent_again_if_the_alarm_is_about_the_same_reference(self):
+        self.assertEqual(self.resend(said_paid=2), (State.COMPLETED, 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -102,14 +103,23 @@ def take(
 def _without_what_is_said_paid(
     chosen: list[tuple[Attempt, Transaction]], steps: list[Step]
 ) -> list[Step]:
-    """Send nothing again for a withdrawal that the bank has paid, as an alarm says."""
+    """Send nothing again for a withdrawal that the bank has paid, as an alarm says.
+
+    Unless the alarm is about this attempt: the bank then dedupes the same reference.
+    """
     if Step.RESEND not in steps:
         return steps
+    numbers: dict[int, set[int]] = defaultdict(set)
     alarms = alarm.said_paid([withdrawal.pk for _, withdrawal in chosen])
-    said_paid = set(alarms.values_list("transaction_id", flat=True))
+    for pk, number in alarms.values_list("transaction_id", "attempt_number"):
+        numbers[pk].add(number)
     return [
-        Step.REVIEW if step is Step.RESEND and withdrawal.pk in said_paid else step
-        for (_, withdrawal), step in zip(chosen, steps, strict=True)
+        (
+            Step.REVIEW
+            if step is Step.RESEND and numbers[withdrawal.pk] - {attempt.number}
+            else step
+        )
+        for (attempt, withdrawal), step in zip(chosen, steps, strict=True)
     ]
 
 
