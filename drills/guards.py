@@ -11,6 +11,7 @@ from drills.guards_connections import CONNECTION_GUARDS
 from drills.guards_database import DATABASE_GUARDS
 from drills.guards_events import EVENT_GUARDS
 from drills.guards_http import HTTP_GUARDS
+from drills.guards_lists import LIST_GUARDS
 from drills.guards_locked import LOCKED_GUARDS
 from drills.guards_many import MANY_GUARDS
 from drills.guards_operator import OPERATOR_GUARDS
@@ -35,6 +36,7 @@ GUARDS = (
     *TIME_GUARDS,
     *DATABASE_GUARDS,
     *CLOCK_GUARDS,
+    *LIST_GUARDS,
     *LOCKED_GUARDS,
     *SAID_PAID_GUARDS,
     *CONNECTION_GUARDS,

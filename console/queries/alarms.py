@@ -25,12 +25,12 @@ MEANING: dict[str, str] = {
         "is true."
     ),
     Alarm.Kind.PAID_TWICE: (
-        "The bank's list has one reference more than once. Claim the second payment "
-        "back from the bank."
+        "The bank's list has one reference more than once, or again on a later day. "
+        "Claim the second payment back from the bank."
     ),
     Alarm.Kind.UNKNOWN_PAYMENT: (
-        "The bank's list has a payment that the books do not have. After a restored "
-        "backup it may be one that the backup does not have."
+        "The bank's list has a payment that the books do not have as paid: its outcome "
+        "is not recorded yet, or a restored backup does not have it."
     ),
     Alarm.Kind.NOT_ON_STATEMENT: (
         "The books have a payment that the bank's list does not have. Ask the bank."
@@ -39,7 +39,8 @@ MEANING: dict[str, str] = {
         "The bank's list has another amount or wallet than was sent."
     ),
     Alarm.Kind.NO_STATEMENT: (
-        "The bank's list could not be fetched, so books and bank were not compared."
+        "The bank's list was not fetched, so books and bank were not compared for some "
+        "time. The detail says why."
     ),
     Alarm.Kind.DAMAGED_ROWS: (
         "Rows are damaged. They were not changed; run verify_ledger."

@@ -13,11 +13,13 @@ class Alarm(BaseModel):
         NEEDS_REVIEW = "needs_review"  # the bank cannot tell whether it paid
         PAID_AFTER_RELEASE = "paid_after_release"  # paid, but the money was released
         CONTRADICTION = "contradiction"  # refused after an earlier "paid"
-        PAID_TWICE = "paid_twice"  # one reference is twice on the bank's list
-        UNKNOWN_PAYMENT = "unknown_payment"  # on the bank's list, not in the ledger
+        PAID_TWICE = "paid_twice"  # one reference is twice on the bank's lists
+        UNKNOWN_PAYMENT = (
+            "unknown_payment"  # on the bank's list, not paid in the ledger
+        )
         NOT_ON_STATEMENT = "not_on_statement"  # in the ledger, not on the bank's list
         PAID_OTHERWISE = "paid_otherwise"  # another amount or wallet than we sent
-        NO_STATEMENT = "no_statement"  # the bank's list could not be fetched
+        NO_STATEMENT = "no_statement"  # the bank's list was not fetched
         DAMAGED_ROWS = "damaged_rows"  # damaged rows were skipped
         PAYOUTS_PAUSED = "payouts_paused"  # an operator has paused all payouts
 

@@ -16,6 +16,7 @@ from wallets.models.attempt import Attempt
 from wallets.models.heartbeat import Heartbeat
 from wallets.models.transaction import Transaction
 from wallets.services.operations import (
+    heartbeat,
     reconciliation,
     reconciliation_alarms,
     review,
@@ -31,6 +32,7 @@ from wallets.tests.api import nothing_written
 from wallets.tests.base import OSCAR, WalletTestCase
 from wallets.tests.fakes import ABLE, BARE, DEDUPES_ONLY, Does, FakeBank
 from wallets.tests.raw import execute, rules_off, update
+from wallets.utils import instants
 from wallets.utils.bank.payment_list import StatementLine
 
 
@@ -73,7 +75,7 @@ class BankStatementTest(StatementTestCase):
     def test_finds_what_is_paid_and_not_recorded_yet(self):
         self.pay(Does.PAY_SILENTLY)
         self.assertEqual(self.compare(), ["paid_not_recorded"])
-        self.assertEqual(self.alarms(), [])
+        self.assertEqual(self.alarms(), ["unknown_payment"])
 
     def test_raises_an_alarm_for_what_is_paid_and_released(self):
         failed = self.pay(Does.REFUSE)
@@ -467,6 +469,31 @@ class DailyRunTest(StatementTestCase):
             since = self.after(86400 * (days - period)) - CLOCKS_DIFFER
             expected.append((since, None))
         self.assertEqual(self.bank.asked_for, expected)
+
+    def test_names_the_time_that_no_run_has_compared(self):
+        """It is longer than one list may be, so a person compares it in parts."""
+        self.run_at(0)
+        Heartbeat.objects.update(ran_at=self.now)
+        self.run_at(86400 * 5.9)
+        self.assertEqual(self.alarms(), [])
+        Heartbeat.objects.update(ran_at=self.now)
+        self.run_at(86400 * 20)
+        told = Alarm.objects.get()
+        self.assertEqual(told.kind, "no_statement")
+        since, until = self.after(-86400), self.after(86400 * 13)
+        self.assertIn(
+            f"manage.py reconcile_bank --from {instants.write(since)}"
+            f" --to {instants.write(until)}",
+            told.detail,
+        )
+
+    def test_names_the_time_before_it_counts_as_compared(self):
+        Heartbeat.objects.create(name="statement", ran_at=self.after(-86400 * 30))
+        with mock.patch.object(heartbeat, "beat", side_effect=SystemExit):
+            self.assertRaises(SystemExit, self.run_at, 0)
+        self.assertEqual(self.alarms(), ["no_statement"])
+        self.run_at(600)
+        self.assertEqual(self.alarms(), ["no_statement"])
 
     def test_says_once_a_day_that_there_is_no_list_and_asks_again(self):
         self.bank.statement_trouble = "no answer from http://bank/payments"

@@ -11,6 +11,7 @@ from django.db.models import QuerySet
 
 from wallets.errors import InvalidInput
 from wallets.models.alarm import Alarm
+from wallets.models.attempt import Attempt
 from wallets.models.transaction import Transaction
 from wallets.services.requests.checks import check_actor
 from wallets.utils.database.transactions import database_now, run_in_transaction
@@ -117,6 +118,38 @@ def end_said_paid(
     of_withdrawal = Alarm.objects.filter(transaction=withdrawal, kind__in=_FORGOTTEN)
     for alarms in (of_reference, of_withdrawal):
         _end(alarms, actor=actor, now=now)
+
+
+def exists(kind: str, attempt: Attempt) -> bool:
+    """Whether there is an alarm of this kind about the attempt. One query.
+
+    Also an acknowledged one: to have read it is no evidence.
+    """
+    return Alarm.objects.filter(
+        transaction=attempt.transaction_id, attempt_number=attempt.number, kind=kind
+    ).exists()
+
+
+def is_listed(attempt: Attempt) -> bool:
+    """Whether the bank's list has shown this open attempt as paid. One query."""
+    return exists(Alarm.Kind.UNKNOWN_PAYMENT, attempt)
+
+
+def end_listed(attempts: Iterable[Attempt], *, actor: str, now: datetime) -> None:
+    """Close the alarms that the bank's list has these attempts, which are paid.
+
+    Call inside the transaction that concludes them.
+    """
+    for each in attempts:
+        _end(
+            Alarm.objects.filter(
+                transaction=each.transaction_id,
+                attempt_number=each.number,
+                kind=Alarm.Kind.UNKNOWN_PAYMENT,
+            ),
+            actor=actor,
+            now=now,
+        )
 
 
 def end_reviews(transaction_ids: Iterable[int], *, actor: str, now: datetime) -> None:

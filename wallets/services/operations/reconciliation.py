@@ -10,6 +10,14 @@ with the first payment of ours on the list, by our time; without one, with the f
 line that has a time. An empty list covers nothing. The covered time ends when the list
 was asked for. At both ends the bank may book a payment later than it was sent, by the
 longest call and the booking time.
+
+Note [Paid twice]: a reference that is twice on one list was paid twice. A line that is
+alone was also a second payment if its time is more than LATE after the bank's word that
+it paid: the list that covered that word has shown the first one, or else the alarm that
+it was missing was raised. LATE tolerates a bank's clock, and local times written as UTC.
+The daily lists overlap by more than LATE, so nothing lies between the two rules. They do
+not see a second payment whose line has no time, nor one soon after an operator has
+concluded an attempt that was paid days before.
 """
 
 from __future__ import annotations
@@ -29,8 +37,9 @@ from wallets.models.heartbeat import Heartbeat
 from wallets.models.transaction import Transaction
 from wallets.services.ledger.finding import Finding
 from wallets.services.ledger.ledger_audit import CHUNK
-from wallets.services.operations import heartbeat, reconciliation_rows
+from wallets.services.operations import alarm, heartbeat, reconciliation_rows
 from wallets.services.operations.reconciliation_alarms import StatementAlarms
+from wallets.utils import instants
 from wallets.utils.bank.interface import ListingBank
 from wallets.utils.bank.payment_list import StatementLine
 from wallets.utils.database.transactions import database_now
@@ -42,6 +51,8 @@ DAY = timedelta(days=1)
 LONGEST_PERIOD = timedelta(days=7)
 # The period is extended by this at both ends, because the bank's clock may differ.
 CLOCKS_DIFFER = timedelta(hours=1)
+# See Note [Paid twice].
+LATE = timedelta(days=1)
 
 
 @dataclass
@@ -200,7 +211,8 @@ def reconcile_when_due(
 
     Opens its own transactions. Does nothing if the bank has no list, or within a day of
     the last run. A list that cannot be fetched raises an alarm; the next call tries
-    again.
+    again. After a week without a run the time before LONGEST_PERIOD is not compared, and
+    an alarm names it: such a list may be too long.
     """
     if not settings.THIRD_PARTY_STATEMENT:
         return 0
@@ -208,13 +220,17 @@ def reconcile_when_due(
     last = Heartbeat.objects.filter(name=SWEEP).values_list("ran_at", flat=True).first()
     if last is not None and timedelta(0) <= now - last < DAY:
         return 0
-    since = max(now - LONGEST_PERIOD, min(last or now, now) - DAY)
+    wanted = min(last or now, now) - DAY
+    since = max(now - LONGEST_PERIOD, wanted)
     try:
         comparison = ask(bank or get_bank(), since=since)
     except StatementUnavailable as error:
         StatementAlarms(now).of_statement(Alarm.Kind.NO_STATEMENT, str(error))
         return 0
     found = sum(1 for _ in comparison.findings())
+    if wanted < since:
+        # Before the heartbeat, after which nobody would know of this time.
+        StatementAlarms(now).of_skipped(wanted, since)
     heartbeat.beat(SWEEP)
     return found
 
@@ -228,17 +244,36 @@ def _compare_line(
         detail = f"the bank paid {line.amount} to {line.wallet_uuid}"
         alarms.of_attempt(Alarm.Kind.PAID_OTHERWISE, attempt, detail)
         yield Finding("paid_otherwise", row, detail)
-    if times > 1:
-        detail = f"{times} times on the statement"
+    again = f"{times} times on the statement" if times > 1 else _again(line, attempt)
+    if again:
+        detail = again
         alarms.of_attempt(Alarm.Kind.PAID_TWICE, attempt, detail)
         yield Finding("paid_twice", row, detail)
     elif attempt.open:
         by_whom = "a person" if withdrawal.needs_review else "the resolver"
+        alarms.of_listed(attempt, f"reference {line.reference} is on the bank's list")
         yield Finding("paid_not_recorded", row, f"{by_whom} has yet to record it")
     elif attempt.outcome != Attempt.Outcome.ACCEPTED:
         detail = "on the bank's statement"
         alarms.of_attempt(Alarm.Kind.PAID_AFTER_RELEASE, attempt, detail)
         yield Finding("paid_after_release", row, f"we have it as {attempt.outcome}")
+
+
+def _again(line: StatementLine, attempt: Attempt) -> str:
+    """Return in words that the line is a second payment, or "".
+
+    See Note [Paid twice]. The line of a later attempt, which an operator has settled
+    under this attempt's number, says nothing about this one's time.
+    """
+    known = attempt.outcome == Attempt.Outcome.ACCEPTED and attempt.closed_at
+    if not known or line.paid_at is None or line.reference != attempt.reference:
+        return ""
+    if line.paid_at <= _moved(known, LATE):
+        return ""
+    if alarm.exists(Alarm.Kind.NOT_ON_STATEMENT, attempt):
+        return ""  # no list has had it yet: booked late
+    paid, said = instants.write(line.paid_at), instants.write(known)
+    return f"paid at {paid}, and the bank said at {said} that it had paid"
 
 
 def _compare_forgotten(

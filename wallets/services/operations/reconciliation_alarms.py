@@ -9,10 +9,12 @@ from datetime import datetime
 
 from wallets.models.alarm import Alarm
 from wallets.models.attempt import Attempt
+from wallets.models.states import State
 from wallets.models.transaction import Transaction
 from wallets.services.ledger.finding import Finding
 from wallets.services.operations.alarm import raise_alarm
 from wallets.services.payouts import damage
+from wallets.utils import instants
 from wallets.utils.bank.payment_list import StatementLine
 from wallets.utils.damaged import DAMAGED
 from wallets.utils.database.transactions import lock_rows, run_in_transaction
@@ -26,6 +28,7 @@ class StatementAlarms:
     """Raises alarms, each in its own transaction; `asked_at` names the statement."""
 
     def __init__(self, asked_at: datetime) -> None:
+        self._asked_at = asked_at
         self._subject = f"statement of {asked_at:%Y-%m-%d}"
         self._raised = 0
         self._left: dict[Alarm.Kind, int] = {}
@@ -44,6 +47,26 @@ class StatementAlarms:
         def work() -> None:
             (locked,) = lock_rows(Transaction.objects.filter(pk=row.pk))
             raise_alarm(kind, locked, attempt_number=number, detail=detail)
+
+        if self._has_room(kind):
+            run_in_transaction(work)
+
+    def of_listed(self, attempt: Attempt, detail: str) -> None:
+        """Raise an alarm about an open attempt that the bank has paid.
+
+        While it is open, nobody can give the money back; see `alarm.is_listed`. There
+        is none while a sender may be at work, who records the payment, nor if the end
+        of the attempt has been recorded since it was read: nothing would close it.
+        """
+        kind = Alarm.Kind.UNKNOWN_PAYMENT
+        number = attempt.number
+
+        def work() -> None:
+            (row,) = lock_rows(Transaction.objects.filter(pk=attempt.transaction_id))
+            now = Attempt.objects.get(pk=attempt.pk)
+            at_work = now.lease_expires_at > self._asked_at
+            if now.open and not (row.state is State.SENDING and at_work):
+                raise_alarm(kind, row, attempt_number=number, detail=detail)
 
         if self._has_room(kind):
             run_in_transaction(work)
@@ -86,6 +109,17 @@ class StatementAlarms:
         run_in_transaction(
             lambda: raise_alarm(kind, subject=self._subject, detail=detail)
         )
+
+    def of_skipped(self, since: datetime, until: datetime) -> None:
+        """Raise the alarm that the daily runs have not compared this time."""
+        first, last = instants.write(since), instants.write(until)
+        detail = (
+            "no daily run has compared this time; compare it in periods of a week or "
+            f"less: manage.py reconcile_bank --from {first} --to {last}"
+        )
+        subject = f"statement since {since:%Y-%m-%dT%H:%M:%SZ}"
+        kind = Alarm.Kind.NO_STATEMENT
+        run_in_transaction(lambda: raise_alarm(kind, subject=subject, detail=detail))
 
     def end(self) -> None:
         """Raise an alarm with the number of alarms that were left out."""

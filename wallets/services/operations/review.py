@@ -126,7 +126,10 @@ def _conclude(
 
 
 def _check_not_listed(withdrawal: Transaction) -> None:
-    """Refuse "not paid" for a withdrawal that the bank has paid as a later attempt."""
+    """Refuse "not paid" for a withdrawal that the bank's list has.
+
+    As its open attempt, or as a later one that a restored backup does not have.
+    """
     listed = unacknowledged().filter(
         transaction=withdrawal, kind=Alarm.Kind.UNKNOWN_PAYMENT
     )

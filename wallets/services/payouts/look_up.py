@@ -11,7 +11,7 @@ from wallets.models.alarm import Alarm
 from wallets.models.attempt import Attempt
 from wallets.models.states import Event, State, rule_for
 from wallets.models.transaction import Transaction
-from wallets.services.operations.alarm import raise_alarm
+from wallets.services.operations.alarm import is_listed, raise_alarm
 from wallets.services.payouts import attempt as attempt_service
 from wallets.services.payouts import belief, moment, outcome, payout, transition, waits
 from wallets.services.payouts.backoff import check_delay
@@ -25,6 +25,10 @@ from wallets.utils.database.transactions import run_unless_locked
 
 SILENT = "the bank cannot tell whether it paid"
 FORGOTTEN = "the bank's look-up may have forgotten: its 'not found' proves nothing"
+LISTED = "the bank's list has the payment, and its look-up says that it did not pay"
+
+# The events of a look-up that give money back.
+_RELEASES = (Event.FOUND_NOTHING, Event.FOUND_REJECTED)
 
 
 def longest_plan() -> timedelta:
@@ -99,6 +103,10 @@ def _record(
             continue  # a later sweep has checked it since
         abilities = abilities_for(attempt, present)
         event = _event_of(answer, attempt, abilities, check.taken, told)
+        if event in _RELEASES and is_listed(attempt):
+            _plan_next_check(answer, attempt, abilities, check.taken, told)
+            ask_review(withdrawal, attempt, told.now, LISTED)
+            continue
         if event and rule_for(withdrawal.state, event):
             conclusions.append(
                 Conclusion(

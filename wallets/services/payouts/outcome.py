@@ -109,6 +109,7 @@ def conclude(
         for done in conclusions
         if done.transaction.state is State.NEEDS_REVIEW
     ]
+    listed = [done.attempt for done in conclusions if _may_be_listed(done, now)]
     moves = [_move(conclusion, now) for conclusion in conclusions]
     rules = [move.rule() for move in moves]
     pairs = list(zip(conclusions, rules, strict=True))
@@ -124,6 +125,18 @@ def conclude(
     attempt_service.apply([_after(done, rule, now) for done, rule in pairs])
     if reviewed:
         alarm.end_reviews(reviewed, actor=actor, now=now)
+    alarm.end_listed(listed, actor=actor, now=now)
+
+
+def _may_be_listed(done: Conclusion, now: datetime) -> bool:
+    """Whether it is paid, and the bank's list may have shown it before. Pure.
+
+    For the first sender within its lease no alarm is raised
+    (`StatementAlarms.of_listed`): so a payment costs no query more.
+    """
+    first = done.transaction.state is State.SENDING and done.attempt.sends == 1
+    at_work = first and done.attempt.lease_expires_at > now
+    return not at_work and done.event not in FAILURE_CODES
 
 
 def _move(done: Conclusion, now: datetime) -> StateChange:
