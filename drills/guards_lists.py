@@ -5,9 +5,10 @@ See `drills.guard`.
 
 from __future__ import annotations
 
-from drills.guard import Guard
+from drills.guard import MARIADB, POSTGRESQL, Guard
 
 _COMPARISON = "wallets/services/operations/reconciliation.py"
+_READABLE = "wallets/utils/database/readable.py"
 _ALARMS = "wallets/services/operations/reconciliation_alarms.py"
 
 LIST_GUARDS = (
@@ -59,5 +60,70 @@ LIST_GUARDS = (
         "    if wanted < since:\n",
         "    if False:\n",
         "test_bank_statement.py::DailyRunTest",
+    ),
+    Guard(
+        "a number too large for its column is one row's damage",
+        "wallets/utils/damaged.py",
+        "    *(AttributeError, OverflowError),\n",
+        "",
+        "test_unreadable.py",
+    ),
+    Guard(
+        "a zero date is one row's damage",
+        "wallets/utils/damaged.py",
+        "    *(AttributeError, OverflowError),\n",
+        "    *(OverflowError,),\n",
+        "test_unreadable.py",
+        MARIADB,
+    ),
+    Guard(
+        "a list leaves out what it cannot read",
+        _READABLE,
+        "    except DAMAGED:\n        with reading():\n",
+        "    except ZeroDivisionError:\n        with reading():\n",
+        "test_unreadable.py::UnreadableReadTest",
+    ),
+    Guard(
+        "a page is filled up where a row cannot be read",
+        _READABLE,
+        "    while len(found) < size and left_out and len(left_out) < _MOST:\n",
+        "    while False:\n",
+        "test_unreadable.py::UnreadableReadTest",
+    ),
+    Guard(
+        "the earliest time is found although another cannot be read",
+        _READABLE,
+        '    return _first_known(query.order_by(column, "pk"), column)\n',
+        "    return None\n",
+        "test_unreadable.py::UnreadableDueTest",
+    ),
+    Guard(
+        "alarms are told whose withdrawals cannot be read",
+        "wallets/services/operations/alarm.py",
+        '.only(*own, "transaction__amount")',
+        "",
+        "test_unreadable.py::UnreadableReadTest",
+    ),
+    Guard(
+        "the check of the ledger names impossible times",
+        "wallets/services/ledger/ledger_audit.py",
+        "    verify_lives,\n    verify_times,\n",
+        "    verify_lives,\n",
+        "test_unreadable.py::UnreadableReadTest",
+    ),
+    Guard(
+        "a withdrawal without an open attempt has an alarm",
+        "wallets/services/payouts/sweeps.py",
+        "    damage.report_homeless()\n",
+        "",
+        "test_damaged_rows.py::HomelessTest",
+    ),
+    Guard(
+        "an operator's verdict recognises its own rows",
+        "wallets/services/operations/review.py",
+        "        if said.is_written(transaction_id):\n",
+        "        if False:\n",
+        "test_db.py::LostConnectionTest",
+        POSTGRESQL,
     ),
 )

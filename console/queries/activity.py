@@ -16,6 +16,7 @@ from django.db.models.functions import TruncMinute
 from wallets.models.states import Event, State
 from wallets.models.transition import Transition
 from wallets.utils import clock
+from wallets.utils.database import readable
 
 MINUTE = timedelta(minutes=1)
 # After this time all rows of a minute are committed, and its count is cached.
@@ -83,7 +84,9 @@ def lateness_of_last_hour(now: datetime) -> list[float]:
     paid = paid.exclude(event=Event.RECORD_PAID.value).order_by("-created_at")
     times = paid.values_list("transaction__scheduled_for", "transaction__executed_at")
     return sorted(
-        (done - due).total_seconds() for due, done in times[:SAMPLE] if due and done
+        (done - due).total_seconds()
+        for due, done in readable.values(times[:SAMPLE], SAMPLE)
+        if due and done
     )
 
 

@@ -65,7 +65,7 @@ def alarms(*, everything: bool, before: int | None) -> tuple[list[Notice], int |
     """Return a page of alarms, and the id before which the next page begins."""
     rows = alarm.unacknowledged()
     if everything:
-        rows = Alarm.objects.select_related("transaction__wallet")
+        rows = alarm.shown()
     if before is not None:
         rows = rows.filter(pk__lt=before)
     page = list(rows.order_by("-pk")[: PAGE + 1])

@@ -17,6 +17,8 @@ from wallets.models.attempt import Attempt
 from wallets.models.review_proposal import ReviewProposal
 from wallets.models.transaction import Transaction
 from wallets.services.operations import review
+from wallets.services.payouts import damage
+from wallets.utils.database import readable
 
 PAGE = 50
 
@@ -105,7 +107,7 @@ def _by_id(
 ) -> list[Transaction]:
     if after:
         rows = rows.filter(pk__lt=after.pk)
-    return list(rows.order_by("-pk")[: size + 1])
+    return _readable(rows.order_by("-pk"), size + 1)
 
 
 def _by_time(
@@ -119,7 +121,7 @@ def _by_time(
                 | Q(scheduled_for=after.scheduled_for, pk__gt=after.pk),
                 scheduled_for__gte=after.scheduled_for,
             )
-        return list(rows.order_by("scheduled_for", "pk")[: size + 1])
+        return _readable(rows.order_by("scheduled_for", "pk"), size + 1)
     if after:
         rows = rows.filter(
             Q(scheduled_for__lt=after.scheduled_for)
@@ -130,11 +132,18 @@ def _by_time(
     # One ordered index range for each status, merged here.
     statuses = [filters.status] if filters.status else list(Status.values)
     pages = [
-        rows.filter(status=status).order_by("-scheduled_for", "-pk")[: size + 1]
+        _readable(
+            rows.filter(status=status).order_by("-scheduled_for", "-pk"), size + 1
+        )
         for status in statuses
     ]
     key = lambda row: (_time_of(row), row.pk)  # noqa: E731
     return list(heapq.merge(*pages, key=key, reverse=True))[: size + 1]
+
+
+def _readable(rows: QuerySet[Transaction], size: int) -> list[Transaction]:
+    """Return the first rows, without those that cannot be read: they have an alarm."""
+    return readable.page(rows, size, damage.put_aside(Transaction))
 
 
 @dataclass(frozen=True)
@@ -151,9 +160,8 @@ class Waiting:
 
 def waiting_for_review(limit: int = PAGE) -> list[Waiting]:
     """Return the review queue, the longest waiting first."""
-    rows = list(
-        review.waiting().prefetch_related("attempts", "review_proposals")[:limit]
-    )
+    waiting = review.waiting().prefetch_related("attempts", "review_proposals")
+    rows = _readable(waiting, limit)
     found = []
     for row in rows:
         attempts = sorted(row.attempts.all(), key=lambda one: one.number)

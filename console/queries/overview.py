@@ -13,7 +13,7 @@ from datetime import timezone as dt_timezone
 from typing import TypeVar
 
 from django.core.cache import cache
-from django.db.models import Count, Min, QuerySet, Sum
+from django.db.models import Count, QuerySet, Sum
 from django.db.models.functions import TruncMinute
 
 from console.queries import activity
@@ -24,6 +24,7 @@ from wallets.models.wallet import Wallet
 from wallets.services.operations import alarm, payout_health, readiness, review
 from wallets.services.operations.payout_health import PayoutHealth
 from wallets.utils import clock
+from wallets.utils.database import readable
 from wallets.utils.database.transactions import database_now
 
 T = TypeVar("T")
@@ -137,7 +138,6 @@ def _overview() -> Overview:
     happened = activity.of_last_hour(now)
     times = activity.lateness_of_last_hour(now)
     unknown = _processing().filter(unknown_since__isnull=False)
-    doubt = unknown.aggregate(count=Count("pk"), oldest=Min("unknown_since"))
     alarms = alarm.unacknowledged()
     return Overview(
         now=now,
@@ -152,8 +152,8 @@ def _overview() -> Overview:
             activity.percentile(times, 0.99),
             len(times),
         ),
-        unknown=doubt["count"],
-        oldest_unknown=doubt["oldest"],
+        unknown=unknown.count(),
+        oldest_unknown=readable.earliest(unknown, "unknown_since"),
         in_review=review.waiting().count(),
         health=payout_health.look(now),
         sweeps=readiness.sweeps(now),

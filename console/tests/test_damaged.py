@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.core.cache import cache
+
 from console.forms import parse_cursor
 from console.queries.listing import Filters, page
 from console.tests.base import ConsoleTestCase
@@ -16,6 +18,7 @@ from wallets.models.attempt import Attempt
 from wallets.models.transaction import Transaction
 from wallets.models.transition import Transition
 from wallets.tests.raw import execute, insert, rules_off, update
+from wallets.tests.unreadable import damage_time
 
 
 class DamagedRowTest(ConsoleTestCase):
@@ -115,3 +118,42 @@ class DamagedRowTest(ConsoleTestCase):
             self.assertIn(f"withdrawal {self.damaged.pk}", text)
             self.assertNotIn(f'href="/console/withdrawals/{self.damaged.pk}"', text)
             self.assertIn(f'href="/console/withdrawals/{self.sound.pk}"', text)
+
+
+class UnreadableRowTest(ConsoleTestCase):
+    """The first withdrawal cannot be read: the pages show the second, and its alarm."""
+
+    books_must_be_right = False
+
+    def _should_check_constraints(self, connection: Any) -> bool:
+        return False
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.deposit(1000)
+        self.damaged = self.withdrawal_in_review(100)
+        self.sound = self.withdrawal_in_review(101)
+
+    def text_of(self, path: str) -> str:
+        answer = self.client.get(path)
+        self.assertEqual(answer.status_code, 200, path)
+        return answer.content.decode()
+
+    def test_leaves_every_page_with_the_others(self) -> None:
+        paths = ("/console/review", "/console/withdrawals")
+        paths += ("/console/withdrawals?status=PROCESSING",)
+        for path in paths:
+            self.assertIn(f"/console/withdrawals/{self.sound.pk}", self.text_of(path))
+        for damage in (
+            lambda: damage_time(self.damaged, "created_at"),
+            lambda: damage_time(self.damaged, "unknown_since", "scheduled_for"),
+            lambda: damage_time(self.damaged.attempts.get(), "last_sent_at"),
+        ):
+            damage()
+            cache.clear()
+            for path in (*paths, "/console/"):
+                text = self.text_of(path)
+                if path in paths:
+                    self.assertIn(f"/console/withdrawals/{self.sound.pk}", text)
+            self.assertIn("damaged rows", self.text_of("/console/alarms").casefold())
+        page(Filters(), size=1)

@@ -12,6 +12,7 @@ from unittest import skipUnless
 from django.conf import settings
 from django.db import connection
 from django.test import override_settings
+from django.test.utils import CaptureQueriesContext
 
 from wallets.models.alarm import Alarm
 from wallets.models.attempt import Attempt
@@ -19,11 +20,12 @@ from wallets.models.states import State
 from wallets.models.transaction import Transaction
 from wallets.models.transition import Transition
 from wallets.models.wallet import Wallet
-from wallets.services.payouts import sweeps
+from wallets.services.payouts import damage, sweeps
 from wallets.tests import marks
 from wallets.tests.fakes import ABLE, BARE, DEDUPES_ONLY, Does
 from wallets.tests.raw import execute, insert, rules_off, update
 from wallets.tests.unknowns import LEASE, ResolverTestCase
+from wallets.tests.unreadable import damage_time
 
 SOUND = 4
 
@@ -215,3 +217,45 @@ class DamagedRowTest(ResolverTestCase):
             sweeps.resolve_unknown(bank=self.bank)
         for row in self.sound:
             self.assert_state(row, State.COMPLETED)
+
+
+class HomelessTest(ResolverTestCase):
+    """A PROCESSING withdrawal without an open attempt, of which no sweep would hear…"""
+
+    books_must_be_right = False
+
+    def _should_check_constraints(self, connection: Any) -> bool:
+        return False
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.row, self.sound = self.unknown(), self.unknown()
+
+    def named(self) -> list[str]:
+        sweeps.resolve_unknown(bank=self.bank)
+        rows = Alarm.objects.filter(kind=Alarm.Kind.DAMAGED_ROWS)
+        return list(rows.values_list("subject", flat=True))
+
+    def test_has_an_alarm_if_its_attempt_is_missing(self) -> None:
+        with rules_off(Attempt):
+            execute(f"DELETE FROM wallets_attempt WHERE transaction_id = {self.row.pk}")
+        for _ in range(2):
+            self.assertEqual(self.named(), [f"withdrawal {self.row.pk}"])
+        self.assertEqual(Alarm.objects.get().transaction_id, self.row.pk)
+
+    def test_has_an_alarm_if_its_attempt_has_ended(self) -> None:
+        ended = {"open": None, "outcome": "rejected", "closed_at": self.now}
+        update(Attempt, self.row.attempts.get().pk, ended)
+        self.assertEqual(self.named(), [f"withdrawal {self.row.pk}"])
+
+    def test_has_its_alarm_although_the_row_cannot_be_read(self) -> None:
+        with rules_off(Attempt):
+            execute(f"DELETE FROM wallets_attempt WHERE transaction_id = {self.row.pk}")
+        damage_time(self.row, "created_at")
+        self.assertEqual(self.named(), [f"withdrawal {self.row.pk}"])
+
+    def test_is_none_if_all_is_well_which_costs_one_query(self) -> None:
+        self.assertEqual(self.named(), [])
+        with CaptureQueriesContext(connection) as ran:
+            damage.report_homeless()
+        self.assertEqual(len(ran), 1)

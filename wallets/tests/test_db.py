@@ -29,19 +29,27 @@ from django.db import (
     connections,
     transaction,
 )
+from django.test import override_settings
 from django.utils import timezone
 
-from wallets.errors import InsideTransaction, LostRace
+from wallets.errors import (
+    IllegalTransition,
+    InsideTransaction,
+    InvalidInput,
+    LostRace,
+)
+from wallets.models.alarm import Alarm
 from wallets.models.ledger import Movement
 from wallets.models.transaction import Transaction
 from wallets.models.transition import Transition
 from wallets.models.wallet import Wallet
+from wallets.services.operations import review
 from wallets.services.payouts import payout, resolver
 from wallets.services.wallet import WalletService
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests import builders, marks
 from wallets.tests.base import CommittingTestCase, WalletTestCase, close_connections
-from wallets.tests.fakes import DEDUPES_ONLY, Does
+from wallets.tests.fakes import BARE, DEDUPES_ONLY, Does, FakeBank
 from wallets.tests.races import be_impatient
 from wallets.utils import clock
 from wallets.utils.bank.interface import Answer, Outcome
@@ -474,6 +482,47 @@ class LostConnectionTest(CommittingTestCase):
                 self.assertEqual(
                     len(set(self.bank.paid_references())), len(self.bank.paid)
                 )
+
+    def in_review(self) -> Transaction:
+        withdrawal = self.due_withdrawal(10)
+        bank = FakeBank(BARE, script=(Does.LOSE,))
+        WithdrawalService.execute(withdrawal.pk, bank=bank, now=self.now)
+        resolver.resolve_due(bank=bank, limit=10, now=self.after(3600))
+        return withdrawal
+
+    def test_does_not_refuse_an_operator_who_has_concluded_a_review(self):
+        for paid, status in ((True, "COMPLETED"), (False, "FAILED")):
+            for cut in ("before", "after"):
+                row = self.in_review()
+                with self.subTest(status, cut=cut):
+                    done = self.cut_during(
+                        cut, lambda row=row, paid=paid: self.say(row, paid)
+                    )
+                    self.assertEqual(done.status, status)
+                    said = row.transitions.filter(event__startswith="resolve")
+                    self.assertEqual(said.count(), 1)
+                    alarms = Alarm.objects.exclude(kind="needs_review")
+                    self.assertFalse(alarms.exists())
+                    with self.assertRaises(IllegalTransition):
+                        self.say(row, paid)  # another call is another one
+
+    @override_settings(REVIEW_TWO_PERSONS=True)
+    def test_does_not_refuse_an_operator_who_has_proposed(self):
+        for cut in ("before", "after"):
+            row = self.in_review()
+            with self.subTest(cut):
+                done = self.cut_during(cut, lambda row=row: self.say(row, False))
+                self.assertEqual(done.status, "PROCESSING")
+                self.assertEqual(row.review_proposals.count(), 1)
+                with self.assertRaises(InvalidInput):
+                    self.say(row, False)
+                done = self.cut_during(
+                    cut, lambda row=row: self.say(row, False, by="olga")
+                )
+                self.assertEqual(done.status, "FAILED")
+
+    def say(self, row: Transaction, paid: bool, by: str = "oscar") -> Transaction:
+        return review.resolve(row.pk, paid=paid, evidence="a call", actor=by)
 
     def resolve(self, seconds: float) -> int:
         elapsed = clock.elapsed() + seconds

@@ -20,12 +20,15 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# The errors of damaged rows, whenever they are read or written. The last group is for
-# unreadable values, values of another type (SQLite stores any), and missing rows.
+# The errors of damaged rows, whenever they are read or written. The last groups are for
+# unreadable values, values of another type (SQLite stores any), and missing rows; for a
+# time that the driver gives as a text, or Django as None (a zero date of MySQL); and for
+# a number that is too large for its column.
 DAMAGED = (
     *(DataError, IntegrityError, LostRace),
     *(DamagedRows, IllegalTransition),
     *(ObjectDoesNotExist, LookupError, ValueError, TypeError),
+    *(AttributeError, OverflowError),
 )
 
 PutAside = Callable[[T, Exception], object]

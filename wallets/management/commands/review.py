@@ -13,6 +13,7 @@ from wallets.models.attempt import Attempt
 from wallets.models.review_proposal import ReviewProposal
 from wallets.models.transaction import Transaction
 from wallets.services.operations import record, review
+from wallets.utils.database import readable
 
 
 class Command(DatabaseCommand):
@@ -96,16 +97,29 @@ class Command(DatabaseCommand):
 
     def _list(self) -> None:
         count = 0
-        rows = review.waiting().prefetch_related("attempts", "review_proposals")
-        for withdrawal in rows.iterator(chunk_size=500):
-            count += 1
-            self.stdout.write(
-                f"{withdrawal.pk}  wallet {withdrawal.wallet.uuid}"
-                f"  amount {withdrawal.amount}"
-                f"{_asked(withdrawal.unknown_since, list(withdrawal.attempts.all()))}"
-                f"{_proposed(withdrawal.review_proposals.all())}"
-            )
-        self.stdout.write(f"{count} waiting for a review")
+        waiting = review.waiting()
+        pks = list(waiting.values_list("pk", flat=True))
+        whole = waiting.prefetch_related("attempts", "review_proposals")
+        for start in range(0, len(pks), 500):
+            some = whole.filter(pk__in=pks[start : start + 500])
+            for withdrawal in readable.rows(some, self._tell_damaged):
+                count += 1
+                self._tell(withdrawal)
+        self.stdout.write(f"{count + self._damaged} waiting for a review")
+
+    _damaged = 0
+
+    def _tell(self, withdrawal: Transaction) -> None:
+        self.stdout.write(
+            f"{withdrawal.pk}  wallet {withdrawal.wallet.uuid}"
+            f"  amount {withdrawal.amount}"
+            f"{_asked(withdrawal.unknown_since, list(withdrawal.attempts.all()))}"
+            f"{_proposed(withdrawal.review_proposals.all())}"
+        )
+
+    def _tell_damaged(self, pk: int, _error: Exception) -> None:
+        self._damaged += 1
+        self.stdout.write(f"{pk}  damaged, run verify_ledger")
 
 
 def _asked(since: datetime | None, attempts: list[Attempt]) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import datetime, timedelta
-from itertools import groupby, islice
+from itertools import groupby
 from operator import itemgetter
-from typing import Any, TypeVar
+from typing import Any
 
 from django.db import connection
 from django.db.models import Exists, F, OuterRef, Q, Sum
@@ -21,12 +21,13 @@ from wallets.services.ledger.finding import Finding
 from wallets.services.ledger.postings import effect
 from wallets.services.ledger.return_audit import verify_returns
 from wallets.services.ledger.schedule_audit import verify_schedules
+from wallets.services.ledger.time_audit import Unreadable, verify_times
 from wallets.services.ledger.transfer_audit import verify_transfers
 from wallets.services.ledger.wallet_audit import verify_lives
 from wallets.services.operations import safeguards
+from wallets.utils.database import readable
 from wallets.utils.database.transactions import database_now
 
-T = TypeVar("T")
 Part = Callable[[], Iterator[Finding]]
 
 CHUNK = 2000
@@ -77,8 +78,12 @@ def verify(
     number of wallets done.
     """
     done = 0
-    wallets = Wallet.objects.order_by("pk").iterator(chunk_size=CHUNK)
-    for some in _chunks(wallets, WALLETS_AT_ONCE):
+    lost = Unreadable()
+    wallets = Wallet.objects.all()
+    for some in readable.in_chunks(wallets, WALLETS_AT_ONCE, lost.of("wallet")):
+        yield from lost.findings()
+        if not some:
+            continue
         moment = now or database_now()
         for wallet, movements in _with_movements(some):
             yield from _verify_wallet(wallet, movements)
@@ -167,8 +172,10 @@ def _verify_attempts() -> Iterator[Finding]:
         Attempt.Outcome.NONE.value: None,
         Attempt.Outcome.UNKNOWN.value: None,
     }
-    rows = Attempt.objects.order_by("pk").select_related("transaction")
-    for attempts in _chunks(rows.iterator(chunk_size=CHUNK), CHUNK):
+    lost = Unreadable()
+    rows = Attempt.objects.select_related("transaction")
+    for attempts in readable.in_chunks(rows, CHUNK, lost.of("attempt")):
+        yield from lost.findings()
         ids = {attempt.transaction_id for attempt in attempts}
         kinds: dict[tuple[int, int], Counter[str]] = {}
         movements = Movement.objects.filter(
@@ -187,11 +194,6 @@ def _verify_attempts() -> Iterator[Finding]:
             if found != expected:
                 detail = f"movements {dict(found)}, expected {dict(expected)}"
                 yield Finding("attempt_movements", f"attempt {attempt}", detail)
-
-
-def _chunks(rows: Iterator[T], size: int) -> Iterator[list[T]]:
-    while chunk := list(islice(rows, size)):
-        yield chunk
 
 
 def _verify_transactions() -> Iterator[Finding]:
@@ -248,4 +250,5 @@ PARTS: tuple[Part, ...] = (
     verify_corrections,
     verify_returns,
     verify_lives,
+    verify_times,
 )

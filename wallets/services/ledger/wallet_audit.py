@@ -25,9 +25,10 @@ CHUNK = 2000
 def verify_lives() -> Iterator[Finding]:
     """Yield what is wrong with lives, waiting withdrawals, histories and tenants."""
     closed = Wallet.objects.filter(closed=True)
-    for wallet in closed.exclude(balance=0, held=0).iterator(chunk_size=CHUNK):
-        detail = f"closed, with {wallet.balance} and {wallet.held} held"
-        yield Finding("closed_is_empty", f"wallet {wallet.uuid}", detail)
+    full = closed.exclude(balance=0, held=0).values_list("uuid", "balance", "held")
+    for uuid, balance, held in full.iterator(chunk_size=CHUNK):
+        detail = f"closed, with {balance} and {held} held"
+        yield Finding("closed_is_empty", f"wallet {uuid}", detail)
     left = Transaction.objects.filter(Transaction.has_not_ended(), wallet__closed=True)
     for pk, uuid in left.values_list("pk", "wallet__uuid").iterator(chunk_size=CHUNK):
         detail = f"not ended, and its wallet {uuid} is closed"
@@ -58,8 +59,12 @@ def _verify_tenants() -> Iterator[Finding]:
 def _verify_histories() -> Iterator[Finding]:
     """The changes of a wallet lead without a gap to what the wallet is now."""
     changes = WalletChange.objects.order_by("wallet_id", "sequence")
-    rows = changes.select_related("wallet").iterator(chunk_size=CHUNK)
-    for _, its in groupby(rows, key=attrgetter("wallet_id")):
+    # Without times: one that cannot be read would end the check.
+    rows = changes.select_related("wallet").defer(
+        "created_at", "wallet__created_at", "wallet__updated_at"
+    )
+    read = rows.iterator(chunk_size=CHUNK)
+    for _, its in groupby(read, key=attrgetter("wallet_id")):
         yield from _verify_history(list(its))
     unknown = Wallet.objects.filter(change_count__gt=0, changes=None)
     for uuid in unknown.values_list("uuid", flat=True).iterator(chunk_size=CHUNK):

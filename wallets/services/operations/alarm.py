@@ -51,11 +51,18 @@ def raise_alarm(
     logger.error("alarm: %s", str(kind), extra={"subject": known["subject"]})
 
 
+def shown() -> QuerySet[Alarm]:
+    """Return all alarms, the newest first, with the amounts of their withdrawals.
+
+    Nothing else of a withdrawal is read: the alarm may be that it cannot be read.
+    """
+    own = [field.name for field in Alarm._meta.concrete_fields]
+    return Alarm.objects.select_related("transaction").only(*own, "transaction__amount")
+
+
 def unacknowledged() -> QuerySet[Alarm]:
-    """Return the open alarms, the newest first."""
-    return Alarm.objects.filter(acknowledged_at=None).select_related(
-        "transaction__wallet"
-    )
+    """Return the open alarms, as `shown`."""
+    return shown().filter(acknowledged_at=None)
 
 
 # Recording a payment ends these.

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Count, Min, QuerySet, Sum
+from django.db.models import Count, QuerySet, Sum
 
 from wallets.models.ledger import Movement
 from wallets.models.states import Event, State
@@ -28,6 +28,7 @@ from wallets.services.operations import (
     readiness,
     review,
 )
+from wallets.utils.database import readable
 from wallets.utils.database.transactions import database_now, run_in_transaction
 from wallets.utils.extensions import Gauge, health_checks
 
@@ -80,9 +81,7 @@ def figures() -> Figures:
     now = database_now()
     status = Transaction.Status
     processing = Transaction.objects.filter(status=status.PROCESSING).order_by()
-    flying = processing.aggregate(
-        count=Count("pk"), amount=Sum("amount"), oldest=Min("unknown_since")
-    )
+    flying = processing.aggregate(count=Count("pk"), amount=Sum("amount"))
     due = Transaction.get_due_pending_withdrawals(now)
     health = payout_health.look(now)
     open_alarms = alarm.unacknowledged().order_by().values_list("kind")
@@ -92,7 +91,9 @@ def figures() -> Figures:
         in_flight=flying["count"],
         in_flight_amount=int(flying["amount"] or 0),
         unknown=processing.filter(unknown_since__isnull=False).count(),
-        oldest_unknown_seconds=_age(flying["oldest"], now),
+        oldest_unknown_seconds=_age(
+            readable.earliest(processing, "unknown_since"), now
+        ),
         needs_review=review.waiting().count(),
         due=due.order_by()[:COUNT_LIMIT].count(),
         oldest_due_seconds=health.oldest_due_seconds,
@@ -166,9 +167,9 @@ def _count_transitions(rows: QuerySet[Transition]) -> Totals:
     # Recorded payments say nothing about lateness.
     paid = paid.exclude(event=Event.RECORD_PAID.value)
     times = paid.values_list("transaction__scheduled_for", "transaction__executed_at")
-    for due, done in times.iterator(chunk_size=2000):
+    for due, done in readable.values(times, 2000):
         if due is None or done is None:
-            continue  # cannot happen: constraints require both
+            continue  # damaged: constraints require both
         seconds = (done - due).total_seconds()
         bucket = LATENESS_BUCKETS[bisect_left(LATENESS_BUCKETS, seconds)]
         totals[f"late:{bucket}"] += 1

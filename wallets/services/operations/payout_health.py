@@ -17,6 +17,7 @@ from wallets.models.transaction import Transaction
 from wallets.models.transition import Transition
 from wallets.services.operations import pause
 from wallets.services.operations.pause import Standing
+from wallets.utils.database import readable
 
 # The period of the bank's latest answers, and the most rows to read.
 LATELY = timedelta(minutes=5)
@@ -122,7 +123,7 @@ def look(now: datetime) -> PayoutHealth:
 
 def _oldest(rows: QuerySet[Transaction], column: str, now: datetime) -> float:
     """Return how long the first of the ordered rows has been due, in seconds."""
-    moment = rows.values_list(column, flat=True).first()
+    moment = readable.first(rows, column)
     return max(0.0, (now - moment).total_seconds()) if moment else 0.0
 
 

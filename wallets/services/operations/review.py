@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 
 from django.conf import settings
 from django.db.models import QuerySet
@@ -10,8 +11,10 @@ from django.db.models import QuerySet
 from wallets.errors import IllegalTransition, InvalidInput
 from wallets.models.alarm import Alarm
 from wallets.models.attempt import Attempt
+from wallets.models.review_proposal import ReviewProposal
 from wallets.models.states import Event, State
 from wallets.models.transaction import Transaction
+from wallets.models.transition import Transition
 from wallets.models.wallet import Wallet
 from wallets.services.operations import review_proposal
 from wallets.services.operations.alarm import raise_alarm, unacknowledged
@@ -71,6 +74,8 @@ def resolve(
             raise Transaction.DoesNotExist(f"nothing was sent for {transaction_id}")
         locked = outcome.lock([attempt])
         withdrawal = locked.transactions[transaction_id]
+        if said.is_written(transaction_id):
+            return withdrawal  # by an earlier run, whose reply was lost
         if withdrawal.state is not State.NEEDS_REVIEW:
             # The alarm must be committed, so the refusal is raised outside.
             _alarm_if_released(withdrawal, attempt.number, said)
@@ -94,6 +99,29 @@ class _Verdict:
     evidence: str
     actor: str
     user_id: int | None
+    # When each run of this call has written, or was about to.
+    _runs: list[datetime] = field(default_factory=list)
+
+    def begin(self) -> datetime:
+        """Return the time with which this run marks its rows."""
+        self._runs.append(database_now())
+        return self._runs[-1]
+
+    def is_written(self, transaction_id: int) -> bool:
+        """Whether an earlier run of this call has concluded it, or proposed to.
+
+        If the reply to a COMMIT is lost, the work is run again. The first run asks
+        nothing. Another call with the same words has another time.
+        """
+        if not self._runs:
+            return False
+        of_runs = {"transaction": transaction_id, "created_at__in": self._runs}
+        return (
+            Transition.objects.filter(
+                event=self.event.value, actor=self.actor, **of_runs
+            ).exists()
+            or ReviewProposal.objects.filter(proposed_by=self.actor, **of_runs).exists()
+        )
 
     @property
     def event(self) -> Event:
@@ -109,7 +137,7 @@ def _conclude(
     """Settle or release, unless another person must confirm it first."""
     if not said.paid:
         _check_not_listed(withdrawal)
-    now, evidence = database_now(), said.evidence
+    now, evidence = said.begin(), said.evidence
     if not said.paid and settings.REVIEW_TWO_PERSONS:
         both = review_proposal.confirmed(
             attempt, evidence, actor=said.actor, user_id=said.user_id, now=now

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db.models import Min, QuerySet
+from django.db.models import QuerySet
 
 from wallets.models.transaction import Transaction
 from wallets.services.payouts import busy_wallets, payout, waiting
@@ -14,6 +14,7 @@ from wallets.services.payouts.payout import Claim
 from wallets.utils import clock
 from wallets.utils.bank.interface import Abilities
 from wallets.utils.damaged import DAMAGED, each_alone
+from wallets.utils.database import readable
 from wallets.utils.database.transactions import database_now
 from wallets.utils.messaging import stopping
 
@@ -164,7 +165,7 @@ class Claiming:
         pending = self._claimable(pending)
         if self.busy.is_doing(busy_wallets.FROZEN):
             pending = waiting.without_frozen(pending)
-        due = pending.aggregate(due=Min("scheduled_for"))["due"]
+        due = readable.earliest(pending, "scheduled_for")
         if due is None:
             return again
         wait = (due - self._now()).total_seconds()

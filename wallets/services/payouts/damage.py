@@ -8,8 +8,13 @@ fail.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
+from django.db.models import Exists, Model, OuterRef
+
+from wallets.errors import DamagedRows
 from wallets.models.alarm import Alarm
+from wallets.models.attempt import Attempt
 from wallets.models.transaction import Transaction
 from wallets.services.operations.alarm import raise_alarm
 from wallets.utils.database.transactions import run_in_transaction
@@ -17,6 +22,23 @@ from wallets.utils.database.transactions import run_in_transaction
 logger = logging.getLogger(__name__)
 
 MAX_DETAIL = 500
+# The most alarms of one round.
+MAX_HOMELESS = 100
+
+
+def put_aside(model: type[Model]) -> Callable[[int, Exception], None]:
+    """Return what reports an unreadable row of this table, by its id: "wallet 7".
+
+    For lists, which leave the row out. It opens its own transaction.
+    """
+    name = model._meta.model_name
+
+    def aside(pk: int, error: Exception) -> None:
+        report(
+            f"{name} {pk}", error, withdrawal_id=pk if model is Transaction else None
+        )
+
+    return aside
 
 
 def report(
@@ -42,3 +64,23 @@ def report(
         )
 
     run_in_transaction(work)
+
+
+def report_homeless() -> None:
+    """Raise an alarm for each PROCESSING withdrawal without an open attempt.
+
+    No sweep would find it: the resolver looks for attempts. Opens a transaction for
+    each, and names each once. One query by the index of the status if there is none: of
+    the withdrawals that are PROCESSING there are few.
+    """
+    named = Alarm.objects.filter(
+        kind=Alarm.Kind.DAMAGED_ROWS, transaction=OuterRef("pk")
+    )
+    at_work = Attempt.objects.filter(transaction=OuterRef("pk"), open__in=[True])
+    homeless = Transaction.objects.filter(
+        ~Exists(at_work), ~Exists(named), status=Transaction.Status.PROCESSING
+    )
+    pks = list(homeless.order_by().values_list("pk", flat=True)[:MAX_HOMELESS])
+    for pk in pks:
+        error = DamagedRows("PROCESSING, and none of its attempts is open")
+        report(f"withdrawal {pk}", error, withdrawal_id=pk)

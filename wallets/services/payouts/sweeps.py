@@ -10,6 +10,7 @@ from wallets.models.transaction import Transaction
 from wallets.services.operations import heartbeat
 from wallets.services.payouts import (
     claiming,
+    damage,
     dispatch,
     drain,
     put_aside,
@@ -79,7 +80,8 @@ def _drain(name: str, find: claiming.FindDue, bank: Bank | None, seconds: float)
 def resolve_unknown(*, bank: Bank | None = None) -> int:
     """Process unknown outcomes whose check is due, for one tick's interval at most.
 
-    Opens its own transactions. Returns how many attempts were processed.
+    Opens its own transactions. Returns how many attempts were processed. Also reports
+    withdrawals that wait for an attempt which they do not have.
     """
     ends = clock.elapsed() + settings.WITHDRAWAL_RESOLVE_INTERVAL
     total = 0
@@ -93,6 +95,7 @@ def resolve_unknown(*, bank: Bank | None = None) -> int:
         total += count
         if count < settings.WITHDRAWAL_BATCH_SIZE:
             break
+    damage.report_homeless()
     heartbeat.beat(heartbeat.RESOLVE)
     return total
 

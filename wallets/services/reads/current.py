@@ -7,8 +7,8 @@ requests, by one query for all where the engine can.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -17,8 +17,11 @@ from django.db.models import QuerySet
 
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
+from wallets.services.payouts import damage
 from wallets.services.reads import reads_postgresql, relations
 from wallets.services.requests.checks import checked_uuid
+from wallets.utils.damaged import DAMAGED
+from wallets.utils.database import readable
 from wallets.utils.database.transactions import read_in_order
 from wallets.utils.limits import MAX_BIGINT
 
@@ -105,17 +108,15 @@ def pages(
     """Return the pages, each row with its wallet, or `DoesNotExist` of the wallet.
 
     On PostgreSQL two queries for all pages whose only condition is `before`; otherwise
-    one query for each page. At most two more for the other sides of transfers.
+    one query for each page. At most two more for the other sides of transfers. A row
+    that cannot be read is left out, with an alarm.
     """
     wallets = wallets_by_uuid([one.wallet for one in asked])
     known = {n: one for n, one in enumerate(wallets) if isinstance(one, Wallet)}
-    plain = [
-        n for n in known if connection.vendor == "postgresql" and asked[n].is_plain
-    ]
-    found = reads_postgresql.newest(
-        [(known[n], asked[n].end, asked[n].count) for n in plain]
-    )
-    answers = dict(zip(plain, found, strict=True))
+    answers: dict[int, list[Transaction]] = {}
+    # If one row cannot be read, each page is read by itself, without such rows.
+    with suppress(*DAMAGED):
+        answers = _plain_pages(known, asked)
     for n in known.keys() - answers.keys():
         answers[n] = _page(known[n], asked[n])
     relations.of_transactions(row for page in answers.values() for row in page)
@@ -125,12 +126,27 @@ def pages(
     ]
 
 
+def _plain_pages(
+    known: Mapping[int, Wallet], asked: Sequence[PageRequest]
+) -> dict[int, list[Transaction]]:
+    """Return, by number, the pages that one query on PostgreSQL finds."""
+    plain = [
+        n for n in known if connection.vendor == "postgresql" and asked[n].is_plain
+    ]
+    found = reads_postgresql.newest(
+        [(known[n], asked[n].end, asked[n].count) for n in plain]
+    )
+    return dict(zip(plain, found, strict=True))
+
+
 def _page(wallet: Wallet, asked: PageRequest) -> list[Transaction]:
     # Read by the index of the list, from the page's end on, without sorting. With a
     # range of times this would read all newer rows; there is an index by time.
     by_time = asked.created_from is not None or asked.created_to is not None
-    with nullcontext() if by_time else read_in_order():
-        page = list(_rows_of(wallet, asked)[: asked.count])
+    reading: readable.Reading = nullcontext if by_time else read_in_order
+    page = readable.page(
+        _rows_of(wallet, asked), asked.count, damage.put_aside(Transaction), reading
+    )
     for row in page:
         row.wallet = wallet
     return page

@@ -15,6 +15,8 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from django.db.models import Model, Q, QuerySet
 
+from wallets.services.payouts import damage
+from wallets.utils.database import readable
 from wallets.utils.database.transactions import read_in_order
 
 M = TypeVar("M", bound=Model)
@@ -57,6 +59,8 @@ def page_of(
 ) -> Page[M]:
     """Return at most `count` rows after this position, newest first.
 
+    A row that cannot be read is left out, with an alarm.
+
     Creation times are from `created_from` (inclusive) to `created_to` (exclusive).
     `others` are further conditions, and `found` says how they find rows.
     """
@@ -68,15 +72,16 @@ def page_of(
     if after is not None:
         left = left.filter(_after(after))
     # For one row PostgreSQL may sort; else it would read the list until it meets it.
-    with nullcontext() if found is Found.AT_ONCE else read_in_order():
-        edge = None
-        if others and found is Found.IN_WINDOWS:
+    reading: readable.Reading = nullcontext if found is Found.AT_ONCE else read_in_order
+    edge = None
+    if others and found is Found.IN_WINDOWS:
+        with reading():
             edge = _edge(left)
-            if edge is not None:
-                left = left.filter(created_at__gte=edge.created_at).exclude(
-                    _after(edge)
-                )
-        page = list(left.filter(**others)[: count + 1])
+        if edge is not None:
+            left = left.filter(created_at__gte=edge.created_at).exclude(_after(edge))
+    page = readable.page(
+        left.filter(**others), count + 1, damage.put_aside(rows.model), reading
+    )
     if len(page) > count:
         last: Any = page[count - 1]
         return Page(page[:count], Position(last.created_at, last.pk))

@@ -10,9 +10,11 @@ from typing import Any
 from wallets.models.attempt import Attempt
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
+from wallets.services.payouts import damage
 from wallets.services.reads import relations
 from wallets.services.reads.listing import Found, Page, Position, page_of
 from wallets.services.reads.tenants import tenant_of_wallet
+from wallets.utils.database import readable
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +68,13 @@ def list_transactions(
         found=found,
     )
     # By themselves: a join might read the whole table of wallets.
-    wallets = Wallet.objects.in_bulk({row.wallet_id for row in page.rows})
-    for row in page.rows:
+    of_page = Wallet.objects.filter(pk__in={row.wallet_id for row in page.rows})
+    wallets = {one.pk: one for one in readable.rows(of_page, damage.put_aside(Wallet))}
+    whole = [row for row in page.rows if row.wallet_id in wallets]
+    for row in whole:
         row.wallet = wallets[row.wallet_id]
-    relations.of_transactions(page.rows)
-    return page
+    relations.of_transactions(whole)
+    return Page(whole, page.following)
 
 
 def _conditions(asked: TransactionQuery) -> tuple[dict[str, Any], Found]:
