@@ -37,6 +37,11 @@ _FAILURE_CODES = {event.value: code.value for event, code in FAILURE_CODES.items
 _WORKER = "worker"
 _NOT_PAID = {State.FAILED_RETRYABLE.value, State.FAILED_FINAL.value}
 
+# Columns that no event tells. They are not read: if one cannot be read, all other events
+# of the page would wait for it.
+_UNTOLD = ("created_at", "executed_at", "next_attempt_at", "unknown_since", "version")
+_UNTOLD_OF_TRANSACTION = tuple(f"transaction__{name}" for name in _UNTOLD)
+
 # The name of what happened, unique for ever, and its data.
 _Content = tuple[str, dict[str, Any]]
 
@@ -91,7 +96,7 @@ def _record(
 
 
 def _of_wallets(ids: Iterable[int]) -> dict[int, _Content]:
-    wallets = Wallet.objects.in_bulk(ids)
+    wallets = Wallet.objects.defer("created_at", "updated_at").in_bulk(ids)
     first = history.as_created(wallets.values())
     return {
         pk: ("created", {"balance": 0, "currency": one.currency, **first[pk]})
@@ -117,7 +122,8 @@ def _of_wallet_change(row: WalletChange) -> _Content:
 
 
 def _of_movements(ids: Iterable[int]) -> dict[int, _Content]:
-    rows = list(Movement.objects.filter(pk__in=ids).select_related("transaction"))
+    found = Movement.objects.filter(pk__in=ids).select_related("transaction")
+    rows = list(found.defer(*_UNTOLD_OF_TRANSACTION, "transaction__scheduled_for"))
     parts = _of_deposits, _of_transfers, _of_corrections, _of_returns
     return {pk: one for part in parts for pk, one in part(rows).items()}
 
@@ -209,9 +215,8 @@ def _moved(row: Movement) -> dict[str, Any]:
 
 
 def _of_transitions(ids: Iterable[int]) -> dict[int, _Content]:
-    rows = list(
-        Transition.objects.filter(pk__in=ids).order_by().select_related("transaction")
-    )
+    changes = Transition.objects.filter(pk__in=ids).order_by()
+    rows = list(changes.select_related("transaction").defer(*_UNTOLD_OF_TRANSACTION))
     owners = {row.transaction_id for row in rows if row.event in kinds.LEGS}
     movements = {
         (one.transaction_id, one.attempt_number, one.leg): one
