@@ -112,6 +112,20 @@ LIST_GUARDS = (
         "test_unreadable.py::UnreadableReadTest",
     ),
     Guard(
+        "a withdrawal keeps its references when fewer retries are allowed",
+        "wallets/services/withdrawals/reference.py",
+        "    known = next_number(withdrawal) if waits else withdrawal.retry_count + 1\n",
+        "    known = 1\n",
+        "test_record.py::FewerRetriesTest",
+    ),
+    Guard(
+        "a payment under the key of what has ended is recorded by its reference",
+        "wallets/services/operations/record.py",
+        "    if rule_for(known.known_state, Event.RECORD_PAID) is not None:\n",
+        "    if True:\n",
+        "test_record.py::RecordPaymentTest",
+    ),
+    Guard(
         "the feed does not read what no event tells",
         "events/services/content.py",
         ".defer(*_UNTOLD_OF_TRANSACTION))\n",

@@ -8,6 +8,7 @@ from functools import partial
 from unittest import mock
 
 from django.conf import settings
+from django.test import override_settings
 
 from wallets.errors import (
     IdempotencyKeyReused,
@@ -214,6 +215,32 @@ class RecordPaidTest(RecordTestCase):
         self.assertEqual(alarm.unacknowledged().count(), 1)
 
 
+class FewerRetriesTest(RecordTestCase):
+    """WITHDRAWAL_MAX_RETRIES was lowered while a withdrawal waited for its third retry…"""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.row = self.failed()
+        for number in (2, 3):
+            at = self.after(number * 10**6)
+            self.bank.script.append(Does.REFUSE)
+            self.row = WithdrawalService.execute(self.row.pk, bank=self.bank, now=at)
+        settings_now = override_settings(WITHDRAWAL_MAX_RETRIES=1)
+        settings_now.enable()
+        self.addCleanup(settings_now.disable)
+
+    def test_and_the_next_attempt_can_be_recorded_all_the_same(self):
+        self.record(self.row)
+        self.assert_recorded(self.row, 4)
+
+    def test_and_the_reference_of_the_next_attempt_is_known(self):
+        reference = reference_of(self.row, self.alice.uuid, 4)
+        found = reference_service.find_waiting(reference, self.alice.pk)
+        self.assertEqual(found, self.row)
+        self.record(self.row, reference=reference)
+        self.assert_recorded(self.row, 4)
+
+
 class RecordPaymentTest(RecordTestCase):
     """A payment whose withdrawal the ledger does not have."""
 
@@ -303,6 +330,32 @@ class RecordPaymentTest(RecordTestCase):
         with nothing_written(), self.assertRaises(IdempotencyKeyReused) as got:
             self.enter(key=KEY)
         self.assertIn(f"transaction {known.pk} under this key", str(got.exception))
+
+    def test_says_by_which_way_a_payment_under_a_known_key_is_recorded(self):
+        """Each way that it says is then taken."""
+        known = self.ask().transaction
+        self.assertIn(f"review record {known.pk}", self.refusal())
+        WithdrawalService.cancel(known.pk)
+        self.assertIn("without the key, by its reference", self.refusal())
+        made = self.enter(reference=self.reference())
+        self.assert_recorded(made, 1)
+        self.assertEqual(self.ask().transaction.pk, known.pk)
+
+    def test_says_that_there_is_nothing_to_record(self):
+        known = self.ask().transaction
+        WithdrawalService.execute(known.pk, bank=self.bank, now=self.after(60))
+        self.assertIn("has it as paid", self.refusal())
+
+    def test_says_that_an_open_attempt_comes_first(self):
+        known = self.ask().transaction
+        self.bank.script.append(Does.LOSE)
+        WithdrawalService.execute(known.pk, bank=self.bank, now=self.after(60))
+        self.assertIn(f"review resolve {known.pk} --paid", self.refusal())
+
+    def refusal(self) -> str:
+        with nothing_written(), self.assertRaises(IdempotencyKeyReused) as got:
+            self.enter(key=KEY)
+        return str(got.exception)
 
     def test_refuses_a_reference_that_the_key_does_not_lead_to(self):
         with nothing_written(), self.assertRaises(InvalidInput) as got:

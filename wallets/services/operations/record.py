@@ -153,7 +153,7 @@ def _enter(
     if made is not None:
         raise IdempotencyKeyReused(
             f"The books have transaction {made.pk} under this key ({made.status}): if it "
-            "is this payment, record that one."
+            f"is this payment, {_instead(made)}."
         )
     waiting = find_waiting(proof.reference, wallet.pk)
     if waiting is not None:
@@ -182,15 +182,18 @@ def _enter(
 
 
 def _instead(known: Transaction) -> str:
-    """Return what to do with a withdrawal that leads to the reference."""
+    """Return what to do with a payment whose key or reference leads to this one."""
     if known.status == Transaction.Status.COMPLETED:
-        return "an operator has concluded it as paid, so the books have the payment"
+        return "the ledger has it as paid, or an operator has concluded it so"
     if known.status == Transaction.Status.PROCESSING:
         return (
             "wait until its open attempt is concluded, and record that one; if it needs "
             f"a review, manage.py review resolve {known.pk} --paid"
         )
-    return "record that one"
+    if rule_for(known.known_state, Event.RECORD_PAID) is not None:
+        return f"record that one: manage.py review record {known.pk}"
+    # It has ended unpaid, and stays so.
+    return "record it without the key, by its reference on the bank's list"
 
 
 def _proof(

@@ -65,13 +65,7 @@ def resolve(
 
     def work() -> Transaction:
         refused.clear()
-        attempt = (
-            Attempt.objects.select_related("transaction")
-            .filter(transaction_id=transaction_id)
-            .last()
-        )
-        if attempt is None:
-            raise Transaction.DoesNotExist(f"nothing was sent for {transaction_id}")
+        attempt = _last_attempt(transaction_id)
         locked = outcome.lock([attempt])
         withdrawal = locked.transactions[transaction_id]
         if said.is_written(transaction_id):
@@ -89,6 +83,14 @@ def resolve(
     if refused:
         raise refused[0]
     return withdrawal
+
+
+def _last_attempt(transaction_id: int) -> Attempt:
+    attempts = Attempt.objects.select_related("transaction")
+    found = attempts.filter(transaction_id=transaction_id).last()
+    if found is None:
+        raise Transaction.DoesNotExist(f"nothing was sent for {transaction_id}")
+    return found
 
 
 @dataclass(frozen=True)

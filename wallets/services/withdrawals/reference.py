@@ -33,13 +33,23 @@ def reference_of(
 
 
 def references_of(withdrawal: Transaction, wallet_uuid: uuid.UUID) -> list[uuid.UUID]:
-    """Return the references of all attempts that a withdrawal can have, in order."""
-    return references_of_key(withdrawal.idempotency_key, wallet_uuid)
+    """Return the references of all attempts that a withdrawal can have, in order.
+
+    Also of those that it has, or waits for, since before the number of retries was lowered.
+    """
+    waits = withdrawal.state in (State.PENDING, State.FAILED_RETRYABLE)
+    known = next_number(withdrawal) if waits else withdrawal.retry_count + 1
+    return references_of_key(withdrawal.idempotency_key, wallet_uuid, least=known)
 
 
-def references_of_key(key: uuid.UUID, wallet_uuid: uuid.UUID) -> list[uuid.UUID]:
-    """Return the references of the withdrawal that this key makes, or would make."""
-    numbers = range(1, settings.WITHDRAWAL_MAX_RETRIES + 2)
+def references_of_key(
+    key: uuid.UUID, wallet_uuid: uuid.UUID, *, least: int = 1
+) -> list[uuid.UUID]:
+    """Return the references of the withdrawal that this key makes, or would make.
+
+    Those of all attempts that are allowed, and at least so many.
+    """
+    numbers = range(1, max(settings.WITHDRAWAL_MAX_RETRIES + 1, least) + 1)
     written = str(key)
     return [_reference(written, wallet_uuid, each) for each in numbers]
 
