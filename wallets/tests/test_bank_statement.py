@@ -11,6 +11,7 @@ from django.test import override_settings
 
 from wallets import tasks
 from wallets.errors import InvalidInput
+from wallets.management import arguments
 from wallets.models.alarm import Alarm
 from wallets.models.attempt import Attempt
 from wallets.models.heartbeat import Heartbeat
@@ -486,6 +487,8 @@ class DailyRunTest(StatementTestCase):
             f" --to {instants.write(until)}",
             told.detail,
         )
+        for written in (since, until):
+            self.assertEqual(arguments.moment(instants.write(written)), written)
 
     def test_names_the_time_before_it_counts_as_compared(self):
         Heartbeat.objects.create(name="statement", ran_at=self.after(-86400 * 30))
