@@ -166,8 +166,8 @@ WALLET_GUARDS = (
     Guard(
         "a list reads a bounded number of rows",
         "wallets/services/reads/listing.py",
-        "        if others and found is Found.IN_WINDOWS:\n",
-        "        if False:\n",
+        "    if others and found is Found.IN_WINDOWS:\n",
+        "    if False:\n",
         "test_api_wallet_list.py test_api_transaction_list.py",
     ),
     Guard(

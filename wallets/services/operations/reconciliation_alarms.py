@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
@@ -48,8 +48,7 @@ class StatementAlarms:
             (locked,) = lock_rows(Transaction.objects.filter(pk=row.pk))
             raise_alarm(kind, locked, attempt_number=number, detail=detail)
 
-        if self._has_room(kind):
-            run_in_transaction(work)
+        self._write(kind, work)
 
     def of_listed(self, attempt: Attempt, detail: str) -> None:
         """Raise an alarm about an open attempt that the bank has paid.
@@ -68,8 +67,7 @@ class StatementAlarms:
             if now.open and not (row.state is State.SENDING and at_work):
                 raise_alarm(kind, row, attempt_number=number, detail=detail)
 
-        if self._has_room(kind):
-            run_in_transaction(work)
+        self._write(kind, work)
 
     def of_line(self, line: StatementLine, detail: str) -> None:
         """Raise an alarm about a payment that belongs to no attempt."""
@@ -126,6 +124,11 @@ class StatementAlarms:
         for kind, count in self._left.items():
             detail = f"{count} more; run manage.py reconcile_bank for all of them"
             self.of_statement(kind, detail)
+
+    def _write(self, kind: Alarm.Kind, work: Callable[[], None]) -> None:
+        """Do `work`, which raises an alarm, unless there are too many."""
+        if self._has_room(kind):
+            run_in_transaction(work)
 
     def _has_room(self, kind: Alarm.Kind) -> bool:
         if self._raised < MAX_ALARMS:
