@@ -104,7 +104,7 @@ def _record(
         abilities = abilities_for(attempt, present)
         event = _event_of(answer, attempt, abilities, check.taken, told)
         if event in _RELEASES and is_listed(attempt):
-            _plan_next_check(answer, attempt, abilities, check.taken, told)
+            _plan_next_check(answer, attempt, abilities, check.taken, told, False)
             ask_review(withdrawal, attempt, told.now, LISTED)
             continue
         if event and rule_for(withdrawal.state, event):
