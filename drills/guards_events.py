@@ -10,6 +10,8 @@ _SOURCES = "events/services/sources.py"
 _LOOK = "events/services/look.py"
 _STORIES = "events/tests/test_interleavings.py"
 _PASSES = "events/tests/test_sequencer.py"
+_CONTENT = "events/services/content.py"
+_RESTORED = "events/tests/test_restored.py"
 
 EVENT_GUARDS = (
     Guard(
@@ -124,5 +126,33 @@ EVENT_GUARDS = (
         "        end = min(end, asked.after + SCAN)\n",
         "        pass\n",
         "events/tests/test_api_events.py",
+    ),
+    Guard(
+        "both events of a correction are named by the client's key",
+        _CONTENT,
+        'f"{_name_of(one.debit)} {row.kind}"',
+        'f"{_name_of(row.transaction)} {row.kind}"',
+        _RESTORED,
+    ),
+    Guard(
+        "both events of a correction tell the client's key",
+        _CONTENT,
+        '                "idempotency_key": str(one.debit.idempotency_key),\n',
+        "",
+        _RESTORED,
+    ),
+    Guard(
+        "another change of a wallet after a restore has another id",
+        _CONTENT,
+        '    return f"change {row.sequence} {said}", {\n',
+        '    return f"change {row.sequence}", {\n',
+        _RESTORED,
+    ),
+    Guard(
+        "another time of a withdrawal after a restore has another id",
+        _CONTENT,
+        '        name += f" {instants.write(row.scheduled_for)}"\n',
+        "        pass\n",
+        _RESTORED,
     ),
 )

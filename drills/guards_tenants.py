@@ -7,6 +7,7 @@ from drills.guard import POSTGRESQL, Guard
 _TENANCY = "wallets/views/http/tenancy.py"
 _HIDDEN = "test_tenants.py::HiddenWalletTest"
 _KEYS = "test_tenants.py::KeyOfTenantTest"
+_SHARED = "test_shared_wallet.py"
 _EVENTS = "events/tests/test_tenants.py"
 
 TENANT_GUARDS = (
@@ -64,8 +65,54 @@ TENANT_GUARDS = (
         "wallets/services/withdrawals/schedule_postgresql.py",
         "        AND (tenant = '' OR NOT EXISTS (\n",
         "        AND (true OR NOT EXISTS (\n",
-        _KEYS,
+        f"{_SHARED}::RequestAfterAnotherTest",
         POSTGRESQL,
+    ),
+    Guard(
+        "two callers' withdrawals of one wallet never have one key, also at once",
+        "wallets/services/withdrawals/schedule_postgresql.py",
+        "tenant <> '' AS from_tenants_wallet",
+        "false AS from_tenants_wallet",
+        _SHARED,
+        POSTGRESQL,
+    ),
+    Guard(
+        "two callers' withdrawals of one wallet never have one key, step by step",
+        "wallets/services/withdrawals/schedule_batch.py",
+        "from_tenants_wallet=bool(wallet.tenant)",
+        "from_tenants_wallet=False",
+        _SHARED,
+        POSTGRESQL,
+    ),
+    Guard(
+        "a payment is not entered while its withdrawal is scheduled",
+        "wallets/services/operations/record.py",
+        "    wallet = history.lock(wallet_uuid)\n",
+        "    wallet = Wallet.objects.get(uuid=wallet_uuid)\n",
+        f"{_SHARED}::RecordedWhileScheduledTest",
+        POSTGRESQL,
+    ),
+    Guard(
+        "a wallet has the name of who created it",
+        "wallets/services/wallets/create.py",
+        "        created_by=caller.actor,\n        created_at=moment,\n",
+        "        created_at=moment,\n",
+        "test_wallet_create.py::CreateManyTest",
+    ),
+    Guard(
+        "a wallet has the name of who created it, on the fast path",
+        "wallets/services/ledger/ledger_postgresql.py",
+        '        "actor": caller.actor,\n        "now": now,\n',
+        '        "actor": "client",\n        "now": now,\n',
+        "test_wallet_create.py::CreateManyTest",
+        POSTGRESQL,
+    ),
+    Guard(
+        "the event of a wallet's creation has its actor",
+        "events/services/content.py",
+        '            | {"actor": one.created_by},\n',
+        '            | {"actor": "client"},\n',
+        f"{_EVENTS}::EventsOfTenantTest",
     ),
     Guard(
         "the list of wallets is only the tenant's",

@@ -50,6 +50,7 @@ class WalletAdmin(LookOnly):
     list_display = (
         "uuid",
         "tenant",
+        "created_by",
         "reference",
         "state",
         "balance",

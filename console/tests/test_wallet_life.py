@@ -50,12 +50,13 @@ class WalletLifeTest(ConsoleTestCase):
         self.assertNotContains(page, "Freeze…")
 
     def test_shows_the_tenant_and_who_asked_for_each_movement(self):
-        made = WalletService.create(tenant="acme <b>")
+        made = WalletService.create(tenant="acme <b>", actor="key <1>")
         url = reverse("console:wallet", args=[made.uuid])
         WalletService.deposit(made.uuid, 5, caller=Caller("key <7>", "acme <b>"))
         page = self.client.get(url)
         self.assertContains(page, "acme &lt;b&gt;")
         self.assertContains(page, "by key &lt;7&gt;")
+        self.assertContains(page, "by key &lt;1&gt;")
         other = self.client.get(reverse("console:wallet", args=[self.alice.uuid]))
         self.assertNotContains(other, "Tenant")
 

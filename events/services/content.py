@@ -16,6 +16,7 @@ from django.db.models import OuterRef, Subquery
 
 from events.models.event import Event, Source
 from events.services import kinds
+from wallets.models.correction import Correction
 from wallets.models.ledger import Movement
 from wallets.models.payment_return import PaymentReturn
 from wallets.models.states import Event as Change
@@ -50,9 +51,10 @@ _Content = tuple[str, dict[str, Any]]
 class EventRecord:
     """An event with its content. `data` holds values of JSON only.
 
-    `id` is a UUID that is made from what happened: the wallet, the idempotency key of
-    the transaction with its tenant, and the step. It does not depend on the position or on ids of rows.
-    So it stays the same if a backup is restored and the client asks again with its key.
+    `id` is a UUID that is made from what happened: the wallet, the client's idempotency
+    key with its tenant, and the step; of what has no key, what was changed. It does not
+    depend on the position or on ids of rows. So it stays the same if a backup is
+    restored and the client asks again with its key.
     """
 
     position: int
@@ -99,7 +101,11 @@ def _of_wallets(ids: Iterable[int]) -> dict[int, _Content]:
     wallets = Wallet.objects.defer("created_at", "updated_at").in_bulk(ids)
     first = history.as_created(wallets.values())
     return {
-        pk: ("created", {"balance": 0, "currency": one.currency, **first[pk]})
+        pk: (
+            "created",
+            {"balance": 0, "currency": one.currency, **first[pk]}
+            | {"actor": one.created_by},
+        )
         for pk, one in wallets.items()
     }
 
@@ -112,7 +118,9 @@ def _of_wallet_changes(ids: Iterable[int]) -> dict[int, _Content]:
 
 
 def _of_wallet_change(row: WalletChange) -> _Content:
-    return f"change {row.sequence}", {
+    # Nobody sends a key with a change. After a restore another one may get its number.
+    said = f"{row.event} {row.before} {row.after} {row.reason}"
+    return f"change {row.sequence} {said}", {
         "change": row.sequence,
         "before": json.loads(row.before),
         "after": json.loads(row.after),
@@ -162,15 +170,22 @@ def _of_transfers(rows: Iterable[Movement]) -> dict[int, _Content]:
 
 
 def _of_corrections(rows: Iterable[Movement]) -> dict[int, _Content]:
+    """Return the entries of corrections. The client's key is that of the debit."""
     found = {}
-    for kind in relations.CORRECTIONS:
+    for kind, (mine, what) in relations.CORRECTIONS.items():
         # The kind of a movement is the type of its transaction, in small letters.
         posted = {row.transaction_id: row for row in rows if row.kind.upper() == kind}
-        for one in relations.corrections_of(kind, posted):
-            row = posted[one.entry]
-            told = {"corrects": one.corrected, "reason": one.reason, "actor": one.actor}
-            name = f"{_name_of(row.transaction)} {row.kind}"
-            found[row.pk] = name, _moved(row) | told
+        if not posted:
+            continue
+        made = Correction.objects.filter(**{f"{mine}__in": posted})
+        for one in made.select_related("debit"):
+            row = posted[getattr(one, f"{mine}_id")]
+            found[row.pk] = f"{_name_of(one.debit)} {row.kind}", _moved(row) | {
+                "idempotency_key": str(one.debit.idempotency_key),
+                "corrects": getattr(one, f"{what}_id"),
+                "reason": one.reason,
+                "actor": one.actor,
+            }
     return found
 
 
@@ -255,7 +270,11 @@ def _of_transition(
     withdrawal = row.transaction
     key = withdrawal.idempotency_key
     code = _FAILURE_CODES.get(row.event) if row.to_state in _NOT_PAID else None
-    return f"{_name_of(withdrawal)} {row.sequence} {row.event}", {
+    name = f"{_name_of(withdrawal)} {row.sequence} {row.event}"
+    if row.scheduled_for is not None:
+        # Nobody sends a key with a reschedule. After a restore it may get another time.
+        name += f" {instants.write(row.scheduled_for)}"
+    return name, {
         "transaction": row.transaction_id,
         "idempotency_key": str(key),
         "amount": withdrawal.amount,

@@ -99,6 +99,14 @@ class EventsOfTenantTest(Case):
             self.assertEqual(self.wallets(query), {str(self.alice.uuid)}, query)
         self.assertLessEqual(everybody, self.wallets(tenant=""))
 
+    def test_name_who_created_the_wallet(self) -> None:
+        named = {"X_Test_Tenant": A, "X_Test_Actor": "key 7"}
+        made = self.post("/wallets/", **named).json()["uuid"]
+        make_events()
+        (event,) = self.get(f"/events/?wallet={made}", **named).json()
+        self.assertEqual(event["type"], "wallet.created")
+        self.assertEqual(event["data"]["actor"], "key 7")
+
     def test_are_of_no_wallet_of_another_tenant(self) -> None:
         for wallet in (self.alice.uuid, uuid.uuid4()):
             answer = self.get(f"/events/?wallet={wallet}", X_Test_Tenant=B)

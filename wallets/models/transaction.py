@@ -9,20 +9,16 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q, QuerySet
 
-from wallets.models.base import MAX_MONEY, BaseModel
+from wallets.models.base import BaseModel
 from wallets.models.counterparty import Counterparty
 from wallets.models.fields import ExactCharField
 from wallets.models.states import Event, State, rule_for
+from wallets.models.transaction_rules import CONSTRAINTS
 from wallets.models.wallet import Wallet
 from wallets.utils.actors import MAX_ACTOR
 from wallets.utils.caller import MAX_TENANT
 from wallets.utils.database.transactions import database_now
 from wallets.utils.words import MAX_DESCRIPTION, MAX_METADATA, MAX_REFERENCE
-
-# Fixed here, because constraints are made from them.
-_AT_ONCE = ["DEPOSIT", "TRANSFER_OUT", "TRANSFER_IN"]
-_AT_ONCE += ["CORRECTION_OUT", "CORRECTION_IN", "RETURN"]
-_STATUSES = ["PENDING", "PROCESSING", "COMPLETED", "FAILED", "CANCELLED"]
 
 
 class Transaction(BaseModel):
@@ -34,7 +30,9 @@ class Transaction(BaseModel):
     writer that lost the reply to its COMMIT finds its own row.
 
     `actor` is who asked for it, and `tenant` the caller's, in which the key is unique:
-    the wallet's tenant, or "" of an unlimited caller.
+    the wallet's tenant, or "" of an unlimited caller. Of the withdrawals from a tenant's
+    wallet (`from_tenants_wallet`; False of all else) only one has a key, whoever asked:
+    the bank's references are derived from wallet and key.
     """
 
     class TransactionType(models.TextChoices):
@@ -116,6 +114,9 @@ class Transaction(BaseModel):
     actor = models.CharField(
         max_length=MAX_ACTOR, default="client", db_default="client", editable=False
     )
+    from_tenants_wallet = models.BooleanField(
+        default=False, db_default=False, editable=False
+    )
 
     class Meta:
         ordering = ["-id"]
@@ -153,64 +154,7 @@ class Transaction(BaseModel):
                 name="transaction_planned",
             ),
         ]
-        constraints = [
-            # The target of a movement's key. Read backwards: a wallet's newest first.
-            models.UniqueConstraint(
-                fields=["wallet", "id"], name="transaction_wallet_and_id_unique"
-            ),
-            models.UniqueConstraint(
-                fields=["idempotency_key", "tenant"],
-                name="transaction_idempotency_key_of_tenant_unique",
-            ),
-            models.CheckConstraint(
-                condition=Q(amount__gte=1) & Q(amount__lte=MAX_MONEY),
-                name="transaction_amount_within_limits",
-            ),
-            models.CheckConstraint(
-                condition=Q(transaction_type__in=_AT_ONCE, scheduled_for__isnull=True)
-                | Q(transaction_type="WITHDRAWAL", scheduled_for__isnull=False),
-                name="transaction_schedule_matches_type",
-            ),
-            models.CheckConstraint(
-                condition=Q(first_scheduled_for=None)
-                | Q(transaction_type="WITHDRAWAL"),
-                name="transaction_rescheduled_is_withdrawal",
-            ),
-            models.CheckConstraint(
-                condition=Q(transaction_type="WITHDRAWAL") | Q(status="COMPLETED"),
-                name="transaction_deposit_is_completed",
-            ),
-            models.CheckConstraint(
-                condition=Q(status__in=_STATUSES), name="transaction_status_known"
-            ),
-            models.CheckConstraint(
-                condition=~Q(status="COMPLETED") | Q(executed_at__isnull=False),
-                name="transaction_completed_has_executed_at",
-            ),
-            models.CheckConstraint(
-                condition=Q(unknown_since__isnull=True) | Q(status="PROCESSING"),
-                name="transaction_unknown_is_processing",
-            ),
-            models.CheckConstraint(
-                condition=Q(needs_review=False) | Q(unknown_since__isnull=False),
-                name="transaction_review_is_unknown",
-            ),
-            models.CheckConstraint(
-                condition=Q(final=False) | Q(status="FAILED"),
-                name="transaction_final_is_failed",
-            ),
-            models.CheckConstraint(
-                condition=~Q(status="CANCELLED")
-                | Q(failure_code="", next_attempt_at__isnull=True),
-                name="transaction_cancelled_is_not_failed",
-            ),
-            models.CheckConstraint(
-                condition=Q(waits_for_wallet=False)
-                | Q(status="PENDING", fails_if_frozen=False)
-                | Q(status="FAILED", final=False, fails_if_frozen=False),
-                name="transaction_waiting_is_to_be_paid",
-            ),
-        ]
+        constraints = CONSTRAINTS
 
     def __str__(self) -> str:
         return f"{self.transaction_type} {self.pk} {self.status}"

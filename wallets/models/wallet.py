@@ -9,6 +9,7 @@ from django.db.models.lookups import Exact
 
 from wallets.models.base import MAX_MONEY, BaseModel
 from wallets.models.fields import CurrencyField, ExactCharField
+from wallets.utils.actors import MAX_ACTOR
 from wallets.utils.caller import MAX_TENANT
 from wallets.utils.words import MAX_METADATA, MAX_REFERENCE
 
@@ -27,8 +28,9 @@ class Wallet(BaseModel):
     wallet (`frozen_in`, `frozen_out`, `closed`), together with a `WalletChange`, whose
     last number is `change_count`. `updated_at` dates the last movement, not a change.
 
-    `tenant` is that of the caller who created it ("": an unlimited one). It never
-    changes. Reference and creation key are unique within it.
+    `tenant` is that of the caller who created it ("": an unlimited one), `created_by`
+    the caller's name. They never change. Reference and creation key are unique within
+    the tenant.
     """
 
     class State(models.TextChoices):
@@ -57,6 +59,9 @@ class Wallet(BaseModel):
     change_count = models.PositiveIntegerField(default=0, db_default=0, editable=False)
     tenant = ExactCharField(
         max_length=MAX_TENANT, default="", db_default="", blank=True, editable=False
+    )
+    created_by = models.CharField(
+        max_length=MAX_ACTOR, default="client", db_default="client", editable=False
     )
 
     class Meta:

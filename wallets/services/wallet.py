@@ -43,6 +43,7 @@ class WalletService:
         metadata: Mapping[str, str] | None = None,
         idempotency_key: uuid.UUID | str | None = None,
         tenant: str = "",
+        actor: str = "client",
         now: datetime | None = None,
     ) -> Wallet:
         """Create an empty wallet of a tenant ("": of none). Opens its own transaction.
@@ -51,20 +52,22 @@ class WalletService:
         new one. A repeated key returns the first wallet as it is now.
 
         :raises InvalidInput: a wallet with this UUID exists; or the reference, the
-            currency or the metadata is not allowed.
+            currency, the metadata or the actor is not allowed.
         :raises ReferenceTaken: another wallet has the reference.
         :raises InvalidIdempotencyKey: not a UUID.
         :raises IdempotencyKeyReused: the key stands for another request.
         """
+        check_actor(actor)
+        caller = Caller(actor, tenant)
         if wallet_uuid is not None:
-            return _create_again(wallet_uuid, now, tenant)
+            return _create_again(wallet_uuid, now, caller)
         request = CreateRequest(
             checked_words("reference", check.reference, reference),
             checked_words("currency", check.currency, currency),
             checked_words("metadata", check.metadata, _plain(metadata)),
             None if idempotency_key is None else idempotency.parse_key(idempotency_key),
         )
-        (result,) = create_many([request], tenant=tenant, now=now)
+        (result,) = create_many([request], caller=caller, now=now)
         if isinstance(result, Exception):
             raise result
         return result.wallet
@@ -149,13 +152,15 @@ class WalletService:
         return result.transaction
 
 
-def _create_again(wallet_uuid: uuid.UUID, now: datetime | None, tenant: str) -> Wallet:
+def _create_again(
+    wallet_uuid: uuid.UUID, now: datetime | None, caller: Caller
+) -> Wallet:
     def work() -> Wallet:
         if Wallet.objects.filter(uuid=wallet_uuid).exists():
             raise InvalidInput(
                 f"There is a wallet {wallet_uuid} already.", field="uuid"
             )
-        (wallet,) = open_plain([wallet_uuid], now, tenant)
+        (wallet,) = open_plain([wallet_uuid], now, caller)
         return wallet
 
     return run_in_transaction(work)

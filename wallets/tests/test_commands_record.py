@@ -118,6 +118,15 @@ class CreateWalletCommandTest(CommandTestCase):
         for name in ("", " acme", "a" * 64):
             self.assert_refused("tenant", "create_wallet", "--tenant", name)
 
+    def test_writes_who_opens_it(self) -> None:
+        for who in ((), ("--by", "oscar")):
+            known = uuid.uuid4()
+            self.run_command("create_wallet", "--uuid", known, *who)
+            made = Wallet.objects.get(uuid=known)
+            expected = "oscar" if who else "manage.py create_wallet"
+            self.assertEqual(made.created_by, expected)
+        self.assert_refused("who", "create_wallet", "--by", " ")
+
     def test_refuses_one_that_is_there(self) -> None:
         self.assert_refused("already", "create_wallet", "--uuid", self.alice.uuid)
         self.assert_money(self.alice, balance=1000)

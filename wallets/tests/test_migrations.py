@@ -201,5 +201,28 @@ class TenantsTest(MigrationCase):
         with self.assertRaisesMessage(IntegrityError, "there are tenants"):
             migrate("0018")
         self.assert_history_stands()
+        known = Wallet.objects.filter(pk=self.alice.pk)
+        self.assertEqual(known.values_list("tenant", flat=True).get(), "acme")
+
+
+@slow
+class CallersTest(MigrationCase):
+    """A withdrawal from a tenant's wallet of an earlier release."""
+
+    def tearDown(self) -> None:
+        Wallet.objects.filter(uuid=self.alice.uuid).update(tenant="")
+        super().tearDown()
+
+    def test_is_marked_and_goes_there_and_back(self):
+        Wallet.objects.filter(uuid=self.alice.uuid).update(tenant="acme")
+        made, others = self.deposit(1000), self.due_withdrawal(1, self.bob)
+        withdrawal = self.due_withdrawal(1)
+        migrate("0021")
+        self.assert_history_stands()
+        migrate()
+        self.assertEqual(append_only.missing(connection), [])
+        for row, marked in ((withdrawal, True), (made, False), (others, False)):
+            row.refresh_from_db()
+            self.assertEqual(row.from_tenants_wallet, marked, row)
         self.alice.refresh_from_db()
-        self.assertEqual(self.alice.tenant, "acme")
+        self.assertEqual(self.alice.created_by, "client")

@@ -222,6 +222,19 @@ class TenantTest(Case):
         self.assertEqual(set(transitions.values_list("actor", flat=True)), {"key 7"})
         self.assertEqual(WalletChange.objects.get().actor, "key 7")
 
+    def test_is_written_with_the_actor_into_the_wallets_that_a_caller_creates(
+        self,
+    ) -> None:
+        named = {"X_Test_Tenant": A, "X_Test_Actor": "key 7"}
+        for body in (b"", {"reference": "with a name"}):
+            answer = self.post("/wallets/", body, **named)
+            self.assertEqual(answer.status_code, 201, answer.content)
+            self.assertNotIn("key 7", answer.content.decode())
+            made = Wallet.objects.get(uuid=answer.json()["uuid"])
+            self.assertEqual((made.tenant, made.created_by), (A, "key 7"))
+        by_nobody = self.post("/wallets/").json()["uuid"]
+        self.assertEqual(Wallet.objects.get(uuid=by_nobody).created_by, "client")
+
 
 class KeyOfTenantTest(Case):
     """Two tenants use one UUID."""
@@ -305,9 +318,9 @@ class KeyOfTenantTest(Case):
 
     def test_and_a_key_stands_for_one_request_of_each(self) -> None:
         key = uuid.uuid4()
-        (made,) = create_many([CreateRequest("x", key=key)], tenant=A)
+        (made,) = create_many([CreateRequest("x", key=key)], caller=FROM_A)
         self.scheduled(self.ben, idempotency_key=key, caller=FROM_B)
-        (refused,) = create_many([CreateRequest("y", key=key)], tenant=B)
+        (refused,) = create_many([CreateRequest("y", key=key)], caller=FROM_B)
         self.assertNotIsInstance(made, Exception)
         self.assertIsInstance(refused, IdempotencyKeyReused)
 
@@ -322,6 +335,18 @@ class TenantAuditTest(Case):
             made.update(tenant=tenant)
             found = [one for one in ledger_audit.verify() if one.check == "tenant"]
             self.assertEqual([one.row for one in found], [f"transaction {pk}"] * wrong)
+
+    def test_finds_a_withdrawal_whose_key_another_may_have(self) -> None:
+        made = self.scheduled(self.alice)
+        rows = Transaction.objects.filter(pk=made.pk)
+        for marked, wrong in ((True, 0), (False, 1)):
+            rows.update(from_tenants_wallet=marked)
+            found = [
+                one.row
+                for one in ledger_audit.verify()
+                if one.check == "from_tenants_wallet"
+            ]
+            self.assertEqual(found, [f"transaction {made.pk}"] * wrong)
 
 
 class KnownTenantTest(Case):

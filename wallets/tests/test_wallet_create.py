@@ -24,6 +24,7 @@ from wallets.services.wallets.create import (
 from wallets.tests import marks
 from wallets.tests.base import CommittingTestCase, WalletTestCase
 from wallets.tests.races import FEW, race, rounds
+from wallets.utils.caller import Caller
 
 KEY = uuid.UUID(int=1)
 
@@ -66,6 +67,21 @@ class CreateManyTest(WalletTestCase):
             (results[6].wallet.currency, results[6].wallet.metadata),
             ("EUR", '{"a":"b"}'),
         )
+
+    def test_writes_who_creates_them(self):
+        caller = Caller("key 7", "acme")
+        for wait in (True, False):
+            requests = [CreateRequest(), CreateRequest(key=uuid.uuid4())]
+            for made in create_many(requests, caller=caller, wait=wait):
+                row = Wallet.objects.get(pk=made.wallet.pk)
+                self.assertEqual((row.created_by, row.tenant), ("key 7", "acme"))
+                self.assertEqual(made.wallet.created_by, "key 7")
+        for known in (None, uuid.uuid4()):
+            row = WalletService.create(wallet_uuid=known, actor="oscar")
+            row.refresh_from_db()
+            self.assertEqual((row.created_by, row.tenant), ("oscar", ""))
+        with self.assertRaises(InvalidInput):
+            WalletService.create(actor=" ")
 
     def test_is_one_statement_for_plain_wallets(self):
         # Two of them begin and end the transaction inside that of the test.

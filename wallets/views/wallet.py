@@ -44,7 +44,7 @@ class CreateWallet(Operation[CreateRequest, CreateReceipt]):
     def many(
         self, calls: Sequence[CreateRequest], *, caller: Caller, wait: bool
     ) -> Sequence[CreateReceipt | Exception]:
-        return create_many(calls, tenant=caller.tenant, wait=wait)
+        return create_many(calls, caller=caller, wait=wait)
 
     def write(
         self, request: Request, call: CreateRequest, result: CreateReceipt

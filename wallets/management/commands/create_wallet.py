@@ -22,11 +22,16 @@ class Command(DatabaseCommand):
             "--uuid", type=row_uuid, help="its UUID (default: a new one)"
         )
         parser.add_argument("--tenant", type=tenant, help="its tenant (default: none)")
+        parser.add_argument(
+            "--by", default="manage.py create_wallet", help="who creates it"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             wallet = WalletService.create(
-                wallet_uuid=options["uuid"], tenant=options["tenant"] or ""
+                wallet_uuid=options["uuid"],
+                tenant=options["tenant"] or "",
+                actor=options["by"],
             )
         except Refusal as error:
             raise CommandError(f"Not opened: {error}") from None

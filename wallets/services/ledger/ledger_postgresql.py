@@ -82,8 +82,9 @@ SELECT key::text, now, id, wallet_id, balance_after FROM posted, clock
 
 _OPEN = """
 INSERT INTO wallets_wallet (uuid, balance, held, movement_count, currency, tenant,
-    created_at, updated_at)
-SELECT uuid, 0, 0, 0, %(currency)s, %(tenant)s, now, now FROM unnest(%(uuids)s::uuid[]) AS uuid,
+    created_by, created_at, updated_at)
+SELECT uuid, 0, 0, 0, %(currency)s, %(tenant)s, %(actor)s, now, now
+FROM unnest(%(uuids)s::uuid[]) AS uuid,
     (SELECT coalesce(%(now)s::timestamptz, clock_timestamp()) AS now) AS clock
 RETURNING uuid, id, created_at
 """
@@ -119,11 +120,19 @@ def columns_of_caller(caller: Caller) -> tuple[dict[str, str], dict[str, str]]:
 
 
 def open_wallets(
-    uuids: Iterable[UUID], *, tenant: str = "", now: datetime | None = None
+    uuids: Iterable[UUID], *, caller: Caller = ANYBODY, now: datetime | None = None
 ) -> list[tuple[UUID, int, datetime]]:
-    """Create empty wallets; return (UUID, id, time) of each, unordered. One query."""
-    currency = default_currency()
-    values = {"uuids": array(uuids), "currency": currency, "tenant": tenant, "now": now}
+    """Create a caller's empty wallets; return (UUID, id, time) of each, unordered.
+
+    One query.
+    """
+    values = {
+        "uuids": array(uuids),
+        "currency": default_currency(),
+        "tenant": caller.tenant,
+        "actor": caller.actor,
+        "now": now,
+    }
     return execute_prepared(_OPEN, values)
 
 

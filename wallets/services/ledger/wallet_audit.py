@@ -54,6 +54,13 @@ def _verify_tenants() -> Iterator[Finding]:
     for pk, tenant, its in rows.iterator(chunk_size=CHUNK):
         detail = f"made by tenant {tenant!r}, and its wallet is one of {its!r}"
         yield Finding("tenant", f"transaction {pk}", detail)
+    unmarked = Transaction.objects.filter(
+        transaction_type=Transaction.TransactionType.WITHDRAWAL,
+        from_tenants_wallet=False,
+    ).exclude(wallet__tenant="")
+    for pk in unmarked.values_list("pk", flat=True).iterator(chunk_size=CHUNK):
+        detail = "from a tenant's wallet, without its mark: another may have its key"
+        yield Finding("from_tenants_wallet", f"transaction {pk}", detail)
 
 
 def _verify_histories() -> Iterator[Finding]:

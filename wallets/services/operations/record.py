@@ -32,6 +32,7 @@ from wallets.services.payouts import attempt, transition
 from wallets.services.payouts.transition import StateChange
 from wallets.services.requests import idempotency
 from wallets.services.requests.checks import checked_amount, checked_uuid
+from wallets.services.wallets import history
 from wallets.services.withdrawals.reference import (
     find_waiting,
     next_number,
@@ -144,8 +145,8 @@ def _enter(
     proof: Proof,
     now: datetime,
 ) -> Transaction:
-    """Create the withdrawal that the ledger does not have."""
-    wallet = Wallet.objects.get(uuid=wallet_uuid)
+    """Create the withdrawal; lock its wallet first: a client may ask for it now."""
+    wallet = history.lock(wallet_uuid)
     # The client's request may have come from a caller of the wallet's tenant, or from
     # an unlimited one.
     known = idempotency.find_made([key], tenant=wallet.tenant)
@@ -171,6 +172,7 @@ def _enter(
         scheduled_for=scheduled_for or proof.paid_at or now,
         idempotency_key=key,
         tenant=wallet.tenant,
+        from_tenants_wallet=bool(wallet.tenant),
         actor=proof.actor,
         created_at=now,
     )

@@ -6,8 +6,8 @@ Nothing is written or locked. The other wallet's balance is never read.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import NamedTuple, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
 
 from wallets.models.correction import Correction
 from wallets.models.counterparty import Counterparty
@@ -29,23 +29,6 @@ CORRECTIONS = {
     _Type.CORRECTION_OUT.value: ("debit", "corrects"),
     _Type.CORRECTION_IN.value: ("credit", "credit_corrects"),
 }
-
-
-class Corrects(NamedTuple):
-    """What an entry corrects, both as ids of transactions; why, and who made it."""
-
-    entry: int
-    corrected: int
-    reason: str
-    actor: str
-
-
-def corrections_of(kind: str, entries: Iterable[int]) -> Iterator[Corrects]:
-    """Yield what these transactions of one type of `CORRECTIONS` correct. One query."""
-    mine, what = CORRECTIONS[kind]
-    rows = Correction.objects.filter(**{f"{mine}__in": entries})
-    for row in rows.values_list(mine, what, "reason", "actor"):
-        yield Corrects(*row)
 
 
 def of_transactions(rows: Iterable[Transaction]) -> None:
@@ -77,11 +60,12 @@ def _relate(rows: Mapping[int, R], type_of: Callable[[R], str]) -> None:
                 mine, "uuid", f"{theirs}__uuid", f"{theirs}__reference"
             ):
                 rows[pk].counterparty = Counterparty(*other)
-    for kind in CORRECTIONS:
+    for kind, (mine, what) in CORRECTIONS.items():
         if kind in ids:
-            for one in corrections_of(kind, ids[kind]):
-                rows[one.entry].corrected = one.corrected
+            made = Correction.objects.filter(**{f"{mine}__in": ids[kind]})
+            for pk, corrected in made.values_list(mine, what):
+                rows[pk].corrected = corrected
     if _Type.RETURN in ids:
-        made = PaymentReturn.objects.filter(credit__in=ids[_Type.RETURN])
-        for pk, withdrawal in made.values_list("credit", "withdrawal"):
+        returns = PaymentReturn.objects.filter(credit__in=ids[_Type.RETURN])
+        for pk, withdrawal in returns.values_list("credit", "withdrawal"):
             rows[pk].returned = withdrawal

@@ -83,7 +83,8 @@ def insert_new(planned: Sequence[Transaction]) -> dict[uuid.UUID, Transaction]:
     transaction. Only the inserted transactions get ids. An existing row with the same
     key must differ in wallet or type.
 
-    :raises LostRace: a key was taken, and its transaction does not exist any more.
+    :raises LostRace: a key was taken, and its transaction does not exist any more; or
+        another caller of the same wallet has taken it meanwhile.
     """
     taken = insert_untaken(
         Transaction,
@@ -96,7 +97,7 @@ def insert_new(planned: Sequence[Transaction]) -> dict[uuid.UUID, Transaction]:
         return {}
     made = find_made([one.idempotency_key for one in taken], tenant=taken[0].tenant)
     if any(one.idempotency_key not in made for one in taken):
-        raise LostRace("a key is taken, but its transaction was not found")
+        raise LostRace("a key is taken, and not by a transaction of this tenant")
     return made
 
 

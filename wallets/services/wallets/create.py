@@ -23,6 +23,7 @@ from wallets.services.requests import idempotency
 from wallets.services.requests.busy import Busy
 from wallets.services.requests.group import KEY_WAIT_SECONDS, in_halves
 from wallets.services.wallets import history
+from wallets.utils.caller import ANYBODY, Caller
 from wallets.utils.database.batch import as_stored
 from wallets.utils.database.transactions import (
     CLIENT_PATIENCE_SECONDS,
@@ -70,14 +71,14 @@ _Results = dict[int, CreateResult]
 def create_many(
     requests: Sequence[CreateRequest],
     *,
-    tenant: str = "",
+    caller: Caller = ANYBODY,
     now: datetime | None = None,
     wait: bool = True,
 ) -> list[CreateResult]:
-    """Create wallets of a tenant; return one result for each request, in order.
+    """Create a caller's wallets; return one result for each request, in order.
 
-    Keys and references belong to the tenant. Opens its own transactions. A result is the receipt, or the refusal:
-    `IdempotencyKeyReused` (the key stands for another request) or `ReferenceTaken`. A
+    Keys and references belong to the caller's tenant. Opens its own transactions. A
+    result is the receipt, or the refusal: `IdempotencyKeyReused` (the key stands for another request) or `ReferenceTaken`. A
     repeated key returns the wallet as it is now. With `wait=False` a request that would
     wait for another transaction gets `Busy`.
 
@@ -89,27 +90,27 @@ def create_many(
     answers: _Results = {}
     if plain:
         made = run_in_transaction(
-            lambda: open_plain([asked[n][0] for n in plain], now, tenant),
+            lambda: open_plain([asked[n][0] for n in plain], now, caller),
             one_statement=True,
         )
         answers |= zip(plain, map(CreateReceipt, made), strict=True)
     named = {n: one for n, one in asked.items() if n not in answers}
     if named and wait:
-        work = partial(_create_in_steps, named, now, tenant)
+        work = partial(_create_in_steps, named, now, caller)
         answers |= run_in_transaction(work, patience=CLIENT_PATIENCE_SECONDS)
     elif named:
-        unless_locked = partial(_unless_locked, now=now, tenant=tenant)
+        unless_locked = partial(_unless_locked, now=now, caller=caller)
         found = in_halves(unless_locked, [*named.values()])
         answers |= zip(named, found, strict=True)
     return [answers[n] for n in asked]
 
 
 def open_plain(
-    uuids: Sequence[uuid.UUID], now: datetime | None, tenant: str = ""
+    uuids: Sequence[uuid.UUID], now: datetime | None, caller: Caller = ANYBODY
 ) -> list[Wallet]:
-    """Create empty wallets. One statement: call inside a transaction or as its own."""
+    """Create a caller's empty wallets. One statement: call inside a transaction or as its own."""
     if connection.vendor == "postgresql":
-        opened = ledger_postgresql.open_wallets(uuids, tenant=tenant, now=now)
+        opened = ledger_postgresql.open_wallets(uuids, caller=caller, now=now)
         currency = default_currency()
         made = {
             one: as_stored(
@@ -117,7 +118,8 @@ def open_plain(
                 id=pk,
                 uuid=one,
                 currency=currency,
-                tenant=tenant,
+                tenant=caller.tenant,
+                created_by=caller.actor,
                 created_at=at,
                 updated_at=at,
             )
@@ -125,7 +127,7 @@ def open_plain(
         }
         return [made[one] for one in uuids]
     moment = now or database_now()
-    rows = [Wallet(uuid=one, tenant=tenant, created_at=moment) for one in uuids]
+    rows = [_row(one, _PLAIN, moment, caller) for one in uuids]
     Wallet.objects.bulk_create(rows)
     if connection.features.can_return_rows_from_bulk_insert:
         return rows
@@ -135,24 +137,25 @@ def open_plain(
 
 
 def _unless_locked(
-    asked: dict[int, _Asked], *, now: datetime | None, tenant: str
+    asked: dict[int, _Asked], *, now: datetime | None, caller: Caller
 ) -> _Results | None:
     """Create without waiting. None, and no change: another transaction is in the way."""
 
     def work() -> _Results:
         limit_lock_wait(KEY_WAIT_SECONDS)
-        return _create_in_steps(asked, now, tenant)
+        return _create_in_steps(asked, now, caller)
 
     return run_unless_locked(work)
 
 
 def _create_in_steps(
-    asked: dict[int, _Asked], now: datetime | None, tenant: str
+    asked: dict[int, _Asked], now: datetime | None, caller: Caller
 ) -> _Results:
     """Create the wallets whose key and reference are free. Call inside a transaction.
 
     Among requests with the same key or reference the first one counts.
     """
+    tenant = caller.tenant
     requests = [one for _, one in asked.values()]
     keys = [one.key for one in requests if one.key is not None]
     used = idempotency.find_made(keys, tenant=tenant) if keys else {}
@@ -162,7 +165,7 @@ def _create_in_steps(
         names = {name for name in (one.key, one.reference) if name is not None}
         if taken.isdisjoint(names) or not names:
             taken |= names
-            rows.append(_row(uuid_, one, moment, tenant))
+            rows.append(_row(uuid_, one, moment, caller))
     # In the order of their keys and references, so that the same requests, made twice
     # at once, wait for each other in one order. A conflict is not an error: an error
     # would undo the others.
@@ -198,7 +201,7 @@ def _taken(
 
 
 def _row(
-    uuid_: uuid.UUID, request: CreateRequest, moment: datetime, tenant: str
+    uuid_: uuid.UUID, request: CreateRequest, moment: datetime, caller: Caller
 ) -> Wallet:
     return Wallet(
         uuid=uuid_,
@@ -206,7 +209,8 @@ def _row(
         currency=request.currency or default_currency(),
         metadata=request.metadata or "",
         creation_key=request.key,
-        tenant=tenant,
+        tenant=caller.tenant,
+        created_by=caller.actor,
         created_at=moment,
     )
 

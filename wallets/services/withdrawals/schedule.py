@@ -158,9 +158,12 @@ def _schedule_at_once(
     )
     made = {
         first[key]: as_stored(
-            Transaction, id=pk, wallet_id=wallet_id, **columns_of(fit[key], at, caller)
+            Transaction,
+            id=pk,
+            wallet_id=wallet_id,
+            **columns_of(fit[key], at, caller, from_tenants_wallet=of_tenant),
         )
-        for key, at, pk, wallet_id in rows
+        for key, at, pk, wallet_id, of_tenant in rows
     }
     if made:
         at = rows[0][1]

@@ -80,8 +80,10 @@ class ScheduleReceipt(NamedTuple):
 ScheduleResult = ScheduleReceipt | NotDone
 
 
-def columns_of(asked: Asked, now: datetime, caller: Caller) -> dict[str, Any]:
-    """Return the columns of a new withdrawal."""
+def columns_of(
+    asked: Asked, now: datetime, caller: Caller, *, from_tenants_wallet: bool
+) -> dict[str, Any]:
+    """Return the columns of a new withdrawal; the wallet is left to the caller."""
     return {
         "transaction_type": _WITHDRAWAL,
         "amount": asked.amount,
@@ -93,6 +95,7 @@ def columns_of(asked: Asked, now: datetime, caller: Caller) -> dict[str, Any]:
         "fails_if_frozen": asked.fails_if_frozen,
         "tenant": caller.tenant,
         "actor": caller.actor,
+        "from_tenants_wallet": from_tenants_wallet,
         **asked.words._asdict(),
     }
 
@@ -161,7 +164,8 @@ class _Schedules(Batch[Asked, ScheduleReceipt]):
     """The schedules of one transaction; `recorded` by wallet and key.
 
     `used` are the wallets and keys of transactions of callers with another tenant. In
-    the same wallet the bank references of both would be the same.
+    the same wallet the bank references of both would be the same. One that is written
+    meanwhile on PostgreSQL takes the key: the work is run again, and reads it.
 
     On MySQL and MariaDB a key that another transaction has taken meanwhile was used for
     another wallet or for a deposit, because withdrawals of this wallet wait for its
@@ -184,7 +188,9 @@ class _Schedules(Batch[Asked, ScheduleReceipt]):
         checked_schedule(request.scheduled_for, now=self.now)
         wallet = self.wallet_of(request)
         postings.check_can_pay(wallet)
-        columns = columns_of(request, self.now, self.caller)
+        columns = columns_of(
+            request, self.now, self.caller, from_tenants_wallet=bool(wallet.tenant)
+        )
         return as_new(Transaction, wallet_id=wallet.pk, **columns)
 
     def write(self, rows: Sequence[Transaction]) -> None:

@@ -27,11 +27,13 @@ from wallets.utils.words import Words
 More = tuple[bool, Words]
 
 # The database's clock is read once. Keys are inserted in their order, so two statements
-# with the same keys cannot deadlock. A key that exists already inserts nothing. Wallets
+# with the same keys cannot deadlock. A key that exists already inserts nothing, whichever
+# of the two unique constraints of keys forbids it: a statement of another caller of the
+# same wallet, which this one cannot see yet, is waited for. Wallets
 # get the lock that the new rows' foreign key would take at COMMIT: deposits and claims do
 # not wait for it, only a wallet that is being closed does. One that is locked so is left
 # out, as frozen and closed ones are. So is a key that a caller of another tenant has used
-# in the same wallet: the bank references of both would be the same.
+# in the same wallet for anything else.
 _SCHEDULE = """
 WITH asked AS (
     SELECT item.* FROM {patience}
@@ -46,7 +48,7 @@ WITH asked AS (
     WHERE uuid = ANY (ARRAY(SELECT wallet FROM asked)) AND NOT frozen_out AND NOT closed
     FOR KEY SHARE SKIP LOCKED
 ), planned AS (
-    SELECT asked.*, wallet.id AS wallet_id
+    SELECT asked.*, wallet.id AS wallet_id, tenant <> '' AS from_tenants_wallet
     FROM clock, asked JOIN wallet ON wallet.uuid = asked.wallet
     WHERE scheduled_for > now
         AND scheduled_for <= now + make_interval(secs => %(horizon)s)
@@ -56,18 +58,19 @@ WITH asked AS (
 ), made AS (
     INSERT INTO wallets_transaction (wallet_id, transaction_type, amount, status,
         idempotency_key, scheduled_for, created_at, updated_at, retry_count, final,
-        needs_review, failure_code, third_party_response, version{words}{caller})
+        needs_review, failure_code, third_party_response, version,
+        from_tenants_wallet{words}{caller})
     SELECT wallet_id, 'WITHDRAWAL', amount, 'PENDING', key, scheduled_for, now, now,
-        0, false, false, '', '', 0{words}{caller_values}
+        0, false, false, '', '', 0, from_tenants_wallet{words}{caller_values}
     FROM planned, clock ORDER BY key
-    ON CONFLICT (idempotency_key, tenant) DO NOTHING
-    RETURNING id, idempotency_key AS key, wallet_id
+    ON CONFLICT DO NOTHING
+    RETURNING id, idempotency_key AS key, wallet_id, from_tenants_wallet
 ), moved AS (
     INSERT INTO wallets_transition (transaction_id, sequence, event, from_state,
         to_state, actor, evidence, created_at)
     SELECT id, 0, 'schedule', '', 'pending', %(actor)s, '', now FROM made, clock
 )
-SELECT key::text, now, id, wallet_id FROM made, clock
+SELECT key::text, now, id, wallet_id, from_tenants_wallet FROM made, clock
 """
 
 
@@ -79,11 +82,11 @@ def schedule(
     caller: Caller,
     now: datetime | None = None,
     lock_wait: float | None = None,
-) -> list[tuple[str, datetime, int, int]]:
+) -> list[tuple[str, datetime, int, int, bool]]:
     """Schedule the withdrawals (wallet, amount, time, key); return those done.
 
-    Of each its key, its time, and the ids of transaction and wallet; in any order. One
-    statement. If another transaction uses a key at this moment, the statement waits
+    Of each its key, its time, the ids of transaction and wallet, and whether the wallet
+    has a tenant; in any order. One statement. If another transaction uses a key at this moment, the statement waits
     `lock_wait` seconds (None: the usual limit) and then fails with a lock time-out.
     Left out are unknown, frozen and closed wallets, keys that exist, and times that are not after `now`
     (default: the database's clock) or beyond the horizon. If an attempt has one of the

@@ -174,7 +174,8 @@ def _insertable(
 def insert_sql(model: type[Model], unless_taken: Unique | None = None) -> str:
     """Return the INSERT of PostgreSQL, whose parameter has all rows.
 
-    With `unless_taken` it leaves out values that exist, and returns the others' ids.
+    With `unless_taken` it leaves out what a unique constraint forbids, and returns the
+    others' ids. A model may have a second one that concerns few rows.
     """
     fields = {
         field.column: field
@@ -184,10 +185,7 @@ def insert_sql(model: type[Model], unless_taken: Unique | None = None) -> str:
     names = ", ".join(f'"{name}"' for name in fields)
     untaken = ""
     if unless_taken:
-        column, within = unless_taken
-        untaken = (
-            f' ON CONFLICT ("{column}", "{within}") DO NOTHING RETURNING "{column}", id'
-        )
+        untaken = f' ON CONFLICT DO NOTHING RETURNING "{unless_taken[0]}", id'
     return (
         f'INSERT INTO "{model._meta.db_table}" ({names}) '  # noqa: S608
         f"SELECT {names} FROM {_recordset(fields)}{untaken}"
