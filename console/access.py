@@ -34,7 +34,10 @@ def _permission(verb: str, model: str) -> str:
 def not_to_see(user: Any, models: Iterable[str]) -> str:
     """Return the missing permissions to view these models, in words; "" if none."""
     lacking = [model for model in models if not may_see(user, model)]
-    return " and ".join(
-        f"“Can view {model.rpartition('.')[2]}” ({_permission('view', model)})"
-        for model in lacking
-    )
+    return " and ".join(in_words(_permission("view", model)) for model in lacking)
+
+
+def in_words(permission: str) -> str:
+    """Return a permission as a person asks for it: its name, and its code."""
+    verb, _, model = permission.rpartition(".")[2].partition("_")
+    return f"“Can {verb} {model}” ({permission})"

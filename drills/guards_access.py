@@ -7,6 +7,7 @@ from drills.guard import POSTGRESQL, Guard
 _API = "access/tests/test_api.py"
 _LIVE = "access/tests/test_live.py"
 _KEYS = "access/tests/test_keys.py"
+_PAGES = "access/tests/test_pages.py"
 _ROUTES = "access/tests/test_routes.py"
 _CHECK = "access/views/authentication.py"
 _COPY = "access/services/live.py"
@@ -20,6 +21,20 @@ ACCESS_GUARDS = (
         "    if not key.may(scope):\n",
         "    if False:\n",
         f"{_API}::ScopeTest",
+    ),
+    Guard(
+        "an operator makes no key without the permission",
+        "access/pages/actions.py",
+        "@page_for(MAKE)\n",
+        '@page_for("wallets.change_transaction")\n',
+        _PAGES,
+    ),
+    Guard(
+        "an operator gets no new secret of a key without the permission",
+        "access/pages/actions.py",
+        "@page_for(CHANGE)\ndef rotate",
+        '@page_for("wallets.change_transaction")\ndef rotate',
+        _PAGES,
     ),
     Guard(
         "a key has a limit of requests",

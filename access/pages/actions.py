@@ -18,10 +18,10 @@ from django.views.decorators.http import require_http_methods
 from access.errors import InvalidKey
 from access.models.api_key import ApiKey
 from access.pages.forms import KeyForm, RevokeForm, RotateForm
-from access.pages.views import key_or_404
+from access.pages.views import CHANGE, MAKE, key_or_404
 from access.services import keys
 from access.services.keys import Made, Wanted
-from console.views.base import actor, operator_page
+from console.views.base import actor, page_for
 from wallets.errors import LostRace, Refusal
 from wallets.utils import deeds
 
@@ -29,7 +29,7 @@ ASKS = require_http_methods(["GET", "HEAD", "POST"])
 
 
 @ASKS
-@operator_page
+@page_for(MAKE)
 def create(request: HttpRequest) -> HttpResponse:
     """GET and POST /console/keys/new."""
     form = KeyForm(request.POST or None)
@@ -50,7 +50,7 @@ def create(request: HttpRequest) -> HttpResponse:
 
 
 @ASKS
-@operator_page
+@page_for(CHANGE)
 def rotate(request: HttpRequest, prefix: str) -> HttpResponse:
     """GET and POST …/rotate: give the key a new secret."""
     key = key_or_404(prefix)
@@ -75,7 +75,7 @@ def rotate(request: HttpRequest, prefix: str) -> HttpResponse:
 
 
 @ASKS
-@operator_page
+@page_for(CHANGE)
 def revoke(request: HttpRequest, prefix: str) -> HttpResponse:
     """GET and POST …/revoke: end the key, and those that it replaced."""
     key = key_or_404(prefix)

@@ -8,10 +8,12 @@ from django.shortcuts import render
 from access.models.api_key import ApiKey
 from access.services import keys as service
 from access.utils.scopes import SCOPES
-from console.access import OPERATE
 from console.views.base import page
 from wallets.utils.database.transactions import database_now
 
+# The permissions to act. That of operators is not enough: a key may do over the API what
+# no operator may do alone.
+MAKE, CHANGE = "access.add_apikey", "access.change_apikey"
 # The tones of the badges, by state.
 TONES = {"works": "good", "rotated": "busy", "expired": "warn"}
 
@@ -21,7 +23,7 @@ def keys(request: HttpRequest) -> HttpResponse:
     """GET /console/keys: all of them, the newest first."""
     context = {
         "rows": [_shown(one) for one in reversed(service.everything())],
-        "may_act": request.user.has_perm(OPERATE),
+        "may_act": request.user.has_perm(MAKE),
     }
     return render(request, "access/keys.html", context)
 
@@ -37,7 +39,7 @@ def key(request: HttpRequest, prefix: str) -> HttpResponse:
         "history": reversed(service.history(found.name)),
         "can_rotate": found.current,
         "can_revoke": found.current,
-        "may_act": request.user.has_perm(OPERATE),
+        "may_act": request.user.has_perm(CHANGE),
     }
     return render(request, "access/key.html", context)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from django.contrib.auth.models import Permission, User
+
 from access.services import keys
 from access.tests.access import ACTOR, Keys
 from console.tests.browser import PHONE, BrowserTestCase
@@ -11,6 +13,11 @@ from wallets.tests import marks
 
 @marks.slow
 class KeyBrowserTest(Keys, BrowserTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        ours = Permission.objects.filter(content_type__model="apikey")
+        User.objects.get(username="oscar").user_permissions.add(*ours)
+
     def test_makes_rotates_and_revokes_a_key(self) -> None:
         page = self.open()
         page.get_by_role("link", name="Keys").click()

@@ -12,10 +12,16 @@ from access.utils import secret
 from console.tests.base import ConsoleTestCase, staff
 
 PAGES = "/console/keys"
+MAY = ("access.view_apikey", "access.add_apikey", "access.change_apikey")
 NEW = {"name": "shop", "scopes": ["deposits:write", "wallets:read"], "rate": "50"}
 
 
 class PageTest(Keys, ConsoleTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.kim = staff("kim", *MAY)
+        self.client.force_login(self.kim)
+
     def secret_on(self, answer) -> str:
         text = answer.content.decode()
         (found,) = re.findall(r'<pre id="secret">(\S+)</pre>', text)
@@ -34,7 +40,7 @@ class PageTest(Keys, ConsoleTestCase):
         made = ApiKey.objects.get()
         self.assertEqual(
             (made.created_by, made.scopes, made.rate),
-            ("operator oscar", ["deposits:write", "wallets:read"], 50),
+            ("operator kim", ["deposits:write", "wallets:read"], 50),
         )
         for path in (PAGES, f"{PAGES}/{made.prefix}"):
             page = self.client.get(path)
@@ -83,7 +89,31 @@ class PageTest(Keys, ConsoleTestCase):
         self.assertContains(answer, "leaked &lt;b&gt;")
         self.assertFalse(self.works(made.secret))
         (event,) = KeyEvent.objects.filter(kind="revoked")
-        self.assertEqual(event.actor, "operator oscar")
+        self.assertEqual(event.actor, "operator kim")
+
+    def test_needs_the_permissions_of_keys(self) -> None:
+        """With a key for everything an operator could deposit, alone and unlimited."""
+        made = self.key()
+        shown = f"{PAGES}/{made.key.prefix}"
+        forms = {
+            "access.add_apikey": {f"{PAGES}/new": NEW},
+            "access.change_apikey": {
+                f"{shown}/rotate": {"overlap": "60"},
+                f"{shown}/revoke": {"reason": "leaked"},
+            },
+        }
+        for needed, pages in forms.items():
+            others = [one for one in MAY if one != needed]
+            self.client.force_login(staff(needed, "change_transaction", *others))
+            for path, form in pages.items():
+                for answer in (self.client.get(path), self.client.post(path, form)):
+                    self.assertContains(answer, needed, status_code=403)
+        self.client.force_login(self.oscar)
+        for page in (PAGES, shown):
+            text = self.client.get(page).content.decode()
+            for button in ("/new", "/rotate", "/revoke"):
+                self.assertNotIn(f'{button}"', text)
+        self.assertEqual(KeyEvent.objects.count(), 1)
 
     def test_acts_for_operators_only(self) -> None:
         made = self.key()
@@ -117,4 +147,5 @@ class PageTest(Keys, ConsoleTestCase):
             self.assertIn(f">{state}</span>", text)
 
     def test_is_linked_from_the_navigation(self) -> None:
+        self.client.force_login(self.oscar)
         self.assertContains(self.client.get("/console/"), f'href="{PAGES}"')

@@ -14,12 +14,19 @@ from wallets.tests.fakes import BARE, Does, FakeBank
 
 
 def staff(name: str, *permissions: str) -> User:
-    """Return a member of staff with these permissions of `wallets`, by codename."""
+    """Return a member of staff with these permissions, by codename.
+
+    Those of `wallets` alone, or of another application as `app.codename`.
+    """
     user = User.objects.create_user(
         name, is_staff=True
     )  # no password: the tests use force_login
-    ours = Permission.objects.filter(content_type__app_label="wallets")
-    user.user_permissions.set(ours.filter(codename__in=permissions))
+    for each in permissions:
+        application, _, codename = each.rpartition(".")
+        label = application or "wallets"
+        user.user_permissions.add(
+            Permission.objects.get(content_type__app_label=label, codename=codename)
+        )
     return user
 
 

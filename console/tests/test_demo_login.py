@@ -12,6 +12,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test import TestCase, override_settings
 
+from console import extensions
 from console.access import OPERATE
 from wallets.tests.base import quick_passwords
 
@@ -38,6 +39,11 @@ class DemoLoginTest(TestCase):
         self.assertTrue(user.is_staff)
         self.assertTrue(user.has_perm(OPERATE))
         self.assertFalse(user.is_superuser)
+        for link in extensions.links():
+            app, _, model = link.model.rpartition(".")
+            self.assertTrue(
+                user.has_perms([f"{app}.add_{model}", f"{app}.change_{model}"])
+            )
 
     def test_keeps_its_password(self):
         self.assertEqual(self.call(), self.call())

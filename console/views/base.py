@@ -17,7 +17,7 @@ from django.urls import reverse
 from django.utils.cache import add_never_cache_headers
 from django_htmx.http import HttpResponseClientRedirect
 
-from console.access import OPERATE, not_to_see
+from console.access import OPERATE, in_words, not_to_see
 from wallets.utils.actors import operator
 from wallets.views.problems.from_exceptions import csrf_failure
 
@@ -56,20 +56,27 @@ def page(*models: str) -> Callable[[View], View]:
     return decorate
 
 
+def page_for(permission: str) -> Callable[[View], View]:
+    """As `page`, for staff who have this permission to act."""
+
+    def decorate(view: View) -> View:
+        @page()
+        @functools.wraps(view)
+        def shown(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+            if not request.user.has_perm(permission):
+                raise PermissionDenied(
+                    f"To act, and not only look, ask for {in_words(permission)}."
+                )
+            return view(request, *args, **kwargs)
+
+        return shown
+
+    return decorate
+
+
 def operator_page(view: View) -> View:
     """As `page`, for staff who may act."""
-
-    @page()
-    @functools.wraps(view)
-    def operators_only(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        if not request.user.has_perm(OPERATE):
-            raise PermissionDenied(
-                "To act, and not only look, ask for “Can change transaction” "
-                f"({OPERATE})."
-            )
-        return view(request, *args, **kwargs)
-
-    return operators_only
+    return page_for(OPERATE)(view)
 
 
 @page()

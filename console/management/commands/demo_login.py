@@ -13,6 +13,7 @@ from django.core.management.base import CommandError
 from django.db import connection
 from django.db.models import Q
 
+from console import extensions
 from wallets.management.base import DatabaseCommand
 
 USERNAME = "demo"
@@ -40,11 +41,7 @@ class Command(DatabaseCommand):
             user.set_password(password)
         user.is_staff = user.is_active = True
         user.save()
-        ours = Permission.objects.filter(content_type__app_label="wallets")
-        user.user_permissions.set(
-            ours.filter(codename__startswith="view_")
-            | ours.filter(codename="change_transaction")
-        )
+        user.user_permissions.set(Permission.objects.filter(_permissions()))
         self.stdout.write(f"{USERNAME} {password}")
 
     def _refuse_where_it_could_hurt(self) -> None:
@@ -61,6 +58,16 @@ class Command(DatabaseCommand):
         others = User.objects.exclude(username=USERNAME, email=EMAIL)
         if others.filter(Q(is_staff=True) | Q(username=USERNAME)).exists():
             raise CommandError("This system has users of its own: log in as one.")
+
+
+def _permissions() -> Q:
+    """To see everything and to act, also on the pages of removable applications."""
+    ours = Q(content_type__app_label="wallets")
+    found = ours & (Q(codename__startswith="view_") | Q(codename="change_transaction"))
+    for link in extensions.links():
+        application, _, model = link.model.rpartition(".")
+        found |= Q(content_type__app_label=application, content_type__model=model)
+    return found
 
 
 def _password(file: Path) -> str:
