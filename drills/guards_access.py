@@ -37,6 +37,13 @@ ACCESS_GUARDS = (
         _PAGES,
     ),
     Guard(
+        "the API answers no cookie",
+        f"{_HTTP}/middleware.py",
+        "            request.COOKIES = {}\n",
+        "",
+        _ROUTES,
+    ),
+    Guard(
         "a key has a limit of requests",
         _CHECK,
         "    if wait := live.LIVE.rates.wait_for(key.caller.actor, key.limit):\n",

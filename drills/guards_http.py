@@ -257,4 +257,25 @@ HTTP_GUARDS = (
         "    elif False:\n",
         "test_deployment.py::BankTest::test_is_told_by_what_its_address_is",
     ),
+    Guard(
+        "no body of the API is read before it is known who calls",
+        "wallets/asgi/application.py",
+        '            if is_of_api(scope["path"]):\n',
+        "            if False:\n",
+        "test_asgi_application.py::UnreadBodyTest",
+    ),
+    Guard(
+        "a path with an encoded slash is another one for both transports",
+        "wallets/asgi/application.py",
+        " or _has_encoded_slash(scope):\n",
+        ":\n",
+        "test_asgi_application.py::UnreadBodyTest",
+    ),
+    Guard(
+        "the API judges its requests itself, by both transports",
+        "wallets/views/http/api_paths.py",
+        '    return frozenset(path.partition("/")[0] for path in paths)\n',
+        '    return frozenset(("wallets", "deposits", "transfers")) if paths else frozenset()\n',
+        "test_asgi_same.py",
+    ),
 )

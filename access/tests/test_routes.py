@@ -82,6 +82,21 @@ class RouteTest(Keys, WalletTestCase):
             closed += path not in OPEN
         self.assertGreater(closed, CLOSED_AT_LEAST)
 
+    def test_tells_nothing_else_before_the_key(self) -> None:
+        """Neither what is wrong with a query, a body or a cookie, nor its limits."""
+        long = {"data": b"x" * 70_000, "content_type": "application/json"}
+        for path in set(self.ours()) - OPEN - {"/metrics"}:
+            for query, sent in (
+                ("?x=%00", {}),
+                ("", long),
+                ("", {"headers": {"cookie": "csrftoken=x; sessionid=y"}}),
+            ):
+                for method in METHODS:
+                    answer = self.client.generic(method, path + query, **sent)
+                    with self.subTest(method=method, path=path, query=query, **sent):
+                        self.assertEqual(answer.status_code, 401)
+                        self.assertEqual(answer.cookies, {})
+
     def test_of_the_list_exists(self) -> None:
         self.assertEqual(OPEN - set(self.ours()), set())
 

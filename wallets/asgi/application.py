@@ -30,6 +30,7 @@ from wallets.utils import clock, request_metrics
 from wallets.utils.batching import Batcher, TooManyWaiting, Work
 from wallets.views import docs, metrics
 from wallets.views.http import authentication, negotiation, request_log, tenancy
+from wallets.views.http.api_paths import is_of_api
 from wallets.views.http.operation import Operation, prepare
 from wallets.views.http.request import ApiResponse, Request
 from wallets.views.http.wsgi import Handler
@@ -125,13 +126,12 @@ class Application:
         match = find(scope["method"], scope["path"])
         headers = _headers_of(scope)
         origin = origin_of(scope, headers.get("host"))
-        if (
-            match is None
-            or origin is None
-            or b"%" in scope.get("raw_path", b"")
-            or headers.get("cookie")  # Django may answer one by another
-        ):
-            await self._django(scope, receive, send)
+        if match is None or origin is None or _has_encoded_slash(scope):
+            if is_of_api(scope["path"]):
+                # No operation, so no body: it is refused, or asks for its options.
+                await self._django.answer(scope, b"", send)
+            else:
+                await self._django(scope, receive, send)
             return
         operation = match.route.operation
         if len(operation.media_types) > 1 and not _is_json(headers, operation):
@@ -224,6 +224,11 @@ def _headers_of(scope: Scope) -> dict[str, str]:
         key, text = name.decode("latin-1"), value.decode("latin-1")
         found[key] = f"{found[key]},{text}" if key in found else text
     return found
+
+
+def _has_encoded_slash(scope: Scope) -> bool:
+    """Whether Django takes the path for another one; see `views.http.wsgi`."""
+    return b"%2f" in scope.get("raw_path", b"").lower()
 
 
 def _is_json(headers: dict[str, str], operation: Operation[Any, Any]) -> bool:

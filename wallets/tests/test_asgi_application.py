@@ -7,9 +7,10 @@ import uuid
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any
 from unittest import mock
+from urllib.parse import unquote
 
 from django.db import OperationalError
-from django.test import SimpleTestCase
+from django.test import SimpleTestCase, override_settings
 
 from wallets.asgi.application import Application
 from wallets.asgi.proxies import as_the_client_asked
@@ -18,8 +19,10 @@ from wallets.tests.api import Api
 from wallets.tests.asgi import AsgiClient
 from wallets.tests.base import WalletTestCase
 from wallets.utils.batching import TooManyWaiting
+from wallets.utils.caller import Caller
 from wallets.views.deposit import Deposit, DepositListView, DepositView
 from wallets.views.problems import from_exceptions
+from wallets.views.problems.problem_response import RequestRefused
 from wallets.views.transaction import CancelView
 from wallets.views.wallet import WalletView
 from wallets.views.withdraw import WithdrawView
@@ -92,6 +95,85 @@ class TransportTest(Api, WalletTestCase):
                 self.assertEqual(self.http.handler.handed_on, 0)
         self.get("/readyz")
         self.assertEqual(self.http.handler.handed_on, 1)
+
+
+class Recorder:
+    """Replaces `DjangoApplication`; `read` are the requests whose bodies it would read."""
+
+    def __init__(self) -> None:
+        self.read: list[Any] = []
+        self.answered: list[Any] = []
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.read.append((scope["method"], scope["path"]))
+
+    async def answer(self, scope: Any, body: bytes, send: Any) -> None:
+        self.answered.append((scope["method"], scope["path"]))
+
+
+def nobody(scope: str, request: Any) -> Caller:
+    """Admit no caller: a value for API_AUTHENTICATION."""
+    raise RequestRefused("unauthorized")
+
+
+@override_settings(API_AUTHENTICATION=f"{__name__}.nobody")
+class UnreadBodyTest(SimpleTestCase):
+    """The body of a request that nobody may make…"""
+
+    WALLET = "/wallets/00000000-0000-4000-8000-000000000000/"
+
+    def setUp(self) -> None:
+        self.django = Recorder()
+        self.application = Application(self.django)  # type: ignore[arg-type]
+
+    def status(self, method: str, path: str, **headers: str) -> int | None:
+        """Ask; return the status of our own answer, None if Django answers."""
+        said: list[Any] = []
+
+        async def receive() -> Any:
+            raise AssertionError("the body is read")
+
+        async def send(message: Any) -> None:
+            said.append(message)
+
+        raw = path.encode()
+        named = {"host": "localhost", "content-length": "99999"} | headers
+        scope = {
+            "type": "http",
+            "method": method,
+            "path": unquote(path),
+            "raw_path": raw,
+            "query_string": b"",
+            "headers": [(n.encode(), v.encode()) for n, v in named.items()],
+            "scheme": "http",
+            "http_version": "1.1",
+            "client": ("192.0.2.7", 1),
+        }
+        asyncio.run(self.application(scope, receive, send))
+        read, self.django.read = self.django.read, []
+        self.assertEqual(read, [])
+        return said[0]["status"] if said else None
+
+    def test_is_not_read_for_an_operation(self) -> None:
+        for headers in ({}, {"cookie": "sessionid=x"}):
+            for path in ("/wallets/", f"{self.WALLET}deposit", "/wallet%73/"):
+                with self.subTest(path, **headers):
+                    self.assertEqual(self.status("POST", path, **headers), 401)
+        self.assertEqual(self.django.answered, [])
+
+    def test_is_not_read_where_django_answers(self) -> None:
+        asked = [
+            ("PUT", "/wallets/"),
+            ("POST", f"{self.WALLET}nothing"),
+            ("POST", "/wallets%2F"),
+            ("OPTIONS", "/transfers/"),
+        ]
+        for method, path in asked:
+            with self.subTest(path):
+                self.assertIsNone(self.status(method, path))
+        with self.subTest("host"):
+            self.assertIsNone(self.status("POST", "/wallets/", host="evil.example"))
+        self.assertEqual(len(self.django.answered), len(asked) + 1)
 
 
 class TroubleTest(Api, WalletTestCase):

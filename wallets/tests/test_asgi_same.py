@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import re
 import uuid
+from collections.abc import Callable
+from functools import partial
 from typing import Any
+from unittest import mock
 
-from django.test import Client
+from django.conf import settings as service
+from django.test import Client, override_settings
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from wallets.models.transaction import Transaction
+from wallets.services.transfers.transfer import transfer
+from wallets.services.withdrawal import WithdrawalService
 from wallets.tests import marks
 from wallets.tests.asgi import AsgiClient
 from wallets.tests.base import WalletTestCase
+from wallets.utils import request_metrics
 from wallets.views.http import request_log
 
 METHODS = st.sampled_from(
@@ -35,6 +42,10 @@ PATHS = st.sampled_from(
             "/transfers/",
             "/transfers/",
             "/transfers/{key}/",
+            "/transfers/{transfer}/",
+            *["{alice}transactions/{planned}/reschedule"] * 2,
+            *["{alice}transactions/{made}/reschedule", "/events/", "/events/"],
+            *["/webhooks/", "/webhooks/{key}/", "/webhooks/{key}/deliveries/"],
             "/wallets/x/deposit",
             "/healthz",
             "/",
@@ -63,6 +74,7 @@ BODIES = st.one_of(
     st.just("{}"),
     st.builds('{{"amount":{}}}'.format, AMOUNTS),
     st.builds('{{"amount":{},"scheduled_for":"{}"}}'.format, AMOUNTS, TIMES),
+    st.builds('{{"scheduled_for":"{}"}}'.format, TIMES),
     st.builds('{{"amount":{0},"amount":{0}}}'.format, AMOUNTS),
     st.builds(
         '[{{"wallet":"{{alice}}","amount":{},"idempotency_key":"{{key}}"}}]'.format,
@@ -122,6 +134,7 @@ QUERIES = st.one_of(
                 *["to=2019-01-01T00:00:00Z", "at=now", "at=2030-01-01T00:00:00Z"],
                 *["state=active", "balance_from=1", "amount_to=5", "currency=IRR"],
                 *["format=json", "created_from=2020-01-01T00:00:00Z", "x=%ff", "%00=1"],
+                *["reference=%00", "x=%00", "after=1", "after=-1", "reference=a"],
             ]
         ),
         max_size=2,
@@ -149,7 +162,15 @@ _OWN = re.compile(
 )
 
 
+# As the settings have them with METRICS_ENABLED.
+COUNTED = {
+    "METRICS_ENABLED": True,
+    "MIDDLEWARE": ["wallets.views.metrics.count_requests", *service.MIDDLEWARE],
+}
+
+
 @marks.slow
+@override_settings(**COUNTED)
 class SameAnswerTest(WalletTestCase):
     maxDiff = None
 
@@ -160,6 +181,8 @@ class SameAnswerTest(WalletTestCase):
         ]
         self.deposit(100)
         self.made = Transaction.objects.latest("pk")
+        self.planned = WithdrawalService.schedule(self.alice.uuid, 1, self.after(9e6))
+        self.transfer = transfer(self.alice.uuid, self.bob.uuid, 1)
 
     def test_is_given_whatever_is_asked(self) -> None:
         @settings(
@@ -174,6 +197,47 @@ class SameAnswerTest(WalletTestCase):
             self.assertEqual(one, other, request)
 
         compare()
+
+    def test_has_the_same_line_of_the_log_and_the_same_count(self) -> None:
+        asked = [
+            ("POST", f"/wallets/{self.alice.uuid}/deposit", b'{"amount":1}'),
+            ("POST", f"/wallets/{self.alice.uuid}/deposit/", b"x"),
+            ("GET", "/transactions/?reference=%00", b""),
+            ("GET", "/events/?x=%00", b""),
+            ("PUT", "/webhooks/", b""),
+            ("GET", f"/wallets/{self.alice.uuid}/statement/", b""),
+            ("GET", "/wallets/nothing", b""),
+            ("GET", "/healthz", b""),
+            ("GET", "/healthz?x=%00", b""),
+        ]
+        asked = [(*one, cookie) for one in asked for cookie in ("", "csrftoken=x")]
+        found = []
+        for client in self.clients:
+            for method, path, body, cookie in asked:
+                client.cookies.clear()
+                headers = {"cookie": cookie} if cookie else {}
+                with self.assertLogs(request_log.logger, "DEBUG") as lines:
+                    counted = self.counted(
+                        partial(
+                            client.generic,
+                            *(method, path, body, "application/json"),
+                            headers=headers,
+                        )
+                    )
+                (line,) = lines.records
+                told = line.levelno, line.method, line.path, line.status
+                found.append((told, counted))
+        wsgi, asgi = found[: len(asked)], found[len(asked) :]
+        for request, one, other in zip(asked, wsgi, asgi, strict=True):
+            with self.subTest(request):
+                self.assertEqual(one, other)
+                self.assertEqual(len(one[1]), 1)
+
+    def counted(self, ask: Callable[[], Any]) -> list[tuple[str, ...]]:
+        """Return the labels of the requests that the call counts."""
+        with mock.patch.object(request_metrics, "REQUESTS") as counter:
+            ask()
+        return [call.args for call in counter.labels.call_args_list]
 
     def answers(
         self,
@@ -195,6 +259,8 @@ class SameAnswerTest(WalletTestCase):
             names = self.names()
             asked = {name: self.fill(value, names) for name, value in sent.items()}
             for _ in range(times):
+                # A cookie of an earlier answer would send this request to Django.
+                client.cookies.clear()
                 answer = client.generic(
                     method,
                     self.fill(path, names) + (f"?{query}" if query else ""),
@@ -214,6 +280,8 @@ class SameAnswerTest(WalletTestCase):
             "payer": str(self.alice.uuid),
             "payee": str(self.bob.uuid),
             "made": str(self.made.pk),
+            "planned": str(self.planned.pk),
+            "transfer": str(self.transfer.uuid),
             "used": str(self.made.idempotency_key),
             "key": key,
             "UPPER": key.upper(),

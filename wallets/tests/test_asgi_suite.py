@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib
 import inspect
+from pathlib import Path
 from unittest import TestCase, skipUnless
 
 from django.db import connection
+from django.test import SimpleTestCase
 
 from wallets.tests import marks
 from wallets.tests.api import Api
@@ -17,16 +19,18 @@ BATCHED = (
     "deposit",
     "deposit_many",
     "idempotency",
+    "reschedule",
     "return",
     "statement",
     "transaction_list",
     "transactions",
+    "transfer",
     "wallet",
     "wallet_life",
     "wallet_list",
     "withdraw",
 )
-OTHERS = ("bad_input", "correction", "errors", "health")
+OTHERS = ("bad_input", "correction", "docs", "errors", "health", "paths")
 
 on_one_engine = skipUnless(
     connection.vendor == "sqlite",
@@ -48,3 +52,11 @@ for _module in BATCHED + OTHERS:
             globals()[f"Asgi{_name}"] = (
                 _made if _module in BATCHED else on_one_engine(_made)
             )
+
+
+class EveryModuleTest(SimpleTestCase):
+    def test_of_the_api_is_in_this_suite(self) -> None:
+        files = Path(__file__).parent.glob("test_api_*.py")
+        known = {one.stem.removeprefix("test_api_") for one in files}
+        # That one starts servers of its own, of both transports.
+        self.assertEqual(known - {"server"}, set(BATCHED + OTHERS))

@@ -13,10 +13,8 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.deprecation import MiddlewareMixin
 
+from wallets.views.http.api_paths import is_of_api
 from wallets.views.problems import problem_response
-
-# Requests below these paths have no user and no cookie.
-API_PATHS = ("/wallets/", "/deposits/", "/transfers/")
 
 
 def without_body_for_head(
@@ -42,10 +40,14 @@ class WithoutHostileInput(MiddlewareMixin):
     A body over `PAGE_MAX_BODY_BYTES` is refused by its announced length. NUL, which no
     database stores in text, is refused in a path or a query. A cookie with NUL is
     ignored, so that its browser is not locked out.
+
+    The API judges its requests itself, after it has found out who calls. It has no
+    cookies: none is read, and none is answered.
     """
 
     def process_request(self, request: HttpRequest) -> HttpResponseBase | None:
-        if request.path_info.startswith(API_PATHS):
+        if is_of_api(request.path_info):
+            request.COOKIES = {}
             return None
         length = request.META.get("CONTENT_LENGTH") or "0"
         if not length.isdigit() or int(length[:20]) > settings.PAGE_MAX_BODY_BYTES:
@@ -72,7 +74,7 @@ class _ForPages(MiddlewareMixin):
     """Skips the API's requests, because each of these costs as much as parsing JSON."""
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        if request.path_info.startswith(API_PATHS):
+        if is_of_api(request.path_info):
             return self.get_response(request)  # type: ignore[return-value]
         return super().__call__(request)  # type: ignore[return-value]
 
