@@ -49,8 +49,7 @@ def actor_of(request: HttpRequest) -> str:
 class WalletAdmin(LookOnly):
     list_display = (
         "uuid",
-        "tenant",
-        "created_by",
+        *("tenant", "created_by"),
         "reference",
         "state",
         "balance",

@@ -86,6 +86,21 @@ def owner_of(call: ast.Call) -> str:
     return name_of(node) if node is not call.func else ""
 
 
+def keywords_of(call: ast.Call) -> set[str | None]:
+    """Return the names of the keywords, also those of `**{"balance": 1}`.
+
+    None stands for names that only the running program knows: `**changes`.
+    """
+    found: set[str | None] = set()
+    for keyword in call.keywords:
+        if keyword.arg is None and isinstance(keyword.value, ast.Dict):
+            keys = keyword.value.keys
+            found |= {str(getattr(key, "value", "")) if key else None for key in keys}
+        else:
+            found.add(keyword.arg)
+    return found
+
+
 class HouseRule(SimpleTestCase):
     def assert_none(self, found: list[str], rule: str) -> None:
         self.assertEqual(found, [], f"{rule}\n  " + "\n  ".join(found))
@@ -174,6 +189,17 @@ class WriterTest(HouseRule):
         "Movement": {"wallets/services/ledger/postings.py"},
         "Correction": {"wallets/services/corrections/correction.py"},
         "PaymentReturn": {"wallets/services/operations/payment_return.py"},
+        "Transaction": {
+            "wallets/services/corrections/correction.py",
+            "wallets/services/deposits/deposit_batch.py",
+            "wallets/services/operations/payment_return.py",
+            "wallets/services/operations/record.py",
+            "wallets/services/payouts/damage.py",  # only names one in an alarm
+            "wallets/services/payouts/put_aside.py",  # the same
+            "wallets/services/payouts/transition.py",
+            "wallets/services/transfers/transfer_batch.py",
+            "wallets/services/withdrawals/schedule_batch.py",
+        },
         "Transfer": {"wallets/services/transfers/transfer_batch.py"},
         "Transition": {"wallets/services/payouts/transition.py"},
         "Wallet": {
@@ -187,6 +213,38 @@ class WriterTest(HouseRule):
     # Functions of utils/database that write; their first argument is the model.
     FUNCTIONS = {"as_new", "guarded_update", "guarded_updates", "insert_rows"}
     METHODS = re.compile("create|update|delete|save")
+    # The methods of rows that write, whatever the variable of the rows is called.
+    OF_ROWS = re.compile("(bulk_)?(create|update)|(get|update)_or_create|delete|save")
+    # The layers above the services, and their calls that change no row of the product.
+    ABOVE = re.compile(
+        r"console/|wallets/(views|serializers|asgi|management|tasks\.py|admin\.py)"
+        r"|(events|access)/(views|serializers|pages|management|tasks\.py)"
+    )
+    NO_ROWS_OF_OURS = (
+        "console/management/commands/demo_login.py",  # a user
+        "console/queries/overview.py",  # the cache
+    )
+    # The tables that each module writes by SQL of its own.
+    SQL_WRITERS = {
+        "wallets/services/ledger/ledger_postgresql.py": {
+            *("wallets_transaction", "wallets_movement", "wallets_wallet")
+        },
+        "wallets/services/ledger/transfers_postgresql.py": {
+            *("wallets_transaction", "wallets_movement", "wallets_wallet"),
+            "wallets_transfer",
+        },
+        "wallets/services/withdrawals/schedule_postgresql.py": {
+            *("wallets_transaction", "wallets_transition")
+        },
+        "events/services/sequencer.py": {"events_event"},
+    }
+    SQL = re.compile(
+        r"\b(?:INSERT\s+INTO|UPDATE|DELETE\s+FROM|MERGE\s+INTO|TRUNCATE(?:\s+TABLE)?)"
+        r"\s+[\"`]?((?:wallets|events|access)_\w+)",
+        re.IGNORECASE,
+    )
+    # What runs SQL, however it is written.
+    EXECUTES = {"cursor", "executemany", "execute_prepared", "extra", "raw", "RawSQL"}
     # The modules that may run SQL.
     MAY_EXECUTE = (
         "wallets/checks.py",  # reads the names of the tables
@@ -226,8 +284,60 @@ class WriterTest(HouseRule):
         return [
             f"{path}:{node.lineno}"
             for path, node in nodes(ast.Call)
-            if name_of(node.func) in ("cursor", "executemany", "raw", "RawSQL")
+            if name_of(node.func) in self.EXECUTES
             and not path.startswith(self.MAY_EXECUTE)
+        ]
+
+    def written_by_sql(self) -> list[str]:
+        """Return the tables that a module writes by SQL, and is not meant to."""
+        return [
+            f"{path}:{node.lineno} {table}"
+            for path, node in nodes(ast.Constant)
+            if isinstance(node.value, str)
+            for table in set(self.SQL.findall(node.value))
+            if table not in self.SQL_WRITERS.get(path, ())
+        ]
+
+    def written_above(self) -> list[str]:
+        """Return the calls above the services that write rows by themselves."""
+        return [
+            f"{path}:{node.lineno}"
+            for path, node in nodes(ast.Call)
+            if self.ABOVE.match(path)
+            and path not in self.NO_ROWS_OF_OURS
+            and isinstance(node.func, ast.Attribute)
+            and self.OF_ROWS.fullmatch(node.func.attr)
+            and owner_of(node) not in self.names_of_services(trees()[path])
+        ]
+
+    def names_of_services(self, tree: ast.Module) -> set[str]:
+        """Return the names under which a module has imported services."""
+        return {
+            alias.asname or alias.name
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom)
+            and re.search(r"\bservices\b", node.module or "")
+            for alias in node.names
+        }
+
+    def balances(self) -> list[str]:
+        """Return the calls outside of the ledger that write a balance."""
+        return [
+            f"{path}:{node.lineno}"
+            for path, node in nodes(ast.Call)
+            if path != "wallets/services/ledger/postings.py"
+            and re.search("update|create", name_of(node.func))
+            and MONEY & keywords_of(node)
+        ]
+
+    def unknown_columns(self) -> list[str]:
+        """Return the updates of which nobody can read what they write."""
+        return [
+            f"{path}:{node.lineno}"
+            for path, node in nodes(ast.Call, under="wallets/services/")
+            if isinstance(node.func, ast.Attribute)
+            and node.func.attr == "update"
+            and None in keywords_of(node)
         ]
 
     @marks.slow
@@ -240,6 +350,16 @@ class WriterTest(HouseRule):
     @marks.slow
     def test_by_sql_is_a_service(self):
         self.assert_none(self.statements(), "Only services and utils/database run SQL")
+        self.assert_none(
+            self.written_by_sql(),
+            "Only the fast paths write by SQL: name the table in SQL_WRITERS",
+        )
+
+    @marks.slow
+    def test_is_no_layer_above_the_services(self):
+        self.assert_none(
+            self.written_above(), "A view, page or command writes by a service only"
+        )
 
     @marks.slow
     def test_is_found_in_a_view_however_it_writes(self):
@@ -252,20 +372,52 @@ class WriterTest(HouseRule):
             ("Movement(amount=1)", self.strangers),
             ("GuardedUpdate({'pk': 1}, {'balance': 1})", self.guards),
             ("connection.cursor().execute('UPDATE wallets_wallet')", self.statements),
+            ("execute_prepared('UPDATE ' + table, {})", self.statements),
+            ("rows.extra(where=[text])", self.statements),
+            ("Transaction.objects.create(amount=1)", self.strangers),
+            ("as_new(Transaction, amount=1)", self.strangers),
+            ("Transaction.objects.filter(pk=1).update(amount=1)", self.strangers),
+            ('rows.update(**{"balance": 1})', self.balances),
+            ('rows.update(**{"balance": 1})', self.written_above),
+            ("rows.update(amount=1)", self.written_above),
+            ("wallet.transactions.create(amount=1)", self.written_above),
+            ("rows.filter(pk=1).delete()", self.written_above),
+            ("wallet.save()", self.written_above),
         ):
             view = {"wallets/views/wallet.py": ast.parse(line)}
             with self.subTest(line=line), mock.patch.dict(trees(), view):
                 self.assertEqual(len(find()), 1)
 
+    @marks.slow
+    def test_is_found_in_a_service_that_is_no_owner(self):
+        for line, find in (
+            ("Transaction.objects.create(amount=1)", self.strangers),
+            ('rows.update(**{"balance": 1})', self.balances),
+            ("rows.update(**changes)", self.unknown_columns),
+            ("SQL = 'UPDATE wallets_wallet SET balance = 1'", self.written_by_sql),
+            ("SQL = 'insert into \"wallets_movement\" (id)'", self.written_by_sql),
+            ("SQL = 'DELETE\\nFROM wallets_transaction'", self.written_by_sql),
+        ):
+            service = {"wallets/services/reads/current.py": ast.parse(line)}
+            with self.subTest(line=line), mock.patch.dict(trees(), service):
+                self.assertEqual(len(find()), 1)
+
+    def test_above_the_services_may_call_one(self):
+        line = (
+            "from wallets.services.wallet import WalletService\nWalletService.create()"
+        )
+        view = {"wallets/views/wallet.py": ast.parse(line)}
+        with mock.patch.dict(trees(), view):
+            self.assertEqual(self.written_above(), [])
+
     def test_of_a_balance_is_the_ledger(self):
-        found = [
-            f"{path}:{node.lineno}"
-            for path, node in nodes(ast.Call)
-            if path != "wallets/services/ledger/postings.py"
-            and re.search("update|create", name_of(node.func))
-            and MONEY & {keyword.arg for keyword in node.keywords}
-        ]
-        self.assert_none(found, "Only services/ledger/postings.py writes balances")
+        self.assert_none(
+            self.balances(), "Only services/ledger/postings.py writes balances"
+        )
+        self.assert_none(
+            self.unknown_columns(),
+            "An update names its columns: no `update(**changes)`",
+        )
 
     def test_of_a_status_is_the_transition(self):
         found = [
@@ -273,7 +425,7 @@ class WriterTest(HouseRule):
             for path, node in nodes(ast.Call)
             if path != "wallets/services/payouts/transition.py"
             and "update" in name_of(node.func)
-            and "status" in {keyword.arg for keyword in node.keywords}
+            and "status" in keywords_of(node)
         ]
         self.assert_none(found, "Only services/payouts/transition.py moves a status")
 
