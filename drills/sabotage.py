@@ -164,7 +164,8 @@ def constraints() -> dict[str, tuple[Path, str]]:
     """Return every constraint by name: the file of its model, and the model."""
     found = {}
     for file in sorted((ROOT / "wallets" / "models").glob("*.py")):
-        model = ""
+        # `transaction_rules` has those of Transaction.
+        model = file.stem.removesuffix("_rules").title().replace("_", "")
         for line in file.read_text().splitlines():
             if line.startswith("class "):
                 model = line.removeprefix("class ").partition("(")[0]

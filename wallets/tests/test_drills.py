@@ -11,9 +11,10 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
+from django.apps import apps
 from django.test import SimpleTestCase
 
-from drills import bank, books, clock_shim, judge, servers
+from drills import bank, books, clock_shim, judge, sabotage, servers
 from drills.clock_shim import SteppedClock
 from drills.process import free_port
 from drills.scenario import DEPOSIT, Plan
@@ -31,6 +32,17 @@ from wallets.tests.marks import slow
 
 HOUR = 3600.0
 STALL = 60.0  # a busy machine may pause for seconds
+
+
+class SabotageTest(SimpleTestCase):
+    def test_knows_the_model_of_every_constraint(self) -> None:
+        known = {name: model for name, (_, model) in sabotage.constraints().items()}
+        ours = {
+            constraint.name: model.__name__
+            for model in apps.get_app_config("wallets").get_models()
+            for constraint in model._meta.constraints
+        }
+        self.assertEqual(known, ours)
 
 
 @slow
