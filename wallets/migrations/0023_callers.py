@@ -32,7 +32,7 @@ def mark(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("wallets", "0021_returns")]
+    dependencies = [("wallets", "0022_attempt_sent_to")]
 
     operations = [
         migrations.RunPython(remove_to_rebuild, install_after_rebuild),
