@@ -194,7 +194,6 @@ def _instead(known: Transaction) -> str:
         )
     if rule_for(known.known_state, Event.RECORD_PAID) is not None:
         return f"record that one: manage.py review record {known.pk}"
-    # It has ended unpaid, and stays so.
     return "record it without the key, by its reference on the bank's list"
 
 
