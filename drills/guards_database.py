@@ -41,6 +41,22 @@ DATABASE_GUARDS = (
         POSTGRESQL,
     ),
     Guard(
+        "commits are durable, whatever the database's default is",
+        _POSTGRESQL,
+        "    || set_config('synchronous_commit', {_DURABLE}, false)\n",
+        "",
+        "test_pooler.py::CommitTest",
+        POSTGRESQL,
+    ),
+    Guard(
+        "commits are durable behind a pooler, too",
+        _POSTGRESQL,
+        "    set_config('synchronous_commit', {_DURABLE}, true)\n",
+        "    ''\n",
+        "test_pooler.py::CommitTest",
+        POSTGRESQL,
+    ),
+    Guard(
         "no transaction by one statement behind a pooler",
         "wallets/utils/database/transactions.py",
         'return not getattr(connection, "pooled", False)',

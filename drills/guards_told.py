@@ -80,6 +80,27 @@ TOLD_GUARDS = (
         "test_deployment.py",
     ),
     Guard(
+        "a server that may lose commits is told before a deployment",
+        _DEPLOYMENT,
+        "        if name in found and found[name].lower() not in durable\n",
+        "        if name in found and False\n",
+        "test_deployment.py::DurabilityTest test_deployment.py::RealServerTest",
+    ),
+    Guard(
+        "check --deploy asks whether the server keeps commits",
+        _DEPLOYMENT,
+        "@register(Tags.database, deploy=True)\n",
+        "",
+        "test_deployment.py::RealServerTest",
+    ),
+    Guard(
+        "a binary log that is not flushed is told before a deployment",
+        _DEPLOYMENT,
+        '    "sync_binlog": ("1",),\n',
+        "",
+        "test_deployment.py::DurabilityTest",
+    ),
+    Guard(
         "compose declares nothing of another bank",
         "docker-compose.yaml",
         "${THIRD_PARTY_DEDUPES:-${THIRD_PARTY_BASE_URL:+not }true}",

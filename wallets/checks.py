@@ -98,6 +98,7 @@ def secret_key_is_own(**_kwargs: Any) -> list[CheckMessage]:
 _SESSION_RULES = {
     "postgresql": [
         ("SHOW transaction_isolation", "read committed", "E003"),
+        ("SELECT current_setting('synchronous_commit') <> 'off'", "true", "E005"),
     ],
     "mysql": [
         ("SELECT @@session.sql_mode", "strict_all_tables", "E004"),

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import ipaddress
 import os
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.db import connections
 
 _ABILITIES = ("THIRD_PARTY_DEDUPES", "THIRD_PARTY_LOOKUP", "THIRD_PARTY_STATEMENT")
 
@@ -114,6 +116,72 @@ def abilities_are_declared(**_kwargs: Any) -> list[CheckMessage]:
             id="wallets.W024",
         )
     ]
+
+
+# The settings of the server that decide what a crash loses.
+_SERVER_SETTINGS = {
+    "postgresql": """
+        SELECT name, setting FROM pg_settings WHERE name IN
+        ('fsync', 'full_page_writes', 'synchronous_commit', 'synchronous_standby_names')
+    """,
+    "mysql": """
+        SHOW GLOBAL VARIABLES WHERE Variable_name IN
+        ('innodb_flush_log_at_trx_commit', 'log_bin', 'sync_binlog')
+    """,
+}
+# With one of these values a crash of the machine loses no COMMIT (3 is MariaDB's).
+_DURABLE = {
+    "fsync": ("on",),
+    "full_page_writes": ("on",),
+    "innodb_flush_log_at_trx_commit": ("1", "3"),
+    "sync_binlog": ("1",),
+}
+
+
+@register(Tags.database, deploy=True)
+def server_keeps_commits(
+    databases: Sequence[str] | None = None, **_kwargs: Any
+) -> list[CheckMessage]:
+    """A claim's COMMIT must outlive a crash: then the bank is called."""
+    messages: list[CheckMessage] = []
+    for alias in databases or []:
+        sql = _SERVER_SETTINGS.get(connections[alias].vendor)
+        if sql is not None:
+            with connections[alias].cursor() as cursor:
+                cursor.execute(sql)
+                messages += _lost_commits(alias, dict(cursor.fetchall()))
+    return messages
+
+
+def _lost_commits(alias: str, found: Mapping[str, str]) -> list[CheckMessage]:
+    """Return what is wrong with these settings of the server.
+
+    With a binary log InnoDB does not flush a commit again: after a crash a commit is
+    rolled back that is not in the binary log, so `sync_binlog` counts as well.
+    """
+    messages: list[CheckMessage] = [
+        Error(
+            f"The server of the database {alias!r} has {name}={found[name]}: a crash "
+            "may lose the last commits, and a bank without dedupe is paid twice.",
+            hint=f"Set {name}={durable[0]} on the server (docs/production.md).",
+            id="wallets.E026",
+        )
+        for name, durable in _DURABLE.items()
+        if name in found and found[name].lower() not in durable
+        # Without a binary log its setting is of no effect.
+        and (name != "sync_binlog" or found.get("log_bin", "").lower() == "on")
+    ]
+    awaited = found.get("synchronous_standby_names", "")
+    if awaited and found["synchronous_commit"] == "local":
+        messages.append(
+            Warning(
+                f"The database {alias!r} has a synchronous standby, but "
+                "synchronous_commit=local: commits do not wait for it.",
+                hint="Use another value; otherwise a fail-over is a restore of a backup.",
+                id="wallets.W027",
+            )
+        )
+    return messages
 
 
 def _is_loopback(host: str) -> bool:

@@ -11,6 +11,7 @@ from django.conf import settings
 from django.core.checks import run_checks
 from django.test import SimpleTestCase, override_settings
 
+from drills import servers
 from wallets import deployment
 from wallets.tests import marks
 
@@ -123,6 +124,87 @@ class ServiceTest(SimpleTestCase):
             for message in run_checks(include_deployment_checks=True):
                 if message.id.startswith("wallets."):
                     self.assertNotIn("\n", message.msg)
+
+
+DURABLE = {
+    "postgresql": {
+        "fsync": "on",
+        "full_page_writes": "on",
+        "synchronous_commit": "on",
+        "synchronous_standby_names": "",
+    },
+    "mysql": {
+        "innodb_flush_log_at_trx_commit": "1",
+        "log_bin": "OFF",
+        "sync_binlog": "0",
+    },
+}
+
+
+class DurabilityTest(SimpleTestCase):
+    """A server that may lose commits…"""
+
+    def test_is_refused_with_each_setting_that_loses_them(self):
+        for vendor, changed, found in (
+            ("postgresql", {}, []),
+            ("postgresql", {"fsync": "off"}, ["wallets.E026"]),
+            ("postgresql", {"full_page_writes": "off"}, ["wallets.E026"]),
+            ("postgresql", {"synchronous_commit": "local"}, []),
+            ("mysql", {}, []),
+            ("mysql", {"innodb_flush_log_at_trx_commit": "0"}, ["wallets.E026"]),
+            ("mysql", {"innodb_flush_log_at_trx_commit": "2"}, ["wallets.E026"]),
+            ("mysql", {"innodb_flush_log_at_trx_commit": "3"}, []),
+            ("mysql", {"log_bin": "ON"}, ["wallets.E026"]),
+            ("mysql", {"log_bin": "ON", "sync_binlog": "1000"}, ["wallets.E026"]),
+            ("mysql", {"log_bin": "ON", "sync_binlog": "1"}, []),
+        ):
+            with self.subTest(vendor, **changed):
+                known = DURABLE[vendor] | changed
+                messages = deployment._lost_commits("default", known)
+                self.assertEqual(ids(messages), found)
+                for message in messages:
+                    self.assertIn("may lose the last commits", message.msg)
+
+    def test_is_warned_of_when_commits_do_not_wait_for_its_standby(self):
+        standby = DURABLE["postgresql"] | {"synchronous_standby_names": "*"}
+        for value, found in (("local", ["wallets.W027"]), ("on", []), ("off", [])):
+            known = standby | {"synchronous_commit": value}
+            messages = deployment._lost_commits("default", known)
+            self.assertEqual(ids(messages), found)
+
+
+@marks.slow
+class RealServerTest(SimpleTestCase):
+    """A real server that was started for tests, not for crashes of the machine…"""
+
+    def said_of(self, kind):
+        if reason := servers.missing(kind):
+            self.skipTest(reason)
+        server = servers.start(kind)
+        self.addCleanup(server.end)
+        name = "postgres" if kind == "postgresql" else "mysql"
+        environment = {"PATH": os.environ["PATH"], "DATABASE_URL": server.url(name)}
+        done = subprocess.run(
+            [sys.executable, "manage.py", "check", "--deploy", "--database", "default"],
+            cwd=settings.BASE_DIR,
+            env=environment | {"SSL_CERT_FILE": os.devnull},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        self.assertEqual(done.returncode, 1, done.stderr)
+        return done.stderr
+
+    def test_is_refused_before_a_deployment(self):
+        for kind, setting in (
+            ("postgresql", "fsync=off"),
+            ("mariadb", "innodb_flush_log_at_trx_commit=2"),
+        ):
+            with self.subTest(kind):
+                said = self.said_of(kind)
+                self.assertIn("(wallets.E026) The server of the database", said)
+                self.assertIn(f"has {setting}: a crash may lose", said)
+                self.assertEqual(said.count("wallets.E026"), 1)
 
 
 @marks.slow

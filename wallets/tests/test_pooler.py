@@ -211,6 +211,39 @@ class IsolationTest(PoolerTestCase):
         self.assertEqual((count, failures), (1, []))
 
 
+@behind_pgbouncer
+class CommitTest(PoolerTestCase):
+    """The database's `synchronous_commit` is off: a crash would lose the last claims."""
+
+    def use(self, value: str) -> None:
+        name = connection.ops.quote_name(connection.settings_dict["NAME"])
+        setting = "synchronous_commit"
+        self.addCleanup(self.administrate, f"ALTER DATABASE {name} RESET {setting}")
+        self.administrate(f"ALTER DATABASE {name} SET {setting} = '{value}'")
+
+    def test_is_durable_in_each_transaction(self) -> None:
+        self.use("off")
+        self.assertEqual(shown("synchronous_commit"), "off")
+        seen = run_in_transaction(lambda: shown("synchronous_commit"))
+        self.assertEqual(seen, "on")
+        self.assertEqual(checks.sessions_are_safe(databases=["default"]), [])
+
+    def test_is_durable_outside_of_them_too_without_a_pooler(self) -> None:
+        self.use("off")
+        with at_port(int(self.admin.settings_dict["PORT"] or 5432)):
+            self.assertEqual(shown("synchronous_commit"), "on")
+            self.assertEqual(checks.sessions_are_safe(databases=["default"]), [])
+
+    def test_waits_for_a_standby_as_the_operator_has_said(self) -> None:
+        self.use("remote_apply")
+        seen = run_in_transaction(lambda: shown("synchronous_commit"))
+        self.assertEqual(seen, "remote_apply")
+        for value in ("local", "remote_write", "on", "remote_apply"):
+            self.use(value)
+            with at_port(int(self.admin.settings_dict["PORT"] or 5432)):
+                self.assertEqual(shown("synchronous_commit"), value)
+
+
 def deposit_often(wallet: Wallet, times: int) -> None:
     for _ in range(times):
         WalletService.deposit(wallet.uuid, 1)

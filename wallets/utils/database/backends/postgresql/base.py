@@ -23,20 +23,29 @@ PROBE_SECONDS = 3
 # comes first.
 MARGIN_SECONDS = 2
 
+# A bank may be called as soon as a claim is committed, so a crash must not lose COMMITs.
+# Other values than 'off' are durable on this server, and stay as the operator set them.
+_DURABLE = """
+    CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on'
+    ELSE current_setting('synchronous_commit') END
+"""
+
 # Reads the answering process. If it is the one that accepted the connection, sets the
 # limits of the session. Values in milliseconds; 0: no limit.
-_BEGIN_SESSION = """
+_BEGIN_SESSION = f"""
 SELECT pg_backend_pid() <> %(greeted)s, CASE WHEN pg_backend_pid() = %(greeted)s THEN
     set_config('default_transaction_isolation', 'read committed', false)
     || set_config('lock_timeout', %(lock)s, false)
     || set_config('statement_timeout', %(statement)s, false)
     || set_config('idle_in_transaction_session_timeout', %(idle)s, false)
+    || set_config('synchronous_commit', {_DURABLE}, false)
 END
 """
-_BEGIN_TRANSACTION = """
+_BEGIN_TRANSACTION = f"""
 SELECT set_config('lock_timeout', %(lock)s, true),
     set_config('statement_timeout', %(statement)s, true),
-    set_config('idle_in_transaction_session_timeout', %(idle)s, true)
+    set_config('idle_in_transaction_session_timeout', %(idle)s, true),
+    set_config('synchronous_commit', {_DURABLE}, true)
 """
 _UNLIMITED = """
 SELECT set_config('statement_timeout', '0', true),
