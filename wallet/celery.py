@@ -17,6 +17,7 @@ from celery.signals import (
     task_failure,
     worker_init,
     worker_process_init,
+    worker_process_shutdown,
     worker_shutting_down,
 )
 from django_structlog.celery.signals import bind_extra_task_metadata
@@ -122,6 +123,14 @@ def _in_pool_process(**_kwargs: object) -> None:
     from wallets.utils.messaging import stopping
 
     stopping.in_pool_process()
+
+
+@worker_process_shutdown.connect
+def _record_what_is_kept(**_kwargs: object) -> None:
+    """A child of the pool ends without waiting for its threads."""
+    from wallets.services.payouts import kept
+
+    kept.finish()
 
 
 @celeryd_init.connect

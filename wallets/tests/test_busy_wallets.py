@@ -5,17 +5,18 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 from unittest import mock, skipIf
 
 from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import QuerySet
-from django.test import SimpleTestCase
+from django.test import SimpleTestCase, override_settings
 
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
-from wallets.services.payouts import busy_wallets, drain, resolver, sweeps, take
+from wallets.services.payouts import busy_wallets, drain, kept, resolver, sweeps, take
 from wallets.services.payouts.busy_wallets import BusyWallets
 from wallets.services.payouts.claiming import find_due
 from wallets.services.payouts.drain import Drain
@@ -23,12 +24,19 @@ from wallets.services.withdrawal import WithdrawalService
 from wallets.tests.base import CommittingTestCase, close_connections
 from wallets.tests.clocks import StandingClock
 from wallets.tests.fakes import DEDUPES_ONLY, LOOKS_UP_ONLY, Does, FakeBank
+from wallets.tests.marks import slow
 from wallets.tests.races import be_impatient
+from wallets.utils import clock
 from wallets.utils.bank.interface import Payment
+from wallets.utils.database import outage
 from wallets.utils.database.transactions import lock_rows
+from wallets.utils.messaging import stopping
 
 PATIENCE = 60.0
 BOBS, ALICES = 20, 10
+# A lock time-out is five seconds. A transaction that is run again after it, as often as
+# after other errors, takes 25.
+AT_MOST = 20.0
 
 
 def wait_until(happened: Callable[[], bool]) -> bool:
@@ -164,6 +172,105 @@ class BusyWalletTest(LockingTestCase):
         self.assert_all_paid_once()
         self.bob.refresh_from_db()
         self.assertFalse(self.bob.has_waiting)
+
+
+@slow
+class StubbornLockTest(LockingTestCase):
+    """The lock of Bob's wallet, when it outlives the sweep…"""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.addCleanup(kept.finish)
+        self.addCleanup(self.let_go.set)
+
+    def sweep(self) -> float:
+        """Sweep for a moment; return how many seconds that took."""
+        began = time.monotonic()
+        sweeps.pay_pending(bank=self.bank, seconds=0.5)
+        return time.monotonic() - began
+
+    def assert_the_next_pays_a_stranger(self) -> None:
+        stranger = self.due_withdrawal(1)
+        self.assertLess(self.sweep(), AT_MOST)
+        self.assertEqual(self.status_of(stranger), "COMPLETED")
+        self.assertFalse(self.let_go.is_set())
+
+    def test_holds_it_up_for_one_lock_time_out_when_bobs_payout_is_due(self) -> None:
+        self.hold()
+        self.assertLess(self.sweep(), AT_MOST)
+        self.assertTrue(self.is_alices_completed())
+        self.assert_the_next_pays_a_stranger()
+        self.let_go.set()
+        self.sweep()
+        self.assertEqual(self.status_of(self.bobs), "COMPLETED")
+
+    def test_holds_it_up_for_one_lock_time_out_when_bobs_is_marked(self) -> None:
+        """A frozen wallet's withdrawals are marked as waiting."""
+        Wallet.objects.filter(pk=self.bob.pk).update(frozen_out=True)
+        claiming = Drain(find_due, bank=self.bank, seconds=PATIENCE).claiming
+        self.hold()
+        claiming.busy.leave(busy_wallets.FROZEN, claiming._mark_frozen)
+        began = time.monotonic()
+        claiming.busy.end()
+        self.assertLess(time.monotonic() - began, AT_MOST)
+        self.assertFalse(Transaction.objects.get(pk=self.bobs.pk).waits_for_wallet)
+
+    def hold_during_bobs_payment(self) -> None:
+        def on_the_way(payment: Payment) -> None:
+            if payment.amount == BOBS:
+                self.hold()
+
+        self.bank.on_the_way = on_the_way
+
+    def test_loses_no_answer_about_bob_and_delays_no_stranger(self) -> None:
+        self.hold_during_bobs_payment()
+        self.assertLess(self.sweep(), AT_MOST)
+        self.assertTrue(self.is_alices_completed())
+        self.assert_the_next_pays_a_stranger()
+        self.assertEqual(self.status_of(self.bobs), "PROCESSING")
+        self.let_go.set()
+        kept.finish()
+        self.assertEqual(self.status_of(self.bobs), "COMPLETED")
+        self.assertEqual([p.amount for p in self.bank.paid].count(BOBS), 1)
+
+    def test_and_the_lease_leaves_evidence_of_the_answer(self) -> None:
+        self.hold_during_bobs_payment()
+        self.sweep()
+        self.assert_given_up(override_settings(WITHDRAWAL_LEASE=0))
+
+    def test_and_the_patience_of_a_stop_leaves_evidence_of_the_answer(self) -> None:
+        self.hold_during_bobs_payment()
+        self.sweep()
+        long_ago = clock.elapsed() - settings.WITHDRAWAL_RECORDING_TIME
+        stopped = ExitStack()
+        stopped.enter_context(mock.patch.object(outage, "_stopping_since", long_ago))
+        stopped.enter_context(mock.patch.object(stopping, "wait", return_value=True))
+        self.assert_given_up(stopped)
+
+    def assert_given_up(self, over: AbstractContextManager[object]) -> None:
+        with over, self.assertLogs(
+            "wallets.services.payouts.recording", "ERROR"
+        ) as log:
+            kept.finish()
+        (record,) = log.records
+        self.assertEqual(record.withdrawal_id, self.bobs.pk)  # type: ignore[attr-defined]
+        self.assertFalse(self.let_go.is_set())
+        self.assertEqual(self.status_of(self.bobs), "PROCESSING")
+
+    def test_of_a_second_request_delays_no_other_round(self) -> None:
+        self.bank = FakeBank(DEDUPES_ONLY)
+        self.bank.script.append(Does.PAY_SILENTLY)
+        WithdrawalService.execute(self.bobs.pk, bank=self.bank)
+        self.bobs.attempts.update(next_check_at=self.now, lease_expires_at=self.now)
+        self.bank.on_the_way = lambda payment: self.hold()
+        later = self.after(settings.WITHDRAWAL_LEASE)
+        began = time.monotonic()
+        resolver.resolve_due(bank=self.bank, limit=9, now=later)
+        self.assertLess(time.monotonic() - began, AT_MOST)
+        self.assertEqual(self.status_of(self.bobs), "PROCESSING")
+        self.let_go.set()
+        kept.finish()
+        self.assertEqual(self.status_of(self.bobs), "COMPLETED")
 
 
 class UnknownTestCase(LockingTestCase):
@@ -326,9 +433,9 @@ class BusyWalletsTest(SimpleTestCase):
         self.time.go_on(2 * busy_wallets.LOOKING_SECONDS)
         self.found(*many)
         self.assertEqual(len(self.busy.waited_for()), busy_wallets.MAX_WAITING)
-        # There is still one more thread for answers.
-        self.assertTrue(self.busy.leave(busy_wallets.ANSWERS, lambda: self.take(0)))
-        self.assertFalse(self.busy.leave(busy_wallets.ANSWERS, lambda: self.take(0)))
+        # There is still one more thread for other work.
+        self.assertTrue(self.busy.leave(busy_wallets.FROZEN, lambda: self.take(0)))
+        self.assertFalse(self.busy.leave(busy_wallets.FROZEN, lambda: self.take(0)))
 
     def test_is_polled_again_after_a_wait_in_vain(self) -> None:
         def fail(wallet: int) -> None:

@@ -16,6 +16,7 @@ from functools import partial
 from django.db import connections
 
 from wallets.utils import clock
+from wallets.utils.database.errors import is_lock_timeout
 
 logger = logging.getLogger(__name__)
 
@@ -26,8 +27,8 @@ AGAIN_SECONDS = 0.05
 # The most waiting threads; a sweep polls further wallets.
 MAX_WAITING = 3
 
-# Other work in threads: records the bank's answers; marks what waits in frozen wallets.
-ANSWERS, FROZEN = 0, -1
+# Other work in a thread: marks what waits in frozen wallets.
+FROZEN = -1
 
 
 class BusyWallets:
@@ -39,14 +40,14 @@ class BusyWallets:
     def __init__(self) -> None:
         self._since: dict[int, float] = {}  # by wallet: when it was first found locked
         self._waiting: dict[int, Future[None]] = {}
-        self._pool = ThreadPoolExecutor(MAX_WAITING + 2, thread_name_prefix="busy")
+        self._pool = ThreadPoolExecutor(MAX_WAITING + 1, thread_name_prefix="busy")
 
     def waited_for(self) -> set[int]:
         """Return the wallets that a thread waits for."""
         self._waiting = {
             one: job for one, job in self._waiting.items() if not job.done()
         }
-        return self._waiting.keys() - {ANSWERS, FROZEN}
+        return self._waiting.keys() - {FROZEN}
 
     def found(self, wallets: Collection[int], take: Callable[[int], object]) -> None:
         """Note the wallets that are locked now.
@@ -62,7 +63,7 @@ class BusyWallets:
                 self._begin(one, partial(take, one))
 
     def leave(self, what: int, work: Callable[[], object]) -> bool:
-        """Do this work, ANSWERS or FROZEN, in a thread; False if one does so already."""
+        """Do this work, FROZEN, in a thread; False if one does so already."""
         if self.is_doing(what):
             return False
         self._begin(what, work)
@@ -73,7 +74,7 @@ class BusyWallets:
         return what in self._waiting and not self._waiting[what].done()
 
     def end(self) -> None:
-        """Wait for the threads; the lock time-out bounds their waits."""
+        """Wait for the threads: each waits for one lock time-out at most."""
         self._pool.shutdown()
 
     def _begin(self, what: int, work: Callable[[], object]) -> None:
@@ -83,9 +84,12 @@ class BusyWallets:
 def _do(work: Callable[[], object]) -> None:
     try:
         work()
-    except Exception:
+    except Exception as error:
         # Nothing is lost: unclaimed withdrawals are still due, and sent ones have a
         # lease.
-        logger.exception("waiting for a locked wallet failed")
+        if is_lock_timeout(error):
+            logger.info("a wallet stays locked")
+        else:
+            logger.exception("waiting for a locked wallet failed")
     finally:
         connections.close_all()  # this thread's

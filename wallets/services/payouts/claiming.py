@@ -99,7 +99,11 @@ class Claiming:
         return self._claimable(self._find(now)).exists()
 
     def _claim_busy(self, wallet_id: int) -> None:
-        """Wait for the wallet, and claim some of its due rows. Runs in a thread."""
+        """Wait for the wallet, and claim some of its due rows. Runs in a thread.
+
+        After one lock time-out the sweep polls it again: the end of a sweep waits for
+        this thread.
+        """
         now = self._now()
         due = self._find(now).filter(wallet=wallet_id)
         self._claim_sound(due, now, self._share, wait=True)
@@ -134,7 +138,12 @@ class Claiming:
 
         def claim(some: QuerySet[Transaction], limit: int) -> None:
             claimed = payout.claim(
-                some, bank=self._bank, limit=limit, now=begins, wait=wait
+                some,
+                bank=self._bank,
+                limit=limit,
+                now=begins,
+                wait=wait,
+                patience=0,
             )
             self._send(claimed)
             self._said_paid |= claimed.said_paid

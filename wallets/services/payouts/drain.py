@@ -15,8 +15,8 @@ from queue import Empty, SimpleQueue
 from django.conf import settings
 
 from wallets.services.operations import pause
-from wallets.services.payouts import calls
-from wallets.services.payouts.busy_wallets import ANSWERS, LOOKING_SECONDS
+from wallets.services.payouts import calls, kept
+from wallets.services.payouts.busy_wallets import LOOKING_SECONDS
 from wallets.services.payouts.claiming import Claiming, FindDue
 from wallets.services.payouts.payout import Claim, Result, Sending
 from wallets.services.payouts.recording import record_until
@@ -30,6 +30,8 @@ from wallets.utils.messaging import soft_limit, stopping
 GATHER_SECONDS = 0.025
 # What is due within this time is claimed before answers are recorded.
 SOON_SECONDS = 0.01
+# How long the end of a sweep waits for kept answers: as long as for a locked wallet.
+END_SECONDS = 5.0
 
 
 def _most_claimed(bank: Abilities) -> int:
@@ -71,6 +73,7 @@ class Drain:
         self._flying: dict[Future[Answer], Sending] = {}
         self._put_off: list[Result] = []  # answers about locked wallets
         self._put_off_since = 0.0
+        self._has_kept = False  # answers of this sweep, in the process's keeper
         self._claimed = 0
         self._answered: SimpleQueue[Future[Answer]] = SimpleQueue()
         self._limit = _most_claimed(bank.abilities)
@@ -88,6 +91,9 @@ class Drain:
     def run(self) -> int:
         """Sweep until nothing more is due in time; return how many were claimed.
 
+        All answers are recorded then, but those about rows that stay locked for longer
+        than a lock time-out: the process keeps them.
+
         :raises InsideTransaction: called inside a transaction.
         """
         refuse_inside_transaction("a drain was run")
@@ -97,8 +103,11 @@ class Drain:
             try:
                 self._sweep()
             finally:
+                ends = clock.elapsed() + END_SECONDS
                 self.claiming.busy.end()
                 self._record_rest()
+                if self._has_kept:
+                    kept.wait(max(0.0, ends - clock.elapsed()))
         return self._claimed
 
     def _sweep(self) -> None:
@@ -158,43 +167,48 @@ class Drain:
             return float("inf")
         return max(0.0, self.claiming.looks_at - clock.elapsed())
 
-    def _record(self, done: Sequence[Future[Answer]], *, wait: bool = False) -> None:
+    def _record(self, done: Sequence[Future[Answer]]) -> None:
         """Record answers. They are kept until they are recorded.
 
-        Nothing is claimed meanwhile. With `wait=False` answers about locked wallets are
-        postponed, and after a short time left to a thread.
+        Nothing is claimed meanwhile. Answers about locked wallets are postponed, and
+        after a short time left to a thread of the process.
         """
         results = [(self._flying[future], calls.answer_of(future)) for future in done]
         if not self._put_off:
             self._put_off_since = clock.elapsed()
         try:
-            busy = record_until([*self._put_off, *results], wait=wait)
+            busy = record_until([*self._put_off, *results], wait=False)
         except Exception:
             self._forget(done)  # given up and logged
             self._put_off = []
             raise
         self._forget(done)
         self._put_off = busy
-        looking = clock.elapsed() - self._put_off_since < LOOKING_SECONDS
-        if (
-            busy
-            and not looking
-            and self.claiming.busy.leave(ANSWERS, lambda: record_until(busy))
-        ):
-            self._put_off = []
+        if clock.elapsed() - self._put_off_since >= LOOKING_SECONDS:
+            self._keep()
+
+    def _keep(self) -> None:
+        """Leave the postponed answers to the process: this sweep may end."""
+        self._has_kept = self._has_kept or bool(self._put_off)
+        kept.keep(self._put_off)
+        self._put_off = []
 
     def _forget(self, done: Sequence[Future[Answer]]) -> None:
         for future in done:
             del self._flying[future]
 
     def _record_rest(self) -> None:
-        """Wait for the calls in flight and record them, however the sweep ended."""
+        """Wait for the calls in flight and record them, however the sweep ended.
+
+        Answers about locked wallets are left to a thread of the process.
+        """
         done: list[Future[Answer]] = []
         if self._flying:
             ends = max(sending.lease_ends for sending in self._flying.values())
             over = wait(self._flying, max(0.0, ends - clock.elapsed())).done
             done = [future for future in self._flying if future in over]
-        self._record(done, wait=True)
+        self._record(done)
+        self._keep()
 
     def _sleep(self) -> bool:
         """Sleep until the next claim; False if it is after the end of this sweep."""

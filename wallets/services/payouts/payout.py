@@ -8,6 +8,7 @@ outcome.
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import uuid
@@ -116,14 +117,16 @@ def claim(
     limit: int,
     now: datetime | None = None,
     wait: bool = True,
+    patience: float = math.inf,
 ) -> Claim:
     """Claim due withdrawals: attempt, lease and hold are committed on return.
 
     Call outside a transaction, with `candidates` that are due. Attempts begin when the
     locks are taken, by the database's clock, or at `now`. Others fail for good or wait,
     without a call to the bank: see `services.payouts.due`. Each is claimed once.
-    Nothing is claimed while payouts are paused. `wait=False` skips locked wallets. If
-    the database goes away during COMMIT, the claim waits for it until the lease ends;
+    Nothing is claimed while payouts are paused. `wait=False` skips locked wallets; a
+    lock time-out after `patience` (seconds) is raised. If the database goes away
+    during COMMIT, the claim waits for it until the lease ends;
     otherwise attempts that were never sent would become unknown.
     """
     ours, leased_at, written = attempt.Claimed(sent_to.mark(bank)), 0.0, False
@@ -150,7 +153,7 @@ def claim(
         return taken
 
     try:
-        return run_in_transaction(work)
+        return run_in_transaction(work, patience=patience)
     except (DatabaseError, InterfaceError) as error:
         if not written or not outage.is_away(error):
             raise
@@ -235,17 +238,23 @@ def sending(attempt: Attempt, leased_at: float) -> Sending:
 
 
 def record(
-    results: Sequence[Result], *, now: datetime | None = None, wait: bool = True
+    results: Sequence[Result],
+    *,
+    now: datetime | None = None,
+    wait: bool = True,
+    patience: float = math.inf,
 ) -> list[Result]:
     """Write what the bank's answers prove. Opens its own transaction.
 
     A late answer changes nothing. If it says that released money was paid, it raises an
     alarm. With `wait=False` the answers about locked rows are not recorded but
-    returned.
+    returned. A lock time-out later than `patience` (seconds) is raised.
     """
     if not results:
         return []
-    return run_in_transaction(lambda: _record(results, now or database_now(), wait))
+    return run_in_transaction(
+        lambda: _record(results, now or database_now(), wait), patience=patience
+    )
 
 
 def _record(results: Sequence[Result], now: datetime, wait: bool) -> list[Result]:

@@ -11,6 +11,7 @@ has done the others, once, for one lock time-out; then it is left to the next ro
 from __future__ import annotations
 
 import contextlib
+import math
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 
@@ -18,7 +19,15 @@ from django.conf import settings
 from django.db.models import Q, QuerySet
 
 from wallets.models.attempt import Attempt
-from wallets.services.payouts import attempt, damage, look_up, moment, payout, take
+from wallets.services.payouts import (
+    attempt,
+    damage,
+    kept,
+    look_up,
+    moment,
+    payout,
+    take,
+)
 from wallets.services.payouts.look_up import Found
 from wallets.services.payouts.moment import Moment
 from wallets.services.payouts.payout import Result, Sending
@@ -150,13 +159,20 @@ class Round:
             results = list(zip(sendings, sent, strict=True))
         results = self._record_sent(results, wait=False)
         answers = self._record_found(answers, wait=False)
-        self._record_sent(results, wait=True)
+        kept.keep(self._record_sent(results, wait=True))
         self._record_found(answers, wait=True)
 
     def _record_sent(self, results: list[Result], *, wait: bool) -> list[Result]:
-        """Record answers to payments; return those about locked rows."""
+        """Record answers to payments; return those about locked rows.
+
+        With `wait` it waits for them for one lock time-out.
+        """
         return record_until(
-            results, now=self._now, put_aside=self._put_answer_aside, wait=wait
+            results,
+            now=self._now,
+            put_aside=self._put_answer_aside,
+            wait=wait,
+            patience=0 if wait else math.inf,
         )
 
     def _record_found(self, answers: list[Found], *, wait: bool) -> list[Found]:

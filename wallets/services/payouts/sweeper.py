@@ -20,7 +20,7 @@ from django.db import (
 )
 
 from wallets.services.operations import reconciliation
-from wallets.services.payouts import sweeps
+from wallets.services.payouts import kept, sweeps
 from wallets.utils import clock
 from wallets.utils.bank.interface import Bank
 from wallets.utils.messaging import stopping
@@ -33,11 +33,13 @@ def run_once(*, bank: Bank | None = None) -> dict[str, int]:
 
     Opens its own transactions. Stays for what becomes due within a tick's interval.
     """
-    return {
+    counts = {
         "resolve": sweeps.resolve_unknown(bank=bank),
         "retry": sweeps.pay_retries(bank=bank),
         "pending": sweeps.pay_pending(bank=bank),
     }
+    kept.finish()
+    return counts
 
 
 def run(*, seconds: float = float("inf"), bank: Bank | None = None) -> None:
@@ -60,6 +62,7 @@ def run(*, seconds: float = float("inf"), bank: Bank | None = None) -> None:
                 _survive(partial(sweep, bank=bank))
         until = min(ends, *next_turn.values())
         _pay_pending(until, bank)
+    kept.finish()
 
 
 def _pay_pending(until: float, bank: Bank | None) -> None:

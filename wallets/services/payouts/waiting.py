@@ -46,10 +46,10 @@ def begin(rows: Sequence[Transaction]) -> None:
 def begin_for_frozen(due: QuerySet[Transaction]) -> int:
     """Mark at most BATCH of these due withdrawals, all of frozen wallets.
 
-    Opens its own transaction; returns how many it found. Waits for locked wallets.
-    Leaves withdrawals out that another transaction locks, so it can wait for no claim.
+    Opens its own transaction; returns how many it found. Waits for locked wallets,
+    for one lock time-out, which it raises. Leaves withdrawals out that another transaction locks, so it can wait for no claim.
     """
-    return run_in_transaction(partial(_begin_some, due))
+    return run_in_transaction(partial(_begin_some, due), patience=0)
 
 
 def _begin_some(due: QuerySet[Transaction]) -> int:

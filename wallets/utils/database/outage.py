@@ -49,7 +49,7 @@ def outlast(work: Callable[[], T], *, ends: float) -> T:
     :raises DatabaseError, InterfaceError: the last error.
     """
     for tries in count():
-        last = clock.elapsed() >= _end(ends) or soft_limit.struck()
+        last = clock.elapsed() >= end(ends) or soft_limit.struck()
         try:
             return work()
         except (DatabaseError, InterfaceError) as error:
@@ -65,8 +65,8 @@ def outlast(work: Callable[[], T], *, ends: float) -> T:
     raise AssertionError("unreachable: it returns or raises")
 
 
-def _end(ends: float) -> float:
-    """Return `ends`, or earlier for a worker that is being stopped."""
+def end(ends: float) -> float:
+    """Return `ends`, or earlier for a worker that is being stopped (`clock.elapsed`)."""
     global _stopping_since
     if not stopping.wait(0):
         _stopping_since = None
