@@ -255,6 +255,27 @@ TIME_GUARDS = (
         "test_damaged_rows.py",
     ),
     Guard(
+        "a time that is no number, negative or without end is refused",
+        "wallet/environment.py",
+        "    if not 0 <= value < math.inf:\n",
+        "    if False:\n",
+        "test_settings.py::TimesTest",
+    ),
+    Guard(
+        "a number is read as it is written",
+        "wallet/environment.py",
+        "read = number if cast is float else",
+        "read = float if cast is float else",
+        "test_settings.py::TimesTest",
+    ),
+    Guard(
+        "limits are refused if one is not a number",
+        "wallets/checks.py",
+        "if not low < high  # also",
+        "if low >= high  # not",
+        "test_checks.py::LimitsTest",
+    ),
+    Guard(
         "damaged rows are checked seldom",
         "wallets/services/payouts/attempt.py",
         ".update(next_check_at=until)",

@@ -6,6 +6,7 @@ A value that cannot be read is never quoted, because it may contain a password.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -27,15 +28,44 @@ class Env(environ.Env):
         *more: Any,
         **options: Any,
     ) -> Any:
-        """Return the value of a variable.
+        """Return the value of a variable; as a number, it is finite and not negative.
 
         :raises ImproperlyConfigured: it is not what it must be.
         """
+        # django-environ would skip letters, and read 1e3 as 13.
+        read = number if cast is float else whole if cast is int else cast
         try:
-            return super().get_value(var, cast, *more, **options)
+            return super().get_value(var, read, *more, **options)
         except ValueError:
             expected = EXPECTED.get(cast, "another value")
             raise ImproperlyConfigured(f"{var} must be {expected}.") from None
+
+
+def number(text: str) -> float:
+    """Return the number, which is finite and not negative.
+
+    With "not a number" all comparisons are false, so a wait would be over at once.
+    """
+    value = float(text)
+    if not 0 <= value < math.inf:
+        raise ValueError
+    return value
+
+
+def endless(text: str) -> float:
+    """Return the number of seconds, or infinity: for ever."""
+    value = float(text)
+    if not value >= 0:
+        raise ValueError
+    return value
+
+
+def whole(text: str) -> int:
+    """Return the whole number, which is not negative."""
+    value = int(text)
+    if value < 0:
+        raise ValueError
+    return value
 
 
 def count(name: str, default: int) -> int:
@@ -64,8 +94,9 @@ def level(text: str) -> str:
 
 # What a value must be, by its reader; a module with readers of its own adds to it.
 EXPECTED: dict[Any, str] = {
-    int: "a whole number",
-    float: "a number",
+    int: "a whole number, 0 or more",
+    float: "a number, 0 or more",
+    endless: "a number, 0 or more, or inf",
     address: "a URL; percent-encode the password in it",
     level: "a level in capitals: DEBUG, INFO, WARNING, ERROR or CRITICAL",
 }

@@ -14,7 +14,7 @@ from django.core.exceptions import ImproperlyConfigured
 from wallet.brokers import broker_settings
 from wallet.currency import DEFAULT_CURRENCY  # noqa: F401
 from wallet.databases import database_from_env
-from wallet.environment import Env, address, count, level
+from wallet.environment import Env, address, count, endless, level
 from wallet.extensions import *  # noqa: F403
 from wallet.extensions import CONSOLE_ENABLED, EXTENSION_APPS, EXTENSION_TICKS
 from wallet.logins import *  # noqa: F403
@@ -255,7 +255,7 @@ THIRD_PARTY_LOOKUP = env.bool("THIRD_PARTY_LOOKUP", default=False)
 THIRD_PARTY_BOOKING_TIME = env.float("THIRD_PARTY_BOOKING_TIME", default=30)
 # How long it shows a payment after its last request; "inf": for ever. After that "not
 # found" proves nothing.
-THIRD_PARTY_LOOKUP_WINDOW = env.float("THIRD_PARTY_LOOKUP_WINDOW", default=86400)
+THIRD_PARTY_LOOKUP_WINDOW = env("THIRD_PARTY_LOOKUP_WINDOW", endless, 86400)
 # The bank answers GET /payments with its payments: compared with the ledger once a day.
 # Beat ticks more often, because a restart resets its schedule.
 THIRD_PARTY_STATEMENT = env.bool("THIRD_PARTY_STATEMENT", default=False)

@@ -8,7 +8,7 @@ _env = environment.Env()
 
 
 def _waits(text: str) -> list[float]:
-    return [float(part) for part in text.split(",")]
+    return [environment.number(part) for part in text.split(",")]
 
 
 def _networks(text: str) -> list[str]:
@@ -26,7 +26,7 @@ def _ports(text: str) -> list[str]:
 
 environment.EXPECTED.update(
     {
-        _waits: "numbers with commas between them",
+        _waits: "numbers, 0 or more, with commas between them",
         _networks: "networks with commas between them, such as 10.1.0.0/16",
         _ports: "ports with commas between them, or any",
     }

@@ -43,7 +43,7 @@ def limits_are_in_order(**_kwargs: Any) -> list[CheckMessage]:
             id="wallets.E001",
         )
         for (small, low), (large, high) in pairwise(limits)
-        if low >= high
+        if not low < high  # also if one is not a number
     ]
 
 

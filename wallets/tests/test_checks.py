@@ -1,5 +1,7 @@
 """The system checks: the service does not start with unsafe settings."""
 
+import math
+
 from django.conf import settings
 from django.core.checks import Error, run_checks
 from django.db import connection
@@ -30,6 +32,11 @@ class LimitsTest(SimpleTestCase):
         too_long = settings.WITHDRAWAL_SOFT_TIME_LIMIT
         with override_settings(THIRD_PARTY_DEADLINE=too_long):
             self.assertEqual(ids(checks.limits_are_in_order()), ["wallets.E001"])
+
+    def test_are_refused_if_one_is_not_a_number(self):
+        for name in ("WITHDRAWAL_QUIET_PERIOD", "THIRD_PARTY_DEADLINE"):
+            with self.subTest(name), override_settings(**{name: math.nan}):
+                self.assertIn("wallets.E001", ids(checks.limits_are_in_order()))
 
     def test_are_checked_with_everything_else(self):
         with override_settings(WITHDRAWAL_LEASE=1):

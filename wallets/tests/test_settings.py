@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import re
+import runpy
 import subprocess
 import sys
 import tempfile
@@ -251,6 +254,100 @@ class RefusalTest(SimpleTestCase):
     def test_of_an_invalid_number(self):
         done = settings_in(WITHDRAWAL_LEASE="soon")
         self.assertNotEqual(done.returncode, 0)
+
+
+TIMES = (
+    "DATABASE_STATEMENT_TIMEOUT",
+    "SECURE_HSTS_SECONDS",
+    "SESSION_COOKIE_AGE",
+    "THIRD_PARTY_BOOKING_TIME",
+    "THIRD_PARTY_CONNECT_TIMEOUT",
+    "THIRD_PARTY_DEADLINE",
+    "THIRD_PARTY_DEDUPE_WINDOW",
+    "THIRD_PARTY_LOOKUP_WINDOW",
+    "WEBHOOK_CONNECT_TIMEOUT",
+    "WEBHOOK_DEADLINE",
+    "WEBHOOK_KEEP_DAYS",
+    "WEBHOOK_LEASE",
+    "WEBHOOK_POLL",
+    "WEBHOOK_RETRIES",
+    "WEBHOOK_SECRET_OVERLAP",
+    "WITHDRAWAL_CHECK_BASE",
+    "WITHDRAWAL_CHECK_CAP",
+    "WITHDRAWAL_DUE_INTERVAL",
+    "WITHDRAWAL_HARD_TIME_LIMIT",
+    "WITHDRAWAL_LEASE",
+    "WITHDRAWAL_MAX_HORIZON_DAYS",
+    "WITHDRAWAL_POLL",
+    "WITHDRAWAL_QUIET_PERIOD",
+    "WITHDRAWAL_RECORDING_TIME",
+    "WITHDRAWAL_RESOLVE_INTERVAL",
+    "WITHDRAWAL_RETRY_BASE",
+    "WITHDRAWAL_RETRY_CAP",
+    "WITHDRAWAL_RETRY_INTERVAL",
+    "WITHDRAWAL_REVIEW_AFTER",
+    "WITHDRAWAL_SOFT_TIME_LIMIT",
+)
+FRACTIONS = ("WITHDRAWAL_RETRY_JITTER",)
+# Whole numbers of days and seconds; `float` reads the others.
+WHOLE = ("SECURE_HSTS_SECONDS", "SESSION_COOKIE_AGE", "WITHDRAWAL_MAX_HORIZON_DAYS")
+
+ALLOWED = {
+    # The look-up of a bank that forgets nothing.
+    ("THIRD_PARTY_LOOKUP_WINDOW", "inf"),
+    ("THIRD_PARTY_LOOKUP_WINDOW", "1e999"),
+    # A list.
+    ("WEBHOOK_RETRIES", "1,5"),
+}
+
+
+@marks.slow
+class TimesTest(SimpleTestCase):
+    """A time in the environment…"""
+
+    def read(self, name: str, text: str) -> dict[str, object]:
+        """Read the settings that read this variable, with this value of it."""
+        file = "webhooks.py" if name.startswith("WEBHOOK_") else "settings.py"
+        # Only a server has a limit of statements; none is asked here.
+        url = "postgres://nowhere/x"
+        environment = {"SECRET_KEY": "own", "DATABASE_URL": url, name: text}
+        with mock.patch.dict(os.environ, environment, clear=True):
+            return runpy.run_path(str(ROOT / "wallet" / file))
+
+    def test_is_refused_by_its_name_if_it_is_no_time(self):
+        for name in TIMES + FRACTIONS:
+            for text in ("nan", "-nan", "inf", "-inf", "-1", "1e999", "soon", "1,5"):
+                if (name, text) in ALLOWED:
+                    continue
+                with self.subTest(name, text=text):
+                    with self.assertRaises(ImproperlyConfigured) as refused:
+                        self.read(name, text)
+                    said = str(refused.exception)
+                    self.assertTrue(said.startswith(f"{name} must be "), said)
+                    self.assertNotIn("\n", said)
+
+    def test_is_what_the_operator_wrote(self):
+        for name in TIMES + FRACTIONS:
+            for text, value in (("0", 0), ("7", 7), ("0.5", 0.5), ("1e3", 1000)):
+                if name in WHOLE and not text.isdecimal():
+                    continue
+                if name in ("DATABASE_STATEMENT_TIMEOUT", "WEBHOOK_RETRIES"):
+                    continue  # not a setting, and a list
+                with self.subTest(name, text=text):
+                    self.assertEqual(self.read(name, text)[name], value)
+        self.assertEqual(
+            self.read("WEBHOOK_RETRIES", "1,2.5")["WEBHOOK_RETRIES"], [1, 2.5]
+        )
+
+    def test_has_no_end_only_where_the_documents_say_so(self):
+        name = "THIRD_PARTY_LOOKUP_WINDOW"
+        self.assertEqual(self.read(name, "inf")[name], math.inf)
+
+    def test_is_in_this_table(self):
+        for module in Path(ROOT, "wallet").glob("*.py"):
+            text = module.read_text()
+            for name in re.findall(r'env\.float\(\s*"(\w+)"', text):
+                self.assertIn(name, TIMES + FRACTIONS, module)
 
 
 class LimitsTest(SimpleTestCase):
