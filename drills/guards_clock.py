@@ -6,6 +6,27 @@ from drills.guard import POSTGRESQL, Guard
 
 CLOCK_GUARDS = (
     Guard(
+        "a lease that no process can count to its end comes to review",
+        "wallets/services/payouts/step.py",
+        "        if _is_overdue(attempt.last_sent_at, moment):\n",
+        "        if False:\n",
+        "test_clock_steps.py::NamelessClockTest",
+    ),
+    Guard(
+        "an unknown outcome that no process can count comes to review",
+        "wallets/services/payouts/step.py",
+        "    if _is_overdue(withdrawal.unknown_since, moment):\n",
+        "    if False:\n",
+        "test_clock_steps.py::NamelessClockTest",
+    ),
+    Guard(
+        "the database's clock alone ends no lease that a named clock counts",
+        "wallets/services/payouts/step.py",
+        "return clock.ends_with_process(moment.clock) and passed",
+        "return passed",
+        "test_clock_steps.py::NamelessClockTest",
+    ),
+    Guard(
         "the database's clock in the single statement",
         "wallets/services/deposits/deposit.py",
         "deposit_at_once, left, now, caller=caller, skip_locked=not alone",

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import math
+import tempfile
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from pathlib import Path
 from unittest import mock
 
 from django.conf import settings
@@ -20,7 +22,7 @@ from wallets.models.states import State
 from wallets.models.transaction import Transaction
 from wallets.services.payouts import belief, look_up, moment, payout, waits
 from wallets.tests import marks
-from wallets.tests.fakes import BARE, DEDUPES_ONLY, Does
+from wallets.tests.fakes import BARE, DEDUPES_ONLY, Does, FakeBank
 from wallets.tests.unknowns import (
     LEASE,
     NOT_FOUND,
@@ -30,7 +32,7 @@ from wallets.tests.unknowns import (
     ResolverTestCase,
 )
 from wallets.utils import clock
-from wallets.utils.bank.interface import Abilities
+from wallets.utils.bank.interface import Abilities, Answer
 
 BOOKING = 30.0
 WEEK = 7 * 86400.0
@@ -458,3 +460,60 @@ class LiveSenderTest(ResolverTestCase):
             self.resolve(at, database=DAY)
         self.assert_state(withdrawal, State.COMPLETED)
         self.assertEqual(len(self.bank.paid), 1)
+
+
+@marks.slow
+class NamelessClockTest(ResolverTestCase):
+    """The system does not name its clock, and each sweep is a process of its own…"""
+
+    # A day by default.
+    END = 24 * settings.WITHDRAWAL_REVIEW_AFTER
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.addCleanup(clock.machine.cache_clear)
+        nowhere = self.enterContext(tempfile.TemporaryDirectory())
+        self.enterContext(mock.patch.object(clock, "_BOOT_ID", Path(nowhere, "id")))
+
+    def resolve(self, at: float, *answers: Answer, database: float = 0) -> int:
+        clock.machine.cache_clear()  # a new process
+        return super().resolve(at, *answers, database=database)
+
+    def check(self, abilities: Abilities, *answers: Answer) -> None:
+        """Sweep every half an hour; the bank tells nothing by which it can end."""
+        self.bank = FakeBank(abilities)
+        clock.machine.cache_clear()
+        withdrawal, _ = self.crashed()
+        at = settings.WITHDRAWAL_REVIEW_AFTER / 2
+        while at < self.END:
+            self.resolve(at, *answers)
+            withdrawal.refresh_from_db()
+            self.assertIn(withdrawal.state, (State.SENDING, State.UNKNOWN), at)
+            at += settings.WITHDRAWAL_REVIEW_AFTER / 2
+        for late in (0, 2 * settings.WITHDRAWAL_REVIEW_AFTER):
+            self.resolve(self.END + late, *answers)
+        self.assert_state(withdrawal, State.NEEDS_REVIEW)
+        self.assertEqual(Alarm.objects.get().kind, Alarm.Kind.NEEDS_REVIEW)
+        self.assertEqual(self.bank.requests, [])
+        self.assert_held()
+
+    def test_brings_to_review_what_a_bare_bank_cannot_tell(self) -> None:
+        self.check(BARE)
+
+    def test_brings_to_review_what_may_not_be_sent_again(self) -> None:
+        self.check(Abilities(dedupes=True, dedupe_window=WEEK))
+
+    def test_brings_to_review_what_no_look_up_tells(self) -> None:
+        self.check(SLOW, TROUBLE)
+
+    def test_brings_to_review_what_is_not_found(self) -> None:
+        self.check(SLOW, NOT_FOUND)
+
+    def test_gives_no_other_clock_the_right_to_end_an_attempt_so(self) -> None:
+        """A clock with a name counts itself; the database's alone proves nothing."""
+        self.bank = FakeBank(BARE)
+        withdrawal, _ = self.crashed()
+        named = mock.patch.object(clock, "_name_of_clock", return_value="a" * 32)
+        with named:
+            self.resolve(1, database=self.END)
+        self.assert_state(withdrawal, State.SENDING)

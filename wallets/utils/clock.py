@@ -13,6 +13,8 @@ _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _NAMESPACE = Path("/proc/self/ns/time")
 _OFFSETS = Path("/proc/self/timens_offsets")
+# The names of clocks that only one process knows begin with this.
+_OF_PROCESS = "process "
 
 
 def elapsed() -> float:
@@ -29,7 +31,12 @@ def machine() -> str:
     another clock. If the system does not identify its clock, the name is this process's
     own (and that of its forked children); then less is known, but nothing wrong.
     """
-    return _name_of_clock() or uuid.uuid4().hex
+    return _name_of_clock() or f"{_OF_PROCESS}{uuid.uuid4().hex}"
+
+
+def ends_with_process(name: str) -> bool:
+    """Whether no later process can read the clock with this name."""
+    return name.startswith(_OF_PROCESS)
 
 
 def _name_of_clock() -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import Enum
 
 from django.conf import settings
@@ -13,7 +14,12 @@ from wallets.models.transaction import Transaction
 from wallets.services.operations import pause
 from wallets.services.payouts import waits
 from wallets.services.payouts.moment import Moment, left
+from wallets.utils import clock
 from wallets.utils.bank.interface import Abilities, Payment
+
+# How many times WITHDRAWAL_REVIEW_AFTER the database's clock alone must show: more than
+# a mistake of a time zone.
+OVERDUE = 24
 
 
 class Step(Enum):
@@ -43,6 +49,8 @@ def next_step(
     if abilities.looks_up:
         return Step.LOOK_UP
     if until_lease_ends(attempt, withdrawal, moment):
+        if _is_overdue(attempt.last_sent_at, moment):
+            return Step.REVIEW
         return Step.LEAVE  # the database's clock was set; the sender may be at work
     # The bank must still remember the reference when the request arrives.
     margin = settings.WITHDRAWAL_LEASE
@@ -80,4 +88,18 @@ def too_long_unknown(attempt: Attempt, withdrawal: Transaction, moment: Moment) 
     by_database = (moment.now - withdrawal.unknown_since).total_seconds()
     # Less than 0: the clock was set back, and is ignored.
     agrees = by_database >= patience or by_database < 0
+    if _is_overdue(withdrawal.unknown_since, moment):
+        return True
     return agrees and moment.waited_since(attempt, waits.SENT) >= patience
+
+
+def _is_overdue(since: datetime, moment: Moment) -> bool:
+    """Whether an attempt goes to review although elapsed time has not ended its wait.
+
+    Only by a clock that ends with its process: short processes (`run_sweeps --once`)
+    never count to the end of a wait, and nobody would be told. The database's clock
+    decides alone, so the time is long, and money stays held.
+    """
+    patience = OVERDUE * settings.WITHDRAWAL_REVIEW_AFTER
+    passed = (moment.now - since).total_seconds()
+    return clock.ends_with_process(moment.clock) and passed >= patience
