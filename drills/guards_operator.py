@@ -5,7 +5,7 @@ See `drills.guard`.
 
 from __future__ import annotations
 
-from drills.guard import Guard
+from drills.guard import POSTGRESQL, Guard
 
 _PAYOUT = "wallets/services/payouts/payout.py"
 _STEP = "wallets/services/payouts/step.py"
@@ -13,6 +13,21 @@ _REFERENCE = "wallets/services/withdrawals/reference.py"
 _FORGOTTEN = "test_bank_statement.py::ForgottenTest test_record.py::RecordPaymentTest"
 
 OPERATOR_GUARDS = (
+    Guard(
+        "a pause reaches every process in time",
+        "wallets/services/payouts/calls.py",
+        "PAUSE_SECONDS = 1.0\n",
+        "PAUSE_SECONDS = 60.0\n",
+        "test_run_sweeps.py::RunSweepsProcessTest",
+    ),
+    Guard(
+        "the metrics know how far this host's clock is ahead",
+        "wallets/services/operations/metrics.py",
+        "        clock_offset_seconds=host_clock.offset(),\n",
+        "",
+        "test_metrics.py::ScrapeTest",
+        POSTGRESQL,
+    ),
     Guard(
         "payouts can be paused",
         _PAYOUT,

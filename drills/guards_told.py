@@ -6,6 +6,7 @@ from drills.guard import Guard
 
 _HEALTH = "wallets/services/operations/payout_health.py"
 _DEPLOYMENT = "wallets/deployment.py"
+_DURABILITY = "wallets/utils/database/durability.py"
 _VERDICT = "console/tests/test_payouts.py::VerdictTest"
 
 TOLD_GUARDS = (
@@ -81,7 +82,7 @@ TOLD_GUARDS = (
     ),
     Guard(
         "a server that may lose commits is told before a deployment",
-        _DEPLOYMENT,
+        _DURABILITY,
         "        if name in found and found[name].lower() not in durable\n",
         "        if name in found and False\n",
         "test_deployment.py::DurabilityTest test_deployment.py::RealServerTest",
@@ -95,7 +96,7 @@ TOLD_GUARDS = (
     ),
     Guard(
         "a binary log that is not flushed is told before a deployment",
-        _DEPLOYMENT,
+        _DURABILITY,
         '    "sync_binlog": ("1",),\n',
         "",
         "test_deployment.py::DurabilityTest",

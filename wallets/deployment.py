@@ -16,6 +16,8 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import connections
 
+from wallets.utils.database import durability
+
 _ABILITIES = ("THIRD_PARTY_DEDUPES", "THIRD_PARTY_LOOKUP", "THIRD_PARTY_STATEMENT")
 
 
@@ -118,61 +120,30 @@ def abilities_are_declared(**_kwargs: Any) -> list[CheckMessage]:
     ]
 
 
-# The settings of the server that decide what a crash loses.
-_SERVER_SETTINGS = {
-    "postgresql": """
-        SELECT name, setting FROM pg_settings WHERE name IN
-        ('fsync', 'full_page_writes', 'synchronous_commit', 'synchronous_standby_names')
-    """,
-    "mysql": """
-        SHOW GLOBAL VARIABLES WHERE Variable_name IN
-        ('innodb_flush_log_at_trx_commit', 'log_bin', 'sync_binlog')
-    """,
-}
-# With one of these values a crash of the machine loses no COMMIT (3 is MariaDB's).
-_DURABLE = {
-    "fsync": ("on",),
-    "full_page_writes": ("on",),
-    "innodb_flush_log_at_trx_commit": ("1", "3"),
-    "sync_binlog": ("1",),
-}
-
-
 @register(Tags.database, deploy=True)
 def server_keeps_commits(
     databases: Sequence[str] | None = None, **_kwargs: Any
 ) -> list[CheckMessage]:
-    """A claim's COMMIT must outlive a crash: then the bank is called."""
-    messages: list[CheckMessage] = []
-    for alias in databases or []:
-        sql = _SERVER_SETTINGS.get(connections[alias].vendor)
-        if sql is not None:
-            with connections[alias].cursor() as cursor:
-                cursor.execute(sql)
-                messages += _lost_commits(alias, dict(cursor.fetchall()))
-    return messages
+    """A claim's COMMIT must outlive a crash: the bank is called as soon as it is done."""
+    return [
+        message
+        for alias in databases or []
+        for message in _lost_commits(alias, durability.settings_of(connections[alias]))
+    ]
 
 
 def _lost_commits(alias: str, found: Mapping[str, str]) -> list[CheckMessage]:
-    """Return what is wrong with these settings of the server.
-
-    With a binary log InnoDB does not flush a commit again: after a crash a commit is
-    rolled back that is not in the binary log, so `sync_binlog` counts as well.
-    """
+    """Return what is wrong with these settings of the server."""
     messages: list[CheckMessage] = [
         Error(
             f"The server of the database {alias!r} has {name}={found[name]}: a crash "
             "may lose the last commits, and a bank without dedupe is paid twice.",
-            hint=f"Set {name}={durable[0]} on the server (docs/production.md).",
+            hint=f"Set {name}={safe} on the server (docs/production.md).",
             id="wallets.E026",
         )
-        for name, durable in _DURABLE.items()
-        if name in found and found[name].lower() not in durable
-        # Without a binary log its setting is of no effect.
-        and (name != "sync_binlog" or found.get("log_bin", "").lower() == "on")
+        for name, safe in durability.unsafe(found).items()
     ]
-    awaited = found.get("synchronous_standby_names", "")
-    if awaited and found["synchronous_commit"] == "local":
+    if durability.leaves_standby_behind(found):
         messages.append(
             Warning(
                 f"The database {alias!r} has a synchronous standby, but "

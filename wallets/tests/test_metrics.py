@@ -8,6 +8,7 @@ from datetime import timedelta
 from unittest import mock
 
 from django.conf import settings
+from django.db import connection
 from django.http import HttpResponse
 from django.test import Client, RequestFactory, SimpleTestCase, override_settings
 from django.urls import path
@@ -24,6 +25,7 @@ from wallets.tests import marks
 from wallets.tests.api import call_wsgi, database_out_of_reach, keep_connection
 from wallets.tests.base import CommittingTestCase, WalletTestCase
 from wallets.tests.fakes import BARE, Does, FakeBank
+from wallets.tests.test_host_clock import host_is
 from wallets.utils import request_metrics
 from wallets.views import metrics as views
 from wallets.views.http.wsgi import Handler
@@ -66,6 +68,14 @@ class ScrapeTest(WalletTestCase):
         return WithdrawalService.execute(
             withdrawal.pk, bank=self.bank, now=self.after(late)
         )
+
+    def test_tells_how_far_this_hosts_clock_is_ahead_of_the_databases(self):
+        for ahead in (0.0, 45.0, -45.0):
+            with host_is(timedelta(seconds=ahead)):
+                found = self.scrape()[("wallet_clock_offset_seconds",)]
+            # SQLite's clock is this host's.
+            expected = 0.0 if connection.vendor == "sqlite" else ahead
+            self.assertAlmostEqual(found, expected, delta=1)
 
     def test_tells_while_payouts_are_paused(self):
         for paused in (0, 1):

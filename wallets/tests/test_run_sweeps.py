@@ -21,13 +21,15 @@ from django.utils import timezone
 from drills import services
 from drills.process import Process, wait_until
 from wallets.models.alarm import Alarm
+from wallets.models.attempt import Attempt
 from wallets.models.heartbeat import Heartbeat
 from wallets.models.transaction import Transaction
-from wallets.services.operations import reconciliation
+from wallets.models.transition import Transition
+from wallets.services.operations import pause, reconciliation
 from wallets.services.payouts import sweeper, sweeps
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests import marks
-from wallets.tests.base import CommittingTestCase, database_environment
+from wallets.tests.base import OSCAR, CommittingTestCase, database_environment
 from wallets.tests.fakes import Does, FakeBank
 from wallets.utils.bank.payment_list import StatementLine
 from wallets.utils.messaging import stopping
@@ -35,6 +37,8 @@ from wallets.utils.messaging import stopping
 SWEEPS = {"pending", "retry", "resolve"}
 # A sweep of due withdrawals ends by itself; a busy machine may begin late.
 PATIENCE = 60
+# Within so many seconds a pause has reached every process.
+EVERYWHERE = 5.0
 # Due sweeps are long, so that no withdrawal is left to a later sweep.
 QUICK = {
     "WITHDRAWAL_DUE_INTERVAL": PATIENCE,
@@ -172,7 +176,7 @@ class RunSweepsProcessTest(CommittingTestCase):
         self.bank_simulator.set_faults(failure_rate=0)
         self.deposit(1000)
 
-    def sweeper(self, name: str) -> Process:
+    def sweeper(self, name: str, **changes: str) -> Process:
         env = services.environment(
             database_environment()
             | services.PATIENT_TIMES
@@ -181,6 +185,7 @@ class RunSweepsProcessTest(CommittingTestCase):
                 # A port without a listener: the command needs no broker.
                 "CELERY_BROKER_URL": "redis://127.0.0.1:1/0",
             }
+            | changes
         )
         command = [sys.executable, "manage.py", "run_sweeps"]
         process = Process(name, command, env=env, log=self.folder / f"{name}.log")
@@ -212,3 +217,32 @@ class RunSweepsProcessTest(CommittingTestCase):
             wait_until(lambda p=process: not p.alive, seconds=PATIENCE, what="its end")
         self.assertEqual(self.paid(), 21)
         self.assertEqual(len(self.bank_simulator.payments()), 21)
+
+    def test_takes_back_in_every_process_what_a_pause_finds_unsent(self) -> None:
+        """Each process has claimed five; two of its calls are under way."""
+        for _ in range(12):
+            self.due_withdrawal(10)
+        # Longer than the second process may need to start, shorter than the deadline.
+        self.bank_simulator.set_faults(latency=20.0)
+        able = {"THIRD_PARTY_DEDUPES": "true", "WITHDRAWAL_CONCURRENCY": "2"}
+        for name in ("one", "two"):
+            self.sweeper(name, **able)
+        wait_until(
+            lambda: (
+                len(self.bank_simulator.payments()) == 4
+                and Attempt.objects.count() == 10
+            ),
+            seconds=PATIENCE,
+            what="two calls of each process",
+        )
+        made = pause.pause(reason="stop", actor=OSCAR)
+        taken_back = Transition.objects.filter(event="not_sent")
+        wait_until(
+            lambda: taken_back.count() == 6, seconds=PATIENCE, what="six taken back"
+        )
+        last = max(taken_back.values_list("created_at", flat=True))
+        self.assertLess((last - made.paused_at).total_seconds(), EVERYWHERE)
+        self.assertEqual(len(set(taken_back.values_list("actor", flat=True))), 2)
+        wait_until(lambda: self.paid() == 4, seconds=PATIENCE, what="the answers")
+        self.assertEqual(len(self.bank_simulator.payments()), 4)
+        self.assertEqual(Attempt.objects.count(), 10)

@@ -125,9 +125,8 @@ def claim(
     locks are taken, by the database's clock, or at `now`. Others fail for good or wait,
     without a call to the bank: see `services.payouts.due`. Each is claimed once.
     Nothing is claimed while payouts are paused. `wait=False` skips locked wallets; a
-    lock time-out after `patience` (seconds) is raised. If the database goes away
-    during COMMIT, the claim waits for it until the lease ends;
-    otherwise attempts that were never sent would become unknown.
+    lock time-out later than `patience` (seconds) is raised. A database that goes away
+    during COMMIT is waited for until the lease ends: nothing unsent becomes unknown.
     """
     ours, leased_at, written = attempt.Claimed(sent_to.mark(bank)), 0.0, False
 
@@ -158,10 +157,9 @@ def claim(
         if not written or not outage.is_away(error):
             raise
         ends = leased_at + settings.WITHDRAWAL_LEASE
-        mine = outage.outlast(lambda: run_in_transaction(committed), ends=ends)
-        if not mine:
-            raise
-        return mine
+        if mine := outage.outlast(lambda: run_in_transaction(committed), ends=ends):
+            return mine
+        raise
 
 
 def _with_token(token: uuid.UUID) -> QuerySet[Attempt]:
