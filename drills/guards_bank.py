@@ -82,7 +82,7 @@ BANK_GUARDS = (
     Guard(
         "waiting with unrecorded answers ends",
         "wallets/utils/database/outage.py",
-        "        last = clock.elapsed() >= _end(ends) or soft_limit.struck()\n",
+        "        last = clock.elapsed() >= end(ends) or soft_limit.struck()\n",
         "        last = tries > 1000\n",
         "test_recording.py::OutageTest test_recording.py::SoftLimitTest",
     ),
