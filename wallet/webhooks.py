@@ -26,7 +26,7 @@ def _ports(text: str) -> list[str]:
 
 environment.EXPECTED.update(
     {
-        _waits: "numbers, 0 or more, with commas between them",
+        _waits: "numbers with commas between them, each 0 or more",
         _networks: "networks with commas between them, such as 10.1.0.0/16",
         _ports: "ports with commas between them, or any",
     }
