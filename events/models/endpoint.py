@@ -23,6 +23,8 @@ class Endpoint(BaseModel):
     - `position`: up to this position of the feed, deliveries have been planned.
     - `next_sequence`: the number of the next delivery, which is its place in the order.
     - `failures_in_row`: failed attempts since the last success, of all deliveries.
+    - `beginnings`: how often all that is open began anew, for a new URL or because it was
+      switched on. The result of a call that was claimed before counts no more.
     - `quiet_until`: nothing is sent until then (UTC), because its receiver asked for
       that; it may be over. NULL: it has not asked.
     - `switched_off`: how often the service itself has switched it off.
@@ -51,6 +53,7 @@ class Endpoint(BaseModel):
     position = models.PositiveBigIntegerField()
     next_sequence = models.PositiveBigIntegerField(default=1)
     failures_in_row = models.PositiveIntegerField(default=0)
+    beginnings = models.PositiveIntegerField(default=0, db_default=0)
     quiet_until = models.DateTimeField(null=True, blank=True)
     switched_off = models.PositiveSmallIntegerField(default=0)
     secret_seed = models.CharField(max_length=64)

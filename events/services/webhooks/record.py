@@ -91,11 +91,7 @@ def _record(
     endpoint: Endpoint, sending: Sending, reply: Reply | None, now: datetime
 ) -> None:
     if reply is None:
-        due_at = now + timedelta(seconds=UNSIGNED_WAIT_SECONDS)
-        kept = _with_attempt(sending, None, _UNSIGNED, now)
-        changes = {"due_at": due_at, "answer": _UNSIGNED, "last_attempts": kept}
-        if _write(sending, now, **changes):
-            switch.tell_unreadable_secret(endpoint, now=now)
+        _record_unsigned(endpoint, sending, now)
         return
     shown = {
         "http_status": reply.status,
@@ -103,17 +99,43 @@ def _record(
         "answered_at": now,
         "last_attempts": _with_attempt(sending, reply.status, reply.text, now),
     }
+    late = _is_late(endpoint, sending)
     if reply.received:
-        endpoint.failures_in_row = 0
+        if not late:
+            endpoint.failures_in_row = 0
         _write(sending, now, **shown, **_closed(Delivery.Outcome.DELIVERED, now))
         return
-    _be_quiet(endpoint, sending, reply, now)
+    if not late:
+        _be_quiet(endpoint, reply, now)
     if sending.delivery.event_type == TEST_TYPE:
         closed = _closed(Delivery.Outcome.FAILED, now)
-        if _write(sending, now, **shown, **closed) and reply.status == GONE:
+        written = _write(sending, now, **shown, **closed)
+        if written and reply.status == GONE and not late:
             switch.off(endpoint, switch.OffBecause.GONE, detail=_said(reply), now=now)
+    elif late:
+        _write(sending, now, **shown, failures=0, due_at=now)
     else:
         _record_failure(endpoint, sending, reply, now, shown)
+
+
+def _is_late(endpoint: Endpoint, sending: Sending) -> bool:
+    """Return whether the call says nothing about the endpoint as it is now.
+
+    It went to an earlier URL, or was claimed before the deliveries began anew. What it
+    sent is due at once, as `switch.begin_anew` has promised.
+    """
+    at_claim = sending.endpoint
+    return (at_claim.url, at_claim.beginnings) != (endpoint.url, endpoint.beginnings)
+
+
+def _record_unsigned(endpoint: Endpoint, sending: Sending, now: datetime) -> None:
+    late = _is_late(endpoint, sending) or sending.endpoint.secret != endpoint.secret
+    wait = 0 if late else UNSIGNED_WAIT_SECONDS
+    kept = _with_attempt(sending, None, _UNSIGNED, now)
+    due_at = now + timedelta(seconds=wait)
+    changes = {"due_at": due_at, "answer": _UNSIGNED, "last_attempts": kept}
+    if _write(sending, now, **changes) and not late:
+        switch.tell_unreadable_secret(endpoint, now=now)
 
 
 def _with_attempt(
@@ -130,13 +152,11 @@ def _with_attempt(
     return [made, *(sending.delivery.last_attempts or [])][:MAX_ATTEMPTS]
 
 
-def _be_quiet(
-    endpoint: Endpoint, sending: Sending, reply: Reply, now: datetime
-) -> None:
+def _be_quiet(endpoint: Endpoint, reply: Reply, now: datetime) -> None:
     """Send nothing to the endpoint for as long as its receiver asks for, by 429 or 503."""
     wait = quiet_seconds(reply.status, reply.retry_after, now=now)
-    if not wait or sending.endpoint.url != endpoint.url:
-        return  # a late answer of an earlier URL says nothing about the present one
+    if not wait:
+        return
     until = now + timedelta(seconds=wait)
     if endpoint.quiet_until is None or endpoint.quiet_until < until:
         endpoint.quiet_until = until

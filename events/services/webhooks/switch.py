@@ -89,11 +89,14 @@ def on(endpoint: Endpoint, *, actor: str, now: datetime) -> None:
 def begin_anew(endpoint: Endpoint, *, now: datetime) -> None:
     """Forget the failures and a wish for quiet: open deliveries begin anew, at once.
 
-    Call inside a transaction that holds the endpoint's lock.
+    Call inside a transaction that holds the endpoint's lock. What is under way keeps its
+    lease; its result is known to be from before by `beginnings`.
     """
+    endpoint.beginnings += 1
     guarded_update(
         Endpoint,
         {"pk": endpoint.pk},
+        beginnings=endpoint.beginnings,
         failures_in_row=0,
         quiet_until=None,
         updated_at=now,
