@@ -220,6 +220,13 @@ WEBHOOK_GUARDS = (
         f"{_DELIVERY}::UnreadableSecretTest",
     ),
     Guard(
+        "each time that nothing can be signed is an alarm",
+        f"{_SERVICES}/switch.py",
+        "        attempt_number=endpoint.unsigned_times,\n",
+        "",
+        f"{_DELIVERY}::UnreadableSecretTest",
+    ),
+    Guard(
         "the old secret ends",
         "events/models/endpoint.py",
         "        return [self.secret] if old is None or ended else [self.secret, old]\n",

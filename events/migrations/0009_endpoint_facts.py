@@ -12,4 +12,14 @@ class Migration(migrations.Migration):
             "beginnings",
             models.PositiveIntegerField(db_default=0, default=0),
         ),
+        migrations.AddField(
+            "endpoint",
+            "unsigned_since",
+            models.DateTimeField(blank=True, null=True),
+        ),
+        migrations.AddField(
+            "endpoint",
+            "unsigned_times",
+            models.PositiveSmallIntegerField(db_default=0, default=0),
+        ),
     ]

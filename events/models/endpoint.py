@@ -28,6 +28,8 @@ class Endpoint(BaseModel):
     - `quiet_until`: nothing is sent until then (UTC), because its receiver asked for
       that; it may be over. NULL: it has not asked.
     - `switched_off`: how often the service itself has switched it off.
+    - `unsigned_since`: since then its events cannot be signed (UTC); NULL: they can.
+      `unsigned_times`: how often that was an alarm.
     - `tenant`: that of the caller who made it ("": an unlimited one); it gets only the
       events of this tenant's wallets. It never changes.
     - `deleted_at`: it is gone for everybody; its rows are removed step by step.
@@ -56,6 +58,8 @@ class Endpoint(BaseModel):
     beginnings = models.PositiveIntegerField(default=0, db_default=0)
     quiet_until = models.DateTimeField(null=True, blank=True)
     switched_off = models.PositiveSmallIntegerField(default=0)
+    unsigned_since = models.DateTimeField(null=True, blank=True)
+    unsigned_times = models.PositiveSmallIntegerField(default=0, db_default=0)
     secret_seed = models.CharField(max_length=64)
     secret_fingerprint = models.CharField(max_length=64)
     old_seed = models.CharField(max_length=64, default="", blank=True)

@@ -38,6 +38,7 @@ from events.tests.webhooks import (
 from events.utils.webhook_client import Reply
 from wallet import webhooks
 from wallets.models.alarm import Alarm
+from wallets.services.operations import alarm
 from wallets.services.wallet import WalletService
 from wallets.utils import instants
 from wallets.utils.database.transactions import database_now
@@ -621,6 +622,58 @@ class UnreadableSecretTest(WebhookTestCase):
             self.verify(made.secret, self.client_.got[0])
         self.assertEqual(self.client_.amounts(), [1, 2])
         self.assertIsNone(self.row(endpoint).old_ends_at)
+
+    def alarms(self):
+        """Return the open alarms, and how many there were ever."""
+        alarms = Alarm.objects.filter(kind=switch.NO_SECRET)
+        return alarms.filter(acknowledged_at=None).count(), alarms.count()
+
+    def unsigned(self, key):
+        with self.settings(SECRET_KEY=key):
+            self.pay_in(1)
+            self.deliver(after=61)
+
+    def test_is_an_alarm_each_time_that_it_happens(self):
+        """It was one for each webhook ever, ended or not: later nobody was told."""
+        endpoint = self.endpoint().endpoint
+        for times in (1, 2, 3):
+            self.unsigned(f"key {times}")
+            self.unsigned(f"key {times}")
+            self.assertEqual(self.alarms(), (1, times))
+            endpoints.rotate_secret(endpoint.uuid, actor="oscar")
+            self.assertEqual(self.alarms(), (0, times))
+            self.deliver(after=61)
+        self.assertEqual(len(self.client_.got), 6)
+
+    def test_is_a_new_alarm_after_it_was_readable_for_a_while(self):
+        self.endpoint()
+        self.unsigned("key 1")
+        alarm.acknowledge(Alarm.objects.get().pk, actor="oscar")
+        self.unsigned("key 1")  # he knows, and has not mended it yet
+        self.assertEqual(self.alarms(), (0, 1))
+        self.deliver(after=61)
+        self.unsigned("key 2")
+        self.assertEqual(self.alarms(), (1, 2))
+
+    def test_is_one_alarm_while_only_some_processes_have_the_key(self):
+        self.endpoint()
+        for _ in range(3):
+            self.unsigned("key 1")
+            self.deliver(after=61)
+        self.assertEqual(self.alarms(), (1, 1))
+
+    def test_is_an_alarm_beside_one_of_the_release_before(self):
+        """Those have no number, and are ended or open."""
+        endpoint = self.endpoint().endpoint
+        alarm.raise_alarm(
+            switch.NO_SECRET,
+            subject=switch.subject_of(endpoint),
+            detail="before",
+            now=self.now,
+        )
+        alarm.acknowledge(Alarm.objects.get().pk, actor="oscar")
+        self.unsigned("key 1")
+        self.assertEqual(self.alarms(), (1, 2))
 
     def test_becomes_readable_again(self):
         self.endpoint()

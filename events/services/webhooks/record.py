@@ -99,6 +99,7 @@ def _record(
         "answered_at": now,
         "last_attempts": _with_attempt(sending, reply.status, reply.text, now),
     }
+    switch.is_signed_again(endpoint)
     late = _is_late(endpoint, sending)
     if reply.received:
         if not late:

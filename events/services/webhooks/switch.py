@@ -108,13 +108,26 @@ def begin_anew(endpoint: Endpoint, *, now: datetime) -> None:
 
 
 def tell_unreadable_secret(endpoint: Endpoint, *, now: datetime) -> None:
-    """Raise the alarm that events cannot be signed for this endpoint. Once.
+    """Raise the alarm that events cannot be signed for this endpoint.
 
-    Call inside a transaction.
+    Call inside a transaction that holds the endpoint's lock. There is one alarm from the
+    first failure until events are signed again, also if it was acknowledged meanwhile;
+    and none beside one that is open, because processes may have different keys.
     """
+    subject = subject_of(endpoint)
+    if endpoint.unsigned_since is not None or _is_told(subject):
+        return
+    endpoint.unsigned_since, endpoint.unsigned_times = now, endpoint.unsigned_times + 1
+    guarded_update(
+        Endpoint,
+        {"pk": endpoint.pk},
+        unsigned_since=now,
+        unsigned_times=endpoint.unsigned_times,
+    )
     alarm.raise_alarm(
         NO_SECRET,
-        subject=subject_of(endpoint),
+        subject=subject,
+        attempt_number=endpoint.unsigned_times,
         detail=(
             f"{endpoint.url}: SECRET_KEY is not the one that its secret was derived "
             "from. Set the old key in SECRET_KEY_FALLBACKS, or rotate the secret."
@@ -123,8 +136,24 @@ def tell_unreadable_secret(endpoint: Endpoint, *, now: datetime) -> None:
     )
 
 
+def _is_told(subject: str) -> bool:
+    told = alarm.unacknowledged().filter(kind=NO_SECRET, subject=subject)
+    return bool(told.exists())
+
+
+def is_signed_again(endpoint: Endpoint) -> None:
+    """Note that events are signed; the next failure is an alarm of its own.
+
+    Call as `tell_unreadable_secret`. The alarm stays until somebody has looked at it.
+    """
+    if endpoint.unsigned_since is not None:
+        guarded_update(Endpoint, {"pk": endpoint.pk}, unsigned_since=None)
+        endpoint.unsigned_since = None
+
+
 def end_unreadable_secret(endpoint: Endpoint, *, actor: str, now: datetime) -> None:
     """Close that alarm. Call inside the transaction that gives it a new secret."""
+    is_signed_again(endpoint)
     alarm.end(NO_SECRET, subject_of(endpoint), actor=actor, now=now)
 
 
