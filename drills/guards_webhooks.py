@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from drills.guard import POSTGRESQL, Guard
+from drills.guards_couriers import COURIER_GUARDS
 
 _TESTS = "events/tests"
 _DELIVERY = f"{_TESTS}/test_webhook_delivery.py"
@@ -10,10 +11,10 @@ _LANES = f"{_TESTS}/test_webhook_lanes.py"
 _CLIENT = f"{_TESTS}/test_webhook_client.py"
 _API = f"{_TESTS}/test_api_webhooks.py"
 _SERVICES = "events/services/webhooks"
-_LATE = f"{_TESTS}/test_webhook_late.py"
 _ADDRESSES = "events/utils/addresses.py"
 
 WEBHOOK_GUARDS = (
+    *COURIER_GUARDS,
     Guard(
         "only the first open delivery of a wallet is sent",
         f"{_SERVICES}/claim.py",
@@ -56,27 +57,6 @@ WEBHOOK_GUARDS = (
         "        pk=sending.delivery.pk, lease_token=sending.token, open=True\n",
         "        pk=sending.delivery.pk, open=True\n",
         f"{_DELIVERY}::OrderTest",
-    ),
-    Guard(
-        "a late failure delays nothing that begins anew",
-        f"{_SERVICES}/record.py",
-        "    elif late:\n",
-        "    elif False:\n",
-        _LATE,
-    ),
-    Guard(
-        "a late 410 to a test event does not switch off",
-        f"{_SERVICES}/record.py",
-        "        if written and reply.status == GONE and not late:\n",
-        "        if written and reply.status == GONE:\n",
-        _LATE,
-    ),
-    Guard(
-        "what was sent before a switch off and on is late",
-        f"{_SERVICES}/switch.py",
-        "    endpoint.beginnings += 1\n",
-        "",
-        _LATE,
     ),
     Guard(
         "an event of a wallet is sent only when the one before was received",
@@ -217,13 +197,6 @@ WEBHOOK_GUARDS = (
         "events/utils/signatures.py",
         "        if hmac.compare_digest(_fingerprint(text), stored.fingerprint):\n",
         "        if True:\n",
-        f"{_DELIVERY}::UnreadableSecretTest",
-    ),
-    Guard(
-        "each time that nothing can be signed is an alarm",
-        f"{_SERVICES}/switch.py",
-        "        attempt_number=endpoint.unsigned_times,\n",
-        "",
         f"{_DELIVERY}::UnreadableSecretTest",
     ),
     Guard(

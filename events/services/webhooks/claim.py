@@ -25,7 +25,7 @@ from django.db.models import (
 from events.models.delivery import OPEN, Delivery
 from events.models.endpoint import Endpoint
 from events.services import feed
-from events.services.webhooks.planning import plan
+from events.services.webhooks.planning import FAILS_AFTER, plan
 from events.services.webhooks.retries import MAX_QUIET
 from wallets.utils import clock
 from wallets.utils.database.transactions import (
@@ -108,7 +108,8 @@ def _due(now: datetime) -> Q:
 def claim(endpoint_id: int, *, room: int, plans: bool = True) -> list[Sending]:
     """Plan and claim deliveries of up to `room` lanes. Opens its own transaction.
 
-    Fewer are claimed if WEBHOOK_ENDPOINT_CONCURRENCY are under way, in any process.
+    Fewer are claimed if WEBHOOK_ENDPOINT_CONCURRENCY are under way, in any process; for
+    an endpoint that fails, if one is.
     None are claimed of one whose receiver asked for quiet.
     Another process at work on this endpoint is not waited for. With `plans=False` the
     feed is not read.
@@ -142,12 +143,17 @@ def claim(endpoint_id: int, *, room: int, plans: bool = True) -> list[Sending]:
 
 
 def _places(endpoint: Endpoint, now: datetime) -> int:
-    """Return of how many more lanes a delivery may be under way."""
+    """Return of how many more lanes a delivery may be under way.
+
+    An endpoint that fails has one place: its calls would fill those of others.
+    """
+    fails = endpoint.failures_in_row >= FAILS_AFTER
+    most = 1 if fails else settings.WEBHOOK_ENDPOINT_CONCURRENCY
     under_way = Delivery.objects.filter(
         OPEN, ~_due(now), endpoint=endpoint, lease_token__isnull=False
     )
     lanes = under_way.order_by().values("lane").distinct()
-    return int(settings.WEBHOOK_ENDPOINT_CONCURRENCY - lanes.count())
+    return int(most - lanes.count())
 
 
 def _first_of_lanes(endpoint: Endpoint, now: datetime, most: int) -> list[Delivery]:

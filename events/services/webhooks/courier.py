@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import queue
+import uuid
 from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import suppress
@@ -22,6 +23,7 @@ from django.db import DatabaseError, InterfaceError, close_old_connections
 
 from events.services.webhooks import claim, prune, record
 from events.services.webhooks.claim import Sending
+from events.services.webhooks.places import Places
 from events.services.webhooks.record import Result
 from events.utils import signatures
 from events.utils.addresses import Policy
@@ -43,19 +45,23 @@ def make_client() -> WebhookClient:
         Policy.of(settings),
         deadline=settings.WEBHOOK_DEADLINE,
         connect_timeout=settings.WEBHOOK_CONNECT_TIMEOUT,
-        size=settings.WEBHOOK_CONCURRENCY,
+        size=2 * settings.WEBHOOK_CONCURRENCY,  # with the slow calls
     )
 
 
 class Courier:
-    """Delivers webhooks, with up to WEBHOOK_CONCURRENCY under way. For one thread."""
+    """Delivers webhooks, with up to WEBHOOK_CONCURRENCY under way. For one thread.
+
+    And as many more that are slow (`places`).
+    """
 
     def __init__(self, client: WebhookClient | None = None) -> None:
         self._client = client or make_client()
         # Results, each with whether it is the last one of its lane.
         self._replies: queue.SimpleQueue[tuple[Result, bool]] = queue.SimpleQueue()
         self._unrecorded: list[Result] = []
-        self._under_way = 0  # lanes
+        self._under_way = 0  # lanes whose last result was not taken yet
+        self._places = Places(settings.WEBHOOK_CONCURRENCY)
         self._sent = 0
         self._turn = 0  # the endpoint that is served first, in turn
         # Endpoints that did not receive something since they were claimed last. The
@@ -108,10 +114,7 @@ class Courier:
         self._turn += 1
         at = self._turn % len(waiting)
         begun = 0
-        for endpoint_id in waiting[at:] + waiting[:at]:
-            room = settings.WEBHOOK_CONCURRENCY - self._under_way
-            if room < 1:
-                break
+        for endpoint_id, room in self._places.turn(waiting[at:] + waiting[:at]):
             self._failed.discard(endpoint_id)
             for sending in _claimed(endpoint_id, room):
                 self._under_way += 1
@@ -122,6 +125,7 @@ class Courier:
     def _send(self, sending: Sending) -> None:
         """Start sending; `_ended` gets the reply. Does not raise."""
         endpoint, delivery = sending.endpoint, sending.delivery
+        self._places.begin(_lane_of(sending), endpoint.pk)
         try:
             headers = signatures.headers(
                 delivery.event_id,
@@ -133,6 +137,7 @@ class Courier:
                 endpoint.url, headers, delivery.body, send_before=sending.send_before
             )
         except signatures.UnreadableSecret:
+            self._places.end(_lane_of(sending), received=False)
             self._replies.put(((sending, None), True))
         except Exception as error:
             logger.exception("a webhook was not sent")
@@ -155,6 +160,7 @@ class Courier:
     def _end_lane(self, sending: Sending, reply: Reply) -> None:
         if not reply.received:
             self._failed.add(sending.endpoint.pk)
+        self._places.end(_lane_of(sending), received=reply.received)
         self._replies.put(((sending, reply), True))
 
     def _collect(self, seconds: float) -> None:
@@ -197,6 +203,11 @@ class Courier:
     def _tell(self, error: Exception) -> None:
         logger.error("webhooks wait for the database: %s", " ".join(str(error).split()))
         close_old_connections()
+
+
+def _lane_of(sending: Sending) -> tuple[uuid.UUID, str]:
+    """Return the name of the calls that follow each other by one claim."""
+    return sending.token, sending.delivery.lane
 
 
 def _claimed(endpoint_id: int, room: int) -> list[Sending]:

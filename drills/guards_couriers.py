@@ -1,0 +1,63 @@
+"""Guards of webhooks: late results, places of those that work, what is told to whom."""
+
+from __future__ import annotations
+
+from drills.guard import Guard
+
+_TESTS = "events/tests"
+_DELIVERY = f"{_TESTS}/test_webhook_delivery.py"
+_LATE = f"{_TESTS}/test_webhook_late.py"
+_PLACES = f"{_TESTS}/test_webhook_places.py"
+_SERVICES = "events/services/webhooks"
+
+COURIER_GUARDS = (
+    Guard(
+        "a late failure delays nothing that begins anew",
+        f"{_SERVICES}/record.py",
+        "    elif late:\n",
+        "    elif False:\n",
+        _LATE,
+    ),
+    Guard(
+        "a late 410 to a test event does not switch off",
+        f"{_SERVICES}/record.py",
+        "        if written and reply.status == GONE and not late:\n",
+        "        if written and reply.status == GONE:\n",
+        _LATE,
+    ),
+    Guard(
+        "what was sent before a switch off and on is late",
+        f"{_SERVICES}/switch.py",
+        "    endpoint.beginnings += 1\n",
+        "",
+        _LATE,
+    ),
+    Guard(
+        "places are kept for those of which nothing is under way",
+        f"{_SERVICES}/places.py",
+        "        spare = free - self._size // 4\n",
+        "        spare = free\n",
+        _PLACES,
+    ),
+    Guard(
+        "an endpoint that hangs has one place",
+        f"{_SERVICES}/places.py",
+        "        if endpoint in hanging:\n",
+        "        if False:\n",
+        _PLACES,
+    ),
+    Guard(
+        "an endpoint that fails has one place",
+        f"{_SERVICES}/claim.py",
+        "    most = 1 if fails else settings",
+        "    most = settings",
+        _PLACES,
+    ),
+    Guard(
+        "each time that nothing can be signed is an alarm",
+        f"{_SERVICES}/switch.py",
+        "        attempt_number=endpoint.unsigned_times,\n",
+        "",
+        f"{_DELIVERY}::UnreadableSecretTest",
+    ),
+)
