@@ -60,4 +60,18 @@ COURIER_GUARDS = (
         "",
         f"{_DELIVERY}::UnreadableSecretTest",
     ),
+    Guard(
+        "who made a webhook is known",
+        f"{_SERVICES}/endpoints.py",
+        "            created_by=actor,\n",
+        "",
+        f"{_TESTS}/test_api_webhooks.py::ActorTest",
+    ),
+    Guard(
+        "who changed a webhook last is known",
+        f"{_SERVICES}/endpoints.py",
+        '            changed = written | {"changed_by": actor, "updated_at": now}\n',
+        '            changed = written | {"updated_at": now}\n',
+        f"{_TESTS}/test_api_webhooks.py::ActorTest",
+    ),
 )

@@ -2,6 +2,8 @@
 
 from django.db import migrations, models
 
+import wallets.models.fields
+
 
 class Migration(migrations.Migration):
     dependencies = [("events", "0008_withdrawal_returned")]
@@ -21,5 +23,19 @@ class Migration(migrations.Migration):
             "endpoint",
             "unsigned_times",
             models.PositiveSmallIntegerField(db_default=0, default=0),
+        ),
+        migrations.AddField(
+            "endpoint",
+            "created_by",
+            wallets.models.fields.ExactCharField(
+                blank=True, db_default="", default="", editable=False, max_length=150
+            ),
+        ),
+        migrations.AddField(
+            "endpoint",
+            "changed_by",
+            wallets.models.fields.ExactCharField(
+                blank=True, db_default="", default="", editable=False, max_length=150
+            ),
         ),
     ]

@@ -11,6 +11,7 @@ from django.db.models import Q
 from events.utils.signatures import Stored
 from wallets.models.base import BaseModel
 from wallets.models.fields import ExactCharField
+from wallets.utils.actors import MAX_ACTOR
 from wallets.utils.caller import MAX_TENANT
 
 MAX_DESCRIPTION = 255
@@ -32,6 +33,8 @@ class Endpoint(BaseModel):
       `unsigned_times`: how often that was an alarm.
     - `tenant`: that of the caller who made it ("": an unlimited one); it gets only the
       events of this tenant's wallets. It never changes.
+    - `created_by`, `changed_by`: the actors who made it, and who changed it or its secret
+      last; "": one of an earlier release.
     - `deleted_at`: it is gone for everybody; its rows are removed step by step.
 
     A secret is a seed and a fingerprint (`utils.signatures`). There are at most two, and
@@ -68,6 +71,12 @@ class Endpoint(BaseModel):
     deleted_at = models.DateTimeField(null=True, blank=True)
     tenant = ExactCharField(
         max_length=MAX_TENANT, default="", db_default="", blank=True, editable=False
+    )
+    created_by = ExactCharField(
+        max_length=MAX_ACTOR, default="", db_default="", blank=True, editable=False
+    )
+    changed_by = ExactCharField(
+        max_length=MAX_ACTOR, default="", db_default="", blank=True, editable=False
     )
 
     class Meta:

@@ -27,10 +27,22 @@ class Standing:
     behind: int
 
 
-def standings() -> list[Standing]:
-    """Return all webhooks, in the order in which they were made."""
+def standings(actor: str = "") -> list[Standing]:
+    """Return the webhooks in the order in which they were made.
+
+    Those that an actor with this text in the name has made or changed last; "": all.
+    """
     last = feed.last_position()
-    return [_standing(endpoint, last) for endpoint in endpoints.everything()]
+    return [
+        _standing(endpoint, last)
+        for endpoint in endpoints.everything()
+        if _is_of(endpoint, actor.lower())
+    ]
+
+
+def _is_of(endpoint: Endpoint, text: str) -> bool:
+    actors = endpoint.created_by, endpoint.changed_by
+    return any(text in actor.lower() for actor in actors)
 
 
 def standing(endpoint: Endpoint) -> Standing:

@@ -13,13 +13,16 @@ from console.views.base import is_htmx, page
 from events.models.delivery import Delivery
 from events.models.endpoint import Endpoint
 from events.pages import queries
+from wallets.utils.actors import MAX_ACTOR
 from wallets.utils.limits import MAX_BIGINT
 
 
 @page("events.endpoint")
 def webhooks(request: HttpRequest) -> HttpResponse:
-    """GET /console/webhooks: all of them."""
-    return render(request, "events/webhooks.html", {"standings": queries.standings()})
+    """GET /console/webhooks: all of them; `?actor=`: those of an actor."""
+    actor = request.GET.get("actor", "").strip()[:MAX_ACTOR]
+    context = {"standings": queries.standings(actor), "actor": actor}
+    return render(request, "events/webhooks.html", context)
 
 
 @page("events.endpoint", "events.delivery")

@@ -195,6 +195,11 @@ class WebhookSerializer(serializers.Serializer):
         "too.",
     )
     created_at = InstantField(help_text="When it was made.")
+    created_by = serializers.CharField(
+        allow_null=True,
+        help_text="Who made it: the name of a key, for example. null: it was made by a "
+        "release that did not note it.",
+    )
 
 
 class NewWebhookSerializer(WebhookSerializer):
@@ -249,4 +254,5 @@ def webhook_line(endpoint: Endpoint) -> dict[str, Any]:
         "quiet_until": endpoint.quiet_until,
         "old_secret_ends_at": endpoint.old_ends_at,
         "created_at": endpoint.created_at,
+        "created_by": endpoint.created_by or None,
     }

@@ -11,6 +11,8 @@ from standardwebhooks import WebhookVerificationError
 
 from events.models.delivery import Delivery
 from events.models.endpoint import Endpoint
+from events.services.webhooks import endpoints
+from events.services.webhooks.endpoints import Changes
 from events.tests.webhooks import BROKEN, OK, Webhooks
 from wallets.tests import marks
 from wallets.tests.api import Api
@@ -113,6 +115,45 @@ class CreateTest(WebhookApiCase):
             self.assert_problem(response, 409, "too_many_webhooks")
             self.call("DELETE", self.at(made))
             self.made()
+
+
+class ActorTest(WebhookApiCase):
+    """Who made a webhook, and who changed it last: that of a leaked key must be found."""
+
+    def actors(self, made):
+        row = Endpoint.objects.get(uuid=made["uuid"])
+        return row.created_by, row.changed_by
+
+    def test_is_in_the_answer_and_stays(self):
+        made = self.made()
+        self.assertEqual(list(made)[-2:], ["created_by", "secret"])
+        self.assertEqual(made["created_by"], "client")
+        endpoints.rotate_secret(uuid.UUID(made["uuid"]), actor="oscar")
+        self.assertEqual(self.get(self.at(made)).json()["created_by"], "client")
+
+    def test_is_whoever_changed_something(self):
+        made = self.made()
+        found = uuid.UUID(made["uuid"])
+        for number, change in enumerate(
+            (
+                lambda actor: endpoints.rotate_secret(found, actor=actor),
+                lambda actor: endpoints.change(
+                    found, Changes(description="x"), actor=actor
+                ),
+                lambda actor: endpoints.change(
+                    found, Changes(enabled=False), actor=actor
+                ),
+            )
+        ):
+            change(f"actor {number}")
+            self.assertEqual(self.actors(made), ("client", f"actor {number}"))
+        endpoints.change(found, Changes(), actor="nobody")
+        self.assertEqual(self.actors(made), ("client", "actor 2"))
+
+    def test_is_unknown_of_one_of_the_release_before(self):
+        made = self.made()
+        Endpoint.objects.update(created_by="")
+        self.assertIsNone(self.get(self.at(made)).json()["created_by"])
 
 
 class ChangeTest(WebhookApiCase):

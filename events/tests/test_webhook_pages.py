@@ -9,7 +9,7 @@ from django.urls import reverse
 
 from console.tests.base import ConsoleTestCase, staff
 from events.models.delivery import Delivery
-from events.services.webhooks import switch
+from events.services.webhooks import endpoints, switch
 from events.tests.webhooks import BROKEN, GONE, Webhooks
 from events.utils.webhook_client import Reply
 from wallets.models.alarm import Alarm
@@ -71,6 +71,21 @@ class WebhookPageTest(PageTestCase):
         answer = self.page("delivery", 1)
         self.assertNotContains(answer, said)
         self.assertContains(answer, "&lt;script&gt;alert(1)&lt;/script&gt;")
+
+    def test_shows_who_made_and_changed_it_and_finds_the_webhooks_of_an_actor(self):
+        other = self.endpoint("http://127.0.0.1:9/b").endpoint
+        endpoints.rotate_secret(other.uuid, actor="leaked <key>")
+        for page in (
+            self.page("webhooks"),
+            self.client.get(reverse("webhook_pages:webhook", args=[other.uuid])),
+        ):
+            self.assertContains(page, "client")
+            self.assertContains(page, "leaked &lt;key&gt;")
+        found = self.client.get(self.path("webhooks"), {"actor": "Leaked"})
+        self.assertContains(found, "http://127.0.0.1:9/b")
+        self.assertNotContains(found, self.URL)
+        nobody = self.client.get(self.path("webhooks"), {"actor": "nobody"})
+        self.assertContains(nobody, "Nobody of this name")
 
     def test_shows_no_secret(self):
         made = self.endpoint("http://127.0.0.1:9/b")

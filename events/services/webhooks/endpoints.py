@@ -11,20 +11,18 @@ from typing import Any, NamedTuple, TypeVar
 
 from django.conf import settings
 
-from events.errors import InvalidWebhook, TooManyWebhooks, WebhookNotFound
-from events.models.endpoint import MAX_DESCRIPTION, Endpoint
-from events.models.event import EventType
+from events.errors import TooManyWebhooks, WebhookNotFound
+from events.models.endpoint import Endpoint
 from events.services import feed
 from events.services.webhooks import switch
-from events.utils import addresses, signatures
-from events.utils.addresses import Policy
-from events.utils.webhook_client import Resolve, check_target, system_resolve
+from events.services.webhooks.checks import check_description, check_url, checked_types
+from events.utils import signatures
+from events.utils.webhook_client import Resolve, system_resolve
 from wallets.services.requests.checks import check_actor
 from wallets.utils.database.transactions import (
     database_now,
     guarded_update,
     lock_rows,
-    refuse_inside_transaction,
     run_in_transaction,
 )
 
@@ -73,8 +71,8 @@ def create(
     :raises TooManyWebhooks: there are as many as allowed.
     """
     check_actor(actor)
-    wanted = _checked_types(types)
-    _check_description(description)
+    wanted = checked_types(types)
+    check_description(description)
     check_url(url, resolve)
     made_uuid = uuid.uuid4()
     stored, secret = signatures.made()
@@ -92,6 +90,8 @@ def create(
             types=wanted,
             description=description,
             tenant=tenant,
+            created_by=actor,
+            changed_by=actor,
             position=feed.last_position(),
             secret_seed=stored.seed,
             secret_fingerprint=stored.fingerprint,
@@ -102,42 +102,6 @@ def create(
     made = run_in_transaction(work)
     logger.info("webhook %s made by %s", made.uuid, actor)
     return Made(made, secret)
-
-
-def check_url(url: str, resolve: Resolve = system_resolve) -> None:
-    """Refuse a URL that webhooks are not sent to. Resolves its name. Writes nothing.
-
-    Call outside a transaction.
-
-    :raises AddressRefused: it is not https, or leads to an address that is not allowed.
-    :raises Unresolved: its name could not be resolved in time.
-    """
-    refuse_inside_transaction("a name was resolved")
-    policy = Policy.of(settings)
-    target = addresses.read(url, policy)
-    seconds = settings.WEBHOOK_CONNECT_TIMEOUT
-    check_target(target, policy, seconds=seconds, resolve=resolve)
-
-
-def _checked_types(types: Sequence[str]) -> list[str]:
-    """Return the types in a fixed order; empty: all."""
-    unknown = sorted(set(types) - set(EventType.values))
-    if unknown:
-        raise InvalidWebhook(
-            f"There are no events of type {unknown[0][:100]!r}.",
-            field="types",
-            code="webhook_types_invalid",
-        )
-    return [value for value in EventType.values if value in types]
-
-
-def _check_description(text: str) -> None:
-    if len(text) > MAX_DESCRIPTION or not (text.isprintable()):
-        raise InvalidWebhook(
-            f"It must have at most {MAX_DESCRIPTION} printable characters.",
-            field="description",
-            code="webhook_description_invalid",
-        )
 
 
 def _all(tenant: str = "") -> Any:
@@ -201,17 +165,18 @@ def change(
     check_actor(actor)
     written: dict[str, Any] = {}
     if changes.types is not None:
-        written["types"] = _checked_types(changes.types)
+        written["types"] = checked_types(changes.types)
     if changes.description is not None:
-        _check_description(changes.description)
+        check_description(changes.description)
         written["description"] = changes.description
     if changes.url is not None:
         check_url(changes.url, resolve)
         written["url"] = changes.url
 
     def work(endpoint: Endpoint, now: datetime) -> Endpoint:
-        if written:
-            guarded_update(Endpoint, {"pk": endpoint.pk}, **written, updated_at=now)
+        if changes != Changes():
+            changed = written | {"changed_by": actor, "updated_at": now}
+            guarded_update(Endpoint, {"pk": endpoint.pk}, **changed)
         if written.get("url", endpoint.url) != endpoint.url:
             switch.begin_anew(endpoint, now=now)
         if changes.enabled is True:
@@ -250,6 +215,7 @@ def rotate_secret(endpoint_uuid: uuid.UUID, *, actor: str, tenant: str = "") -> 
             old_seed=old.seed if keeps else "",
             old_fingerprint=old.fingerprint if keeps else "",
             old_ends_at=now + overlap if keeps else None,
+            changed_by=actor,
             updated_at=now,
         )
         switch.end_unreadable_secret(endpoint, actor=actor, now=now)
