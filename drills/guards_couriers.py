@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from drills.guard import Guard
+from drills.guard import POSTGRESQL, Guard
 
 _TESTS = "events/tests"
 _DELIVERY = f"{_TESTS}/test_webhook_delivery.py"
@@ -73,5 +73,27 @@ COURIER_GUARDS = (
         '            changed = written | {"changed_by": actor, "updated_at": now}\n',
         '            changed = written | {"updated_at": now}\n',
         f"{_TESTS}/test_api_webhooks.py::ActorTest",
+    ),
+    Guard(
+        "what waits behind a failed event is not read by each look",
+        f"{_SERVICES}/lanes.py",
+        "    WHERE {_OPEN} AND lane = %s AND sequence > %s ORDER BY lane, sequence LIMIT %s\n",
+        "    WHERE {_OPEN} AND lane = %s AND sequence > %s ORDER BY lane || '', sequence LIMIT %s\n",
+        f"{_TESTS}/test_webhook_plans.py",
+        POSTGRESQL,
+    ),
+    Guard(
+        "a replay of old events is no trouble",
+        f"{_SERVICES}/health.py",
+        "        since = max(since, endpoint.moved_at)\n",
+        "        pass\n",
+        f"{_TESTS}/test_webhook_health.py",
+    ),
+    Guard(
+        "a slow receiver is no trouble of ours",
+        f"{_SERVICES}/health.py",
+        "    if waits > BEHIND_AFTER and _is_slow(endpoint, now):\n",
+        "    if False:\n",
+        f"{_TESTS}/test_webhook_health.py",
     ),
 )

@@ -17,9 +17,9 @@ WEBHOOK_GUARDS = (
     *COURIER_GUARDS,
     Guard(
         "only the first open delivery of a wallet is sent",
-        f"{_SERVICES}/claim.py",
-        "        OPEN, _due(now), endpoint=endpoint, sequence__in=firsts\n",
-        "        OPEN, _due(now), endpoint=endpoint\n",
+        f"{_SERVICES}/lanes.py",
+        "        SELECT CASE WHEN {_IS_DUE} THEN one.sequence END FROM events_delivery one\n",
+        "        SELECT MIN(CASE WHEN {_IS_DUE} THEN sequence END) FROM events_delivery one\n",
         f"{_DELIVERY}::OrderTest",
     ),
     Guard(
@@ -39,9 +39,9 @@ WEBHOOK_GUARDS = (
     ),
     Guard(
         "the first delivery of a wallet is the one that was planned first",
-        f"{_SERVICES}/claim.py",
-        'annotate(first=Min("sequence"))',
-        'annotate(first=-Min(-F("sequence")))',
+        f"{_SERVICES}/lanes.py",
+        "        WHERE {_OPEN} AND one.lane = lanes.lane ORDER BY one.sequence LIMIT 1\n",
+        "        WHERE {_OPEN} AND one.lane = lanes.lane ORDER BY -one.sequence LIMIT 1\n",
         f"{_DELIVERY}::OrderTest",
     ),
     Guard(
@@ -103,8 +103,8 @@ WEBHOOK_GUARDS = (
     Guard(
         "what waits behind an event takes no place",
         f"{_SERVICES}/claim.py",
-        '    lanes = under_way.order_by().values("lane").distinct()\n',
-        '    lanes = under_way.order_by().values("pk")\n',
+        '    taken = under_way.order_by().values("lane").distinct()\n',
+        '    taken = under_way.order_by().values("pk")\n',
         f"{_LANES}::LaneTest::test_leaves_a_place_to_a_second_wallet",
     ),
     Guard(

@@ -14,13 +14,14 @@ from django.db import connection
 from events.models.delivery import Delivery
 from events.models.endpoint import Endpoint
 from events.services.webhooks import claim, health, repeat
+from events.services.webhooks.claim import MAX_LATER
 from events.tests.webhooks import Webhooks
 from wallets.tests import marks
 from wallets.tests.base import CommittingTestCase
 from wallets.tests.test_read_plans import Plans
 from wallets.utils.database.transactions import database_now
 
-DELIVERED, WAITING = 3000, 50
+DELIVERED, WAITING, BLOCKED = 3000, 50, 3000
 # What waits, each with its look for an earlier one, and what an engine reads beside it.
 MOST = 4 * WAITING
 
@@ -28,7 +29,7 @@ MOST = 4 * WAITING
 class DeliveryPlans(Plans):
     """Records the statements that read deliveries, with their plans."""
 
-    pattern = r"SELECT .*\bevents_delivery\b"
+    pattern = r"(?s)\s*(SELECT|WITH)\b.*\bevents_delivery\b"
 
 
 @marks.slow
@@ -82,6 +83,36 @@ class DeliveryPlanTest(Webhooks, CommittingTestCase):
         found = self.plans_of(lambda: health.look(database_now()))
         self.assertEqual(found.waiting, WAITING)
 
+    def block(self, count: int) -> None:
+        """Let the first event fail, with so many more of its wallet behind it."""
+        last = DELIVERED + WAITING
+        self.insert(self.hook, last + 1, count, open=True)
+        Endpoint.objects.filter(pk=self.hook.pk).update(next_sequence=last + count + 1)
+        failed = Delivery.objects.filter(sequence=DELIVERED + 1)
+        failed.update(due_at=database_now() + timedelta(hours=1), failures=1)
+        self.insert(self.hook, last + count + 1, 1, open=True, lane=str(self.bob.uuid))
+        Endpoint.objects.filter(pk=self.hook.pk).update(next_sequence=last + count + 2)
+        with connection.cursor() as cursor:
+            word = "TABLE" if connection.vendor == "mysql" else ""
+            cursor.execute(f"ANALYZE {word} events_delivery")
+
+    def test_and_what_waits_behind_a_failed_event_is_not_read_either(self) -> None:
+        """It may be all of a wallet's events of days, and each look reads it again."""
+        self.block(BLOCKED)
+        found = self.plans_of(lambda: claim.endpoints_with_work(database_now()))
+        self.assertEqual(found, [self.hook.pk])
+        claimed = self.plans_of(lambda: claim.claim(self.hook.pk, room=8, plans=False))
+        self.assertEqual([one.delivery.lane for one in claimed], [str(self.bob.uuid)])
+        self.assertEqual(claimed[0].later, ())
+        found = self.plans_of(lambda: claim.claim(self.hook.pk, room=8, plans=False))
+        self.assertEqual(found, [])
+
+    def test_and_not_much_of_it_when_it_is_due_again(self) -> None:
+        self.block(BLOCKED)
+        Delivery.objects.filter(sequence=DELIVERED + 1).update(due_at=database_now())
+        claimed = self.plans_of(lambda: claim.claim(self.hook.pk, room=8, plans=False))
+        self.assertEqual([len(one.later) for one in claimed], [MAX_LATER // 2, 0])
+
     def insert(self, endpoint: Endpoint, first: int, count: int, **more: Any) -> None:
         now = database_now()
         closed_at = None if more["open"] else now
@@ -92,13 +123,12 @@ class DeliveryPlanTest(Webhooks, CommittingTestCase):
                 event_id=str(uuid.uuid4()),
                 event_type="deposit.completed",
                 position=sequence,
-                lane=str(self.alice.uuid),
                 body="{}",
                 due_at=now,
                 created_at=now,
                 updated_at=now,
                 closed_at=closed_at,
-                **more,
+                **{"lane": str(self.alice.uuid)} | more,
             )
             for sequence in range(first, first + count)
         )

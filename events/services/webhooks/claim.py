@@ -13,18 +13,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db.models import (
-    BooleanField,
-    ExpressionWrapper,
-    F,
-    Min,
-    Q,
-    QuerySet,
-)
+from django.db.models import F, Q, QuerySet
 
 from events.models.delivery import OPEN, Delivery
 from events.models.endpoint import Endpoint
 from events.services import feed
+from events.services.webhooks import lanes
 from events.services.webhooks.planning import FAILS_AFTER, plan
 from events.services.webhooks.retries import MAX_QUIET
 from wallets.utils import clock
@@ -36,8 +30,7 @@ from wallets.utils.database.transactions import (
 
 # The most pages of the feed that one turn plans, if few events are wanted.
 MAX_PAGES = 5
-# The most endpoints that one statement names. MariaDB counts the open deliveries of so
-# many; of more, and of those that a subquery finds, it reads all that were delivered.
+# The most endpoints that one statement asks for.
 MOST_IDS = 100
 # The most deliveries that are claimed behind the first ones of their lanes, and for how
 # long (seconds) they are sent without another look at the endpoint.
@@ -87,9 +80,7 @@ def endpoints_with_work(now: datetime) -> list[int]:
     work = {pk for pk, position in places.items() if position < last}
     others = sorted(places.keys() - work)
     for first in range(0, len(others), MOST_IDS):
-        some = others[first : first + MOST_IDS]
-        due = Delivery.objects.filter(OPEN, _due(now), endpoint__in=some).order_by()
-        work.update(due.values_list("endpoint", flat=True).distinct())
+        work.update(lanes.with_due(others[first : first + MOST_IDS], now))
     return sorted(work)
 
 
@@ -126,15 +117,15 @@ def claim(endpoint_id: int, *, room: int, plans: bool = True) -> list[Sending]:
         (endpoint,) = locked
         if endpoint.quiet_until is not None and endpoint.quiet_until > now:
             Endpoint.objects.filter(pk=endpoint.pk).update(quiet_until=None)
-        most = min(room, _places(endpoint, now))
+        most = min(room, places_left(endpoint, now))
         if most < 1:
             return []
-        found = _first_of_lanes(endpoint, now, most)
+        found = lanes.firsts_due(endpoint, now, most)
         for _ in range(MAX_PAGES if plans else 0):
             if len(found) >= most:
                 break
             more = plan(endpoint, now=now)
-            found = _first_of_lanes(endpoint, now, most)
+            found = lanes.firsts_due(endpoint, now, most)
             if not more:
                 break
         return _lease(found, endpoint, token, now, leased_at)
@@ -142,48 +133,47 @@ def claim(endpoint_id: int, *, room: int, plans: bool = True) -> list[Sending]:
     return run_in_transaction(work)
 
 
-def _places(endpoint: Endpoint, now: datetime) -> int:
-    """Return of how many more lanes a delivery may be under way.
+def places_left(endpoint: Endpoint, now: datetime) -> int:
+    """Return of how many more lanes a delivery may be under way; 0 or less: of none.
 
     An endpoint that fails has one place: its calls would fill those of others.
     """
     fails = endpoint.failures_in_row >= FAILS_AFTER
     most = 1 if fails else settings.WEBHOOK_ENDPOINT_CONCURRENCY
-    under_way = Delivery.objects.filter(
-        OPEN, ~_due(now), endpoint=endpoint, lease_token__isnull=False
-    )
-    lanes = under_way.order_by().values("lane").distinct()
-    return int(most - lanes.count())
+    taken = under_way(endpoint, now).order_by().values("lane").distinct()
+    return int(most - taken.count())
 
 
-def _first_of_lanes(endpoint: Endpoint, now: datetime, most: int) -> list[Delivery]:
-    # Read once, and not looked for with each row, for which engines read all deliveries.
-    waiting = Delivery.objects.filter(OPEN, endpoint=endpoint).order_by()
-    firsts = waiting.values("lane").annotate(first=Min("sequence")).values("first")
-    due: QuerySet[Delivery] = Delivery.objects.filter(
-        OPEN, _due(now), endpoint=endpoint, sequence__in=firsts
+def under_way(endpoint: Endpoint, now: datetime) -> QuerySet[Delivery]:
+    """Return the deliveries whose sender has a lease: those that are not due."""
+    # Not as `~_due(now)`, for which SQLite uses no index.
+    return Delivery.objects.filter(
+        OPEN,
+        endpoint=endpoint,
+        due_at__gt=now,
+        claimed_at__lte=now,
+        lease_token__isnull=False,
     )
-    # By a sum, so that no engine reads all deliveries in the order of their index.
-    return list(due.order_by(F("sequence") + 0)[:most])
 
 
 def _later_in_lanes(
-    endpoint: Endpoint, now: datetime, firsts: Sequence[Delivery]
+    now: datetime, firsts: Sequence[Delivery]
 ) -> dict[str, list[Delivery]]:
     """Return what is due behind the first ones, by lane, in order; without gaps."""
     found: dict[str, list[Delivery]] = {first.lane: [] for first in firsts}
-    rows = Delivery.objects.filter(OPEN, endpoint=endpoint, lane__in=found)
-    behind = rows.exclude(pk__in=[first.pk for first in firsts])
-    judged = behind.annotate(
-        is_due=ExpressionWrapper(_due(now), output_field=BooleanField())
-    )
     waits = set()
-    for row in judged.order_by(F("sequence") + 0)[:MAX_LATER]:
-        if row.is_due and row.lane not in waits:
+    for row in lanes.behind(firsts, MAX_LATER):
+        if row.lane not in waits and _is_due(row, now):
             found[row.lane].append(row)
         else:
             waits.add(row.lane)
     return found
+
+
+def _is_due(row: Delivery, now: datetime) -> bool:
+    """Return the same as `_due`."""
+    set_back = row.claimed_at is not None and row.claimed_at > now
+    return row.due_at <= now or set_back
 
 
 def _lease(
@@ -197,7 +187,7 @@ def _lease(
 
     An attempt of a delivery that is sent later counts when its end is recorded.
     """
-    later = _later_in_lanes(endpoint, now, firsts)
+    later = _later_in_lanes(now, firsts)
     leased = {
         "lease_token": token,
         "claimed_at": now,
