@@ -22,6 +22,8 @@ class Endpoint(BaseModel):
 
     - `types`: the wanted types of events; empty: all.
     - `position`: up to this position of the feed, deliveries have been planned.
+    - `moved_at`: when the position was moved last, by planning or a replay, or planning
+      began anew (UTC); NULL: one of an earlier release.
     - `next_sequence`: the number of the next delivery, which is its place in the order.
     - `failures_in_row`: failed attempts since the last success, of all deliveries.
     - `beginnings`: how often all that is open began anew, for a new URL or because it was
@@ -56,6 +58,7 @@ class Endpoint(BaseModel):
         max_length=12, choices=OffBecause.choices, default="", blank=True
     )
     position = models.PositiveBigIntegerField()
+    moved_at = models.DateTimeField(null=True, blank=True)
     next_sequence = models.PositiveBigIntegerField(default=1)
     failures_in_row = models.PositiveIntegerField(default=0)
     beginnings = models.PositiveIntegerField(default=0, db_default=0)

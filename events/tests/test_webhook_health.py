@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from datetime import timedelta
 from io import StringIO
 from unittest import mock
 
 from django.core.management import call_command
 from django.core.management.base import CommandError
+from django.test import override_settings
 
 from events.models.endpoint import Endpoint
-from events.services.webhooks import health
+from events.services.webhooks import claim, endpoints, health, planning, repeat
+from events.services.webhooks.courier import Courier
+from events.services.webhooks.endpoints import Changes
 from events.tests.webhooks import BROKEN, GONE, WebhookTestCase
+from wallets.services.wallet import WalletService
 from wallets.utils.database.transactions import database_now
 
 
@@ -50,6 +55,68 @@ class HealthTest(WebhookTestCase):
         self.assertEqual(self.look(after=980).trouble, "")
         self.assertEqual(self.look(after=999).trouble, "")  # it has just ended
         self.assertIn("not delivered", self.look(after=1100).trouble)
+
+    def at(self, seconds):
+        """Let services work so much later, by the database's clock."""
+        now = database_now() + timedelta(seconds=seconds)
+        stack = ExitStack()
+        for module in (endpoints, claim):
+            later = mock.patch.object(module, "database_now", return_value=now)
+            stack.enter_context(later)
+        return stack
+
+    def slow(self):
+        """Let a receiver be slow: as many calls as allowed are under way, one waits."""
+        self.client_.answers[self.URL] = lambda _: None
+        for wallet in (self.alice, self.bob, WalletService.create()):
+            self.pay_in(1, wallet=wallet)
+        Courier(self.client_)._begin()
+        self.pay_in(2)
+
+    @override_settings(WEBHOOK_ENDPOINT_CONCURRENCY=2, WEBHOOK_LEASE=5000.0)
+    def test_does_not_blame_us_for_a_receiver_whose_places_are_full(self):
+        self.endpoint(types=["deposit.completed"])
+        self.slow()
+        self.assertEqual(self.look(after=999).trouble, "")
+        # Their leases have ended, so nobody is at work.
+        self.assertIn("not delivered", self.look(after=5999).trouble)
+
+    @override_settings(WEBHOOK_ENDPOINT_CONCURRENCY=2, WEBHOOK_LEASE=5000.0)
+    def test_looks_at_each_webhook(self):
+        """One that is slow hides no other one."""
+        self.endpoint(types=["deposit.completed"])
+        self.slow()
+        self.endpoint("http://127.0.0.1:9/b")
+        self.pay_in(5)
+        self.assertIn("not delivered", self.look(after=999).trouble)
+
+    def test_does_not_blame_us_for_a_replay_of_old_events(self):
+        hook = self.endpoint().endpoint
+        self.pay_in(1)
+        self.deliver()
+        with self.at(900):
+            repeat.replay(hook.uuid, 1, actor="oscar")
+        self.assertEqual(self.look(after=930).trouble, "")
+        self.assertIn("not delivered", self.look(after=970).trouble)
+
+    def test_does_not_blame_us_for_the_time_in_which_it_was_off(self):
+        hook = self.endpoint().endpoint
+        endpoints.change(hook.uuid, Changes(enabled=False), actor="oscar")
+        self.pay_in(1)
+        with self.at(900):
+            endpoints.change(hook.uuid, Changes(enabled=True), actor="oscar")
+        self.assertEqual(self.look(after=930).trouble, "")
+        self.assertIn("not delivered", self.look(after=970).trouble)
+
+    def test_does_not_blame_us_while_its_place_moves(self):
+        """A backlog of hours is planned page by page, as its receiver takes it."""
+        hook = self.endpoint().endpoint
+        self.pay_in(1, 2, 3)
+        with self.at(900), mock.patch.object(planning, "PAGE", 1):
+            claim.claim(hook.pk, room=1)
+        self.let_pass(-999)
+        self.assertEqual(self.look(after=930).trouble, "")
+        self.assertIn("not delivered", self.look(after=970 + 999).trouble)
 
     def test_counts_what_the_service_has_switched_off(self):
         self.endpoint()

@@ -93,6 +93,7 @@ def create(
             created_by=actor,
             changed_by=actor,
             position=feed.last_position(),
+            moved_at=now,
             secret_seed=stored.seed,
             secret_fingerprint=stored.fingerprint,
             created_at=now,

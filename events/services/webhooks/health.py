@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import Min, Q
+from django.db.models import Q
 
 from events.models.delivery import OPEN, Delivery
 from events.models.endpoint import Endpoint
 from events.models.event import Event
+from events.services import feed
+from events.services.webhooks import claim, lanes
 from events.services.webhooks.planning import FAILS_AFTER
 
 # An event is planned within a second. From here on something is wrong (seconds).
@@ -20,9 +22,10 @@ BEHIND_AFTER = 60.0
 class WebhookHealth:
     """How far deliveries are.
 
-    `behind_seconds`: how long the oldest event waits to be planned for a webhook that
-    works and has not asked for quiet. `waiting`: deliveries that are not there yet. `failing`: webhooks that are on
-    and fail. `switched_off`: those that the service has switched off.
+    `behind_seconds`: for how long an event could have been planned, and was not, for a
+    webhook that works, has not asked for quiet, and is not slow. `waiting`: deliveries
+    that are not there yet. `failing`: webhooks that are on and fail. `switched_off`:
+    those that the service has switched off.
     """
 
     behind_seconds: float
@@ -45,17 +48,38 @@ def look(now: datetime) -> WebhookHealth:
     # One that asked for quiet may need as long again until it has caught up.
     quiet = Q(quiet_until__gt=now - timedelta(seconds=BEHIND_AFTER))
     works = on.filter(Q(quiet_until=None) | ~quiet).exclude(failing)
-    first = works.aggregate(first=Min("position"))["first"]
-    oldest = None
-    if first is not None:
-        events = Event.objects.filter(position__gt=first).order_by("position")
-        oldest = events.values_list("created_at", flat=True).first()
-    waits = (now - oldest).total_seconds() if oldest else 0.0
+    behind = works.filter(position__lt=feed.last_position())
     off = Endpoint.objects.filter(deleted_at=None, enabled=False)
     by_us = (Endpoint.OffBecause.FAILING, Endpoint.OffBecause.GONE)
     return WebhookHealth(
-        max(0.0, waits),
+        max((_waits(endpoint, now) for endpoint in behind), default=0.0),
         Delivery.objects.filter(OPEN, endpoint__in=on).count(),
         on.filter(failing).count(),
         off.filter(off_because__in=by_us).count(),
     )
+
+
+def _waits(endpoint: Endpoint, now: datetime) -> float:
+    """Return for how long (seconds) the next event could have been planned, and was not.
+
+    Not before the endpoint's place moved last: what is behind it could not be planned
+    earlier, and a replay goes back to old events.
+    """
+    events = Event.objects.filter(position__gt=endpoint.position).order_by("position")
+    since = events.values_list("created_at", flat=True).first()
+    if since is None:
+        return 0.0
+    if endpoint.moved_at is not None:
+        since = max(since, endpoint.moved_at)
+    waits = (now - since).total_seconds()
+    if waits > BEHIND_AFTER and _is_slow(endpoint, now):
+        return 0.0
+    return max(0.0, waits)
+
+
+def _is_slow(endpoint: Endpoint, now: datetime) -> bool:
+    """Whether its receiver is at work on earlier events: then no more are planned."""
+    if not claim.under_way(endpoint, now).exists():
+        return False
+    has_place = claim.places_left(endpoint, now) > 0
+    return not has_place or bool(lanes.with_due([endpoint.pk], now))

@@ -95,14 +95,16 @@ def _insert(
         {"pk": endpoint.pk, "position": endpoint.position, "next_sequence": first},
         position=position,
         next_sequence=first + len(rows),
+        **({"moved_at": now} if position != endpoint.position else {}),
     )
     Delivery.objects.bulk_create(rows)
     endpoint.position, endpoint.next_sequence = position, first + len(rows)
 
 
 def _is_full(endpoint: Endpoint) -> bool:
-    rows = Delivery.objects.filter(OPEN, endpoint=endpoint)
-    return rows.count() >= settings.WEBHOOK_WINDOW
+    most = settings.WEBHOOK_WINDOW
+    rows = Delivery.objects.filter(OPEN, endpoint=endpoint).order_by()
+    return rows[:most].count() >= most
 
 
 def body_of(event: EventRecord) -> str:

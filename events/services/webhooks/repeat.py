@@ -94,6 +94,7 @@ def replay(
                 Endpoint,
                 {"pk": endpoint.pk, "position": endpoint.position},
                 position=before,
+                moved_at=now,
                 updated_at=now,
             )
             endpoint.position = before

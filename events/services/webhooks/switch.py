@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from datetime import datetime
 
+from django.db.models import Q
+
 from events.models.delivery import OPEN, Delivery
 from events.models.endpoint import Endpoint
 from wallets.services.operations import alarm
@@ -99,12 +101,16 @@ def begin_anew(endpoint: Endpoint, *, now: datetime) -> None:
         beginnings=endpoint.beginnings,
         failures_in_row=0,
         quiet_until=None,
+        moved_at=now,
         updated_at=now,
     )
     endpoint.failures_in_row, endpoint.quiet_until = 0, None
+    # Only what changes is written: very many may wait behind one that has failed.
     waiting = Delivery.objects.filter(OPEN, endpoint=endpoint)
-    waiting.filter(lease_token=None).update(due_at=now, failures=0, updated_at=now)
-    waiting.update(failures=0)
+    waiting.filter(Q(due_at__gt=now) | Q(failures__gt=0), lease_token=None).update(
+        due_at=now, failures=0, updated_at=now
+    )
+    waiting.filter(failures__gt=0).update(failures=0)
 
 
 def tell_unreadable_secret(endpoint: Endpoint, *, now: datetime) -> None:
