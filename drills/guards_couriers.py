@@ -49,8 +49,8 @@ COURIER_GUARDS = (
     Guard(
         "an endpoint that fails has one place",
         f"{_SERVICES}/claim.py",
-        "    most = 1 if fails else settings",
-        "    most = settings",
+        "    has_one = fails or is_busy(endpoint.busy_until, now)\n",
+        "    has_one = is_busy(endpoint.busy_until, now)\n",
         _PLACES,
     ),
     Guard(
@@ -95,5 +95,12 @@ COURIER_GUARDS = (
         "    if waits > BEHIND_AFTER and _is_slow(endpoint, now):\n",
         "    if False:\n",
         f"{_TESTS}/test_webhook_health.py",
+    ),
+    Guard(
+        "an overloaded receiver gets one event at a time",
+        f"{_SERVICES}/claim.py",
+        "    has_one = fails or is_busy(endpoint.busy_until, now)\n",
+        "    has_one = fails\n",
+        f"{_DELIVERY}::BusyReceiverTest",
     ),
 )

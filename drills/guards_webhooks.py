@@ -103,8 +103,8 @@ WEBHOOK_GUARDS = (
     Guard(
         "what waits behind an event takes no place",
         f"{_SERVICES}/claim.py",
-        '    taken = under_way.order_by().values("lane").distinct()\n',
-        '    taken = under_way.order_by().values("pk")\n',
+        'under_way(endpoint, now).order_by().values("lane").distinct()\n',
+        'under_way(endpoint, now).order_by().values("pk")\n',
         f"{_LANES}::LaneTest::test_leaves_a_place_to_a_second_wallet",
     ),
     Guard(
@@ -188,7 +188,7 @@ WEBHOOK_GUARDS = (
     Guard(
         "one endpoint has few calls under way",
         f"{_SERVICES}/claim.py",
-        "        most = min(room, _places(endpoint, now))\n",
+        "        most = min(room, places_left(endpoint, now))\n",
         "        most = room\n",
         f"{_DELIVERY}::DeliveryTest",
     ),

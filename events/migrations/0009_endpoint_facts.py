@@ -31,6 +31,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField(
             "endpoint",
+            "busy_until",
+            models.DateTimeField(blank=True, null=True),
+        ),
+        migrations.AddField(
+            "endpoint",
             "created_by",
             wallets.models.fields.ExactCharField(
                 blank=True, db_default="", default="", editable=False, max_length=150

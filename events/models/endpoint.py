@@ -30,6 +30,8 @@ class Endpoint(BaseModel):
       switched on. The result of a call that was claimed before counts no more.
     - `quiet_until`: nothing is sent until then (UTC), because its receiver asked for
       that; it may be over. NULL: it has not asked.
+    - `busy_until`: until then it gets one event at a time (UTC), because its receiver was
+      overloaded; it may be over.
     - `switched_off`: how often the service itself has switched it off.
     - `unsigned_since`: since then its events cannot be signed (UTC); NULL: they can.
       `unsigned_times`: how often that was an alarm.
@@ -63,6 +65,7 @@ class Endpoint(BaseModel):
     failures_in_row = models.PositiveIntegerField(default=0)
     beginnings = models.PositiveIntegerField(default=0, db_default=0)
     quiet_until = models.DateTimeField(null=True, blank=True)
+    busy_until = models.DateTimeField(null=True, blank=True)
     switched_off = models.PositiveSmallIntegerField(default=0)
     unsigned_since = models.DateTimeField(null=True, blank=True)
     unsigned_times = models.PositiveSmallIntegerField(default=0, db_default=0)

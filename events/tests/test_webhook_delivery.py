@@ -535,6 +535,34 @@ class BusyReceiverTest(WebhookTestCase):
                 self.assertEqual(self.deliver(), 1)
                 endpoints.delete(endpoint.uuid, actor="client")
 
+    def test_gets_one_at_a_time_for_a_while_without_that_header(self):
+        """As Standard Webhooks advises: 429, 502 and 504 mean that it is overloaded."""
+        for status in (429, 502, 503, 504, 500):
+            with self.subTest(status=status):
+                endpoint = self.answered(status, "")
+                self.pay_in(3, wallet=WalletService.create())
+                one_at_a_time = status != 500
+                claimed = claim.claim(endpoint.pk, room=10)
+                self.assertEqual(len(claimed), 1 if one_at_a_time else 2)
+                self.assertEqual(self.row(endpoint).busy_until is None, status == 500)
+                endpoints.delete(endpoint.uuid, actor="client")
+
+    def test_gets_many_at_a_time_when_that_is_over(self):
+        endpoint = self.answered(502, "")
+        self.pay_in(3, wallet=WalletService.create())
+        # Over, and set in the future by a clock that was set back since.
+        for busy_until in (0, 86400):
+            later = database_now() + timedelta(seconds=busy_until)
+            Endpoint.objects.update(busy_until=later)
+            self.assertGreater(len(claim.claim(endpoint.pk, room=10)), 1)
+            self.let_pass(61)
+
+    def test_gets_many_at_a_time_at_a_new_url(self):
+        endpoint = self.answered(502, "")
+        new = "http://127.0.0.1:9/new"
+        endpoints.change(endpoint.uuid, Changes(url=new), actor="client")
+        self.assertEqual(len(claim.claim(endpoint.pk, room=10)), 2)
+
     def test_has_no_say_about_a_new_url(self):
         endpoint = self.answered(429, "600")
         new = "http://127.0.0.1:9/new"

@@ -20,7 +20,7 @@ from events.models.endpoint import Endpoint
 from events.services import feed
 from events.services.webhooks import lanes
 from events.services.webhooks.planning import FAILS_AFTER, plan
-from events.services.webhooks.retries import MAX_QUIET
+from events.services.webhooks.retries import MAX_QUIET, is_busy
 from wallets.utils import clock
 from wallets.utils.database.transactions import (
     database_now,
@@ -136,10 +136,12 @@ def claim(endpoint_id: int, *, room: int, plans: bool = True) -> list[Sending]:
 def places_left(endpoint: Endpoint, now: datetime) -> int:
     """Return of how many more lanes a delivery may be under way; 0 or less: of none.
 
-    An endpoint that fails has one place: its calls would fill those of others.
+    An endpoint that fails has one place: its calls would fill those of others. So has
+    one whose receiver is overloaded.
     """
     fails = endpoint.failures_in_row >= FAILS_AFTER
-    most = 1 if fails else settings.WEBHOOK_ENDPOINT_CONCURRENCY
+    has_one = fails or is_busy(endpoint.busy_until, now)
+    most = 1 if has_one else settings.WEBHOOK_ENDPOINT_CONCURRENCY
     taken = under_way(endpoint, now).order_by().values("lane").distinct()
     return int(most - taken.count())
 

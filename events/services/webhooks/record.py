@@ -15,7 +15,12 @@ from events.models.endpoint import Endpoint
 from events.services.webhooks import switch
 from events.services.webhooks.claim import Sending
 from events.services.webhooks.planning import FAILS_AFTER, TEST_TYPE
-from events.services.webhooks.retries import next_wait, quiet_seconds
+from events.services.webhooks.retries import (
+    BUSY_SECONDS,
+    BUSY_STATUSES,
+    next_wait,
+    quiet_seconds,
+)
 from events.utils.webhook_client import Reply
 from wallets.utils import instants
 from wallets.utils.database.transactions import (
@@ -154,7 +159,13 @@ def _with_attempt(
 
 
 def _be_quiet(endpoint: Endpoint, reply: Reply, now: datetime) -> None:
-    """Send nothing to the endpoint for as long as its receiver asks for, by 429 or 503."""
+    """Send nothing to the endpoint for as long as its receiver asks for, by 429 or 503.
+
+    If it only says that it is overloaded: one event at a time, for a while.
+    """
+    if reply.status in BUSY_STATUSES:
+        endpoint.busy_until = now + timedelta(seconds=BUSY_SECONDS)
+        Endpoint.objects.filter(pk=endpoint.pk).update(busy_until=endpoint.busy_until)
     wait = quiet_seconds(reply.status, reply.retry_after, now=now)
     if not wait:
         return

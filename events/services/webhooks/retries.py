@@ -19,6 +19,10 @@ MAX_RETRY_AFTER = 86400.0
 # not stop all others for as long as its own.
 QUIET_STATUSES = frozenset({429, 503})
 MAX_QUIET = 3600.0
+# The answers that say that a receiver is overloaded, and for how long it then gets one
+# event at a time (seconds), as Standard Webhooks advises.
+BUSY_STATUSES = frozenset({429, 502, 503, 504})
+BUSY_SECONDS = 30.0
 # A wait is lengthened by up to this fraction, so that many failures do not meet again.
 JITTER = 0.2
 
@@ -49,6 +53,16 @@ def quiet_seconds(status: int | None, retry_after: str, *, now: datetime) -> flo
     if status not in QUIET_STATUSES:
         return 0.0
     return min(_asked(retry_after, now), MAX_QUIET)
+
+
+def is_busy(busy_until: datetime | None, now: datetime) -> bool:
+    """Whether a receiver gets one event at a time now.
+
+    A time that lies further ahead is of a clock that has been set back since.
+    """
+    if busy_until is None:
+        return False
+    return now < busy_until <= now + timedelta(seconds=BUSY_SECONDS)
 
 
 def _asked(retry_after: str, now: datetime) -> float:

@@ -101,10 +101,12 @@ def begin_anew(endpoint: Endpoint, *, now: datetime) -> None:
         beginnings=endpoint.beginnings,
         failures_in_row=0,
         quiet_until=None,
+        busy_until=None,
         moved_at=now,
         updated_at=now,
     )
     endpoint.failures_in_row, endpoint.quiet_until = 0, None
+    endpoint.busy_until = None
     # Only what changes is written: very many may wait behind one that has failed.
     waiting = Delivery.objects.filter(OPEN, endpoint=endpoint)
     waiting.filter(Q(due_at__gt=now) | Q(failures__gt=0), lease_token=None).update(
