@@ -209,8 +209,8 @@ WEBHOOK_GUARDS = (
     Guard(
         "the addresses of a name are checked before each connection",
         "events/utils/webhook_client.py",
-        "    addresses.check(found, policy)\n",
-        "",
+        "        addresses.check(found, policy)\n",
+        "        pass\n",
         f"{_CLIENT}::NameTest",
     ),
     Guard(

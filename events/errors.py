@@ -67,3 +67,7 @@ class Unresolved(InvalidInput):
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail, field="url")
+
+
+class ResolverBusy(Unresolved):
+    """Our resolver has too many unfinished look-ups; the name may be a good one."""

@@ -103,6 +103,8 @@ class CreateTest(WebhookApiCase):
             for url in ("https://localhost/", "http://localhost/"):
                 response = self.post("/webhooks/", {"url": url})
                 self.assert_problem(response, 400, "webhook_url_refused", "url")
+                # It does not say which address a name has inside.
+                self.assertNotRegex(response.content.decode(), r"127\.0|::1")
 
     def test_refuses_a_name_without_an_address(self):
         response = self.post("/webhooks/", {"url": "https://nowhere.invalid/"})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import itertools
+import socket
 from unittest import mock
 
 from django.conf import settings
@@ -238,12 +239,15 @@ class NameTest(ClientTestCase):
         public = Policy(allow_http=True, ports=None)
         for found in (["127.0.0.1"], ["::1"], ["8.8.8.8", "127.0.0.1"]):
             with self.subTest(found=found):
-                reply = self.send(
-                    f"http://shop.example:{inside.port}/",
-                    policy=public,
-                    resolve=self.resolver(found),
-                )
+                with self.assertLogs("events.utils.webhook_client") as logs:
+                    reply = self.send(
+                        f"http://shop.example:{inside.port}/",
+                        policy=public,
+                        resolve=self.resolver(found),
+                    )
+                self.assertIn(found[-1], logs.output[0])
                 self.assertIn("not public", reply.text)
+                self.assertNotIn(found[-1], reply.text)
         self.assertEqual(inside.connections, 0)
 
     def test_is_resolved_once(self):
@@ -257,6 +261,14 @@ class NameTest(ClientTestCase):
         resolve = self.resolver(["127.0.0.2", "::1", "127.0.0.1"])
         reply = self.send(f"http://shop.example:{peer.port}/", resolve=resolve)
         self.assertEqual(reply.status, 200)
+
+    def test_is_all_that_a_client_learns_about_where_it_leads(self):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = listener.getsockname()[1]
+        resolve = self.resolver(["127.0.0.1"])  # nobody listens there any more
+        reply = self.send(f"http://shop.example:{port}/", resolve=resolve)
+        self.assertIn("shop.example", reply.text)
+        self.assertNotIn("127.0.0.1", reply.text)
 
     def fine(self, line):
         line.read_request()

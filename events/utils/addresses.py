@@ -194,7 +194,8 @@ def _address(text: str) -> Address | None:
 def check(addresses: Iterable[Address], policy: Policy) -> None:
     """Refuse if one of the addresses is neither public nor allowed.
 
-    :raises AddressRefused: names the first of them.
+    :raises AddressRefused: names the first of them. If it was found for a name, that is
+        not for clients.
     """
     for address in addresses:
         if not (_is_public(address) or _is_allowed(address, policy)):

@@ -12,24 +12,31 @@ from __future__ import annotations
 import asyncio
 import functools
 import ipaddress
+import logging
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 
-from events.errors import AddressRefused, Unresolved
+from events.errors import AddressRefused, ResolverBusy, Unresolved
 from events.utils import addresses
 from events.utils.addresses import Address, Policy, Target
+from events.utils.names import NAMES
 from wallets.utils.bank.connections import Connection, NotSent
 from wallets.utils.bank.http_calls import Caller, DeadlineOver, Result
 from wallets.utils.bank.http_exchange import Exchange, HttpAnswer, request
 from wallets.utils.database.transactions import refuse_inside_transaction
+
+logger = logging.getLogger(__name__)
 
 MAX_TEXT = 1000  # characters of an answer, or of a reason, that are kept
 # No more bytes of an answer are read: a character has at most four.
 MAX_ANSWER_BYTES = 4 * MAX_TEXT
 # The most addresses of a name that are tried, one after the other.
 MAX_ADDRESSES = 4
+NOT_PUBLIC = (
+    "An address of the URL's host is not public, and webhooks are not sent there."
+)
 AGENT = "wallet-service-webhooks"
 
 # Returns the addresses of a name, in the order in which they are tried.
@@ -38,11 +45,15 @@ Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
 @dataclass(frozen=True)
 class Reply:
-    """The result of one attempt. `status` is None if there was no complete answer."""
+    """The result of one attempt. `status` is None if there was no complete answer.
+
+    `ours`: nothing was sent, and the receiver has no part in that.
+    """
 
     status: int | None
     text: str
     retry_after: str = ""
+    ours: bool = False
 
     @property
     def received(self) -> bool:
@@ -54,9 +65,9 @@ async def system_resolve(host: str, port: int) -> Sequence[str]:
     """Return the addresses that the system's resolver has for a name.
 
     :raises OSError: the name has none, or the resolver does not answer.
+    :raises ResolverBusy: too many look-ups of this process are not finished.
     """
-    found = await asyncio.get_running_loop().getaddrinfo(host, port)
-    return list(dict.fromkeys(str(info[4][0]) for info in found))
+    return await NAMES.find(host, port)
 
 
 async def _checked(
@@ -66,6 +77,7 @@ async def _checked(
 
     :raises AddressRefused: one of them is refused.
     :raises Unresolved: there is none.
+    :raises ResolverBusy: our resolver has no place for the look-up.
     """
     literal = target.address
     if literal is not None:
@@ -82,7 +94,12 @@ async def _checked(
         found = [ipaddress.ip_address(name.partition("%")[0]) for name in names]
     if not found:
         raise Unresolved(f"the name {target.host} has no address")
-    addresses.check(found, policy)
+    try:
+        addresses.check(found, policy)
+    except AddressRefused as refusal:
+        # Which address a name has inside is not for the client who has named it.
+        logger.warning("a webhook's name %s is refused: %s", target.host, refusal)
+        raise AddressRefused(NOT_PUBLIC) from None
     return found[:MAX_ADDRESSES]
 
 
@@ -103,6 +120,10 @@ def check_target(
         loop.run_until_complete(_checked(target, policy, resolve, seconds))
     finally:
         loop.close()  # does not wait for a resolver that hangs
+
+
+class _OurTrouble(NotSent):
+    """Nothing was sent, for a reason of ours."""
 
 
 class WebhookClient:
@@ -177,6 +198,8 @@ class WebhookClient:
         """
         try:
             found = await _checked(target, self._policy, self._resolve, self._timeout)
+        except ResolverBusy as error:
+            raise _OurTrouble(str(error)) from error
         except (AddressRefused, Unresolved) as error:
             raise NotSent(str(error)) from error
         for address in found:
@@ -192,6 +215,8 @@ class WebhookClient:
             reason = await _failure(opened)
             if not reason:
                 return opened.result()
+            # The address is not for the client; he knows the name.
+            reason = reason.replace(str(address), target.host)
         raise NotSent(reason)
 
 
@@ -221,7 +246,8 @@ def _read(result: Result, _sent_at: float | None) -> tuple[Reply, bool]:
     if isinstance(result, HttpAnswer):
         return Reply(result.status, _text(result.body), result.retry_after), False
     if isinstance(result, NotSent):
-        return Reply(None, _cut(f"not sent: {result}")), False
+        ours = isinstance(result, _OurTrouble)
+        return Reply(None, _cut(f"not sent: {result}"), ours=ours), False
     if isinstance(result, DeadlineOver):
         return Reply(None, "no complete answer in time"), False
     return Reply(None, _cut(f"{type(result).__name__}: {result}")), False

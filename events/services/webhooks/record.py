@@ -34,6 +34,8 @@ logger = logging.getLogger(__name__)
 GONE = 410
 # The wait of deliveries that could not be signed; the receiver has no part in that.
 UNSIGNED_WAIT_SECONDS = 60
+# The same for those that were not sent for another reason of ours.
+OURS_WAIT_SECONDS = 5
 _UNSIGNED = "not signed"
 
 # A delivery that was sent, with its reply; None: it could not be signed.
@@ -106,6 +108,10 @@ def _record(
     }
     switch.is_signed_again(endpoint)
     late = _is_late(endpoint, sending)
+    if reply.ours:
+        due_at = now + timedelta(seconds=OURS_WAIT_SECONDS)
+        _write(sending, now, **shown, due_at=due_at)
+        return
     if reply.received:
         if not late:
             endpoint.failures_in_row = 0
