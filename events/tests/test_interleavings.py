@@ -33,6 +33,9 @@ class InterleavingTest(WalletTestCase):
     @slow
     def test_keeps_every_promise_in_many_stories(self) -> None:
         self.tell(SEED + 2, STORIES)
+        if STORIES >= 12:
+            found = Event.objects.filter(type="correction.posted")
+            self.assertGreater(found.count(), 0)
 
     def tell(self, first: int, stories: int) -> None:
         world = World(random.Random(first), self.now)

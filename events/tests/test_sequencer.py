@@ -459,8 +459,22 @@ class LateCommitTest(CommittingTestCase):
         times = {"created_at": self.now, "updated_at": self.now}
         insert(Wallet, {"uuid": uuid.uuid4(), **zero, **times})
 
+    def bobs_freeze(self) -> None:
+        """Write a change of Bob's wallet by SQL."""
+        insert(
+            WalletChange,
+            {
+                **{"wallet": self.bob.pk, "sequence": 1, "event": "frozen"},
+                **{"before": "{}", "after": "{}", "actor": "oscar", "reason": "x"},
+                "created_at": self.now,
+            },
+        )
+        Wallet.objects.filter(pk=self.bob.pk).update(change_count=1)
+
     def everything_of_alice(self) -> None:
         """Commit a higher id in every source."""
+        life.freeze(self.alice.uuid, "both", actor="oscar", reason="x")
+        life.unfreeze(self.alice.uuid, "both", actor="oscar", reason="x")
         WalletService.create()
         deposit(self.alice, 100)
         due_withdrawal(self.alice, 1, due=self.now)
@@ -470,6 +484,7 @@ class LateCommitTest(CommittingTestCase):
             (self.bobs_deposit, Source.MOVEMENT, "deposit.completed"),
             (self.bobs_schedule, Source.TRANSITION, "withdrawal.scheduled"),
             (self.a_wallet, Source.WALLET, "wallet.created"),
+            (self.bobs_freeze, Source.WALLET_CHANGE, "wallet.frozen"),
         ):
             with self.subTest(kind):
                 with self.held_open(work):

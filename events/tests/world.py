@@ -20,6 +20,7 @@ from django.db.models import Max, Model
 
 from events.models.event import Event, Source
 from events.services import kinds
+from wallets.models.correction import Correction
 from wallets.models.ledger import Account, Movement
 from wallets.models.payment_return import PaymentReturn
 from wallets.models.states import TRANSITIONS, State
@@ -40,6 +41,8 @@ FORMS = {
     "transfer_out": (Account.WALLET, Account.CLEARING, "out"),
     "transfer_in": (Account.CLEARING, Account.WALLET, "in"),
     "return": (Account.OUTSIDE, Account.WALLET, "bank"),
+    "correction_out": (Account.WALLET, Account.OUTSIDE, "back"),
+    "correction_in": (Account.OUTSIDE, Account.WALLET, "back"),
 }
 
 
@@ -55,6 +58,16 @@ class Withdrawal:
 
 
 @dataclass
+class Incoming:
+    """Money that came in and was not corrected: by which leg, and from whom."""
+
+    row: Transaction
+    leg: str
+    payer: Account_ | None = None
+    other_half: Transaction | None = None
+
+
+@dataclass
 class Account_:
     """A wallet: its last movement, and what is under way."""
 
@@ -63,6 +76,7 @@ class Account_:
     changes: int = 0
     moved_at: datetime | None = None
     withdrawals: list[Withdrawal] = field(default_factory=list)
+    came_in: list[Incoming] = field(default_factory=list)
 
 
 @dataclass
@@ -118,6 +132,8 @@ class World:
         ]
         if kind < 0.24 and paid:
             return self.give_back(wallet, self.dice.choice(paid))
+        if kind < 0.27 and wallet.came_in:
+            return self.correct(wallet, self.dice.choice(wallet.came_in))
         if kind < 0.3:
             return self.change_wallet(wallet)
         others = [one for one in free if one is not wallet]
@@ -240,6 +256,7 @@ class World:
         def then() -> None:
             self._has_moved(payer, [out])
             self._has_moved(payee, [into])
+            payee.came_in.append(Incoming(credit, "in", payer, debit))
 
         self._hold_open([debit, credit, out, into, transfer], [payer, payee], then)
 
@@ -259,9 +276,12 @@ class World:
             self._movement(wallet, owner, "deposit", 0, nth)
             for nth, owner in enumerate(owners, start=1)
         ]
-        self._hold_open(
-            [*owners, *moved], [wallet], lambda: self._has_moved(wallet, moved)
-        )
+
+        def then() -> None:
+            self._has_moved(wallet, moved)
+            wallet.came_in += [Incoming(owner, "open") for owner in owners]
+
+        self._hold_open([*owners, *moved], [wallet], then)
 
     def give_back(self, wallet: Account_, of: Withdrawal) -> None:
         """Record that the bank has returned a payment: locks its wallet."""
@@ -286,8 +306,54 @@ class World:
         def then() -> None:
             of.returned = True
             self._has_moved(wallet, [moved])
+            wallet.came_in.append(Incoming(credit, "bank"))
 
         self._hold_open([credit, moved, row], [wallet], then)
+
+    def correct(self, wallet: Account_, of: Incoming) -> None:
+        """Take back what came in: locks its wallet, and the payer's."""
+        payer = of.payer
+        if payer in self.locked:
+            return
+        kinds_ = [(wallet, "correction_out")]
+        kinds_ += [(payer, "correction_in")] if payer else []
+        owners = [
+            self._transaction(
+                one,
+                transaction_type=kind.upper(),
+                status="COMPLETED",
+                executed_at=self.now,
+            )
+            for one, kind in kinds_
+        ]
+        moved = [
+            self._movement(one, owner, kind, 0)
+            for (one, kind), owner in zip(kinds_, owners, strict=True)
+        ]
+        row = Correction(
+            wallet=wallet.row,
+            corrects=of.row,
+            corrects_leg=of.leg,
+            number=1,
+            amount=5,
+            left_before=5,
+            left_after=0,
+            debit=owners[0],
+            reason="wrong",
+            actor="test",
+            created_at=self.now,
+        )
+        if payer:
+            row.payer, row.credit = payer.row, owners[1]
+            row.credit_corrects = of.other_half
+
+        def then() -> None:
+            wallet.came_in.remove(of)
+            for (one, _), movement in zip(kinds_, moved, strict=True):
+                self._has_moved(one, [movement])
+
+        locks = [one for one, _ in kinds_]
+        self._hold_open([*owners, *moved, row], locks, then)
 
     def _has_moved(self, wallet: Account_, moved: list[Movement]) -> None:
         if moved:
