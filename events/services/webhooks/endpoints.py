@@ -93,11 +93,9 @@ def create(
             created_by=actor,
             changed_by=actor,
             position=feed.last_position(),
-            moved_at=now,
             secret_seed=stored.seed,
             secret_fingerprint=stored.fingerprint,
-            created_at=now,
-            updated_at=now,
+            **dict.fromkeys(("moved_at", "created_at", "updated_at"), now),
         )
 
     made = run_in_transaction(work)

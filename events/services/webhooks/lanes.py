@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from django.db import connection
 
@@ -63,6 +64,7 @@ SELECT * FROM (
 def firsts_due(endpoint: Endpoint, now: datetime, most: int) -> list[Delivery]:
     """Return the first open deliveries of lanes that are due, the earliest `most`."""
     pk = endpoint.pk
+    values: list[Any]
     if connection.vendor == "mysql":
         sql, values = _FIRSTS_MYSQL, [pk, pk, now, now, most]
     else:
