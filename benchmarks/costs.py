@@ -5,7 +5,8 @@ Deposits of 16 connections on PostgreSQL, in turns: without events and without k
 one database. The machine is saturated, load generator included, so the ratio of two rates
 is the ratio of what their deposits cost. `run_events` works on plain deposits only
 between the turns. Each figure is the median of the turns' ratios: a turn is compared with
-the plain one right before it.
+the plain one right before it. `commit_to_feed_p99`: how long after a movement is seen
+committed its event is in the feed, during the turns with events.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -81,6 +84,7 @@ class _Turns:
             KEYS: programs.api("keys", API_AUTH="keys", API_KEY_RATE="100000000"),
         }
         self._feed = programs.command("run_events", EVENTS_ENABLED="true")
+        self._lags: list[float] = []
 
     def run(self, turns: int, seconds: float) -> None:
         """Take the turns; print rates, CPU of the feed, and ratios."""
@@ -97,6 +101,9 @@ class _Turns:
         for kind, found in ratios.items():
             low, middle, high = statistics.quantiles(found, n=4)
             print(f"{kind}_over_plain {middle:.3f} (quartiles {low:.3f} to {high:.3f})")
+        if self._lags:
+            last = sorted(self._lags)[len(self._lags) * 99 // 100]
+            print(f"commit_to_feed_p99 {last:.3f} s, of {len(self._lags)} events")
 
     def _turn(self, kind: str, seconds: float) -> Load:
         from benchmarks.load import HttpClient, drive
@@ -108,7 +115,8 @@ class _Turns:
         if kind != EVENTS:
             os.kill(self._feed.pid, signal.SIGSTOP)
         before = cpu_of(self._feed)
-        load = drive(clients, messages, seconds=seconds)
+        with _lags(self._lags) if kind == EVENTS else nullcontext():
+            load = drive(clients, messages, seconds=seconds)
         os.kill(self._feed.pid, signal.SIGCONT)
         if kind == EVENTS:
             _wait_for_feed()  # what is left is part of the cost
@@ -124,6 +132,35 @@ class _Turns:
             path = f"/wallets/{random.choice(self._owners)}/deposit"
             key = f"Idempotency-Key: {uuid.uuid4()}"
             yield http_post(path, b'{"amount": 1}', key, *headers)
+
+
+@contextmanager
+def _lags(found: list[float]) -> Iterator[None]:
+    """Add to `found` after how many seconds movements of meanwhile are in the feed."""
+    from django.db import connection
+
+    from events.models.event import Event, Source
+    from wallets.models.ledger import Movement
+
+    ended = threading.Event()
+
+    def look() -> None:
+        while not ended.wait(0.005):
+            newest = Movement.objects.order_by("-pk").values_list("pk", flat=True)[:1]
+            (number,), seen = list(newest), time.monotonic()
+            events = Event.objects.filter(source=Source.MOVEMENT, source_id=number)
+            while not events.exists():
+                time.sleep(0.005)
+            found.append(time.monotonic() - seen)
+        connection.close()
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join(120)
 
 
 def _new_key() -> str:

@@ -80,6 +80,7 @@ def test_the_costs_of_events_and_of_a_key_are_told() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     for kind in ("events", "keys"):
         assert re.search(rf"^{kind}_over_plain \d\.\d", done.stdout, re.M), done.stdout
+    assert re.search(r"^commit_to_feed_p99 \d", done.stdout, re.M), done.stdout
 
 
 def test_late_ones_are_told() -> None:

@@ -71,6 +71,8 @@ class ClientTestCase(SimpleTestCase):
 
 
 class ReceiverTest(ClientTestCase):
+    databases = {"default"}  # for its clock
+
     def test_gets_one_signed_request(self):
         requests = []
 
