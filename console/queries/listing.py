@@ -23,13 +23,15 @@ from wallets.utils.database import readable
 PAGE = 50
 
 Status = Transaction.Status
+# The withdrawals that may wait for their wallets (`transaction_waiting_is_to_be_paid`).
+_MAY_WAIT = (Status.PENDING, Status.FAILED)
 
 
 @dataclass(frozen=True)
 class Filters:
     """The combined filters.
 
-    `needs_review` needs the status PROCESSING, which the index is on.
+    `needs_review` needs the status PROCESSING, by which the index finds it.
     """
 
     status: str = ""
@@ -114,31 +116,27 @@ def _by_time(
     rows: QuerySet[Transaction], filters: Filters, after: Cursor | None, size: int
 ) -> list[Transaction]:
     """By scheduled time, the latest first; pending ones the earliest first."""
-    if filters.status == Status.PENDING:
-        if after:
-            rows = rows.filter(
-                Q(scheduled_for__gt=after.scheduled_for)
-                | Q(scheduled_for=after.scheduled_for, pk__gt=after.pk),
-                scheduled_for__gte=after.scheduled_for,
-            )
-        return _readable(rows.order_by("scheduled_for", "pk"), size + 1)
+    latest = filters.status != Status.PENDING
     if after:
+        way = "lt" if latest else "gt"
         rows = rows.filter(
-            Q(scheduled_for__lt=after.scheduled_for)
-            | Q(scheduled_for=after.scheduled_for, pk__lt=after.pk),
+            Q(**{f"scheduled_for__{way}": after.scheduled_for})
+            | Q(scheduled_for=after.scheduled_for, **{f"pk__{way}": after.pk}),
             # Redundant, so that the index is used.
-            scheduled_for__lte=after.scheduled_for,
+            **{f"scheduled_for__{way}e": after.scheduled_for},
         )
-    # One ordered index range for each status, merged here.
-    statuses = [filters.status] if filters.status else list(Status.values)
+    order = ("-scheduled_for", "-pk") if latest else ("scheduled_for", "pk")
+    # One ordered index range for each status, and for those that wait, merged here.
     pages = [
         _readable(
-            rows.filter(status=status).order_by("-scheduled_for", "-pk"), size + 1
+            rows.filter(status=status, waits_for_wallet=waits).order_by(*order),
+            size + 1,
         )
-        for status in statuses
+        for status in ([filters.status] if filters.status else Status.values)
+        for waits in ((False, True) if status in _MAY_WAIT else (False,))
     ]
     key = lambda row: (_time_of(row), row.pk)  # noqa: E731
-    return list(heapq.merge(*pages, key=key, reverse=True))[: size + 1]
+    return list(heapq.merge(*pages, key=key, reverse=latest))[: size + 1]
 
 
 def _readable(rows: QuerySet[Transaction], size: int) -> list[Transaction]:

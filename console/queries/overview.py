@@ -143,7 +143,7 @@ def _overview() -> Overview:
         now=now,
         in_wallets=_kept("console:wallets", _in_wallets),
         in_flight=_money(_processing()),
-        overdue=_pending(now).order_by()[:COUNT_LIMIT].count(),
+        overdue=_overdue(now),
         due=_due(now),
         activity=happened,
         lateness=Lateness(
@@ -169,13 +169,25 @@ def _in_wallets() -> Money:
 
 
 def _processing() -> QuerySet[Transaction]:
-    return Transaction.objects.filter(status=Transaction.Status.PROCESSING)
+    return Transaction.objects.filter(Transaction.is_under_way())
 
 
-def _pending(before: datetime) -> QuerySet[Transaction]:
+def _pending(before: datetime, *, waits: bool = False) -> QuerySet[Transaction]:
     return Transaction.objects.filter(
-        status=Transaction.Status.PENDING, scheduled_for__lt=before
+        transaction_type=Transaction.TransactionType.WITHDRAWAL,
+        status=Transaction.Status.PENDING,
+        waits_for_wallet=waits,
+        scheduled_for__lt=before,
     )
+
+
+def _overdue(now: datetime) -> int:
+    """Count the overdue withdrawals, also those that wait for their wallets.
+
+    Each from an index of its own.
+    """
+    parts = (_pending(now, waits=waits).order_by() for waits in (False, True))
+    return min(COUNT_LIMIT, sum(rows[:COUNT_LIMIT].count() for rows in parts))
 
 
 def _money(rows: QuerySet[Transaction]) -> Money:

@@ -8,6 +8,8 @@ from django.test.utils import CaptureQueriesContext
 
 from console.queries import activity, overview
 from console.tests.base import ConsoleTestCase
+from wallets.models.transaction import Transaction
+from wallets.models.wallet import Wallet
 from wallets.services.operations import heartbeat
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests.base import up_for
@@ -31,6 +33,13 @@ class OverviewTest(ConsoleTestCase):
         self.assertEqual(found.in_flight, overview.Money(300, 1))
         self.assertEqual((found.unknown, found.in_review), (1, 0))
         self.assertEqual(found.oldest_unknown, self.now)
+
+    def test_counts_what_is_overdue_also_where_it_waits_for_its_wallet(self):
+        for waits in (False, True):
+            row = self.due_withdrawal(10)
+            Transaction.objects.filter(pk=row.pk).update(waits_for_wallet=waits)
+        Wallet.objects.update(has_waiting=True)
+        self.assertEqual(self.figures().overdue, 2)
 
     def test_bins_what_becomes_due_within_the_hour(self):
         for minutes, amount in ((1, 10), (3, 20), (3, 30), (61, 40)):

@@ -10,6 +10,7 @@ from console.queries import detail, listing
 from console.queries.listing import Cursor, Filters
 from console.tests.base import ConsoleTestCase
 from wallets.models.transaction import Transaction
+from wallets.models.wallet import Wallet
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests.fakes import Does
 from wallets.tests.raw import execute, rules_off
@@ -51,6 +52,15 @@ class ListingTest(ConsoleTestCase):
         ):
             with self.subTest(filters=filters):
                 self.assertEqual(self.found(**filters), expected)
+
+    def test_shows_those_that_wait_for_their_wallets(self):
+        rows = Transaction.objects.filter(pk__in=[self.failed.pk, self.others.pk])
+        rows.update(waits_for_wallet=True, final=False)
+        Wallet.objects.update(has_waiting=True)
+        self.assertEqual(self.found(status="FAILED"), [self.failed])
+        self.assertEqual(self.found(status="PENDING"), [self.soon, self.others])
+        both = [self.review, self.failed, self.paid]
+        self.assertEqual(self.found(until=self.after(1)), both)
 
     def test_pages_neither_skip_nor_repeat(self):
         for index in range(7):

@@ -9,6 +9,10 @@ from django.core.exceptions import ValidationError
 from django.db.models import PROTECT, BaseConstraint, ForeignKey, Model
 from django.db.utils import DEFAULT_DB_ALIAS
 
+# What names one movement. The wallet is that of its transaction, by the movement's own
+# key; with it, one key says that a row has its movement, in its wallet.
+LEG = ("transaction", "wallet", "attempt_number", "leg")
+
 
 def covered_key(to: type[Model], **options: Any) -> ForeignKey:
     """Return a key without constraint and index; those of several columns cover it."""

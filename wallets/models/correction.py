@@ -6,7 +6,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from wallets.models.base import MAX_MONEY, WrittenAtField
-from wallets.models.composite_key import ForeignKeyConstraint, covered_key
+from wallets.models.composite_key import LEG, ForeignKeyConstraint, covered_key
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
 
@@ -64,33 +64,18 @@ class Correction(models.Model):
                 to_fields=["corrects", "number", "left_after"],
                 name="correction_goes_on_from_the_one_before",
             ),
-            ForeignKeyConstraint(
-                fields=["wallet", "corrects"],
-                to_fields=["wallet", "id"],
-                name="correction_of_its_wallets_transaction",
-            ),
             # Only a deposit, a return and the incoming half of a transfer have such a leg.
             ForeignKeyConstraint(
-                fields=["corrects", "attempt_number", "corrects_leg"],
+                fields=["corrects", "wallet", "attempt_number", "corrects_leg"],
                 to="wallets.Movement",
-                to_fields=["transaction", "attempt_number", "leg"],
-                name="correction_of_money_that_came_in",
+                to_fields=LEG,
+                name="correction_of_money_that_came_into_its_wallet",
             ),
             ForeignKeyConstraint(
-                fields=["wallet", "debit"],
-                to_fields=["wallet", "id"],
-                name="correction_debit_in_its_wallet",
-            ),
-            ForeignKeyConstraint(
-                fields=["debit", "attempt_number", "leg"],
+                fields=["debit", "wallet", "attempt_number", "leg"],
                 to="wallets.Movement",
-                to_fields=["transaction", "attempt_number", "leg"],
-                name="correction_takes_the_money",
-            ),
-            ForeignKeyConstraint(
-                fields=["payer", "credit"],
-                to_fields=["wallet", "id"],
-                name="correction_credit_in_the_payers_wallet",
+                to_fields=LEG,
+                name="correction_takes_money_of_its_wallet",
             ),
             ForeignKeyConstraint(
                 fields=["payer", "credit_corrects"],
@@ -98,10 +83,10 @@ class Correction(models.Model):
                 name="correction_of_the_payers_transaction",
             ),
             ForeignKeyConstraint(
-                fields=["credit", "attempt_number", "leg"],
+                fields=["credit", "payer", "attempt_number", "leg"],
                 to="wallets.Movement",
-                to_fields=["transaction", "attempt_number", "leg"],
-                name="correction_gives_the_money",
+                to_fields=LEG,
+                name="correction_gives_money_to_the_payer",
             ),
             models.CheckConstraint(
                 condition=Q(amount__gte=1) & Q(amount__lte=MAX_MONEY),

@@ -6,7 +6,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from wallets.models.base import MAX_MONEY, WrittenAtField
-from wallets.models.composite_key import ForeignKeyConstraint, covered_key
+from wallets.models.composite_key import LEG, ForeignKeyConstraint, covered_key
 from wallets.models.fields import ExactCharField
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
@@ -44,30 +44,20 @@ class PaymentReturn(models.Model):
                 fields=["withdrawal"], name="return_once_per_withdrawal"
             ),
             models.UniqueConstraint(fields=["credit"], name="return_credit_unique"),
-            ForeignKeyConstraint(
-                fields=["wallet", "withdrawal"],
-                to_fields=["wallet", "id"],
-                name="return_of_its_wallets_withdrawal",
-            ),
             # Only an attempt of a withdrawal has such a leg, when it has ended. A
             # release has it, too: `verify_ledger` looks at the kind and the amount.
             ForeignKeyConstraint(
-                fields=["withdrawal", "attempt_number", "paid_leg"],
+                fields=["withdrawal", "wallet", "attempt_number", "paid_leg"],
                 to="wallets.Movement",
-                to_fields=["transaction", "attempt_number", "leg"],
-                name="return_of_an_ended_attempt",
-            ),
-            ForeignKeyConstraint(
-                fields=["wallet", "credit"],
-                to_fields=["wallet", "id"],
-                name="return_credit_in_its_wallet",
+                to_fields=LEG,
+                name="return_of_its_wallets_ended_attempt",
             ),
             # Only the movement of a return has such a leg.
             ForeignKeyConstraint(
-                fields=["credit", "credit_attempt", "credit_leg"],
+                fields=["credit", "wallet", "credit_attempt", "credit_leg"],
                 to="wallets.Movement",
-                to_fields=["transaction", "attempt_number", "leg"],
-                name="return_gives_the_money",
+                to_fields=LEG,
+                name="return_gives_money_to_its_wallet",
             ),
             models.CheckConstraint(
                 condition=Q(amount__gte=1)

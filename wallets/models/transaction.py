@@ -13,6 +13,7 @@ from wallets.models.base import BaseModel
 from wallets.models.counterparty import Counterparty
 from wallets.models.fields import ExactCharField
 from wallets.models.states import Event, State, rule_for
+from wallets.models.transaction_indexes import INDEXES
 from wallets.models.transaction_rules import CONSTRAINTS
 from wallets.models.wallet import Wallet
 from wallets.utils.actors import MAX_ACTOR
@@ -120,40 +121,7 @@ class Transaction(BaseModel):
 
     class Meta:
         ordering = ["-id"]
-        indexes = [
-            models.Index(fields=["wallet", "created_at"], name="transaction_by_time"),
-            models.Index(fields=["created_at", "id"], name="transaction_by_creation"),
-            models.Index(
-                fields=["reference", "created_at", "id"],
-                name="transaction_by_reference",
-                condition=~Q(reference=""),
-            ),
-            models.Index(
-                fields=["scheduled_for", "id"],
-                name="transaction_to_pay",
-                condition=Q(status="PENDING", waits_for_wallet=False),
-            ),
-            models.Index(
-                fields=["next_attempt_at", "id"],
-                name="transaction_to_retry",
-                condition=Q(status="FAILED", final=False, waits_for_wallet=False),
-            ),
-            models.Index(
-                fields=["wallet", "waits_for_wallet"],
-                name="transaction_not_ended",
-                condition=Q(status__in=["PENDING", "PROCESSING"])
-                | Q(status="FAILED", final=False),
-            ),
-            # For engines without partial indexes.
-            models.Index(
-                fields=["status", "final", "waits_for_wallet", "next_attempt_at"],
-                name="transaction_next",
-            ),
-            models.Index(
-                fields=["status", "waits_for_wallet", "scheduled_for"],
-                name="transaction_planned",
-            ),
-        ]
+        indexes = INDEXES
         constraints = CONSTRAINTS
 
     def __str__(self) -> str:
@@ -192,6 +160,15 @@ class Transaction(BaseModel):
     def is_pending(cls) -> Q:
         """Return the condition of a withdrawal that will be due at its time."""
         return Q(status=cls.Status.PENDING, waits_for_wallet=False)
+
+    @classmethod
+    def is_under_way(cls) -> Q:
+        """Return the condition of a withdrawal with an open attempt; an index has them."""
+        return Q(
+            transaction_type=cls.TransactionType.WITHDRAWAL,
+            status=cls.Status.PROCESSING,
+            waits_for_wallet=False,
+        )
 
     @classmethod
     def has_not_ended(cls) -> Q:

@@ -8,7 +8,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from wallets.models.base import MAX_MONEY, WrittenAtField
-from wallets.models.composite_key import ForeignKeyConstraint, covered_key
+from wallets.models.composite_key import LEG, ForeignKeyConstraint, covered_key
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
 
@@ -19,11 +19,11 @@ class Transfer(models.Model):
     Each half is a transaction with one movement: the debit takes the money from a
     wallet into clearing, the credit moves it on to the other wallet. The idempotency
     key is the debit's. The row is written last, so it proves that both halves exist:
-    its keys refer to their transactions, by wallet, and to their movements, by leg.
+    its keys refer to their movements, by transaction, wallet and leg.
     """
 
     uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
-    # The keys of two columns below cover these four columns.
+    # The keys of four columns below cover these four columns.
     from_wallet = covered_key(Wallet)
     to_wallet = covered_key(Wallet)
     debit = covered_key(Transaction)
@@ -41,26 +41,16 @@ class Transfer(models.Model):
             models.UniqueConstraint(fields=["debit"], name="transfer_debit_unique"),
             models.UniqueConstraint(fields=["credit"], name="transfer_credit_unique"),
             ForeignKeyConstraint(
-                fields=["from_wallet", "debit"],
-                to_fields=["wallet", "id"],
-                name="transfer_debit_in_its_wallet",
-            ),
-            ForeignKeyConstraint(
-                fields=["to_wallet", "credit"],
-                to_fields=["wallet", "id"],
-                name="transfer_credit_in_its_wallet",
-            ),
-            ForeignKeyConstraint(
-                fields=["debit", "attempt_number", "debit_leg"],
+                fields=["debit", "from_wallet", "attempt_number", "debit_leg"],
                 to="wallets.Movement",
-                to_fields=["transaction", "attempt_number", "leg"],
-                name="transfer_takes_the_money",
+                to_fields=LEG,
+                name="transfer_takes_money_of_its_wallet",
             ),
             ForeignKeyConstraint(
-                fields=["credit", "attempt_number", "credit_leg"],
+                fields=["credit", "to_wallet", "attempt_number", "credit_leg"],
                 to="wallets.Movement",
-                to_fields=["transaction", "attempt_number", "leg"],
-                name="transfer_gives_the_money",
+                to_fields=LEG,
+                name="transfer_gives_money_to_its_wallet",
             ),
             models.CheckConstraint(
                 condition=~Q(from_wallet=F("to_wallet")),

@@ -79,8 +79,7 @@ class Figures:
 def figures() -> Figures:
     """Count the new rows and read the present state."""
     now = database_now()
-    status = Transaction.Status
-    processing = Transaction.objects.filter(status=status.PROCESSING).order_by()
+    processing = Transaction.objects.filter(Transaction.is_under_way()).order_by()
     flying = processing.aggregate(count=Count("pk"), amount=Sum("amount"))
     due = Transaction.get_due_pending_withdrawals(now)
     health = payout_health.look(now)

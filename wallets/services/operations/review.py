@@ -29,10 +29,8 @@ MAX_EVIDENCE = 2000
 def waiting() -> QuerySet[Transaction]:
     """Return the withdrawals in review, the longest waiting first."""
     return (
-        # The review implies the status; the index is on the status.
-        Transaction.objects.filter(
-            status=Transaction.Status.PROCESSING, needs_review=True
-        )
+        # The review implies the rest, by which the index finds it.
+        Transaction.objects.filter(Transaction.is_under_way(), needs_review=True)
         .select_related("wallet")
         .order_by("unknown_since", "pk")
     )

@@ -70,15 +70,15 @@ def report_homeless() -> None:
     """Raise an alarm for each PROCESSING withdrawal without an open attempt.
 
     No sweep would find it: the resolver looks for attempts. Opens a transaction for
-    each, and names each once. One query by the index of the status if there is none: of
-    the withdrawals that are PROCESSING there are few.
+    each, and names each once. One query by an index if there is none: of the withdrawals
+    that are PROCESSING there are few.
     """
     named = Alarm.objects.filter(
         kind=Alarm.Kind.DAMAGED_ROWS, transaction=OuterRef("pk")
     )
     at_work = Attempt.objects.filter(transaction=OuterRef("pk"), open__in=[True])
     homeless = Transaction.objects.filter(
-        ~Exists(at_work), ~Exists(named), status=Transaction.Status.PROCESSING
+        Transaction.is_under_way(), ~Exists(at_work), ~Exists(named)
     )
     pks = list(homeless.order_by().values_list("pk", flat=True)[:MAX_HOMELESS])
     for pk in pks:
