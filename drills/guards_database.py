@@ -17,6 +17,22 @@ _BATCH_MYSQL = "wallets/utils/database/batch_mysql.py"
 
 DATABASE_GUARDS = (
     Guard(
+        "the driver reads no statement anew",
+        "wallets/utils/database/prepared.py",
+        "            return super().execute(sql, [values[name] for name in names], **options)\n",
+        "            psycopg.Cursor(self.connection).execute(query, params)\n"
+        "            return super().execute(sql, [values[name] for name in names], **options)\n",
+        "test_prepared.py",
+        POSTGRESQL,
+    ),
+    Guard(
+        "a movement has the leg, the accounts and the attempt of its kind",
+        "wallets/migrations/0024_cheaper_rows.py",
+        '                        "hold open wallet in_flight 1",\n',
+        '                        "hold open wallet in_flight 0",\n',
+        "test_constraints.py::ConstraintTest",
+    ),
+    Guard(
         "an update of many rows reads no other row",
         _BATCH_MYSQL,
         " FORCE INDEX (PRIMARY)",

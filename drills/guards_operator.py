@@ -170,6 +170,21 @@ OPERATOR_GUARDS = (
         "test_deployment.py",
     ),
     Guard(
+        "the list shows withdrawals that wait for their wallets",
+        "console/queries/listing.py",
+        "        for waits in ((False, True) if status in _MAY_WAIT else (False,))\n",
+        "        for waits in (False,)\n",
+        "console/tests/test_withdrawals.py",
+    ),
+    Guard(
+        "the list is read in its index's order",
+        "console/queries/listing.py",
+        "rows.filter(status=status, waits_for_wallet=waits)",
+        "rows.filter(status=status)",
+        "console/tests/test_withdrawal_plans.py",
+        POSTGRESQL,
+    ),
+    Guard(
         "a review without an attempt hides no other review",
         "console/queries/listing.py",
         "attempts[-1] if attempts else None",

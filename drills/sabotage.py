@@ -1,6 +1,6 @@
 """`make sabotage`: disable each guard in a scratch copy; the tests must fail.
 
-    make sabotage ARGS="--only 'quiet period' --only movement_one_per_leg"
+    make sabotage ARGS="--only 'quiet period' --only movement_leg_unique"
     make sabotage ARGS="--part 1/2"     the first half; another process takes 2/2
 
 It does so with every guard of `drills/guards.py` and every constraint of the models,

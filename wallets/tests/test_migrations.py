@@ -11,6 +11,7 @@ from django.db import DatabaseError, IntegrityError, connection
 from wallets.models.ledger import Movement
 from wallets.models.wallet import Wallet
 from wallets.services.corrections.correction import correct
+from wallets.services.operations import safeguards
 from wallets.services.operations.payment_return import record_return
 from wallets.services.transfers.transfer import transfer
 from wallets.services.withdrawal import WithdrawalService
@@ -152,6 +153,24 @@ class RescheduleTest(MigrationCase):
         migrate()
         withdrawal.refresh_from_db()
         self.assertEqual(withdrawal.first_scheduled_for, self.now)
+
+
+@slow
+class CheaperRowsTest(MigrationCase):
+    def test_go_there_and_back_with_money_in_the_books(self):
+        self.deposit(10)
+        made = transfer(self.alice.uuid, self.bob.uuid, 4)
+        correct(made.debit_id, 1, reason="typed wrongly", actor=OSCAR)
+        row = self.due_withdrawal(5)
+        WithdrawalService.execute(row.pk, bank=self.bank, now=self.now)
+        told = {"return_reference": "1", "reason": "closed", "actor": OSCAR}
+        record_return(row.pk, 5, **told)
+        migrate("0021")
+        self.assert_history_stands()
+        migrate()
+        self.assertEqual([*safeguards.lost(connection)], [])
+        transfer(self.alice.uuid, self.bob.uuid, 1)
+        self.assert_money(self.alice, balance=6)
 
 
 @slow
