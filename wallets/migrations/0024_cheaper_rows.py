@@ -13,6 +13,7 @@ SQLite changes a table by creating it again, which would drop its triggers.
 """
 
 from django.db import migrations, models
+from django.db.migrations.operations.base import Operation
 from django.db.models import F, Q
 from django.db.models.functions import Least
 from django.db.models.lookups import Exact, In, IsNull
@@ -73,7 +74,7 @@ def remove(apps, schema_editor):
         append_only.remove(schema_editor.connection)
 
 
-class WherePartial:
+class WherePartial(Operation):
     """Changes the database only where it has partial indexes."""
 
     def database_forwards(self, app_label, schema_editor, *states):
