@@ -14,9 +14,9 @@ SQLite changes a table by creating it again, which would drop its triggers.
 
 from django.db import migrations, models
 from django.db.migrations.operations.base import Operation
-from django.db.models import F, Q
+from django.db.models import Q
 from django.db.models.functions import Least
-from django.db.models.lookups import Exact, In, IsNull
+from django.db.models.lookups import In
 
 from wallets.models.composite_key import ForeignKeyConstraint
 from wallets.models.expressions import Joined
@@ -128,17 +128,6 @@ class Migration(migrations.Migration):
         *new_keys(),
         *old_keys(),
         migrations.RemoveConstraint("movement", "movement_one_per_leg"),
-        migrations.RemoveConstraint("movement", "movement_transfer_matches_kind"),
-        migrations.AddConstraint(
-            "movement",
-            models.CheckConstraint(
-                condition=Exact(
-                    IsNull(F("transfer"), False),
-                    In(F("kind"), ["transfer_out", "transfer_in"]),
-                ),
-                name="movement_transfer_matches_kind",
-            ),
-        ),
         migrations.RemoveConstraint("movement", "movement_accounts_match_kind"),
         migrations.AddConstraint(
             "movement",

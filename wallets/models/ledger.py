@@ -11,7 +11,7 @@ from __future__ import annotations
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Least
-from django.db.models.lookups import Exact, In, IsNull
+from django.db.models.lookups import In
 
 from wallets.models.base import MAX_MONEY, WrittenAtField
 from wallets.models.composite_key import LEG, ForeignKeyConstraint
@@ -155,9 +155,11 @@ class Movement(models.Model):
                 name="movement_one_per_half",
             ),
             models.CheckConstraint(
-                condition=Exact(
-                    IsNull(F("transfer"), False),
-                    In(F("kind"), ["transfer_out", "transfer_in"]),
+                condition=Q(
+                    kind__in=["transfer_out", "transfer_in"], transfer__isnull=False
+                )
+                | Q(
+                    ~Q(kind__in=["transfer_out", "transfer_in"]), transfer__isnull=True
                 ),
                 name="movement_transfer_matches_kind",
             ),
