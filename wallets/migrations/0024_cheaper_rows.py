@@ -117,7 +117,7 @@ def old_keys():
 
 
 class Migration(migrations.Migration):
-    dependencies = [("wallets", "0021_returns")]
+    dependencies = [("wallets", "0023_callers")]
 
     operations = [
         migrations.RunPython(remove, install),
