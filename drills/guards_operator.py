@@ -193,9 +193,9 @@ OPERATOR_GUARDS = (
     ),
     Guard(
         "an unknown status hides no other transaction",
-        "wallets/models/transaction.py",
-        "return self.state if self.status in self.Status.values else None",
-        "return self.state",
+        "wallets/models/states.py",
+        "    return _BY_STATUS.get(row.status)\n",
+        "    return _BY_STATUS[row.status]\n",
         "test_damaged_reads.py console/tests/test_damaged.py",
     ),
     Guard(

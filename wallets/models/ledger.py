@@ -208,6 +208,10 @@ class Movement(models.Model):
     @property
     def change(self) -> int:
         """The change of the wallet's balance (minor units): positive, negative or 0."""
-        to_wallet = self.to_account == Account.WALLET
-        from_wallet = self.from_account == Account.WALLET
-        return self.amount * (to_wallet - from_wallet)
+        return change_of(self.amount, self.from_account, self.to_account)
+
+
+def change_of(amount: int, from_account: str, to_account: str) -> int:
+    """Return the change of a wallet's balance by a movement (minor units)."""
+    wallet = Account.WALLET.value
+    return amount * ((to_account == wallet) - (from_account == wallet))

@@ -7,7 +7,9 @@ ARCHITECTURE.md with it. No database access here.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import Enum
+from typing import Protocol
 
 
 class State(Enum):
@@ -37,6 +39,11 @@ _STATUS = {
     State.FAILED_RETRYABLE: "FAILED",
     State.FAILED_FINAL: "FAILED",
     State.CANCELLED: "CANCELLED",
+}
+
+# The states that share their status with no other.
+_BY_STATUS = {
+    one.status: one for one in (State.PENDING, State.COMPLETED, State.CANCELLED)
 }
 
 
@@ -125,3 +132,37 @@ def rule_for(
     if rule is not None and rule.to is State.FAILED_RETRYABLE and last_retry:
         return Rule(State.FAILED_FINAL, rule.money)
     return rule
+
+
+class HasState(Protocol):
+    """The columns of a transaction that say its state."""
+
+    @property
+    def transaction_type(self) -> str: ...
+    @property
+    def status(self) -> str: ...
+    @property
+    def final(self) -> bool: ...
+    @property
+    def needs_review(self) -> bool: ...
+    @property
+    def unknown_since(self) -> datetime | None: ...
+
+
+def state_of(row: HasState) -> State | None:
+    """Return the internal state; None for a damaged row, whose status is unknown."""
+    if row.status == "PROCESSING":
+        if row.needs_review:
+            return State.NEEDS_REVIEW
+        return State.UNKNOWN if row.unknown_since else State.SENDING
+    if row.status == "FAILED":
+        return State.FAILED_FINAL if row.final else State.FAILED_RETRYABLE
+    return _BY_STATUS.get(row.status)
+
+
+def is_cancelable(row: HasState) -> bool:
+    """Whether it can be cancelled: a withdrawal without an open attempt."""
+    return (
+        row.transaction_type == "WITHDRAWAL"
+        and rule_for(state_of(row), Event.CANCEL) is not None
+    )

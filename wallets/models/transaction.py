@@ -12,7 +12,7 @@ from django.db.models import Q, QuerySet
 from wallets.models.base import BaseModel
 from wallets.models.counterparty import Counterparty
 from wallets.models.fields import ExactCharField
-from wallets.models.states import Event, State, rule_for
+from wallets.models.states import State, is_cancelable, state_of
 from wallets.models.transaction_indexes import INDEXES
 from wallets.models.transaction_rules import CONSTRAINTS
 from wallets.models.wallet import Wallet
@@ -129,27 +129,24 @@ class Transaction(BaseModel):
 
     @property
     def state(self) -> State:
-        """The internal state of a withdrawal."""
-        if self.status == self.Status.PROCESSING:
-            if self.needs_review:
-                return State.NEEDS_REVIEW
-            return State.UNKNOWN if self.unknown_since else State.SENDING
-        if self.status == self.Status.FAILED:
-            return State.FAILED_FINAL if self.final else State.FAILED_RETRYABLE
-        return State[self.status]
+        """The internal state of a withdrawal.
+
+        :raises KeyError: the row is damaged: its status is unknown.
+        """
+        known = self.known_state
+        if known is None:
+            raise KeyError(self.status)
+        return known
 
     @property
     def known_state(self) -> State | None:
         """The internal state; None for a damaged row, whose status is unknown."""
-        return self.state if self.status in self.Status.values else None
+        return state_of(self)
 
     @property
     def cancelable(self) -> bool:
         """Whether it can be cancelled: a withdrawal without an open attempt."""
-        return (
-            self.transaction_type == self.TransactionType.WITHDRAWAL
-            and rule_for(self.known_state, Event.CANCEL) is not None
-        )
+        return is_cancelable(self)
 
     @property
     def requested_for(self) -> datetime | None:

@@ -10,6 +10,7 @@ from typing import Any
 from rest_framework import serializers
 
 from wallets.models.ledger import Movement
+from wallets.models.rows import MovementRow
 from wallets.serializers.fields import (
     AmountField,
     BalanceField,
@@ -20,6 +21,7 @@ from wallets.serializers.fields import (
     CountField,
     IdField,
     InstantField,
+    KeywordNames,
     ReturnsField,
     TransferField,
     WalletField,
@@ -88,11 +90,10 @@ class MovementSerializer(serializers.Serializer):
     returns = ReturnsField()
 
 
-class StatementSerializer(serializers.Serializer):
+class StatementSerializer(KeywordNames):
     """A page of a statement, with the balances of the whole statement."""
 
     wallet = WalletField(help_text="The wallet.")
-    # `from` is a keyword of Python: see `get_fields`.
     from_ = InstantField(allow_null=True, help_text="The requested beginning.")
     to = InstantField(allow_null=True, help_text="The requested end, exclusive.")
     opening_balance = BalanceField(
@@ -105,10 +106,6 @@ class StatementSerializer(serializers.Serializer):
         many=True, help_text="The movements of this page, oldest first."
     )
 
-    def get_fields(self) -> dict[str, Any]:
-        fields = super().get_fields()
-        return {name.rstrip("_"): field for name, field in fields.items()}
-
 
 class BalanceSerializer(serializers.Serializer):
     """A wallet's balance at a moment."""
@@ -119,7 +116,7 @@ class BalanceSerializer(serializers.Serializer):
     sequence = CountField(help_text="The last counted movement; 0 before the first.")
 
 
-def movement_line(movement: Movement) -> dict[str, Any]:
+def movement_line(movement: Movement | MovementRow) -> dict[str, Any]:
     """Return the same as `MovementSerializer`, faster, for `strict_json.dumps`."""
     transfer, counterparty, reference = movement.counterparty or (None, None, None)
     return {
@@ -158,7 +155,7 @@ def balance_line(
 
 def csv_parts(
     opening: dict[str, Any],
-    batches: Iterable[Iterable[Movement]],
+    batches: Iterable[Iterable[MovementRow]],
     closing: dict[str, Any],
 ) -> Iterator[str]:
     """Yield the whole statement as CSV (RFC 4180), many lines at a time.

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from wallets.models.rows import TransactionRow
 from wallets.models.transaction import Transaction
 from wallets.serializers.strict import read_no_fields
 from wallets.serializers.transaction import transaction_line
@@ -36,7 +37,7 @@ class PageCall(NamedTuple):
     pages: Pages
 
 
-class ListTransactions(Operation[PageCall, list[Transaction]]):
+class ListTransactions(Operation[PageCall, list[TransactionRow]]):
     """Show a wallet's transactions: a bare array, newest first."""
 
     capability = "transactions"
@@ -70,14 +71,14 @@ class ListTransactions(Operation[PageCall, list[Transaction]]):
 
     def many(
         self, calls: Sequence[PageCall], *, caller: Caller, wait: bool
-    ) -> Sequence[list[Transaction] | Exception]:
+    ) -> Sequence[list[TransactionRow] | Exception]:
         return pages([call.page for call in calls])
 
     def write(
-        self, request: Request, call: PageCall, result: list[Transaction]
+        self, request: Request, call: PageCall, result: list[TransactionRow]
     ) -> ApiResponse:
         page = result[: call.pages.limit]
-        following = [page[-1].pk] if len(result) > len(page) else None
+        following = [page[-1].id] if len(result) > len(page) else None
         return json_response(
             [transaction_line(row, call.page.wallet) for row in page],
             headers=call.pages.links(following),

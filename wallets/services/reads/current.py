@@ -15,6 +15,7 @@ from datetime import datetime
 from django.db import connection
 from django.db.models import QuerySet
 
+from wallets.models.rows import TransactionRow
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
 from wallets.services.payouts import damage
@@ -104,8 +105,8 @@ def transactions_by_id(
 
 def pages(
     asked: Sequence[PageRequest],
-) -> list[list[Transaction] | Wallet.DoesNotExist]:
-    """Return the pages, each row with its wallet, or `DoesNotExist` of the wallet.
+) -> list[list[TransactionRow] | Wallet.DoesNotExist]:
+    """Return the pages, or `DoesNotExist` of the wallet.
 
     On PostgreSQL two queries for all pages whose only condition is `before`; otherwise
     one query for each page. At most two more for the other sides of transfers. A row
@@ -113,7 +114,7 @@ def pages(
     """
     wallets = wallets_by_uuid([one.wallet for one in asked])
     known = {n: one for n, one in enumerate(wallets) if isinstance(one, Wallet)}
-    answers: dict[int, list[Transaction]] = {}
+    answers: dict[int, list[TransactionRow]] = {}
     # If one row cannot be read, each page is read by itself, without such rows.
     with suppress(*DAMAGED):
         answers = _plain_pages(known, asked)
@@ -128,7 +129,7 @@ def pages(
 
 def _plain_pages(
     known: Mapping[int, Wallet], asked: Sequence[PageRequest]
-) -> dict[int, list[Transaction]]:
+) -> dict[int, list[TransactionRow]]:
     """Return, by number, the pages that one query on PostgreSQL finds."""
     plain = [
         n for n in known if connection.vendor == "postgresql" and asked[n].is_plain
@@ -139,17 +140,17 @@ def _plain_pages(
     return dict(zip(plain, found, strict=True))
 
 
-def _page(wallet: Wallet, asked: PageRequest) -> list[Transaction]:
+def _page(wallet: Wallet, asked: PageRequest) -> list[TransactionRow]:
     # Read by the index of the list, from the page's end on, without sorting. With a
     # range of times this would read all newer rows; there is an index by time.
     by_time = asked.created_from is not None or asked.created_to is not None
-    reading: readable.Reading = nullcontext if by_time else read_in_order
-    page = readable.page(
-        _rows_of(wallet, asked), asked.count, damage.put_aside(Transaction), reading
+    return readable.page(
+        _rows_of(wallet, asked).values_list(*TransactionRow._fields),
+        asked.count,
+        damage.put_aside(Transaction),
+        nullcontext if by_time else read_in_order,
+        make=TransactionRow._make,
     )
-    for row in page:
-        row.wallet = wallet
-    return page
 
 
 def _rows_of(wallet: Wallet, asked: PageRequest) -> QuerySet[Transaction]:

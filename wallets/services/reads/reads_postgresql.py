@@ -11,7 +11,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from wallets.models.ledger import Movement
+from wallets.models.rows import MovementRow, TransactionRow
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
 from wallets.utils.database.prepared import array, execute_prepared
@@ -73,6 +73,12 @@ WHERE (ends.opening IS NOT NULL OR asked.opening = 0)
     AND (ends.closing IS NOT NULL OR asked.closing = 0)
 """
 
+# The columns of the rows of both.
+COLUMNS = {
+    "transaction": ", ".join(f't."{name}"' for name in TransactionRow._fields),
+    "movement": ", ".join(f'm."{name}"' for name in MovementRow._fields),
+}
+
 
 class Range(NamedTuple):
     """Numbers of a wallet's movements: the ends of a statement, and a page of it."""
@@ -89,7 +95,7 @@ class Movements(NamedTuple):
 
     opening_balance: int
     closing_balance: int
-    page: list[Movement]
+    page: list[MovementRow]
 
 
 def wallets(uuids: Collection[UUID]) -> list[Wallet]:
@@ -110,23 +116,21 @@ def transactions(uuids: Iterable[UUID], ids: Iterable[int]) -> list[Transaction]
     return found
 
 
-def newest(asked: Sequence[tuple[Wallet, int, int]]) -> list[list[Transaction]]:
+def newest(asked: Sequence[tuple[Wallet, int, int]]) -> list[list[TransactionRow]]:
     """For each (wallet, before, count): the newest transactions below `before`."""
     if not asked:
         return []
-    columns = _transaction()
     wallets, befores, counts = zip(*asked, strict=True)
     values = {
         "wallets": array(wallet.pk for wallet in wallets),
         "befores": array(befores),
         "counts": array(counts),
     }
-    pages: list[list[Transaction]] = [[] for _ in asked]
-    for place, *row in _read(_PAGES.format(transaction=columns.sql), values):
-        one = columns.instance(row, wallet=wallets[place - 1])
-        pages[place - 1].append(one)
+    pages: list[list[TransactionRow]] = [[] for _ in asked]
+    for place, *row in _read(_PAGES.format(**COLUMNS), values):
+        pages[place - 1].append(TransactionRow._make(row))
     for page in pages:
-        page.sort(key=attrgetter("id"), reverse=True)
+        page.sort(reverse=True)  # by their ids, which come first
     return pages
 
 
@@ -134,19 +138,16 @@ def movements(asked: Sequence[Range]) -> list[Movements | None]:
     """Return the pages; None if a wallet has no movement with the number of an end."""
     if not asked:
         return []
-    columns = _movement()
     names = ("wallets", "openings", "closings", "afters", "lasts")
     arrays = map(array, zip(*asked, strict=True))
     values = dict(zip(names, arrays, strict=True))
     found: list[Movements | None] = [None] * len(asked)
-    for place, opening, closing, *row in _read(
-        _MOVEMENTS.format(movement=columns.sql), values
-    ):
+    for place, opening, closing, *row in _read(_MOVEMENTS.format(**COLUMNS), values):
         page = found[place - 1]
         if page is None:
             page = found[place - 1] = Movements(opening, closing, [])
         if row[0] is not None:
-            page.page.append(columns.instance(row))
+            page.page.append(MovementRow._make(row))
     for page in found:
         if page is not None:
             page.page.sort(key=attrgetter("sequence"))
@@ -160,11 +161,6 @@ def _read(sql: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
 @functools.cache
 def _wallet() -> Columns[Wallet]:
     return Columns(Wallet, "w")
-
-
-@functools.cache
-def _movement() -> Columns[Movement]:
-    return Columns(Movement, "m")
 
 
 @functools.cache

@@ -13,10 +13,13 @@ from wallets.models.correction import Correction
 from wallets.models.counterparty import Counterparty
 from wallets.models.ledger import Movement
 from wallets.models.payment_return import PaymentReturn
+from wallets.models.rows import MovementRow, TransactionRow
 from wallets.models.transaction import Transaction
 from wallets.models.transfer import Transfer
 
-R = TypeVar("R", Transaction, Movement)
+R = TypeVar("R", Transaction, TransactionRow, Movement, MovementRow)
+T = TypeVar("T", Transaction, TransactionRow)
+M = TypeVar("M", Movement, MovementRow)
 
 _Type = Transaction.TransactionType
 # Of each type: the column of its row, and those of the other wallet.
@@ -30,21 +33,26 @@ CORRECTIONS = {
     _Type.CORRECTION_IN.value: ("credit", "credit_corrects"),
 }
 
+# The types that refer to something; the kinds of movements are these in small letters.
+_REFER = frozenset({*_TRANSFERS, *CORRECTIONS, _Type.RETURN.value})
+_KINDS = frozenset(kind.lower() for kind in _REFER)
 
-def of_transactions(rows: Iterable[Transaction]) -> None:
+
+def of_transactions(rows: Iterable[T]) -> None:
     """Set what the rows refer to: one query for each type that refers to something."""
-    _relate({row.pk: row for row in rows}, lambda row: row.transaction_type)
+    concerned = {row.id: row for row in rows if row.transaction_type in _REFER}
+    _relate(concerned, lambda row: row.transaction_type)
 
 
-def of_movements(rows: Iterable[Movement]) -> list[Movement]:
+def of_movements(rows: Iterable[M]) -> list[M]:
     """Set what the rows refer to, and return all rows.
 
     One query for each kind that refers to something.
     """
     known = list(rows)
-    # The kinds of these are the types of their transactions, in small letters. Each
-    # transaction has one movement.
-    _relate({row.transaction_id: row for row in known}, lambda row: row.kind.upper())
+    # Each transaction of these kinds has one movement.
+    concerned = {row.transaction_id: row for row in known if row.kind in _KINDS}
+    _relate(concerned, lambda row: row.kind.upper())
     return known
 
 

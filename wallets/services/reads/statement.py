@@ -17,6 +17,7 @@ from django.db import connection
 from django.db.models import QuerySet
 
 from wallets.models.ledger import Movement
+from wallets.models.rows import MovementRow
 from wallets.models.wallet import Wallet
 from wallets.services.reads import reads_postgresql, relations
 from wallets.services.reads.current import wallets_by_uuid
@@ -43,7 +44,7 @@ class Statement:
     opening: Point
     closing: Point
 
-    def page(self, after: int, limit: int) -> Sequence[Movement]:
+    def page(self, after: int, limit: int) -> Sequence[MovementRow]:
         """Return at most `limit` movements after this number, in order.
 
         One query, and at most two for the other sides of transfers. A page is a range
@@ -56,14 +57,15 @@ class Statement:
             sequence__gt=after,
             sequence__lte=min(after + limit, self.closing.sequence),
         )
-        return relations.of_movements(rows.order_by("sequence"))
+        found = rows.order_by("sequence").values_list(*MovementRow._fields)
+        return relations.of_movements(map(MovementRow._make, found))
 
     @property
     def count(self) -> int:
         """The number of movements."""
         return self.closing.sequence - self.opening.sequence
 
-    def batches(self) -> Iterator[Sequence[Movement]]:
+    def batches(self) -> Iterator[Sequence[MovementRow]]:
         """Yield all movements in bounded memory. Each batch is one query."""
         for after in range(self.opening.sequence, self.closing.sequence, BATCH):
             yield self.page(after, BATCH)
@@ -93,7 +95,7 @@ class StatementPage:
 
     wallet: Wallet
     statement: Statement
-    movements: Sequence[Movement]
+    movements: Sequence[MovementRow]
 
     @property
     def following(self) -> list[int] | None:

@@ -20,6 +20,7 @@ from wallets.utils.damaged import DAMAGED
 logger = logging.getLogger(__name__)
 
 M = TypeVar("M", bound=Model)
+R = TypeVar("R")
 V = TypeVar("V")
 PutAside = Callable[[int, Exception], object]
 Reading = Callable[[], AbstractContextManager[Any]]
@@ -30,29 +31,42 @@ _MOST = 100
 _SKIPPED = 100
 
 
+def _same(row: Any) -> Any:
+    return row
+
+
 def rows(
-    query: QuerySet[M], put_aside: PutAside, reading: Reading = nullcontext
-) -> list[M]:
-    """Return the rows in order, without those that cannot be read.
+    query: QuerySet[Any, Any],
+    put_aside: PutAside,
+    reading: Reading = nullcontext,
+    *,
+    make: Callable[[Any], R] = _same,
+) -> list[R]:
+    """Return the rows in order, each made by `make`, without those that cannot be read.
 
     `put_aside` is called with the id of each of these, and the error, outside of
     `reading`: the context in which the query is run, which may be a transaction.
     """
     try:
         with reading():
-            found = list(query)
+            found = [make(row) for row in query]
         for row in found:
             _check(row)
     except DAMAGED:
         with reading():
             ids = _ids(query)
-        return _one_by_one(query, ids, put_aside)
+        return _one_by_one(query, ids, put_aside, make)
     return found
 
 
 def page(
-    query: QuerySet[M], size: int, put_aside: PutAside, reading: Reading = nullcontext
-) -> list[M]:
+    query: QuerySet[Any, Any],
+    size: int,
+    put_aside: PutAside,
+    reading: Reading = nullcontext,
+    *,
+    make: Callable[[Any], R] = _same,
+) -> list[R]:
     """Return the first `size` rows, as `rows`; others take the places of unreadable ones.
 
     So a page that is not full is the last one, unless more than _MOST rows before its
@@ -64,10 +78,10 @@ def page(
         left_out.append(pk)
         put_aside(pk, error)
 
-    found = rows(query[:size], aside, reading)
+    found = rows(query[:size], aside, reading, make=make)
     while len(found) < size and left_out and len(left_out) < _MOST:
         before = len(left_out)
-        found = rows(query.exclude(pk__in=left_out)[:size], aside, reading)
+        found = rows(query.exclude(pk__in=left_out)[:size], aside, reading, make=make)
         if len(left_out) == before:
             break
     return found
@@ -89,7 +103,7 @@ def in_chunks(query: QuerySet[M], size: int, put_aside: PutAside) -> Iterator[li
         except DAMAGED:
             ids = _ids(some)
             last = max(ids)
-            found = _one_by_one(some, ids, put_aside)
+            found = _one_by_one(some, ids, put_aside, _same)
         else:
             if not found:
                 return
@@ -158,13 +172,18 @@ def _ids(query: QuerySet[Any]) -> list[int]:
     return list(query.prefetch_related(None).values_list("pk", flat=True))
 
 
-def _one_by_one(query: QuerySet[M], ids: list[int], put_aside: PutAside) -> list[M]:
+def _one_by_one(
+    query: QuerySet[Any, Any],
+    ids: list[int],
+    put_aside: PutAside,
+    make: Callable[[Any], R],
+) -> list[R]:
     whole = query.all()
     whole.query.clear_limits()
-    found: list[M] = []
+    found: list[R] = []
     for pk in ids:
         try:
-            row = whole.get(pk=pk)
+            row = make(whole.get(pk=pk))
             _check(row)
             found.append(row)
         except DAMAGED as error:
@@ -173,7 +192,7 @@ def _one_by_one(query: QuerySet[M], ids: list[int], put_aside: PutAside) -> list
     return found
 
 
-def _check(row: Model) -> None:
+def _check(row: object) -> None:
     """Refuse a row without its time: Django reads some unreadable ones as None.
 
     :raises DamagedRows: it has none.
