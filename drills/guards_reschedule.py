@@ -69,8 +69,8 @@ RESCHEDULE_GUARDS = (
     Guard(
         "a repeated request gets the answer with its own time",
         "wallets/serializers/withdraw.py",
-        '    first = {"scheduled_for": withdrawal.requested_for}\n',
-        "    first: dict[str, Any] = {}\n",
+        '        "scheduled_for": withdrawal.requested_for,\n',
+        '        "scheduled_for": withdrawal.scheduled_for,\n',
         "test_api_reschedule.py",
     ),
     Guard(

@@ -122,9 +122,9 @@ class Application:
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = clock.elapsed()
-        scope = as_the_client_asked(scope)
-        match = find(scope["method"], scope["path"])
         headers = _headers_of(scope)
+        scope = as_the_client_asked(scope, headers)
+        match = find(scope["method"], scope["path"])
         origin = origin_of(scope, headers.get("host"))
         if match is None or origin is None or _has_encoded_slash(scope):
             if is_of_api(scope["path"]):

@@ -69,10 +69,9 @@ class Deadlines:
             return
         request = _Request(self, scope, receive, send)
         try:
-            request.begin(heads.body_length(scope))
-            await self.application(
-                heads.without_ambiguous_names(scope), request.receive, request.send
-            )
+            length, scope = heads.check(scope)
+            request.begin(length)
+            await self.application(scope, request.receive, request.send)
         except refusals.Refused as refusal:
             request.refused_by = refusal.code
         except Exception:

@@ -20,8 +20,13 @@ _REST_OF_LINE = 10
 _JUDGED = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect"})
 
 
-def body_length(scope: Scope) -> int | None:
-    """Return the announced length of the body in bytes; None if it is chunked.
+def check(scope: Scope) -> tuple[int | None, Scope]:
+    """Return the announced length of the body in bytes, and the scope to go on with.
+
+    The length is None if the body is chunked. The scope lacks fields whose names contain
+    an underscore. WSGI maps `X-Forwarded-For` and `X_Forwarded_For` to the same variable,
+    so a client could replace a field of a proxy. What looks like an idempotency key
+    stays, because `views.http.idempotency_key` refuses it.
 
     :raises Refused: the head is too long or ambiguous.
     """
@@ -33,15 +38,21 @@ def body_length(scope: Scope) -> int | None:
     if len(fields) > MAX_FIELDS:
         raise Refused("headers_too_large")
     judged: dict[bytes, list[bytes]] = {}
+    dropped = False
     for name, value in fields:
         if len(name) + len(value) + _SEPARATORS > MAX_FIELD_BYTES:
             raise Refused("headers_too_large")
         if name in _JUDGED:
             judged.setdefault(name, []).append(value)
+        elif b"_" in name and _is_dropped(name):
+            dropped = True
     method = scope["method"]
     if not (method.isascii() and method.isupper() and path.isascii()):
         raise Refused("bad_request")
-    return _framing(scope["http_version"], judged)
+    if dropped:
+        kept = [field for field in fields if not _is_dropped(field[0])]
+        scope = {**scope, "headers": kept}
+    return _framing(scope["http_version"], judged), scope
 
 
 def _framing(version: str, judged: dict[bytes, list[bytes]]) -> int | None:
@@ -61,20 +72,6 @@ def _framing(version: str, judged: dict[bytes, list[bytes]]) -> int | None:
     if len(lengths) > 1 or not all(length.isdigit() for length in lengths):
         raise Refused("bad_request")
     return int(lengths[0]) if lengths else 0
-
-
-def without_ambiguous_names(scope: Scope) -> Scope:
-    """Return the scope without fields whose names contain an underscore.
-
-    WSGI maps `X-Forwarded-For` and `X_Forwarded_For` to the same variable, so a client
-    could replace a field of a proxy. What looks like an idempotency key stays, because
-    `views.http.idempotency_key` refuses it.
-    """
-    for name, _ in scope["headers"]:
-        if b"_" in name:
-            kept = [field for field in scope["headers"] if not _is_dropped(field[0])]
-            return {**scope, "headers": kept}
-    return scope
 
 
 def _is_dropped(name: bytes) -> bool:

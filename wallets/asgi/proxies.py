@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 
 from wallets.asgi.types import Scope
 
@@ -11,16 +12,14 @@ _TRUSTED = frozenset(
     one.strip()
     for one in os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1,::1").split(",")
 )
-_PROTO = b"x-forwarded-proto"
 
 
-def as_the_client_asked(scope: Scope) -> Scope:
+def as_the_client_asked(scope: Scope, headers: Mapping[str, str]) -> Scope:
     """Return the scope with the client's scheme, if a trusted proxy reports it.
 
-    Clients at a Unix socket are trusted.
+    `headers` by name. Clients at a Unix socket are trusted.
     """
-    told = [value for name, value in scope["headers"] if name == _PROTO]
-    if told != [b"https"]:
+    if headers.get("x-forwarded-proto") != "https":
         return scope
     client = scope.get("client")
     trusted = not client or client[0] in _TRUSTED or "*" in _TRUSTED

@@ -16,8 +16,8 @@ from wallets.serializers.fields import (
     RequestSerializer,
     WordsSerializer,
 )
-from wallets.serializers.transaction import IF_FROZEN, transaction_line
-from wallets.utils.words import NO_WORDS, Words
+from wallets.serializers.transaction import IF_FROZEN, TransactionSerializer
+from wallets.utils.words import NO_WORDS, Words, metadata_of
 
 
 class WithdrawRequestSerializer(WordsSerializer, RequestSerializer):
@@ -43,16 +43,13 @@ class RescheduleRequestSerializer(RequestSerializer):
     scheduled_for = InstantField(help_text="A future time, with its offset.")
 
 
-# The members of an answer that change later, as a new withdrawal has them.
-_NEW = {
-    "status": Transaction.Status.PENDING,
-    "executed_at": None,
+# The answer to a new withdrawal, without what is its own.
+_NEW = dict.fromkeys(TransactionSerializer().fields) | {
+    "transaction_type": Transaction.TransactionType.WITHDRAWAL.value,
+    "status": Transaction.Status.PENDING.value,
     "retry_count": 0,
-    "next_attempt_at": None,
-    "failure_code": None,
     "needs_review": False,
     "cancelable": True,
-    "third_party_response": None,
 }
 _READERS = WithdrawRequestSerializer.readers()
 _OPTIONAL = WithdrawRequestSerializer.readers(required=False)
@@ -88,5 +85,15 @@ def scheduled_line(withdrawal: Transaction, wallet: UUID) -> dict[str, Any]:
 
     A repeated request gets the same answer, whatever has become of the withdrawal.
     """
-    first = {"scheduled_for": withdrawal.requested_for}
-    return transaction_line(withdrawal, wallet) | _NEW | first
+    return _NEW | {
+        "id": withdrawal.id,
+        "wallet": wallet,
+        "amount": withdrawal.amount,
+        "scheduled_for": withdrawal.requested_for,
+        "created_at": withdrawal.created_at,
+        "idempotency_key": withdrawal.idempotency_key,
+        "description": withdrawal.description or None,
+        "reference": withdrawal.reference or None,
+        "metadata": metadata_of(withdrawal.metadata),
+        "if_frozen": IF_FROZEN[withdrawal.fails_if_frozen],
+    }

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 from django.db import OperationalError
 from django.test import SimpleTestCase, override_settings
 
-from wallets.asgi.application import Application
+from wallets.asgi.application import Application, _headers_of
 from wallets.asgi.proxies import as_the_client_asked
 from wallets.tests import marks
 from wallets.tests.api import Api
@@ -200,7 +200,7 @@ class ProxyTest(SimpleTestCase):
     def scheme(self, client: Any, *said: bytes) -> str:
         headers = [(b"x-forwarded-proto", value) for value in said]
         scope = {"scheme": "http", "client": client, "headers": headers}
-        return str(as_the_client_asked(scope)["scheme"])
+        return str(as_the_client_asked(scope, _headers_of(scope))["scheme"])
 
     def test_on_loopback_sets_the_scheme(self) -> None:
         for client in (("127.0.0.1", 1), ("::1", 1), None):

@@ -116,11 +116,17 @@ class Batcher(Generic[C, R]):
 
     def _look_again_at(self, when: float) -> None:
         if self._timer is not None:
+            if self._timer.when() == when:
+                return
             self._timer.cancel()
             self._timer = None
         if when < float("inf"):
             loop = asyncio.get_running_loop()
-            self._timer = loop.call_at(when, self._begin_if_due)
+            self._timer = loop.call_at(when, self._look_again)
+
+    def _look_again(self) -> None:
+        self._timer = None
+        self._begin_if_due()
 
     def _begin(self, now: float) -> None:
         batch = self._waiting[: self.max_batch]

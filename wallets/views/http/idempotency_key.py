@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import uuid
 from collections.abc import Mapping
@@ -40,6 +41,7 @@ def key_of(request: Request) -> uuid.UUID | None:
     return uuid.UUID(match[2])
 
 
+@functools.lru_cache(maxsize=256)
 def resembles_key(name: str) -> bool:
     """Whether a header of this name (lower case) is the key, or meant to be."""
     return "idempot" in name.replace("-", "").replace("_", "")

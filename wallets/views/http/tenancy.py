@@ -33,7 +33,7 @@ R = TypeVar("R")
 CONCERNS_ALL = (OperationalError, InterfaceError)
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Asked(Generic[C]):
     """The arguments of a service call, and who asks."""
 
@@ -51,12 +51,12 @@ def serve(
     :raises Exception: the calls of the only caller have failed. Of several callers, a
         failure is the result of the calls of one: the others' may have been done.
     """
+    first = asked[0].caller
+    if all(one.caller == first for one in asked):
+        return _of_one(operation, first, [one.call for one in asked], wait=wait)
     numbers: dict[Caller, list[int]] = {}
     for number, one in enumerate(asked):
         numbers.setdefault(one.caller, []).append(number)
-    if len(numbers) == 1:
-        (caller,) = numbers
-        return _of_one(operation, caller, [one.call for one in asked], wait=wait)
     answers: dict[int, R | Exception] = {}
     for caller, its in numbers.items():
         calls = [asked[number].call for number in its]
