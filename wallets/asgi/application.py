@@ -14,8 +14,8 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
+from django import db
 from django.conf import settings
-from django.core.signals import request_finished, request_started
 from django.http import HttpResponse
 from rest_framework.exceptions import NotAcceptable
 
@@ -210,11 +210,11 @@ def _response_of(response: HttpResponse) -> ApiResponse:
 @contextmanager
 def _connections_looked_after() -> Iterator[None]:
     """Manage connections as Django's handler does: close those that are not kept."""
-    request_started.send(sender=Application, environ={})
+    db.close_old_connections()
     try:
         yield
     finally:
-        request_finished.send(sender=Application)
+        db.close_old_connections()
 
 
 def _headers_of(scope: Scope) -> dict[str, str]:

@@ -8,10 +8,10 @@ import queue
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import Any
+from unittest import mock
 
+from django import db
 from django.core.handlers.wsgi import WSGIRequest
-from django.core.signals import request_finished, request_started
-from django.db import close_old_connections
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.test import Client
@@ -68,13 +68,8 @@ class Handler(ClientHandler):
         self._body = request.environ["wsgi.input"].read()
         self._response: HttpResponseBase | None = None
         # Old connections are kept: the test's transaction is on one.
-        for signal in (request_started, request_finished):
-            signal.disconnect(close_old_connections)
-        try:
+        with mock.patch.object(db, "close_old_connections"):
             self.thread.work_during(self._ask())
-        finally:
-            for signal in (request_started, request_finished):
-                signal.connect(close_old_connections)
         assert self._response is not None, "no answer"
         return self._response
 

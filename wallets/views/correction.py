@@ -68,7 +68,8 @@ class Correct(SingleOperation[Asked, CorrectionReceipt]):
     def write(
         self, request: Request, call: Asked, result: CorrectionReceipt
     ) -> ApiResponse:
-        place = request.url_of_transaction(call.wallet, result.movement.transaction_id)
+        entry = result.movement.transaction_id
+        place = request.url_to("transaction", call.wallet, entry)
         replay = idempotency_key.headers_of(call.key, replayed=result.replayed)
         return json_response(
             correction_line(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime
@@ -23,7 +24,6 @@ from wallets.services.deposits.deposit import (
     deposit_many,
 )
 from wallets.services.deposits.deposit_group import DepositGroup
-from wallets.services.requests import idempotency
 from wallets.services.requests.checks import checked_amount
 from wallets.utils import strict_json
 from wallets.utils.caller import Caller
@@ -41,7 +41,7 @@ class Asked(NamedTuple):
     """A requested deposit, and the key that the client sent, if any."""
 
     deposit: DepositRequest
-    key: UUID | None
+    key: str | None
 
 
 class Deposit(Operation[Asked, DepositReceipt]):
@@ -56,10 +56,10 @@ class Deposit(Operation[Asked, DepositReceipt]):
         self._group = DepositGroup()
 
     def read(self, request: Request, query: Mapping[str, Any]) -> Asked:
-        key = idempotency_key.key_of(request)
+        key = idempotency_key.text_of(request)
         amount, words = read_deposit(read_object(request))
         wallet = request.arguments["wallet_uuid"]
-        used = idempotency.parse_key(key)
+        used = key or uuid.uuid4()
         checked = checked_amount(amount)
         return Asked(DepositRequest(wallet, checked, used, words), key)
 

@@ -37,20 +37,13 @@ from wallets.views.http import query, tenancy
 from wallets.views.http.exports import EXPORTS
 from wallets.views.http.negotiation import CSVRenderer
 from wallets.views.http.operation import Operation
-from wallets.views.http.pagination import Pages, cursor_refused
+from wallets.views.http.pagination import PageCall, Pages, cursor_refused
 from wallets.views.http.query import check_order, instant, page_limit, refuse
 from wallets.views.http.request import ApiResponse, Request, json_response
 from wallets.views.http.rest_framework import OperationView
 
 
-class StatementCall(NamedTuple):
-    """A requested page of a statement, and the writer of its links."""
-
-    page: StatementRequest
-    pages: Pages
-
-
-class GetStatement(Operation[StatementCall, StatementPage]):
+class GetStatement(Operation[PageCall[StatementRequest], StatementPage]):
     """Show a wallet's movements: JSON in pages, oldest first."""
 
     capability = "transactions"
@@ -62,7 +55,9 @@ class GetStatement(Operation[StatementCall, StatementPage]):
         "cursor": str,
     }
 
-    def read(self, request: Request, query: Mapping[str, Any]) -> StatementCall:
+    def read(
+        self, request: Request, query: Mapping[str, Any]
+    ) -> PageCall[StatementRequest]:
         check_order(query, "from", "to")
         pages = Pages(request, query)
         page = StatementRequest(
@@ -72,13 +67,13 @@ class GetStatement(Operation[StatementCall, StatementPage]):
             query.get("to"),
             pages.position(numbers=3),
         )
-        return StatementCall(page, pages)
+        return PageCall(page, pages)
 
-    def wallets_of(self, call: StatementCall) -> Collection[UUID]:
+    def wallets_of(self, call: PageCall[StatementRequest]) -> Collection[UUID]:
         return (checked_uuid(call.page.wallet),)
 
     def many(
-        self, calls: Sequence[StatementCall], *, caller: Caller, wait: bool
+        self, calls: Sequence[PageCall[StatementRequest]], *, caller: Caller, wait: bool
     ) -> Sequence[StatementPage | Exception]:
         found = statement_pages([call.page for call in calls])
         return [
@@ -87,7 +82,7 @@ class GetStatement(Operation[StatementCall, StatementPage]):
         ]
 
     def write(
-        self, request: Request, call: StatementCall, result: StatementPage
+        self, request: Request, call: PageCall[StatementRequest], result: StatementPage
     ) -> ApiResponse:
         statement = result.statement
         return json_response(

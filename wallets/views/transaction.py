@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 from wallets.models.rows import TransactionRow
@@ -19,7 +19,7 @@ from wallets.services.withdrawal import WithdrawalService
 from wallets.utils.caller import Caller
 from wallets.views.http.body import read_nothing, read_object
 from wallets.views.http.operation import Operation, SingleOperation
-from wallets.views.http.pagination import Pages
+from wallets.views.http.pagination import PageCall, Pages
 from wallets.views.http.query import check_order, instant, one_of, page_limit
 from wallets.views.http.request import ApiResponse, Request, json_response
 from wallets.views.http.rest_framework import OperationView
@@ -30,14 +30,7 @@ Place = tuple[UUID, int]
 Planned = tuple[UUID, int, datetime]
 
 
-class PageCall(NamedTuple):
-    """A requested page, and the writer of its links."""
-
-    page: PageRequest
-    pages: Pages
-
-
-class ListTransactions(Operation[PageCall, list[TransactionRow]]):
+class ListTransactions(Operation[PageCall[PageRequest], list[TransactionRow]]):
     """Show a wallet's transactions: a bare array, newest first."""
 
     capability = "transactions"
@@ -50,7 +43,7 @@ class ListTransactions(Operation[PageCall, list[TransactionRow]]):
         "cursor": str,
     }
 
-    def read(self, request: Request, query: Mapping[str, Any]) -> PageCall:
+    def read(self, request: Request, query: Mapping[str, Any]) -> PageCall[PageRequest]:
         check_order(query, "created_from", "created_to")
         shown = Pages(request, query)
         position = shown.position(numbers=1)
@@ -66,16 +59,19 @@ class ListTransactions(Operation[PageCall, list[TransactionRow]]):
         )
         return PageCall(page, shown)
 
-    def wallets_of(self, call: PageCall) -> Collection[UUID]:
+    def wallets_of(self, call: PageCall[PageRequest]) -> Collection[UUID]:
         return (checked_uuid(call.page.wallet),)
 
     def many(
-        self, calls: Sequence[PageCall], *, caller: Caller, wait: bool
+        self, calls: Sequence[PageCall[PageRequest]], *, caller: Caller, wait: bool
     ) -> Sequence[list[TransactionRow] | Exception]:
         return pages([call.page for call in calls])
 
     def write(
-        self, request: Request, call: PageCall, result: list[TransactionRow]
+        self,
+        request: Request,
+        call: PageCall[PageRequest],
+        result: list[TransactionRow],
     ) -> ApiResponse:
         page = result[: call.pages.limit]
         following = [page[-1].id] if len(result) > len(page) else None

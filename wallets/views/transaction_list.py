@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 from wallets.models.transaction import Transaction
@@ -16,7 +16,13 @@ from wallets.services.reads.transaction_list import (
 from wallets.utils import words
 from wallets.utils.caller import Caller
 from wallets.views.http.operation import Operation
-from wallets.views.http.pagination import PAGING, Pages, numbers_of, position_of
+from wallets.views.http.pagination import (
+    PAGING,
+    PageCall,
+    Pages,
+    numbers_of,
+    position_of,
+)
 from wallets.views.http.query import (
     check_order,
     instant,
@@ -31,14 +37,7 @@ from wallets.views.http.rest_framework import OperationView
 _FAILURES = [code for code in Transaction.FailureCode.values if code]
 
 
-class ListCall(NamedTuple):
-    """A requested page, and the writer of its links."""
-
-    page: TransactionQuery
-    pages: Pages
-
-
-class ListAllTransactions(Operation[ListCall, Page[Transaction]]):
+class ListAllTransactions(Operation[PageCall[TransactionQuery], Page[Transaction]]):
     """Show the transactions of all wallets: a bare array, newest first."""
 
     capability = "transactions"
@@ -59,25 +58,30 @@ class ListAllTransactions(Operation[ListCall, Page[Transaction]]):
         "cursor": str,
     }
 
-    def read(self, request: Request, query: Mapping[str, Any]) -> ListCall:
+    def read(
+        self, request: Request, query: Mapping[str, Any]
+    ) -> PageCall[TransactionQuery]:
         for name in ("amount", "scheduled", "created"):
             check_order(query, f"{name}_from", f"{name}_to")
         shown = Pages(request, query)
         filters = {name: query[name] for name in query if name not in PAGING}
         after = position_of(shown.position(numbers=2))
         page = TransactionQuery(after=after, count=shown.limit, **filters)
-        return ListCall(page, shown)
+        return PageCall(page, shown)
 
-    def wallets_of(self, call: ListCall) -> Collection[UUID]:
+    def wallets_of(self, call: PageCall[TransactionQuery]) -> Collection[UUID]:
         return ()
 
     def many(
-        self, calls: Sequence[ListCall], *, caller: Caller, wait: bool
+        self, calls: Sequence[PageCall[TransactionQuery]], *, caller: Caller, wait: bool
     ) -> Sequence[Page[Transaction]]:
         return [list_transactions(call.page, tenant=caller.tenant) for call in calls]
 
     def write(
-        self, request: Request, call: ListCall, result: Page[Transaction]
+        self,
+        request: Request,
+        call: PageCall[TransactionQuery],
+        result: Page[Transaction],
     ) -> ApiResponse:
         return json_response(
             [transaction_line(row, row.wallet.uuid) for row in result.rows],

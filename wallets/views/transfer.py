@@ -111,7 +111,7 @@ class MakeTransfers(Operation[One | Many, TransferReceipt | bytes]):
     ) -> ApiResponse:
         if isinstance(result, bytes):
             return ApiResponse(result)
-        headers = {"Location": request.url_of_transfer(result.transfer.uuid)}
+        headers = {"Location": request.url_to("transfer", result.transfer.uuid)}
         if isinstance(call, One):
             replayed = result.replayed
             headers |= idempotency_key.headers_of(call.key, replayed=replayed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -20,7 +20,13 @@ from wallets.utils.caller import Caller
 from wallets.views.http import idempotency_key
 from wallets.views.http.body import read_nothing, read_object
 from wallets.views.http.operation import Operation, SingleOperation
-from wallets.views.http.pagination import PAGING, Pages, numbers_of, position_of
+from wallets.views.http.pagination import (
+    PAGING,
+    PageCall,
+    Pages,
+    numbers_of,
+    position_of,
+)
 from wallets.views.http.query import check_order, instant, money, one_of, page_limit
 from wallets.views.http.request import ApiResponse, Request, json_response
 from wallets.views.http.rest_framework import OperationView
@@ -53,20 +59,13 @@ class CreateWallet(Operation[CreateRequest, CreateReceipt]):
             wallet_line(result.wallet),
             status=201,
             headers={
-                "Location": request.url_of_wallet(result.wallet.uuid),
+                "Location": request.url_to("wallet", result.wallet.uuid),
                 **idempotency_key.headers_of(call.key, replayed=result.replayed),
             },
         )
 
 
-class ListCall(NamedTuple):
-    """A requested page, and the writer of its links."""
-
-    page: WalletQuery
-    pages: Pages
-
-
-class ListWallets(Operation[ListCall, Page[Wallet]]):
+class ListWallets(Operation[PageCall[WalletQuery], Page[Wallet]]):
     """Show all wallets: a bare array, newest first."""
 
     capability = "wallets"
@@ -83,25 +82,25 @@ class ListWallets(Operation[ListCall, Page[Wallet]]):
         "cursor": str,
     }
 
-    def read(self, request: Request, query: Mapping[str, Any]) -> ListCall:
+    def read(self, request: Request, query: Mapping[str, Any]) -> PageCall[WalletQuery]:
         check_order(query, "created_from", "created_to")
         check_order(query, "balance_from", "balance_to")
         shown = Pages(request, query)
         filters = {name: query[name] for name in query if name not in PAGING}
         after = position_of(shown.position(numbers=2))
         page = WalletQuery(after=after, count=shown.limit, **filters)
-        return ListCall(page, shown)
+        return PageCall(page, shown)
 
-    def wallets_of(self, call: ListCall) -> Collection[UUID]:
+    def wallets_of(self, call: PageCall[WalletQuery]) -> Collection[UUID]:
         return ()
 
     def many(
-        self, calls: Sequence[ListCall], *, caller: Caller, wait: bool
+        self, calls: Sequence[PageCall[WalletQuery]], *, caller: Caller, wait: bool
     ) -> Sequence[Page[Wallet]]:
         return [list_wallets(call.page, tenant=caller.tenant) for call in calls]
 
     def write(
-        self, request: Request, call: ListCall, result: Page[Wallet]
+        self, request: Request, call: PageCall[WalletQuery], result: Page[Wallet]
     ) -> ApiResponse:
         return json_response(
             [wallet_line(row) for row in result.rows],

@@ -52,7 +52,7 @@ class Withdraw(Operation[ScheduleRequest, ScheduleReceipt]):
             scheduled_line(made, call.wallet),
             status=201,
             headers={
-                "Location": request.url_of_transaction(call.wallet, made.pk),
+                "Location": request.url_to("transaction", call.wallet, made.pk),
                 **idempotency_key.headers_of(call.key, replayed=result.replayed),
             },
         )

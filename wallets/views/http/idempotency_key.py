@@ -18,7 +18,16 @@ _KEY = re.compile(rf'("?)({UUID_PATTERN})\1', re.I)
 
 
 def key_of(request: Request) -> uuid.UUID | None:
-    """Return the key that the client sent, or None.
+    """Return the key that the client sent, or None. As `text_of`.
+
+    :raises InvalidIdempotencyKey: see there.
+    """
+    text = text_of(request)
+    return None if text is None else uuid.UUID(text)
+
+
+def text_of(request: Request) -> str | None:
+    """Return the key that the client sent, as canonical text, or None.
 
     A UUID, bare or as a quoted structured-field string (RFC 9651), in either case. A
     header that is sent twice is joined by a comma, and refused.
@@ -38,7 +47,7 @@ def key_of(request: Request) -> uuid.UUID | None:
     match = _KEY.fullmatch(sent)
     if match is None:
         raise InvalidIdempotencyKey("Send one UUID, bare or quoted.", field=HEADER)
-    return uuid.UUID(match[2])
+    return match[2].lower()
 
 
 @functools.lru_cache(maxsize=256)
@@ -47,7 +56,7 @@ def resembles_key(name: str) -> bool:
     return "idempot" in name.replace("-", "").replace("_", "")
 
 
-def headers_of(key: uuid.UUID | None, *, replayed: bool) -> Mapping[str, str]:
+def headers_of(key: uuid.UUID | str | None, *, replayed: bool) -> Mapping[str, str]:
     """Return the header that marks a replay."""
     # Without a client's key a "replay" is our own retry after a lost COMMIT reply; for
     # the client it is the first answer.

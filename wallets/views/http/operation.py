@@ -6,9 +6,11 @@ transport can batch concurrent requests. It does not depend on a transport.
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from types import MappingProxyType
 from typing import Any, ClassVar, Generic, TypeVar
 from uuid import UUID
 
@@ -129,10 +131,15 @@ def prepare(operation: Operation[C, R], request: Request) -> C:
         authentication.admit(operation.scope, request)
     accept = request.headers.get("accept", "")
     negotiation.choose(accept, operation.media_types)
-    parameters: Mapping[str, Any] = {}
-    if request.query:
-        parameters = query.read(QueryDict(request.query), operation.known_parameters)
+    parameters = _parameters(operation, request.query) if request.query else {}
     return operation.read(request, parameters)
+
+
+@functools.lru_cache(maxsize=256)
+def _parameters(operation: Operation[Any, Any], text: str) -> Mapping[str, Any]:
+    """Return the parsed query parameters. Kept, because clients ask again."""
+    found = query.read(QueryDict(text), operation.known_parameters)
+    return MappingProxyType(found)
 
 
 def run(operation: Operation[C, R], request: Request, call: C) -> ApiResponse:

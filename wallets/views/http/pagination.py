@@ -7,8 +7,9 @@ nor repeated. The cursor is signed together with the list and its filters.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from typing import Any, Generic, TypeVar
 from urllib.parse import urlencode
 
 from django.core import signing
@@ -22,6 +23,9 @@ from wallets.views.problems.problem_response import FieldError, RequestRefused
 DEFAULT_LIMIT = 50
 # The parameters of a page; the others are filters.
 PAGING = ("limit", "cursor")
+
+Q = TypeVar("Q")  # what the service is asked for a page
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
@@ -30,6 +34,14 @@ def cursor_refused() -> RequestRefused:
     detail = "It is not one of this list with these filters."
     error = FieldError("cursor", "cursor_invalid", detail)
     return RequestRefused("cursor_invalid", errors=[error])
+
+
+@dataclass(frozen=True)
+class PageCall(Generic[Q]):
+    """A requested page, and the writer of its links."""
+
+    page: Q
+    pages: Pages
 
 
 class Pages:
@@ -43,16 +55,18 @@ class Pages:
         self.limit: int = parameters.get("limit", DEFAULT_LIMIT)
         self._url = request.url_of(request.path)
         self._cursor = parameters.get("cursor")
-        self._query = {
-            name: _text_of(value)
-            for name, value in sorted(parameters.items())
-            if name not in PAGING
-        }
-        self._signer = signing.Signer(
-            sep=".", salt=f"wallets.cursor {request.path} {urlencode(self._query)}"
+        filters = urlencode(
+            {
+                name: _text_of(value)
+                for name, value in sorted(parameters.items())
+                if name not in PAGING
+            }
         )
-        if "limit" in parameters:
-            self._query["limit"] = str(self.limit)
+        self._signer = signing.Signer(
+            sep=".", salt=f"wallets.cursor {request.path} {filters}"
+        )
+        limit = f"limit={self.limit}" if "limit" in parameters else ""
+        self._query = _joined(filters, limit)
 
     def position(self, *, numbers: int) -> list[int] | None:
         """Return the position of this page: as many numbers as `links` got.
@@ -79,11 +93,12 @@ class Pages:
         links = [self._link("first")]
         if following is not None:
             cursor = self._signer.sign_object(following)
-            links.insert(0, self._link("next", cursor=cursor))
+            # Its characters need no quoting.
+            links.insert(0, self._link("next", f"cursor={cursor}"))
         return {"Link": ", ".join(links)}
 
-    def _link(self, relation: str, **added: str) -> str:
-        query = urlencode(self._query | added)
+    def _link(self, relation: str, cursor: str = "") -> str:
+        query = _joined(self._query, cursor)
         return f'<{self._url}{"?" if query else ""}{query}>; rel="{relation}"'
 
 
@@ -111,3 +126,7 @@ def numbers_of(position: Position | None) -> list[int] | None:
 
 def _text_of(value: Any) -> str:
     return instants.write(value) if isinstance(value, datetime) else str(value)
+
+
+def _joined(*parts: str) -> str:
+    return "&".join(part for part in parts if part)

@@ -35,6 +35,8 @@ class Request:
     origin: str
     read_body: Callable[[int], bytes]
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    # The path below which the service is mounted; only WSGI has another.
+    prefix: str = "/"
     # Set by `authentication.admit`.
     caller: Caller = ANYBODY
     is_admitted: bool = False
@@ -43,18 +45,9 @@ class Request:
         """Return the absolute URL of a path of this service."""
         return self.origin + path
 
-    def url_of_wallet(self, wallet: UUID) -> str:
-        """Return the absolute URL of a wallet."""
-        return self.origin + _form_of("wallet", get_script_prefix()) % wallet
-
-    def url_of_transfer(self, transfer: UUID) -> str:
-        """Return the absolute URL of a transfer."""
-        return self.origin + _form_of("transfer", get_script_prefix()) % transfer
-
-    def url_of_transaction(self, wallet: UUID, transaction_id: int) -> str:
-        """Return the absolute URL of a transaction."""
-        form = _form_of("transaction", get_script_prefix())
-        return self.origin + form % (wallet, transaction_id)
+    def url_to(self, name: str, *arguments: UUID | int) -> str:
+        """Return the absolute URL of a route of a wallet, transfer or transaction."""
+        return self.origin + _form_of(name, self.prefix) % arguments
 
 
 @functools.cache
@@ -93,6 +86,7 @@ def request_of(request: HttpRequest, arguments: Mapping[str, Any]) -> Request:
         origin=request.build_absolute_uri("/")[:-1],
         read_body=lambda limit: body.read_body(request, limit),
         arguments=arguments,
+        prefix=get_script_prefix(),
     )
 
 
