@@ -10,6 +10,13 @@ _TESTS = "test_batching.py::BatcherTest::test_"
 
 BATCHING_GUARDS = (
     Guard(
+        "the batcher asks no timer of the loop for its time",
+        _BATCHING,
+        "        if when == self._looks_at:\n",
+        "        if self._timer is not None and self._timer.when() == when:\n",
+        f"{_TESTS}takes_calls_while_its_timer_is_almost_due",
+    ),
+    Guard(
         "a failing call does not fail its batch",
         _BATCHING,
         "        elif isinstance(error, self.work.concerns_all) or len(batch) == 1:\n",

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from unittest import mock
 
+import uvloop
 from django.test import SimpleTestCase
 
 from wallets.utils import batching
@@ -96,6 +97,18 @@ class BatcherTest(SimpleTestCase):
             for number in range(3):
                 self.assertEqual(await self.batcher.ask(number), 2 * number)
         self.assertEqual(self.batches, [[0], [1], [2]])
+
+    def test_takes_calls_while_its_timer_is_almost_due(self) -> None:
+        """On the server's loop, where such a timer is a handle without a time."""
+
+        async def ask_again() -> None:
+            for _ in range(50):
+                self.assertEqual(await self.ask(1, 2, 3), [2, 4, 6])
+
+        with mock.patch.object(batching, "GATHER_SECONDS", 0.0004):
+            for run in (asyncio.run, uvloop.run):
+                run(ask_again())
+        self.assertEqual(sum(map(len, self.batches)), 300)
 
     async def test_waits_for_the_callers_of_the_last_batch(self) -> None:
         held = await self.hold_up()

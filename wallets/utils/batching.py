@@ -75,6 +75,7 @@ class Batcher(Generic[C, R]):
     _expected: int = 0
     _gather_until: float = 0.0
     _may_begin_at: float = 0.0
+    _looks_at: float = float("inf")
     _timer: asyncio.TimerHandle | None = None
 
     async def ask(self, call: C) -> R:
@@ -115,9 +116,10 @@ class Batcher(Generic[C, R]):
         return 0.0 if len(self._waiting) >= enough else self._gather_until
 
     def _look_again_at(self, when: float) -> None:
+        if when == self._looks_at:
+            return
+        self._looks_at = when
         if self._timer is not None:
-            if self._timer.when() == when:
-                return
             self._timer.cancel()
             self._timer = None
         if when < float("inf"):
@@ -125,7 +127,7 @@ class Batcher(Generic[C, R]):
             self._timer = loop.call_at(when, self._look_again)
 
     def _look_again(self) -> None:
-        self._timer = None
+        self._looks_at = float("inf")
         self._begin_if_due()
 
     def _begin(self, now: float) -> None:
