@@ -50,7 +50,7 @@ class HeartbeatTest(WalletTestCase):
 
     def test_is_not_left_by_a_drain_that_found_no_slot(self):
         slots.bound({"pending": 0, "retry": 0})
-        self.addCleanup(slots.unbound)
+        self.addCleanup(slots.bound, {})
         self.drain()
         self.assertEqual(self.names(), set())
 

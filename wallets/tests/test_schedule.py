@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -32,7 +33,7 @@ from wallets.services.requests.group import in_halves
 from wallets.services.wallet import WalletService
 from wallets.services.withdrawal import WithdrawalService
 from wallets.services.withdrawals import schedule
-from wallets.services.withdrawals.reference import references_of_key
+from wallets.services.withdrawals.reference import references_of_key, texts_of_key
 from wallets.services.withdrawals.schedule import (
     ScheduleReceipt,
     ScheduleRequest,
@@ -51,6 +52,17 @@ from wallets.utils.messaging import broker
 
 NOBODY = Wallet(uuid=uuid.UUID(int=7))
 POSTGRESQL = connection.vendor == "postgresql"
+
+
+class ReferencesTest(SimpleTestCase):
+    """The references of a request's attempts…"""
+
+    def test_are_the_same_as_text(self) -> None:
+        chance = random.Random(4)
+        for _ in range(50):
+            key, wallet = (uuid.UUID(int=chance.getrandbits(128)) for _ in range(2))
+            expected = [str(one) for one in references_of_key(key, wallet)]
+            self.assertEqual(texts_of_key(key, wallet), expected)
 
 
 class ScheduleTestCase(WalletTestCase):

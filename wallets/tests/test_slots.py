@@ -27,7 +27,7 @@ class SlotsTest(SimpleTestCase):
     def setUp(self) -> None:
         super().setUp()
         slots.bound({"pending": 2, "retry": 1})
-        self.addCleanup(slots.unbound)
+        self.addCleanup(slots.bound, {})
 
     def take(self, kind: str) -> slots.Slot:
         slot = slots.take(kind)
@@ -66,7 +66,7 @@ class SlotsTest(SimpleTestCase):
         self.take("retry")
 
     def test_are_without_a_bound_outside_a_worker(self) -> None:
-        slots.unbound()
+        slots.bound({})
         for _ in range(9):
             self.take("retry")
 
@@ -75,7 +75,7 @@ class DividedPoolTest(SimpleTestCase):
     """The processes of a worker that drains leave free…"""
 
     def limits(self, pool: Any, concurrency: int) -> dict[str, int]:
-        self.addCleanup(slots.unbound)
+        self.addCleanup(slots.bound, {})
         _divide_the_pool(SimpleNamespace(pool_cls=pool, concurrency=concurrency))
         return dict(slots._limits)
 
@@ -108,7 +108,7 @@ class LastLookTest(WalletTestCase):
         self.deposit(100)
         self.due_withdrawal(10)
         slots.bound({"pending": 1, "retry": 1})
-        self.addCleanup(slots.unbound)
+        self.addCleanup(slots.bound, {})
 
     def woken(self) -> list[str]:
         with mock.patch.object(broker, "wake_up") as wake_up:

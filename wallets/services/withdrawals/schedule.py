@@ -150,7 +150,7 @@ def _schedule_at_once(
             each
             for one in fit.values()
             if one.may_be_recorded
-            for each in reference.references_of_key(one.key, one.wallet_uuid)
+            for each in reference.texts_of_key(one.key, one.wallet_uuid)
         ],
         caller=caller,
         now=now,

@@ -77,7 +77,7 @@ SELECT key::text, now, id, wallet_id, from_tenants_wallet FROM made, clock
 def schedule(
     requests: Sequence[tuple[UUID, int, datetime, str]],
     *,
-    references: Iterable[UUID],
+    references: Iterable[str],
     more: Sequence[More] | None = None,
     caller: Caller,
     now: datetime | None = None,

@@ -22,16 +22,14 @@ _changing = threading.Lock()
 
 
 def bound(limits: dict[str, int]) -> None:
-    """Set the number of slots of each kind. Call in a worker before it forks."""
+    """Set the number of slots of each kind; {}: no bounds.
+
+    Call in a worker before it forks.
+    """
     global _file
     _file = _file or tempfile.TemporaryFile()  # noqa: SIM115 (as long as the worker)
     _limits.clear()
     _limits.update(limits)
-
-
-def unbound() -> None:
-    """Remove all bounds."""
-    _limits.clear()
 
 
 class Slot:
