@@ -109,8 +109,8 @@ MANY_GUARDS = (
     Guard(
         "a page is read backwards from its own end",
         "wallets/services/reads/reads_postgresql.py",
-        "one.wallet_id >= asked.wallet AND one.wallet_id <= asked.wallet\n",
-        "one.wallet_id >= asked.wallet\n",
+        "one.wallet_id >= w.wallet AND one.wallet_id <= w.wallet\n",
+        "one.wallet_id >= w.wallet\n",
         "test_reads.py::PlanTest",
         POSTGRESQL,
     ),

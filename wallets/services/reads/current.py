@@ -7,7 +7,7 @@ requests, by one query for all where the engine can.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -108,36 +108,35 @@ def pages(
 ) -> list[list[TransactionRow] | Wallet.DoesNotExist]:
     """Return the pages, or `DoesNotExist` of the wallet.
 
-    On PostgreSQL two queries for all pages whose only condition is `before`; otherwise
-    one query for each page. At most two more for the other sides of transfers. A row
-    that cannot be read is left out, with an alarm.
+    On PostgreSQL one query for all pages whose only condition is `before`; otherwise
+    one for all wallets, and one for each page. At most two more for the other sides of
+    transfers. A row that cannot be read is left out, with an alarm.
     """
-    wallets = wallets_by_uuid([one.wallet for one in asked])
-    known = {n: one for n, one in enumerate(wallets) if isinstance(one, Wallet)}
-    answers: dict[int, list[TransactionRow]] = {}
+    answers: dict[int, list[TransactionRow] | Wallet.DoesNotExist] = {}
     # If one row cannot be read, each page is read by itself, without such rows.
     with suppress(*DAMAGED):
-        answers = _plain_pages(known, asked)
-    for n in known.keys() - answers.keys():
-        answers[n] = _page(known[n], asked[n])
-    relations.of_transactions(row for page in answers.values() for row in page)
-    return [
-        one if isinstance(one, Exception) else answers[n]
-        for n, one in enumerate(wallets)
-    ]
+        answers |= _plain_pages(asked)
+    left = [n for n in range(len(asked)) if n not in answers]
+    wallets = wallets_by_uuid([asked[n].wallet for n in left])
+    for n, wallet in zip(left, wallets, strict=True):
+        answers[n] = (
+            wallet if isinstance(wallet, Exception) else _page(wallet, asked[n])
+        )
+    rows = (page for page in answers.values() if isinstance(page, list))
+    relations.of_transactions(row for page in rows for row in page)
+    return [answers[n] for n in range(len(asked))]
 
 
-def _plain_pages(
-    known: Mapping[int, Wallet], asked: Sequence[PageRequest]
-) -> dict[int, list[TransactionRow]]:
+def _plain_pages(asked: Sequence[PageRequest]) -> dict[int, list[TransactionRow]]:
     """Return, by number, the pages that one query on PostgreSQL finds."""
-    plain = [
-        n for n in known if connection.vendor == "postgresql" and asked[n].is_plain
-    ]
+    if connection.vendor != "postgresql":
+        return {}
+    wanted = {n: _uuid_of(one.wallet) for n, one in enumerate(asked)}
+    plain = {n: one for n, one in wanted.items() if one and asked[n].is_plain}
     found = reads_postgresql.newest(
-        [(known[n], asked[n].end, asked[n].count) for n in plain]
+        [(one, asked[n].end, asked[n].count) for n, one in plain.items()]
     )
-    return dict(zip(plain, found, strict=True))
+    return {n: page for n, page in zip(plain, found, strict=True) if page is not None}
 
 
 def _page(wallet: Wallet, asked: PageRequest) -> list[TransactionRow]:

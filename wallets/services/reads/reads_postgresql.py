@@ -37,14 +37,17 @@ FROM (SELECT * FROM wallets_wallet WHERE uuid = ANY (%(uuids)s::uuid[]) OFFSET 0
 # would have to be sorted, so no statistics make the planner choose it.
 _PAGES = """
 SELECT asked.place, {transaction}
-FROM unnest(%(wallets)s::bigint[], %(befores)s::bigint[], %(counts)s::bigint[])
-        WITH ORDINALITY AS asked (wallet, before, count, place),
-    LATERAL (
+FROM unnest(%(wallets)s::uuid[], %(befores)s::bigint[], %(counts)s::bigint[])
+        WITH ORDINALITY AS asked (uuid, before, count, place)
+    CROSS JOIN LATERAL (
+        SELECT id AS wallet FROM wallets_wallet WHERE uuid = asked.uuid OFFSET 0
+    ) AS w
+    LEFT JOIN LATERAL (
         SELECT * FROM wallets_transaction AS one
-        WHERE one.wallet_id >= asked.wallet AND one.wallet_id <= asked.wallet
-            AND (one.wallet_id, one.id) < (asked.wallet, asked.before)
+        WHERE one.wallet_id >= w.wallet AND one.wallet_id <= w.wallet
+            AND (one.wallet_id, one.id) < (w.wallet, asked.before)
         ORDER BY one.wallet_id DESC, one.id DESC LIMIT asked.count
-    ) AS t
+    ) AS t ON true
 """
 
 # Movements are numbered without gaps, so a page is a range of numbers. A number is asked for
@@ -116,21 +119,26 @@ def transactions(uuids: Iterable[UUID], ids: Iterable[int]) -> list[Transaction]
     return found
 
 
-def newest(asked: Sequence[tuple[Wallet, int, int]]) -> list[list[TransactionRow]]:
-    """For each (wallet, before, count): the newest transactions below `before`."""
+def newest(asked: Sequence[tuple[UUID, int, int]]) -> list[list[TransactionRow] | None]:
+    """For each (wallet, before, count): the newest transactions below `before`.
+
+    None: there is no such wallet.
+    """
     if not asked:
         return []
-    wallets, befores, counts = zip(*asked, strict=True)
-    values = {
-        "wallets": array(wallet.pk for wallet in wallets),
-        "befores": array(befores),
-        "counts": array(counts),
-    }
-    pages: list[list[TransactionRow]] = [[] for _ in asked]
+    names = ("wallets", "befores", "counts")
+    arrays = map(array, zip(*asked, strict=True))
+    values = dict(zip(names, arrays, strict=True))
+    pages: list[list[TransactionRow] | None] = [None] * len(asked)
     for place, *row in _read(_PAGES.format(**COLUMNS), values):
-        pages[place - 1].append(TransactionRow._make(row))
+        page = pages[place - 1]
+        if page is None:
+            page = pages[place - 1] = []
+        if row[0] is not None:
+            page.append(TransactionRow._make(row))
     for page in pages:
-        page.sort(reverse=True)  # by their ids, which come first
+        if page is not None:
+            page.sort(reverse=True)  # by their ids, which come first
     return pages
 
 
