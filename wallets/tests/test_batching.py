@@ -103,7 +103,8 @@ class BatcherTest(SimpleTestCase):
 
         async def ask_again() -> None:
             for _ in range(50):
-                self.assertEqual(await self.ask(1, 2, 3), [2, 4, 6])
+                answers = await asyncio.wait_for(self.ask(1, 2, 3), 10)
+                self.assertEqual(answers, [2, 4, 6])
 
         with mock.patch.object(batching, "GATHER_SECONDS", 0.0004):
             for run in (asyncio.run, uvloop.run):
