@@ -102,7 +102,8 @@ class Command(DatabaseCommand):
         whole = waiting.prefetch_related("attempts", "review_proposals")
         for start in range(0, len(pks), 500):
             some = whole.filter(pk__in=pks[start : start + 500])
-            for withdrawal in readable.rows(some, self._tell_damaged):
+            found: list[Transaction] = readable.rows(some, self._tell_damaged)
+            for withdrawal in found:
                 count += 1
                 self._tell(withdrawal)
         self.stdout.write(f"{count + self._damaged} waiting for a review")

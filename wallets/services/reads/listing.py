@@ -79,7 +79,7 @@ def page_of(
             edge = _edge(left)
         if edge is not None:
             left = left.filter(created_at__gte=edge.created_at).exclude(_after(edge))
-    page = readable.page(
+    page: list[M] = readable.page(
         left.filter(**others), count + 1, damage.put_aside(rows.model), reading
     )
     if len(page) > count:

@@ -69,7 +69,8 @@ def list_transactions(
     )
     # By themselves: a join might read the whole table of wallets.
     of_page = Wallet.objects.filter(pk__in={row.wallet_id for row in page.rows})
-    wallets = {one.pk: one for one in readable.rows(of_page, damage.put_aside(Wallet))}
+    owners: list[Wallet] = readable.rows(of_page, damage.put_aside(Wallet))
+    wallets = {one.pk: one for one in owners}
     whole = [row for row in page.rows if row.wallet_id in wallets]
     for row in whole:
         row.wallet = wallets[row.wallet_id]
