@@ -66,17 +66,17 @@ BATCHING_GUARDS = (
         f"{_TESTS}cancels_nothing_for_a_caller_that_goes_away",
     ),
     Guard(
-        "a request with a cookie goes to Django",
+        "a path with an encoded slash goes to Django",
         _APPLICATION,
-        '            or headers.get("cookie")  # Django may answer one by another\n',
-        "",
-        "test_asgi_same.py",
+        "        if match is None or origin is None or _has_encoded_slash(scope):\n",
+        "        if match is None or origin is None:\n",
+        "test_asgi_same.py test_asgi_application.py",
     ),
     Guard(
         "both transports check the Host",
         _APPLICATION,
-        "            or origin is None\n",
-        "",
+        "        if match is None or origin is None or _has_encoded_slash(scope):\n",
+        "        if match is None or _has_encoded_slash(scope):\n",
         "test_asgi_same.py test_asgi_suite.py",
     ),
 )

@@ -85,8 +85,8 @@ CLOCK_GUARDS = (
     Guard(
         "a used key rolls nothing back",
         "wallets/utils/database/batch.py",
-        'f\' ON CONFLICT ("{column}", "{within}") DO NOTHING RETURNING',
-        "f' RETURNING",
+        "untaken = f' ON CONFLICT DO NOTHING RETURNING",
+        "untaken = f' RETURNING",
         "test_deadlocks.py::OneOrderTest",
         POSTGRESQL,
     ),
