@@ -65,8 +65,8 @@ class DamagedDueTest(WalletTestCase):
     def test_attempt_does_not_stop_other_payments(self) -> None:
         """One that the withdrawal does not know of has its number."""
         at = moment.read(self.now - timedelta(hours=1))
-        key = self.damaged.idempotency_key
-        attempt.begun(self.damaged, self.bob, 1, key, at).save(force_insert=True)
+        begun = attempt.begun(self.damaged, self.bob, attempt.Claimed(""), 1, at)
+        begun.save(force_insert=True)
         self.check()
 
     def test_transition_does_not_stop_other_payments(self) -> None:
