@@ -205,7 +205,8 @@ def _sqlite(this: Round, *options: str) -> Part:
 def _with_keys(part: Part) -> Part:
     """Return the part for the tests of keys, on the same database."""
     env = part.env | {"API_AUTH": "keys"}
-    options = ("--create-db", *PARALLEL, "1")
+    only = [option for option in part.options if option == "--database-only"]
+    options = ("--create-db", *only, *PARALLEL, "1")
     return Part(f"{part.name}, keys", part.detail, KEYS, env, options)
 
 

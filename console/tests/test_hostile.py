@@ -15,29 +15,32 @@ from wallets.models.attempt import Attempt
 from wallets.tests import marks
 from wallets.tests.fakes import Does
 
-# The texts that are sent in paths, queries, forms and cookies.
-TEXTS = (
-    "",
-    "0",
-    "-1",
-    "1",
+# The texts that are sent in paths, queries, forms and cookies. Databases differ in these:
+TEXTS: tuple[str, ...] = (
     "9" * 19,
-    "9" * 400,
-    "1e3",
-    "\0",
     "a\0b",
     "\ud800",
     "é\u202e",
     "%",
-    "_",
     "'",
-    "../..",
     "x" * 5000,
-    "None",
-    "2026-13-45",
-    "1999-01-01,2000-01-01",
     "11111111-1111-8111-0111-111111111111",
 )
+if connection.vendor == "sqlite":
+    TEXTS += (
+        "",
+        "0",
+        "-1",
+        "1",
+        "9" * 400,
+        "1e3",
+        "\0",
+        "_",
+        "../..",
+        "None",
+        "2026-13-45",
+        "1999-01-01,2000-01-01",
+    )
 # Django looks for no session whose key is shorter than eight characters.
 COOKIES = ("\0", "a\0b" * 10, "x" * 4000, "é", "'", "\\000", "None")
 

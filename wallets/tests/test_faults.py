@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from unittest import skipUnless
 from urllib.parse import quote
 
 from django.db import connection
@@ -18,6 +19,8 @@ from wallets.tests import marks
 
 ROOT = Path(__file__).resolve().parents[2]
 WITHIN_SECONDS = 280
+# The first engine has the larger sample: most events are the same on each.
+FIRST = connection.vendor == "sqlite"
 
 
 @marks.every_database
@@ -26,7 +29,7 @@ WITHIN_SECONDS = 280
 class CrashSweepTest(SimpleTestCase):
     def test_ends_well_wherever_a_process_is_killed(self):
         self.assert_ends_well(
-            *("--action", "kill", "--sample", "4"),
+            *("--action", "kill", "--sample", "4" if FIRST else "2"),
             *(
                 "--fault",
                 "normal",
@@ -35,24 +38,25 @@ class CrashSweepTest(SimpleTestCase):
                 "--fault",
                 "late_booking",
             ),
-            points=40,
+            points=40 if FIRST else 20,
         )
 
     def test_ends_well_with_lost_commits_soft_limits_and_frozen_senders(self):
         self.assert_ends_well(
             *("--action", "error", "--action", "soft-limit", "--action", "freeze"),
             *("--fault", "accept_close", "--bank", "able", "--bank", "bare"),
-            *("--sample", "5"),
-            points=25,
+            *("--sample", "5" if FIRST else "3"),
+            points=25 if FIRST else 14,
         )
 
     def test_ends_well_when_the_clock_steps_as_a_process_dies(self):
         if reason := clock_shim.missing():
             self.skipTest(reason)
         self.assert_ends_well(
-            *("--action", "step-forward", "--action", "step-back", "--sample", "4"),
+            *("--action", "step-forward", "--action", "step-back"),
+            *("--sample", "4" if FIRST else "2"),
             *("--fault", "late_booking", "--bank", "looks-up", "--bank", "able"),
-            points=12,
+            points=12 if FIRST else 6,
         )
 
     def test_ends_well_in_the_story_of_wallets(self):
@@ -62,6 +66,7 @@ class CrashSweepTest(SimpleTestCase):
             points=14,
         )
 
+    @skipUnless(FIRST, "of the drill, not of the engine: shown on SQLite")
     def test_detects_a_service_that_refunds_unknown_outcomes(self):
         done = self.sweep(
             *("--action", "kill", "--sample", "3", "--broken", "refund-on-unknown"),
@@ -70,6 +75,7 @@ class CrashSweepTest(SimpleTestCase):
         self.assertEqual(done.returncode, 1, done.stdout)
         self.assertIn("paid 2 times", done.stdout)
 
+    @skipUnless(FIRST, "of the drill, not of the engine: shown on SQLite")
     def test_finds_out_a_service_that_retries_what_was_cancelled(self):
         done = self.sweep(
             *("--action", "kill", "--limit", "1", "--broken", "retry-cancelled"),
