@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import kombu
+from amqp.exceptions import InternalError
 from celery import current_app
 
 from drills.broker import OwnRedis
@@ -86,9 +87,9 @@ class RabbitMQBehindProxy:
         """Remove all messages of the queue, without the proxy; return their number."""
         with kombu.Connection(RABBITMQ_URL) as connection:
             channel, count = connection.default_channel, 0
-            with suppress(
-                connection.channel_errors
-            ):  # the queue exists after the first message
+            # The queue exists after the first message. While RabbitMQ starts it, a question
+            # about it is an internal error, which ends the connection.
+            with suppress(connection.channel_errors, InternalError):
                 while channel.basic_get(self.queue, no_ack=True) is not None:
                     count += 1
             return count
