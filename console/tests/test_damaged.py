@@ -21,8 +21,8 @@ from wallets.tests.raw import execute, insert, rules_off, update
 from wallets.tests.unreadable import damage_time
 
 
-class DamagedRowTest(ConsoleTestCase):
-    """Two withdrawals are in review; rows of the first one are damaged."""
+class TwoInReviewCase(ConsoleTestCase):
+    """Two withdrawals are in review; rows of the first one will be damaged."""
 
     books_must_be_right = False
 
@@ -39,6 +39,10 @@ class DamagedRowTest(ConsoleTestCase):
         answer = self.client.get(path)
         self.assertEqual(answer.status_code, 200, path)
         return answer.content.decode()
+
+
+class DamagedRowTest(TwoInReviewCase):
+    """Rows of the first withdrawal in review are damaged."""
 
     def assert_lists_both(self, path: str) -> str:
         text = self.text_of(path)
@@ -120,24 +124,8 @@ class DamagedRowTest(ConsoleTestCase):
             self.assertIn(f'href="/console/withdrawals/{self.sound.pk}"', text)
 
 
-class UnreadableRowTest(ConsoleTestCase):
+class UnreadableRowTest(TwoInReviewCase):
     """The first withdrawal cannot be read: the pages show the second, and its alarm."""
-
-    books_must_be_right = False
-
-    def _should_check_constraints(self, connection: Any) -> bool:
-        return False
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.deposit(1000)
-        self.damaged = self.withdrawal_in_review(100)
-        self.sound = self.withdrawal_in_review(101)
-
-    def text_of(self, path: str) -> str:
-        answer = self.client.get(path)
-        self.assertEqual(answer.status_code, 200, path)
-        return answer.content.decode()
 
     def test_leaves_every_page_with_the_others(self) -> None:
         paths = ("/console/review", "/console/withdrawals")

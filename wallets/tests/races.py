@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from django.db import connection
@@ -29,6 +30,19 @@ def be_impatient(case: TestCase | TransactionTestCase) -> None:
     with connection.cursor() as cursor:
         cursor.execute(_IMPATIENT[connection.vendor])
     case.addCleanup(connection.close)
+
+
+def elsewhere(seconds: float, work: Callable[[], Any]) -> Any:
+    """Do the work on another connection, for at most so many seconds."""
+
+    def run() -> Any:
+        try:
+            return work()
+        finally:
+            close_connections()
+
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(run).result(timeout=seconds)
 
 
 def race(*works: Callable[[], Any]) -> list[Any]:

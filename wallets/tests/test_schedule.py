@@ -6,7 +6,6 @@ import os
 import random
 import uuid
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from datetime import timezone as dt_timezone
 from functools import partial
@@ -45,8 +44,8 @@ from wallets.tests.base import (
     OSCAR,
     CommittingTestCase,
     WalletTestCase,
-    close_connections,
 )
+from wallets.tests.races import elsewhere
 from wallets.utils.database.transactions import lock_rows
 from wallets.utils.messaging import broker
 
@@ -350,26 +349,14 @@ class ScheduleTogetherTest(CommittingTestCase):
         asked.insert(40, one)
         return asked
 
-    def elsewhere(self, work: Callable[[], Any]) -> Any:
-        """Do the work on another connection, for at most some seconds."""
-
-        def run() -> Any:
-            try:
-                return work()
-            finally:
-                close_connections()
-
-        with ThreadPoolExecutor(1) as pool:
-            return pool.submit(run).result(timeout=20)
-
     def together(self, one: ScheduleRequest) -> tuple[Any, int]:
         """Plan all; return the answer to `one`, and the number of tries."""
         real = schedule.run_unless_locked
         with mock.patch.object(
             schedule, "run_unless_locked", side_effect=real
         ) as tried:
-            answers = self.elsewhere(
-                lambda: schedule_many(self.requests(one), wait=False)
+            answers = elsewhere(
+                20, lambda: schedule_many(self.requests(one), wait=False)
             )
         answer = answers.pop(40)
         made = [isinstance(other, ScheduleReceipt) for other in answers]
@@ -414,7 +401,7 @@ class ScheduleTogetherTest(CommittingTestCase):
                 ScheduleRequest(wallet.uuid, 1, when, key)
                 for wallet in (self.alice, self.bob)
             ]
-            answers = self.elsewhere(lambda: schedule_many(asked, wait=False))
+            answers = elsewhere(20, lambda: schedule_many(asked, wait=False))
         self.assertEqual([type(one) for one in answers], [Busy, Busy])
         self.assertFalse(Transaction.objects.filter(idempotency_key=key).exists())
 

@@ -8,8 +8,6 @@ one key only one may be scheduled.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import product
 from typing import Any
@@ -28,8 +26,8 @@ from wallets.services.withdrawals.reference import references_of_key
 from wallets.services.withdrawals.schedule import ScheduleReceipt, ScheduleRequest
 from wallets.services.withdrawals.schedule_batch import Asked, schedule_in_steps
 from wallets.tests import marks
-from wallets.tests.base import CommittingTestCase, close_connections
-from wallets.tests.races import FEW, race, rounds
+from wallets.tests.base import CommittingTestCase
+from wallets.tests.races import FEW, elsewhere, race, rounds
 from wallets.tests.tenants import A
 from wallets.utils.caller import ANYBODY, Caller
 
@@ -59,18 +57,6 @@ class Case(CommittingTestCase):
         asked = Asked(self.shared.uuid, 5, self.when, self.key, True)
         return schedule_in_steps([asked], caller=caller, now=self.now)[0]
 
-    def elsewhere(self, work: Callable[[], Any]) -> Any:
-        """Do the work on another connection."""
-
-        def run() -> Any:
-            try:
-                return work()
-            finally:
-                close_connections()
-
-        with ThreadPoolExecutor(1) as pool:
-            return pool.submit(run).result(timeout=30)
-
     def withdrawals(self) -> int:
         rows = Transaction.objects.filter(wallet=self.shared)
         return rows.filter(transaction_type="WITHDRAWAL").count()
@@ -89,9 +75,9 @@ class TwoCallersTest(Case):
                     with transaction.atomic():
                         made = self.ask_in_steps(CALLERS[first])
                         self.assertIsInstance(made, ScheduleReceipt)
-                        waits = self.elsewhere(partial(ask, CALLERS[second]))
+                        waits = elsewhere(30, partial(ask, CALLERS[second]))
                     self.assertIsInstance(waits, Busy)
-                    refused = self.elsewhere(partial(ask, CALLERS[second]))
+                    refused = elsewhere(30, partial(ask, CALLERS[second]))
                     self.assertIsInstance(refused, IdempotencyKeyReused)
 
     def in_own_transaction(self, caller: Caller) -> Any:
@@ -157,7 +143,7 @@ class RecordedWhileScheduledTest(Case):
 
         def find_waiting(*args: Any) -> Any:
             found = real(*args)
-            meanwhile.append(self.elsewhere(partial(self.ask, ANYBODY)))
+            meanwhile.append(elsewhere(30, partial(self.ask, ANYBODY)))
             return found
 
         with mock.patch.object(record, "find_waiting", find_waiting):

@@ -132,9 +132,7 @@ def exists(kind: str, attempt: Attempt) -> bool:
 
     Also an acknowledged one: to have read it is no evidence.
     """
-    return Alarm.objects.filter(
-        transaction=attempt.transaction_id, attempt_number=attempt.number, kind=kind
-    ).exists()
+    return _about(attempt, kind).exists()
 
 
 def is_listed(attempt: Attempt) -> bool:
@@ -148,15 +146,7 @@ def end_listed(attempts: Iterable[Attempt], *, actor: str, now: datetime) -> Non
     Call inside the transaction that concludes them.
     """
     for each in attempts:
-        _end(
-            Alarm.objects.filter(
-                transaction=each.transaction_id,
-                attempt_number=each.number,
-                kind=Alarm.Kind.UNKNOWN_PAYMENT,
-            ),
-            actor=actor,
-            now=now,
-        )
+        _end(_about(each, Alarm.Kind.UNKNOWN_PAYMENT), actor=actor, now=now)
 
 
 def end_reviews(transaction_ids: Iterable[int], *, actor: str, now: datetime) -> None:
@@ -184,6 +174,12 @@ def end(kind: str, subject: str, *, actor: str, now: datetime) -> None:
 def end_pause(subject: str, *, actor: str, now: datetime) -> None:
     """Close the alarm of a pause. Call inside the transaction that resumes payouts."""
     end(Alarm.Kind.PAYOUTS_PAUSED, subject, actor=actor, now=now)
+
+
+def _about(attempt: Attempt, kind: str) -> QuerySet[Alarm]:
+    return Alarm.objects.filter(
+        transaction=attempt.transaction_id, attempt_number=attempt.number, kind=kind
+    )
 
 
 def _end(alarms: QuerySet[Alarm], *, actor: str, now: datetime) -> None:

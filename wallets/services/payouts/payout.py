@@ -215,9 +215,9 @@ def _claim(
     waiting.begin(waits)
     for made in attempts:
         made.transaction.wallet = wallets[made.transaction.wallet_id]
-    taken_all = Claim(refused=refused, busy=busy, said_paid=said_paid)
-    taken_all.waiting = len(waits)
-    return attempts, taken_all
+    return attempts, Claim(
+        refused=refused, busy=busy, said_paid=said_paid, waiting=len(waits)
+    )
 
 
 def sending(attempt: Attempt, leased_at: float) -> Sending:
