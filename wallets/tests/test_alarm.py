@@ -47,3 +47,35 @@ class AlarmTest(WalletTestCase):
             alarm.acknowledge(alarm.unacknowledged().get().pk, actor="")
         with self.assertRaises(Alarm.DoesNotExist):
             alarm.acknowledge(0, actor=OSCAR)
+
+
+class OpenedAgainTest(WalletTestCase):
+    """An acknowledged alarm…"""
+
+    books_must_be_right = False  # one alarm says that rows are damaged
+
+    def after_another(self, kind: Alarm.Kind, detail: str) -> Alarm:
+        withdrawal = self.due_withdrawal(400)
+        for each in ("first", detail):
+            alarm.raise_alarm(kind, withdrawal, attempt_number=1, detail=each)
+            raised = withdrawal.alarms.get()
+            if each == "first":
+                alarm.acknowledge(raised.pk, actor=OSCAR)
+        return raised
+
+    def test_is_opened_again_by_new_evidence(self):
+        for kind in (Alarm.Kind.PAID_TWICE, Alarm.Kind.DAMAGED_ROWS):
+            found = self.after_another(kind, "second")
+            self.assertIsNone(found.acknowledged_at)
+            self.assertEqual(found.acknowledged_by, "")
+            self.assertEqual(
+                found.detail, f"second. Acknowledged before by {OSCAR}: first"
+            )
+
+    def test_stays_so_if_the_evidence_is_what_was_acknowledged(self):
+        found = self.after_another(Alarm.Kind.PAID_TWICE, "first")
+        self.assertEqual((found.acknowledged_by, found.detail), (OSCAR, "first"))
+
+    def test_stays_so_if_it_does_not_say_that_something_is_paid(self):
+        found = self.after_another(Alarm.Kind.NEEDS_REVIEW, "second")
+        self.assertEqual(found.acknowledged_by, OSCAR)

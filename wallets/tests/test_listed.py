@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from unittest import mock
 
 from django.conf import settings
 from django.db import connection
@@ -33,6 +34,7 @@ from wallets.tests.unknowns import (
     ResolverTestCase,
 )
 from wallets.utils import instants
+from wallets.utils.bank.interface import Answer, Outcome
 from wallets.utils.bank.payment_list import StatementLine
 
 DAY = 86400
@@ -170,6 +172,43 @@ class ListedSenderTest(ListedCase):
         payout.record([(sending, PAID)], now=self.after(LEASE + 2))
         self.assert_state(row, State.COMPLETED)
         self.assertIsNotNone(self.alarm_of(row).acknowledged_at)
+
+    def test_keeps_the_alarm_if_the_answer_is_lost_again(self) -> None:
+        """No answer is no evidence: the money must not be given back."""
+        row = self.unknown(Does.PAY_SILENTLY)
+        self.compare(row)
+        lost = Answer(Outcome.UNKNOWN, "ReadTimeout")
+        with mock.patch.object(self.bank, "pay", return_value=lost):
+            self.resolve(LATER)
+        self.assert_state(row, State.UNKNOWN)
+        self.assertIsNone(self.alarm_of(row).acknowledged_at)
+        self.resolve(7 * DAY)
+        self.assert_state(row, State.NEEDS_REVIEW)
+        with nothing_written(), self.assertRaises(InvalidInput):
+            review.resolve(row.pk, paid=False, evidence="a call", actor=OSCAR)
+
+    def test_keeps_the_alarm_if_the_first_senders_answer_is_lost(self) -> None:
+        row, sending = self.crashed()
+        self.compare(row, at=LEASE + 1)
+        lost = Answer(Outcome.UNKNOWN, "ReadTimeout")
+        payout.record([(sending, lost)], now=self.after(LEASE + 2))
+        self.assert_state(row, State.UNKNOWN)
+        self.assertIsNone(self.alarm_of(row).acknowledged_at)
+
+    def test_is_not_sent_a_third_time_if_the_list_has_it_twice(self) -> None:
+        """So the bank does not dedupe, whatever was declared."""
+        row = self.unknown(Does.PAY_SILENTLY)
+        self.compare(row)
+        alarm.raise_alarm(
+            Alarm.Kind.PAID_TWICE, row, attempt_number=1, detail="two lines"
+        )
+        before = len(self.bank.requests)
+        self.resolve(LATER)
+        self.assert_state(row, State.NEEDS_REVIEW)
+        self.assertEqual(len(self.bank.requests), before)
+        Alarm.objects.filter(kind=Alarm.Kind.UNKNOWN_PAYMENT).delete()
+        with nothing_written(), self.assertRaises(InvalidInput):
+            review.resolve(row.pk, paid=False, evidence="a call", actor=OSCAR)
 
     def test_costs_no_query_within_the_lease(self) -> None:
         _, sending = self.crashed()

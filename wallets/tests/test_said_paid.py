@@ -13,13 +13,16 @@ from wallets.models.alarm import Alarm
 from wallets.models.states import State
 from wallets.models.transaction import Transaction
 from wallets.services.operations import alarm, record, review
+from wallets.services.operations.reconciliation import Comparison
 from wallets.services.payouts import payout, resolver
 from wallets.services.payouts.claiming import FindDue, find_due, find_retryable
 from wallets.services.payouts.drain import Drain
 from wallets.services.withdrawal import WithdrawalService
+from wallets.services.withdrawals.reference import reference_of
 from wallets.tests.base import WalletTestCase
 from wallets.tests.fakes import DEDUPES_ONLY, Does, FakeBank
 from wallets.utils.bank.interface import Answer, Outcome
+from wallets.utils.bank.payment_list import StatementLine
 
 OSCAR = "oscar"
 LINE = "statement 2026-11-30, line 4"
@@ -113,6 +116,25 @@ class SaidPaidTest(WalletTestCase):
         self.assertEqual(self.retry(), 1)
         self.assert_status(withdrawal, "COMPLETED")
 
+    def test_is_not_tried_again_after_other_evidence_than_was_acknowledged(self):
+        """A late answer may be a mistake; then the bank's list has the payment."""
+        withdrawal = self.refused()
+        self.say_paid(withdrawal, PAID_AFTER_RELEASE)
+        alarm.acknowledge(withdrawal.alarms.get().pk, actor=OSCAR)
+        made = withdrawal.attempts.get()
+        line = StatementLine(made.reference, self.alice.uuid, 100, self.now)
+        for at in (20, 30):
+            comparison = Comparison([line], self.after(at), since=self.after(-60))
+            list(comparison.findings())
+            opened = withdrawal.alarms.get()
+            self.assertIsNone(opened.acknowledged_at)
+            self.assertIn(f"Acknowledged before by {OSCAR}: {LINE}", opened.detail)
+        self.assertEqual(self.retry(), 0)
+        alarm.acknowledge(opened.pk, actor=OSCAR)
+        list(Comparison([line], self.after(40), since=self.after(-60)).findings())
+        self.say_paid(withdrawal, PAID_AFTER_RELEASE)
+        self.assertEqual(self.retry(), 1)
+
     def test_is_not_stopped_by_alarms_that_say_something_else(self):
         withdrawal = self.due_withdrawal(100)
         kinds = Alarm.Kind
@@ -139,6 +161,27 @@ class SaidPaidTest(WalletTestCase):
         self.assertEqual(withdrawal.alarms.get().acknowledged_by, OSCAR)
         self.assertEqual(self.bank.paid, [])
         self.assert_money(self.alice, balance=900)
+
+    def recorded_alarms(self) -> dict[int, bool]:
+        """Record what is said of attempts 1 and 2; return which alarms are closed."""
+        withdrawal = self.refused()
+        self.say_paid(withdrawal, PAID_AFTER_RELEASE, 1)
+        self.say_paid(withdrawal, UNKNOWN_PAYMENT, 2)
+        record.record_paid(withdrawal.pk, evidence=LINE, actor=OSCAR)
+        return {
+            each.attempt_number: each.acknowledged_at is not None
+            for each in withdrawal.alarms.all()
+        }
+
+    def test_keeps_the_alarm_about_another_attempt_than_the_recorded_one(self):
+        self.assertEqual(self.recorded_alarms(), {1: False, 2: True})
+
+    def test_keeps_the_alarm_if_the_reference_recorded_is_another_ones(self):
+        withdrawal = self.refused()
+        self.say_paid(withdrawal, PAID_AFTER_RELEASE, 1)
+        second = reference_of(withdrawal, self.alice.uuid, 2)
+        record.record_paid(withdrawal.pk, evidence=LINE, actor=OSCAR, reference=second)
+        self.assertIsNone(withdrawal.alarms.get().acknowledged_at)
 
     def resend(self, *, said_paid: int) -> tuple[State | None, int]:
         """Return state and requests after a look at the unknown second attempt."""

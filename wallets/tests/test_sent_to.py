@@ -13,7 +13,7 @@ from wallets.models.states import State
 from wallets.models.transaction import Transaction
 from wallets.services.payouts import sent_to
 from wallets.tests.fakes import ABLE, DEDUPES_ONLY, LOOKS_UP_ONLY, Does, FakeBank
-from wallets.tests.unknowns import LEASE, PAID, QUIET, ResolverTestCase
+from wallets.tests.unknowns import LEASE, PAID, QUIET, REFUSED, ResolverTestCase
 from wallets.utils import third_party
 from wallets.utils.bank.interface import Abilities
 
@@ -83,6 +83,12 @@ class ChangedBankTest(ResolverTestCase):
     def test_goes_to_review_when_another_bank_does_not_find_it(self):
         other = replace(LOOKS_UP_ONLY, address="http://b.example")
         withdrawal = self.unknown_at(LOOKS_UP_ONLY, other)
+        self.assert_reviewed_and_never_sent(withdrawal)
+
+    def test_goes_to_review_when_another_bank_says_that_it_refused(self):
+        other = replace(LOOKS_UP_ONLY, address="http://b.example")
+        withdrawal = self.unknown_at(LOOKS_UP_ONLY, other)
+        self.bank.look_up_script.extend([REFUSED] * 4)
         self.assert_reviewed_and_never_sent(withdrawal)
 
     def test_goes_to_review_when_another_bank_would_dedupe(self):

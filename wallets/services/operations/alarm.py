@@ -18,6 +18,15 @@ from wallets.utils.database.transactions import database_now, run_in_transaction
 
 logger = logging.getLogger(__name__)
 
+# Of an alarm that was opened again: its evidence, the newest first.
+MAX_DETAIL = 2000
+
+# Recording a payment ends these.
+_FORGOTTEN = (Alarm.Kind.PAID_AFTER_RELEASE, Alarm.Kind.UNKNOWN_PAYMENT)
+# They say that the bank has paid something for a withdrawal.
+_SAY_PAID = (*_FORGOTTEN, Alarm.Kind.PAID_TWICE, Alarm.Kind.PAID_OTHERWISE)
+_OPENED_AGAIN = (*_SAY_PAID, Alarm.Kind.DAMAGED_ROWS)
+
 
 def raise_alarm(
     kind: str,
@@ -29,6 +38,9 @@ def raise_alarm(
     now: datetime | None = None,
 ) -> None:
     """Write an alarm, once for each kind, subject and attempt.
+
+    One that was acknowledged is opened again by new evidence: a detail that it does not
+    contain yet. To acknowledge a late answer must not silence the bank's list.
 
     `kind`: one of `Alarm.Kind`, or a removable application's own (at most 24 characters).
     Call inside a transaction. `subject` names what the alarm is about; default: the
@@ -42,13 +54,31 @@ def raise_alarm(
         "subject": subject or f"withdrawal {withdrawal and withdrawal.pk}",
         "attempt_number": attempt_number,
     }
-    if Alarm.objects.filter(**known).exists():
+    raised = Alarm.objects.filter(**known).first()
+    if raised is None:
+        Alarm.objects.create(
+            **known,
+            transaction=withdrawal,
+            detail=detail,
+            created_at=now or database_now(),
+        )
+    elif (
+        kind in _OPENED_AGAIN and raised.acknowledged_at and detail not in raised.detail
+    ):
+        _open_again(raised, detail, now or database_now())
+    else:
         return
-    moment = now or database_now()
-    Alarm.objects.create(
-        **known, transaction=withdrawal, detail=detail, created_at=moment
-    )
     logger.error("alarm: %s", str(kind), extra={"subject": known["subject"]})
+
+
+def _open_again(raised: Alarm, detail: str, now: datetime) -> None:
+    before = f"Acknowledged before by {raised.acknowledged_by}: {raised.detail}"
+    Alarm.objects.filter(pk=raised.pk).update(
+        detail=f"{detail}. {before}"[:MAX_DETAIL],
+        acknowledged_at=None,
+        acknowledged_by="",
+        updated_at=now,
+    )
 
 
 def shown() -> QuerySet[Alarm]:
@@ -63,12 +93,6 @@ def shown() -> QuerySet[Alarm]:
 def unacknowledged() -> QuerySet[Alarm]:
     """Return the open alarms, as `shown`."""
     return shown().filter(acknowledged_at=None)
-
-
-# Recording a payment ends these.
-_FORGOTTEN = (Alarm.Kind.PAID_AFTER_RELEASE, Alarm.Kind.UNKNOWN_PAYMENT)
-# They say that the bank has paid something for a withdrawal.
-_SAY_PAID = (*_FORGOTTEN, Alarm.Kind.PAID_TWICE, Alarm.Kind.PAID_OTHERWISE)
 
 
 def said_paid(transaction_ids: Iterable[int]) -> QuerySet[Alarm]:
@@ -113,16 +137,23 @@ def acknowledge(alarm_id: int, *, actor: str) -> Alarm:
 
 
 def end_said_paid(
-    withdrawal: Transaction, reference: uuid.UUID, *, actor: str, now: datetime
+    paid: Attempt, named: uuid.UUID | None, *, actor: str, now: datetime
 ) -> None:
-    """Close the alarms of a payment that has been recorded.
+    """Close the alarms of a payment that has been recorded as this attempt.
 
-    Call inside the transaction that records it.
+    Alarms about another attempt stay open: the bank may have paid that one, too. If the
+    operator has `named` no reference, they are about this payment, provided that all
+    of them are about one attempt. Call inside the transaction that records the payment.
     """
     of_reference = Alarm.objects.filter(
-        subject=f"reference {reference}", kind=Alarm.Kind.UNKNOWN_PAYMENT
+        subject=f"reference {paid.reference}", kind=Alarm.Kind.UNKNOWN_PAYMENT
     )
-    of_withdrawal = Alarm.objects.filter(transaction=withdrawal, kind__in=_FORGOTTEN)
+    of_withdrawal = Alarm.objects.filter(
+        transaction=paid.transaction_id, kind__in=_FORGOTTEN, acknowledged_at=None
+    )
+    numbers = set(of_withdrawal.values_list("attempt_number", flat=True))
+    if named or len(numbers) > 1:
+        of_withdrawal = of_withdrawal.filter(attempt_number=paid.number)
     for alarms in (of_reference, of_withdrawal):
         _end(alarms, actor=actor, now=now)
 

@@ -255,10 +255,10 @@ def _complete(
     postings.post(
         [Posting(kind, withdrawal, number) for kind in kinds], wallets, now=now
     )
-    attempt.insert_paid(
+    paid = attempt.insert_paid(
         withdrawal, number, reference, token=proof.token, paid_at=paid_at, now=now
     )
-    alarm.end_said_paid(withdrawal, reference, actor=proof.actor, now=now)
+    alarm.end_said_paid(paid, proof.reference, actor=proof.actor, now=now)
     return withdrawal
 
 

@@ -17,7 +17,7 @@ from wallets.models.transaction import Transaction
 from wallets.models.transition import Transition
 from wallets.models.wallet import Wallet
 from wallets.services.operations import review_proposal
-from wallets.services.operations.alarm import raise_alarm, unacknowledged
+from wallets.services.operations.alarm import raise_alarm, said_paid
 from wallets.services.payouts import outcome
 from wallets.services.payouts.outcome import Conclusion
 from wallets.services.requests.checks import check_actor
@@ -136,7 +136,7 @@ def _conclude(
 ) -> None:
     """Settle or release, unless another person must confirm it first."""
     if not said.paid:
-        _check_not_listed(withdrawal)
+        _check_not_listed(withdrawal, attempt)
     now, evidence = said.begin(), said.evidence
     if not said.paid and settings.REVIEW_TWO_PERSONS:
         both = review_proposal.confirmed(
@@ -153,14 +153,12 @@ def _conclude(
     )
 
 
-def _check_not_listed(withdrawal: Transaction) -> None:
+def _check_not_listed(withdrawal: Transaction, attempt: Attempt) -> None:
     """Refuse "not paid" for a withdrawal that the bank's list has.
 
     As its open attempt, or as a later one that a restored backup does not have.
     """
-    listed = unacknowledged().filter(
-        transaction=withdrawal, kind=Alarm.Kind.UNKNOWN_PAYMENT
-    )
+    listed = said_paid([withdrawal.pk]).filter(attempt_number__gte=attempt.number)
     for found in listed[:1]:
         raise InvalidInput(
             f"The bank's list has this payment: {found.detail}. Say that it is paid; or, "

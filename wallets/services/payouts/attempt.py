@@ -94,9 +94,9 @@ def insert_paid(
     token: uuid.UUID,
     paid_at: datetime,
     now: datetime,
-) -> None:
+) -> Attempt:
     """Write an attempt that the bank has paid and these books had no row of."""
-    Attempt.objects.create(
+    return Attempt.objects.create(
         transaction=row,
         number=number,
         reference=reference,

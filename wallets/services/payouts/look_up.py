@@ -17,7 +17,7 @@ from wallets.services.payouts import belief, moment, outcome, payout, transition
 from wallets.services.payouts.backoff import check_delay
 from wallets.services.payouts.moment import Moment
 from wallets.services.payouts.outcome import Conclusion
-from wallets.services.payouts.sent_to import abilities_for
+from wallets.services.payouts.sent_to import abilities_for, is_same_bank
 from wallets.services.payouts.step import Check, too_long_unknown
 from wallets.services.payouts.transition import StateChange
 from wallets.utils.bank.interface import Abilities, Answer, Outcome
@@ -26,6 +26,7 @@ from wallets.utils.database.transactions import run_unless_locked
 SILENT = "the bank cannot tell whether it paid"
 FORGOTTEN = "the bank's look-up may have forgotten: its 'not found' proves nothing"
 LISTED = "the bank's list has the payment, and its look-up says that it did not pay"
+OTHER_BANK = "another bank than the one that was asked to pay says that it refused"
 
 # The events of a look-up that give money back.
 _RELEASES = (Event.FOUND_NOTHING, Event.FOUND_REJECTED)
@@ -103,9 +104,10 @@ def _record(
             continue  # a later sweep has checked it since
         abilities = abilities_for(attempt, present)
         event = _event_of(answer, attempt, abilities, check.taken, told)
-        if event in _RELEASES and is_listed(attempt):
+        doubt = _doubt(event, attempt, present)
+        if doubt:
             _plan_next_check(answer, attempt, abilities, check.taken, told, False)
-            ask_review(withdrawal, attempt, told.now, LISTED)
+            ask_review(withdrawal, attempt, told.now, doubt)
             continue
         if event and rule_for(withdrawal.state, event):
             conclusions.append(
@@ -145,6 +147,13 @@ def _event_of(
     ):
         return Event.FOUND_NOTHING
     return None
+
+
+def _doubt(event: Event | None, attempt: Attempt, present: Abilities) -> str:
+    """Return why this event must not give money back; empty if it may."""
+    if event is Event.FOUND_REJECTED and not is_same_bank(attempt, present):
+        return OTHER_BANK
+    return LISTED if event in _RELEASES and is_listed(attempt) else ""
 
 
 def _counts(

@@ -109,10 +109,14 @@ def conclude(
         for done in conclusions
         if done.transaction.state is State.NEEDS_REVIEW
     ]
-    listed = [done.attempt for done in conclusions if _may_be_listed(done, now)]
     moves = [_move(conclusion, now) for conclusion in conclusions]
     rules = [move.rule() for move in moves]
     pairs = list(zip(conclusions, rules, strict=True))
+    listed = [
+        done.attempt
+        for done, rule in pairs
+        if rule.to is State.COMPLETED and _may_be_listed(done, now)
+    ]
     entries = [
         Posting(Movement.Kind(kind), done.transaction, done.attempt.number)
         for done, rule in pairs
@@ -129,14 +133,14 @@ def conclude(
 
 
 def _may_be_listed(done: Conclusion, now: datetime) -> bool:
-    """Whether it is paid, and the bank's list may have shown it before. Pure.
+    """Whether the bank's list may have shown a paid attempt before. Pure.
 
     For the first sender within its lease no alarm is raised
     (`StatementAlarms.of_listed`): so a payment costs no query more.
     """
     first = done.transaction.state is State.SENDING and done.attempt.sends == 1
     at_work = first and done.attempt.lease_expires_at > now
-    return not at_work and done.event not in FAILURE_CODES
+    return not at_work
 
 
 def _move(done: Conclusion, now: datetime) -> StateChange:

@@ -27,17 +27,22 @@ def mark(abilities: Abilities) -> str:
     return f"{address} {dedupes:g} {looks_up:g}"
 
 
+def is_same_bank(attempt: Attempt, present: Abilities) -> bool:
+    """Whether the attempt was sent to the bank that is configured now, or is unknown."""
+    return attempt.sent_to.split()[:1] in ([], mark(present).split()[:1])
+
+
 def abilities_for(attempt: Attempt, present: Abilities) -> Abilities:
     """Return the abilities that count for this attempt.
 
-    "Paid" is believed of any look-up, because the answer names our reference. "Not
-    found" is believed as long as the look-up window of both banks lasts; without it
-    the attempt goes to review.
+    "Paid" is believed of any look-up, because the answer names our reference; "refused"
+    only of the bank that got the request. "Not found" is believed as long as the look-up
+    window of both banks lasts; without it the attempt goes to review.
     """
     if attempt.sent_to in ("", mark(present)):
         return present
-    address, dedupe_window, lookup_window = attempt.sent_to.split()
-    if address != mark(present).split()[0]:
+    _, dedupe_window, lookup_window = attempt.sent_to.split()
+    if not is_same_bank(attempt, present):
         dedupe_window = lookup_window = "0"
     return replace(
         present,

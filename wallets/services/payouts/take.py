@@ -10,6 +10,7 @@ from django.conf import settings
 from django.db.models import Q, QuerySet
 
 from wallets.errors import DamagedRows
+from wallets.models.alarm import Alarm
 from wallets.models.attempt import Attempt
 from wallets.models.states import Event, State
 from wallets.models.transaction import Transaction
@@ -105,18 +106,20 @@ def _without_what_is_said_paid(
 ) -> list[Step]:
     """Send nothing again for a withdrawal that the bank has paid, as an alarm says.
 
-    Unless the alarm is about this attempt: the bank then dedupes the same reference.
+    Unless the bank's list has this attempt: the bank then dedupes the same reference.
+    One that has paid it twice, or otherwise than we asked, does not.
     """
     if Step.RESEND not in steps:
         return steps
-    numbers: dict[int, set[int]] = defaultdict(set)
+    said: dict[int, set[tuple[str, int]]] = defaultdict(set)
     alarms = alarm.said_paid([withdrawal.pk for _, withdrawal in chosen])
-    for pk, number in alarms.values_list("transaction_id", "attempt_number"):
-        numbers[pk].add(number)
+    for pk, *about in alarms.values_list("transaction_id", "kind", "attempt_number"):
+        said[pk].add(tuple(about))
     return [
         (
             Step.REVIEW
-            if step is Step.RESEND and numbers[withdrawal.pk] - {attempt.number}
+            if step is Step.RESEND
+            and said[withdrawal.pk] - {(Alarm.Kind.UNKNOWN_PAYMENT, attempt.number)}
             else step
         )
         for (attempt, withdrawal), step in zip(chosen, steps, strict=True)
