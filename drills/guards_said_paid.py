@@ -8,6 +8,8 @@ _PAYOUTS = "wallets/services/payouts"
 _ALARM = "wallets/services/operations/alarm.py"
 _TESTS = "test_said_paid.py"
 _CHANGED = "test_sent_to.py"
+_LIST_ALARMS = "wallets/services/operations/reconciliation_alarms.py"
+_FULL = "test_bank_statement.py::FullListTest"
 
 SAID_PAID_GUARDS = (
     Guard(
@@ -65,6 +67,35 @@ SAID_PAID_GUARDS = (
         "    for alarms in (of_reference, of_withdrawal):\n",
         "    for alarms in (of_reference,):\n",
         _TESTS,
+    ),
+    # --- the most alarms of a comparison ---
+    Guard(
+        "the cap of alarms drops none that says paid",
+        _LIST_ALARMS,
+        "kind is not Alarm.Kind.NOT_ON_STATEMENT or self._has_room(kind)",
+        "self._has_room(kind)",
+        _FULL,
+    ),
+    Guard(
+        "the cap of alarms drops none about an open attempt on the list",
+        _LIST_ALARMS,
+        "        self._write(kind, attempt.transaction_id, number, work)\n",
+        "        if self._has_room(kind):\n            run_in_transaction(work)\n",
+        "test_listed.py::ListedAttemptTest",
+    ),
+    Guard(
+        "an alarm that exists takes the place of no other",
+        _LIST_ALARMS,
+        "    return [subject for subject in subjects if subject not in known]\n",
+        "    return subjects\n",
+        _FULL,
+    ),
+    Guard(
+        "the alarms about strangers are limited",
+        _LIST_ALARMS,
+        "        if self._raised < MAX_ALARMS:\n",
+        "        if True:\n",
+        "test_bank_statement.py::BankStatementTest",
     ),
     # --- settings that have changed while attempts are open ---
     Guard(
