@@ -10,6 +10,7 @@ _TESTS = "test_said_paid.py"
 _CHANGED = "test_sent_to.py"
 _LIST_ALARMS = "wallets/services/operations/reconciliation_alarms.py"
 _FULL = "test_bank_statement.py::FullListTest"
+_REFERENCE = "wallets/services/withdrawals/reference.py"
 
 SAID_PAID_GUARDS = (
     Guard(
@@ -146,5 +147,26 @@ SAID_PAID_GUARDS = (
         "& ~Q(next_attempt_at__gt=now, next_attempt_at__lte=latest)",
         "& ~Q(next_attempt_at__gt=now)",
         "test_drain.py::DrainTest",
+    ),
+    Guard(
+        "a recorded payment is recognised after fewer retries are allowed",
+        _REFERENCE,
+        "max(allowed, KNOWN_ATTEMPTS, least)",
+        "max(allowed, least)",
+        "test_record.py::RecordPaymentTest",
+    ),
+    Guard(
+        "what the bank has paid is found after fewer retries are allowed",
+        _REFERENCE,
+        "max(allowed, KNOWN_ATTEMPTS, least)",
+        "max(allowed, least)",
+        "test_bank_statement.py::ForgottenTest",
+    ),
+    Guard(
+        "the fast path tries the same references as the others",
+        _REFERENCE,
+        "    for number in _numbers():\n",
+        "    for number in range(1, settings.WITHDRAWAL_MAX_RETRIES + 2):\n",
+        "test_schedule.py::ReferencesTest",
     ),
 )

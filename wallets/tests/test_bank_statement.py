@@ -382,6 +382,12 @@ class ForgottenTest(StatementTestCase):
         ):
             self.assertEqual(self.compare(line), ["unknown_payment"])
 
+    def test_is_found_after_fewer_retries_are_allowed(self):
+        row = self.due_withdrawal(100)
+        with override_settings(WITHDRAWAL_MAX_RETRIES=1):
+            found = self.compare(self.line_of(row, 4))
+        self.assertEqual(found, ["paid_but_pending"])
+
     def test_is_found_among_many(self):
         rows = [self.due_withdrawal(100) for _ in range(7)]
         lines = [self.line_of(row, 1) for row in rows]
