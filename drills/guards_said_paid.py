@@ -8,6 +8,9 @@ _PAYOUTS = "wallets/services/payouts"
 _ALARM = "wallets/services/operations/alarm.py"
 _TESTS = "test_said_paid.py"
 _CHANGED = "test_sent_to.py"
+_LIST_ALARMS = "wallets/services/operations/reconciliation_alarms.py"
+_FULL = "test_bank_statement.py::FullListTest"
+_REFERENCE = "wallets/services/withdrawals/reference.py"
 
 SAID_PAID_GUARDS = (
     Guard(
@@ -115,6 +118,35 @@ SAID_PAID_GUARDS = (
         "    for alarms in (of_reference,):\n",
         _TESTS,
     ),
+    # --- the most alarms of a comparison ---
+    Guard(
+        "the cap of alarms drops none that says paid",
+        _LIST_ALARMS,
+        "kind is not Alarm.Kind.NOT_ON_STATEMENT or self._has_room(kind)",
+        "self._has_room(kind)",
+        _FULL,
+    ),
+    Guard(
+        "the cap of alarms drops none about an open attempt on the list",
+        _LIST_ALARMS,
+        "        self._write(kind, attempt.transaction_id, number, work)\n",
+        "        if self._has_room(kind):\n            run_in_transaction(work)\n",
+        "test_listed.py::ListedAttemptTest",
+    ),
+    Guard(
+        "an alarm that exists takes the place of no other",
+        _LIST_ALARMS,
+        "    return [subject for subject in subjects if subject not in known]\n",
+        "    return subjects\n",
+        _FULL,
+    ),
+    Guard(
+        "the alarms about strangers are limited",
+        _LIST_ALARMS,
+        "        if self._raised < MAX_ALARMS:\n",
+        "        if True:\n",
+        "test_bank_statement.py::BankStatementTest",
+    ),
     # --- settings that have changed while attempts are open ---
     Guard(
         "a look-up declared later proves nothing about what was sent before",
@@ -164,5 +196,26 @@ SAID_PAID_GUARDS = (
         "& ~Q(next_attempt_at__gt=now, next_attempt_at__lte=latest)",
         "& ~Q(next_attempt_at__gt=now)",
         "test_drain.py::DrainTest",
+    ),
+    Guard(
+        "a recorded payment is recognised after fewer retries are allowed",
+        _REFERENCE,
+        "max(allowed, KNOWN_ATTEMPTS, least)",
+        "max(allowed, least)",
+        "test_record.py::RecordPaymentTest",
+    ),
+    Guard(
+        "what the bank has paid is found after fewer retries are allowed",
+        _REFERENCE,
+        "max(allowed, KNOWN_ATTEMPTS, least)",
+        "max(allowed, least)",
+        "test_bank_statement.py::ForgottenTest",
+    ),
+    Guard(
+        "the fast path tries the same references as the others",
+        _REFERENCE,
+        "    for number in _numbers():\n",
+        "    for number in range(1, settings.WITHDRAWAL_MAX_RETRIES + 2):\n",
+        "test_schedule.py::ReferencesTest",
     ),
 )

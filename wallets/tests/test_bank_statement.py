@@ -8,6 +8,7 @@ from unittest import mock, skipUnless
 from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test import override_settings
+from django.test.utils import CaptureQueriesContext
 
 from wallets import tasks
 from wallets.errors import InvalidInput
@@ -128,7 +129,99 @@ class BankStatementTest(StatementTestCase):
         lines = [StatementLine(f"INV-{n}", None, n) for n in range(1, 11)]
         self.assertEqual(self.compare(*lines), ["unknown_payment"] * 10)
         self.assertEqual(self.alarms(), ["unknown_payment"] * 4)
-        self.assertIn("7 more", Alarm.objects.first().detail)
+        left = Alarm.objects.first().detail
+        self.assertTrue(left.startswith("7 more "), left)
+        self.assertIn("at most 3 ", left)
+
+
+@mock.patch.object(reconciliation_alarms, "MAX_ALARMS", 2)
+class FullListTest(StatementTestCase):
+    """Where the list has more differences than a comparison raises alarms…"""
+
+    def strangers(self, count=3):
+        return [StatementLine(f"INV-{n}", None, n, self.now) for n in range(count)]
+
+    def line_of(self, row, number=1, amount=100):
+        reference = reference_of(row, self.alice.uuid, number)
+        return StatementLine(reference, self.alice.uuid, amount, self.now)
+
+    def compare_full(self, *lines):
+        """Compare strangers' lines, then these; return what is found about these."""
+        strangers = self.strangers()
+        # No alarm of the first chunk may keep one of a later chunk out.
+        with mock.patch.object(reconciliation, "CHUNK", len(strangers)):
+            found = self.compare(*strangers, *lines, since=self.after(-60))
+        return [check for check in found if check != "unknown_payment"]
+
+    def drain(self, find, seconds=0):
+        at = self.after(seconds)
+        return drain.Drain(find, bank=self.bank, seconds=1, now=lambda: at).run()
+
+    def test_holds_a_withdrawal_that_waits_to_be_paid(self):
+        row = self.due_withdrawal(100)
+        for _ in range(2):
+            found = self.compare_full(self.line_of(row))
+            self.assertEqual(found, ["paid_but_pending"])
+        self.assertEqual(row.alarms.get().kind, "unknown_payment")
+        self.assertEqual(self.drain(claiming.find_due), 0)
+        self.assertEqual(self.bank.requests, [])
+
+    def test_holds_a_withdrawal_whose_earlier_attempt_was_paid(self):
+        for amount, kind in ((100, "paid_after_release"), (99, "paid_otherwise")):
+            row = self.pay(Does.REFUSE)
+            before = len(self.bank.requests)
+            self.compare_full(self.line_of(row, amount=amount))
+            with self.subTest(kind):
+                self.assertTrue(row.alarms.filter(kind=kind).exists())
+                self.assertEqual(self.drain(claiming.find_retryable, 3600), 0)
+                self.assertEqual(len(self.bank.requests), before)
+
+    def test_says_what_was_paid_twice(self):
+        row = self.pay()
+        self.assertEqual(self.compare_full(self.line_of(row)), ["paid_twice"])
+        self.assertEqual(row.alarms.get().kind, "paid_twice")
+
+    def test_names_every_withdrawal(self):
+        rows = [self.due_withdrawal(100) for _ in range(5)]
+        self.compare_full(*map(self.line_of, rows))
+        self.assertEqual([row.alarms.count() for row in rows], [1] * 5)
+
+    def test_raises_the_next_ones_when_it_is_compared_again(self):
+        """An alarm that exists takes nobody's place."""
+        lines = self.strangers(6)
+        numbers = []
+        for _ in range(4):
+            self.compare(*lines)
+            subjects = Alarm.objects.filter(subject__startswith="reference")
+            numbers.append(subjects.count())
+        self.assertEqual(numbers, [2, 4, 6, 6])
+
+    def test_misses_the_next_payments_when_it_is_compared_again(self):
+        for _ in range(5):
+            self.pay()
+        self.bank.paid.clear()
+        numbers = []
+        for _ in range(4):
+            self.compare(since=self.after(-60))
+            missed = Alarm.objects.filter(transaction__isnull=False)
+            numbers.append(missed.count())
+        self.assertEqual(numbers, [2, 4, 5, 5])
+        left = Alarm.objects.get(transaction=None)
+        self.assertEqual(left.kind, "not_on_statement")
+        self.assertTrue(left.detail.startswith("3 more "), left.detail)
+
+    def test_counts_a_line_once_that_stands_there_twice(self):
+        first, second = self.strangers(2)
+        self.compare(first, first, second)
+        self.assertEqual(self.alarms(), ["unknown_payment"] * 2)
+
+    def test_leaves_out_strangers_without_a_query_for_each(self):
+        numbers = []
+        for count in (10, 200):
+            with CaptureQueriesContext(connection) as queries:
+                self.compare(*self.strangers(count))
+            numbers.append(len(queries))
+        self.assertLessEqual(numbers[1], numbers[0])
 
 
 class CoverTest(StatementTestCase):
@@ -289,6 +382,12 @@ class ForgottenTest(StatementTestCase):
         ):
             self.assertEqual(self.compare(line), ["unknown_payment"])
 
+    def test_is_found_after_fewer_retries_are_allowed(self):
+        row = self.due_withdrawal(100)
+        with override_settings(WITHDRAWAL_MAX_RETRIES=1):
+            found = self.compare(self.line_of(row, 4))
+        self.assertEqual(found, ["paid_but_pending"])
+
     def test_is_found_among_many(self):
         rows = [self.due_withdrawal(100) for _ in range(7)]
         lines = [self.line_of(row, 1) for row in rows]
@@ -431,6 +530,8 @@ class DamagedRowsTest(StatementTestCase):
         self.assertEqual(found, ["damaged_rows"] * 3)
         self.assertEqual(self.alarms(), ["damaged_rows"] * 2)
         self.assertIn("2 more", Alarm.objects.first().detail)
+        self.compare(since=self.after(-3600))
+        self.assertEqual(self.alarms(), ["damaged_rows"] * 3)
 
 
 @override_settings(THIRD_PARTY_STATEMENT=True)

@@ -102,6 +102,17 @@ class ListedAttemptTest(ListedCase):
         self.assertIsNotNone(self.alarm_of(row).acknowledged_at)
         self.assertEqual(self.compare(row), [])
 
+    def test_is_not_released_although_the_list_is_full_of_other_differences(
+        self,
+    ) -> None:
+        row = self.unknown()
+        with mock.patch.object(reconciliation_alarms, "MAX_ALARMS", 0):
+            self.compare(row)
+        for nth in range(6):
+            self.resolve(LATER * (nth + 1), NOT_FOUND)
+        self.assert_state(row, State.NEEDS_REVIEW)
+        self.assert_held()
+
     def test_does_not_keep_another_attempt_from_its_release(self) -> None:
         row, other = self.unknown(), self.unknown()
         self.compare(row)

@@ -293,6 +293,11 @@ class RecordPaymentTest(RecordTestCase):
                 )
                 made.attempts.update(reference=uuid.uuid4())
 
+    def test_answers_so_too_after_fewer_retries_are_allowed(self):
+        made = self.enter(reference=self.reference(3))
+        with override_settings(WITHDRAWAL_MAX_RETRIES=1):
+            self.assert_replayed(made)
+
     def test_replays_a_known_time_for_that_time_only(self):
         made = self.enter(key=KEY, scheduled_for=self.after(60))
         again = self.ask(60)

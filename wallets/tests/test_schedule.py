@@ -13,7 +13,7 @@ from typing import Any
 from unittest import mock, skipUnless
 
 from django.db import DataError, connection, transaction
-from django.test import SimpleTestCase, skipUnlessDBFeature
+from django.test import SimpleTestCase, override_settings, skipUnlessDBFeature
 from django.test.utils import CaptureQueriesContext
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -60,8 +60,16 @@ class ReferencesTest(SimpleTestCase):
         chance = random.Random(4)
         for _ in range(50):
             key, wallet = (uuid.UUID(int=chance.getrandbits(128)) for _ in range(2))
-            expected = [str(one) for one in references_of_key(key, wallet)]
-            self.assertEqual(texts_of_key(key, wallet), expected)
+            for retries in (0, 1, 3, 7):
+                with override_settings(WITHDRAWAL_MAX_RETRIES=retries):
+                    expected = [str(one) for one in references_of_key(key, wallet)]
+                    self.assertEqual(texts_of_key(key, wallet), expected)
+
+    def test_are_those_of_the_default_too_where_fewer_are_allowed(self) -> None:
+        asked = uuid.UUID(int=1), uuid.UUID(int=2)
+        for retries, number in ((0, 4), (1, 4), (3, 4), (4, 5), (9, 10)):
+            with override_settings(WITHDRAWAL_MAX_RETRIES=retries):
+                self.assertEqual(len(references_of_key(*asked)), number)
 
 
 class ScheduleTestCase(WalletTestCase):
@@ -210,6 +218,27 @@ class ScheduleManyTest(ScheduleTestCase):
             self.assertEqual(found.transaction.status, "COMPLETED")
             self.assertIsInstance(other, IdempotencyKeyReused)
             self.assertFalse(new.replayed)
+
+    def test_finds_it_after_fewer_retries_are_allowed(self) -> None:
+        """The bank paid the last attempt that was allowed then."""
+        self.deposit(1000)
+        key = uuid.uuid4()
+        paid = record.record_payment(
+            self.alice.uuid,
+            7,
+            reference=references_of_key(key, self.alice.uuid)[3],
+            evidence="line 3 of the bank's list",
+            actor=OSCAR,
+        )
+        for retries in (0, 1, 2):
+            for wait in (True, False):
+                with override_settings(WITHDRAWAL_MAX_RETRIES=retries):
+                    found, new = schedule_many(
+                        [self.asked(self.alice, 7, key), self.asked(self.bob, 1)],
+                        wait=wait,
+                    )
+                self.assertEqual(found, (paid, True))
+                self.assertFalse(new.replayed)
 
     def test_plans_a_hundred_in_few_statements(self) -> None:
         requests = [

@@ -121,13 +121,14 @@ class Comparison:
     ) -> Iterator[Finding]:
         """Yield the lines of no attempt, with the withdrawal that leads to them."""
         forgotten = reconciliation_rows.find_forgotten(lines, alarms)
+        strange = [line for line in lines if line.reference not in forgotten]
+        alarms.of_lines((line, _none_of_ours(line)) for line in strange)
         for line in lines:
-            withdrawal, number = forgotten.get(line.reference, (None, 0))
-            if withdrawal is None:
-                detail = f"{line.amount} to {line.wallet_uuid}: none of our attempts"
-                alarms.of_line(line, detail)
-                yield Finding("unknown_payment", f"reference {line.reference}", detail)
+            if line.reference not in forgotten:
+                row = f"reference {line.reference}"
+                yield Finding("unknown_payment", row, _none_of_ours(line))
                 continue
+            withdrawal, number = forgotten[line.reference]
             row = f"withdrawal {withdrawal.pk}"
             fact = f"reference {line.reference} is on the bank's list"
             with alarms.damage_of(row, withdrawal.pk, fact):
@@ -233,6 +234,10 @@ def reconcile_when_due(
         StatementAlarms(now).of_skipped(wanted, since)
     heartbeat.beat(SWEEP)
     return found
+
+
+def _none_of_ours(line: StatementLine) -> str:
+    return f"{line.amount} to {line.wallet_uuid}: none of our attempts"
 
 
 def _compare_line(

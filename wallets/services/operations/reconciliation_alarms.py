@@ -1,11 +1,19 @@
-"""The alarms of one comparison with the bank's list: each once, and bounded."""
+"""The alarms of one comparison with the bank's list: each once, and bounded.
+
+Note [The cap]: a list with payments of other systems, or an empty one, must not fill the
+table. So a comparison raises at most MAX_ALARMS new alarms about lines that belong to
+nothing, payments that are not on the list, and damaged rows. These hold no payment. The
+alarms which say that a withdrawal is paid are all raised, because they hold its payment
+(`alarm.said_paid`, `alarm.is_listed`). They are a few for each attempt of ours.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 
 from wallets.models.alarm import Alarm
 from wallets.models.attempt import Attempt
@@ -19,7 +27,7 @@ from wallets.utils.bank.payment_list import StatementLine
 from wallets.utils.damaged import DAMAGED
 from wallets.utils.database.transactions import lock_rows, run_in_transaction
 
-# A list with payments of other systems, or an empty one, must not fill the table.
+# See Note [The cap].
 MAX_ALARMS = 1000
 _MAX_SUBJECT = 100
 
@@ -48,7 +56,7 @@ class StatementAlarms:
             (locked,) = lock_rows(Transaction.objects.filter(pk=row.pk))
             raise_alarm(kind, locked, attempt_number=number, detail=detail)
 
-        self._write(kind, work)
+        self._write(kind, row.pk, number, work)
 
     def of_listed(self, attempt: Attempt, detail: str) -> None:
         """Raise an alarm about an open attempt that the bank has paid.
@@ -67,16 +75,17 @@ class StatementAlarms:
             if now.open and not (row.state is State.SENDING and at_work):
                 raise_alarm(kind, row, attempt_number=number, detail=detail)
 
-        self._write(kind, work)
+        self._write(kind, attempt.transaction_id, number, work)
 
-    def of_line(self, line: StatementLine, detail: str) -> None:
-        """Raise an alarm about a payment that belongs to no attempt."""
+    def of_lines(self, lines: Iterable[tuple[StatementLine, str]]) -> None:
+        """Raise the alarms about payments, with details, that belong to no attempt."""
         kind = Alarm.Kind.UNKNOWN_PAYMENT
-        if self._has_room(kind):
-            subject = _subject(line)
-            run_in_transaction(
-                lambda: raise_alarm(kind, subject=subject, detail=detail)
-            )
+        details = {_subject(line): detail for line, detail in lines}
+        for subject in _without_alarm(kind, [*details]):
+            if self._has_room(kind):
+                run_in_transaction(
+                    partial(raise_alarm, kind, subject=subject, detail=details[subject])
+                )
 
     def of_damage(
         self,
@@ -91,7 +100,8 @@ class StatementAlarms:
             return
         detail = f"{note or 'it cannot be read'}; not compared: {type(error).__name__}"
         self.damaged[row] = Finding("damaged_rows", row, detail)
-        if self._has_room(Alarm.Kind.DAMAGED_ROWS):
+        kind = Alarm.Kind.DAMAGED_ROWS
+        if _without_alarm(kind, [row]) and self._has_room(kind):
             damage.report(row, error, withdrawal_id=withdrawal_id, note=note)
 
     @contextmanager
@@ -122,13 +132,25 @@ class StatementAlarms:
     def end(self) -> None:
         """Raise an alarm with the number of alarms that were left out."""
         for kind, count in self._left.items():
-            detail = f"{count} more; run manage.py reconcile_bank for all of them"
+            detail = (
+                f"{count} more have no alarm. manage.py reconcile_bank names all of "
+                f"them; each run raises at most {MAX_ALARMS} new alarms of this sort"
+            )
             self.of_statement(kind, detail)
 
-    def _write(self, kind: Alarm.Kind, work: Callable[[], None]) -> None:
-        """Do `work`, which raises an alarm, unless there are too many."""
-        if self._has_room(kind):
-            run_in_transaction(work)
+    def _write(
+        self,
+        kind: Alarm.Kind,
+        withdrawal_id: int,
+        number: int,
+        work: Callable[[], None],
+    ) -> None:
+        """Do `work`, which raises this alarm. See Note [The cap]."""
+        if kind is Alarm.Kind.NOT_ON_STATEMENT:
+            subject = f"withdrawal {withdrawal_id}"
+            if not _without_alarm(kind, [subject], number) or not self._has_room(kind):
+                return
+        run_in_transaction(work)
 
     def _has_room(self, kind: Alarm.Kind) -> bool:
         if self._raised < MAX_ALARMS:
@@ -136,6 +158,13 @@ class StatementAlarms:
             return True
         self._left[kind] = self._left.get(kind, 0) + 1
         return False
+
+
+def _without_alarm(kind: Alarm.Kind, subjects: list[str], number: int = 0) -> list[str]:
+    """Return the subjects that have no alarm of this kind, open or not. One query."""
+    rows = Alarm.objects.filter(kind=kind, subject__in=subjects, attempt_number=number)
+    known = set(rows.values_list("subject", flat=True))
+    return [subject for subject in subjects if subject not in known]
 
 
 def _subject(line: StatementLine) -> str:

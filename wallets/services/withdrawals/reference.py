@@ -18,6 +18,11 @@ from wallets.models.states import Event, State
 from wallets.models.transaction import Transaction
 from wallets.models.transition import Transition
 
+# The references of so many attempts are always known: the bank may have paid one of them
+# before WITHDRAWAL_MAX_RETRIES was lowered from its default. Each one costs each keyed
+# request a hash and a look into an index, so they are no more.
+KNOWN_ATTEMPTS = 4
+
 # A client's request: its wallet and its idempotency key.
 Request = tuple[uuid.UUID, uuid.UUID]
 
@@ -36,7 +41,8 @@ def reference_of(
 def references_of(withdrawal: Transaction, wallet_uuid: uuid.UUID) -> list[uuid.UUID]:
     """Return the references of all attempts that a withdrawal can have, in order.
 
-    Also of those that it has, or waits for, since before the number of retries was lowered.
+    Also of those that it has, or waits for, since before the number of retries was
+    lowered, and of the first KNOWN_ATTEMPTS.
     """
     waits = withdrawal.state in (State.PENDING, State.FAILED_RETRYABLE)
     known = next_number(withdrawal) if waits else withdrawal.retry_count + 1
@@ -50,9 +56,8 @@ def references_of_key(
 
     Those of all attempts that are allowed, and at least so many.
     """
-    numbers = range(1, max(settings.WITHDRAWAL_MAX_RETRIES + 1, least) + 1)
     written = str(key)
-    return [_reference(written, wallet_uuid, each) for each in numbers]
+    return [_reference(written, wallet_uuid, each) for each in _numbers(least)]
 
 
 def texts_of_key(key: uuid.UUID, wallet_uuid: uuid.UUID) -> list[str]:
@@ -64,7 +69,7 @@ def texts_of_key(key: uuid.UUID, wallet_uuid: uuid.UUID) -> list[str]:
     name = f"withdrawal {key} ".encode()
     begun = hashlib.sha1(wallet_uuid.bytes + name, usedforsecurity=False)
     texts = []
-    for number in range(1, settings.WITHDRAWAL_MAX_RETRIES + 2):
+    for number in _numbers():
         hashed = begun.copy()
         hashed.update(str(number).encode())
         one = hashed.hexdigest()
@@ -73,6 +78,12 @@ def texts_of_key(key: uuid.UUID, wallet_uuid: uuid.UUID) -> list[str]:
             f"{one[:8]}-{one[8:12]}-5{one[13:16]}-{variant}{one[17:20]}-{one[20:32]}"
         )
     return texts
+
+
+def _numbers(least: int = 1) -> range:
+    """Return the numbers of the attempts whose references are known, at least so many."""
+    allowed = settings.WITHDRAWAL_MAX_RETRIES + 1
+    return range(1, max(allowed, KNOWN_ATTEMPTS, least) + 1)
 
 
 def _reference(key: str, wallet_uuid: uuid.UUID, number: int) -> uuid.UUID:
