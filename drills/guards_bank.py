@@ -257,8 +257,8 @@ BANK_GUARDS = (
     Guard(
         "the daily comparison raises alarms",
         "wallets/services/operations/reconciliation_alarms.py",
-        "or self._has_room(kind):\n            run_in_transaction(work)\n",
-        "or self._has_room(kind):\n            pass\n",
+        "        if has_room:\n            run_in_transaction(work)\n",
+        "",
         "test_bank_statement.py::DailyRunTest",
     ),
     Guard(

@@ -109,7 +109,7 @@ OPERATOR_GUARDS = (
     Guard(
         "nothing is given back that the bank's list has as paid",
         "wallets/services/operations/review.py",
-        "    if not said.paid:\n        _check_not_listed(withdrawal)\n",
+        "    if not said.paid:\n        _check_not_listed(withdrawal, attempt)\n",
         "",
         "test_bank_statement.py::ForgottenTest",
     ),

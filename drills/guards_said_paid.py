@@ -122,8 +122,8 @@ SAID_PAID_GUARDS = (
     Guard(
         "the cap of alarms drops none that says paid",
         _LIST_ALARMS,
-        "kind is not Alarm.Kind.NOT_ON_STATEMENT or self._has_room(kind)",
-        "self._has_room(kind)",
+        "            has_room = True  # if it exists, this may be new evidence\n",
+        "            has_room = self._has_room(kind)\n",
         _FULL,
     ),
     Guard(

@@ -147,10 +147,12 @@ class StatementAlarms:
     ) -> None:
         """Do `work`, which raises this alarm. See Note [The cap]."""
         if kind is Alarm.Kind.NOT_ON_STATEMENT:
-            subject = f"withdrawal {withdrawal_id}"
-            if not _without_alarm(kind, [subject], number) or not self._has_room(kind):
-                return
-        run_in_transaction(work)
+            subjects = [f"withdrawal {withdrawal_id}"]
+            has_room = _without_alarm(kind, subjects, number) and self._has_room(kind)
+        else:
+            has_room = True  # if it exists, this may be new evidence
+        if has_room:
+            run_in_transaction(work)
 
     def _has_room(self, kind: Alarm.Kind) -> bool:
         if self._raised < MAX_ALARMS:
