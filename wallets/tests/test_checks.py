@@ -49,7 +49,7 @@ class CurrencyTest(SimpleTestCase):
 
     def test_is_refused_by_the_name_of_its_setting(self):
         for name in ("DEFAULT_CURRENCY", "THIRD_PARTY_CURRENCY"):
-            for code in ("", "eur", "EURO", "ZZZ", "**", "IRR,EUR"):
+            for code in ("", "eur", "EURO", "ZZZ", "XAU", "XXX", "**", "IRR,EUR"):
                 with self.subTest(name, code=code), override_settings(**{name: code}):
                     (found,) = checks.currencies_exist()
                     self.assertEqual(found.id, "wallets.E003")
