@@ -1,4 +1,4 @@
-"""Guards of kept connections, of pauses, and of what says that sweeps run."""
+"""Guards of kept connections, of pauses, of the currency, and of what says that sweeps run."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from drills.guard import POSTGRESQL, Guard
 _BANK = "wallets/utils/third_party.py"
 _CALLS = "wallets/utils/bank/http_calls.py"
 _HAND = "wallets/services/payouts/calls.py"
+_CURRENCY = "test_payable_currency.py"
 
 PAYOUT_GUARDS = (
     # --- a bank that names the reference in some answers only ---
@@ -119,5 +120,28 @@ PAYOUT_GUARDS = (
         "    same.update(upto=upto, totals=dict(totals))\n",
         "test_pooler.py::IsolationTest",
         POSTGRESQL,
+    ),
+    # --- the currency that the bank pays ---
+    Guard(
+        "no schedule in a currency that the bank does not pay",
+        "wallets/services/withdrawals/schedule_batch.py",
+        "        currency.check_payable(wallet)\n",
+        "",
+        f"{_CURRENCY}::ScheduleTest",
+    ),
+    Guard(
+        "the single statement schedules no currency that the bank does not pay",
+        "wallets/services/withdrawals/schedule_postgresql.py",
+        "        AND %(payable)s::text IN ('*', currency)\n",
+        "",
+        f"{_CURRENCY}::ScheduleTest",
+        POSTGRESQL,
+    ),
+    Guard(
+        "no attempt in a currency that the bank does not pay",
+        "wallets/services/payouts/payout.py",
+        "        if not is_payable(wallet):\n",
+        "        if False:\n",
+        f"{_CURRENCY}::DueTest",
     ),
 )

@@ -16,7 +16,7 @@ SAID_PAID_GUARDS = (
     Guard(
         "nothing claimed that an alarm says to be paid",
         f"{_PAYOUTS}/payout.py",
-        "    rows = [row for row in rows if row.pk not in said_paid]\n",
+        "    rows = [row for row in rows if row.pk not in found.said_paid]\n",
         "",
         _TESTS,
     ),

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from django.core.exceptions import ImproperlyConfigured
 
 from wallet.brokers import broker_settings
-from wallet.currency import DEFAULT_CURRENCY  # noqa: F401
+from wallet.currency import DEFAULT_CURRENCY, THIRD_PARTY_CURRENCY  # noqa: F401
 from wallet.databases import database_from_env
 from wallet.environment import Env, address, count, endless, level
 from wallet.extensions import *  # noqa: F403

@@ -12,9 +12,10 @@ from django.db import connections
 
 from wallets.services.operations import safeguards
 from wallets.services.payouts import belief
+from wallets.services.withdrawals.currency import ANY
 from wallets.utils.bank.interface import Abilities
 from wallets.utils.database.transactions import run_in_transaction
-from wallets.utils.words import CURRENCIES
+from wallets.utils.words import DIGITS
 
 
 @register()
@@ -48,16 +49,19 @@ def limits_are_in_order(**_kwargs: Any) -> list[CheckMessage]:
 
 
 @register()
-def default_currency_exists(**_kwargs: Any) -> list[CheckMessage]:
-    """DEFAULT_CURRENCY must be a code of ISO 4217."""
-    if settings.DEFAULT_CURRENCY in CURRENCIES:
-        return []
+def currencies_exist(**_kwargs: Any) -> list[CheckMessage]:
+    """Both currencies must be codes with a minor unit; the bank may pay any."""
+    named = {"DEFAULT_CURRENCY": settings.DEFAULT_CURRENCY}
+    if settings.THIRD_PARTY_CURRENCY != ANY:
+        named["THIRD_PARTY_CURRENCY"] = settings.THIRD_PARTY_CURRENCY
     return [
         Error(
-            f"DEFAULT_CURRENCY ({settings.DEFAULT_CURRENCY!r}) is no currency of ISO 4217.",
+            f"{name} ({code!r}) is no currency of ISO 4217 with a minor unit.",
             hint="Use its three upper-case letters, such as EUR.",
             id="wallets.E003",
         )
+        for name, code in named.items()
+        if code not in DIGITS
     ]
 
 

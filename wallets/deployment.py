@@ -16,6 +16,8 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import connections
 
+from wallets.services.operations import safeguards
+from wallets.services.withdrawals import currency
 from wallets.utils.database import durability
 
 _ABILITIES = ("THIRD_PARTY_DEDUPES", "THIRD_PARTY_LOOKUP", "THIRD_PARTY_STATEMENT")
@@ -153,6 +155,25 @@ def _lost_commits(alias: str, found: Mapping[str, str]) -> list[CheckMessage]:
             )
         )
     return messages
+
+
+@register(Tags.database, deploy=True)
+def bank_pays_what_is_scheduled(
+    databases: Sequence[str] | None = None, **_kwargs: Any
+) -> list[CheckMessage]:
+    """No withdrawal waits because the bank does not pay its wallet's currency."""
+    return [
+        Warning(
+            f"{count} withdrawals of the database {alias!r} have not ended, and are not "
+            f"paid: their wallets have another currency than the bank pays "
+            f"({settings.THIRD_PARTY_CURRENCY}).",
+            hint="docs/bank.md, 'The currency', lists them and says what to do.",
+            id="wallets.W028",
+        )
+        for alias in databases or []
+        if safeguards.is_migrated(connections[alias])
+        if (count := currency.not_payable().using(alias).count())
+    ]
 
 
 def _is_loopback(host: str) -> bool:

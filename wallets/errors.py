@@ -70,6 +70,12 @@ class CurrencyMismatch(Refusal):
     code = "currency_mismatch"
 
 
+class CurrencyNotPayable(Refusal):
+    """The bank pays one currency (THIRD_PARTY_CURRENCY), and the wallet has another."""
+
+    code = "currency_not_payable"
+
+
 class NotCorrectable(Refusal):
     """Only deposits, transfers and returns can be corrected.
 

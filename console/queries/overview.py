@@ -6,7 +6,7 @@ number of open pages costs the database a bounded share of its time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from datetime import timezone as dt_timezone
@@ -40,24 +40,19 @@ BANK_MINUTES = 15
 
 @dataclass(frozen=True)
 class Money:
-    """An amount in minor units, and the number of its rows."""
+    """Sums in minor units by currency, and the number of all rows."""
 
-    amount: int
+    amounts: dict[str, int]
     count: int
 
 
 @dataclass(frozen=True)
 class Due:
-    """What becomes due, in bins of BIN from `start`."""
+    """What becomes due: how many in each bin of BIN from `start`, and all together."""
 
     start: datetime
-    bins: list[Money]
-
-    @property
-    def total(self) -> Money:
-        return Money(
-            sum(one.amount for one in self.bins), sum(one.count for one in self.bins)
-        )
+    counts: list[int]
+    total: Money
 
 
 @dataclass(frozen=True)
@@ -142,7 +137,7 @@ def _overview() -> Overview:
     return Overview(
         now=now,
         in_wallets=_kept("console:wallets", _in_wallets),
-        in_flight=_money(_processing()),
+        in_flight=_of_wallets(_processing()),
         overdue=_overdue(now),
         due=_due(now),
         activity=happened,
@@ -164,8 +159,8 @@ def _overview() -> Overview:
 
 
 def _in_wallets() -> Money:
-    found = Wallet.objects.aggregate(amount=Sum("balance"), count=Count("pk"))
-    return Money(int(found["amount"] or 0), found["count"])
+    rows = Wallet.objects.order_by("currency").values_list("currency")
+    return _money(rows.annotate(amount=Sum("balance"), count=Count("pk")))
 
 
 def _processing() -> QuerySet[Transaction]:
@@ -190,27 +185,35 @@ def _overdue(now: datetime) -> int:
     return min(COUNT_LIMIT, sum(rows[:COUNT_LIMIT].count() for rows in parts))
 
 
-def _money(rows: QuerySet[Transaction]) -> Money:
-    found = rows.aggregate(amount=Sum("amount"), count=Count("pk"))
-    return Money(int(found["amount"] or 0), found["count"])
+def _of_wallets(rows: QuerySet[Transaction]) -> Money:
+    by_currency = rows.order_by("wallet__currency").values_list("wallet__currency")
+    return _money(by_currency.annotate(amount=Sum("amount"), count=Count("pk")))
+
+
+def _money(groups: Iterable[tuple[str, int, int]]) -> Money:
+    """Return the sums of currency, amount and count."""
+    amounts: dict[str, int] = {}
+    total = 0
+    for currency, amount, count in groups:
+        amounts[currency] = amounts.get(currency, 0) + int(amount)
+        total += count
+    return Money(amounts, total)
 
 
 def _due(now: datetime) -> Due:
     start = now.replace(second=0, microsecond=0)
-    groups = (
+    groups = list(
         _pending(start + BINS * BIN)
         .filter(scheduled_for__gte=now)
-        .order_by()
+        .order_by("wallet__currency")
         .annotate(minute=TruncMinute("scheduled_for", tzinfo=dt_timezone.utc))
-        .values_list("minute")
+        .values_list("minute", "wallet__currency")
         .annotate(total=Sum("amount"), count=Count("pk"))
     )
-    amounts, counts = [0] * BINS, [0] * BINS
-    for minute, amount, count in groups:
-        index = (minute - start) // BIN
-        amounts[index] += int(amount)
-        counts[index] += count
-    return Due(start, list(map(Money, amounts, counts)))
+    counts = [0] * BINS
+    for minute, _, _, count in groups:
+        counts[(minute - start) // BIN] += count
+    return Due(start, counts, _money(group[1:] for group in groups))
 
 
 def _bank(happened: Activity) -> list[Share]:

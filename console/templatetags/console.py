@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from datetime import timezone as dt_timezone
+from decimal import Decimal
 
 from django import template
 from django.utils import timezone
@@ -15,6 +16,7 @@ from wallets.models.states import State
 from wallets.models.transaction import Transaction
 from wallets.services.operations import pause
 from wallets.services.operations.pause import Standing
+from wallets.utils.words import DIGITS
 
 register = template.Library()
 
@@ -35,11 +37,17 @@ _LOOKS = {state.value: look for state, look in STATES.items()}
 
 
 @register.filter
-def money(amount: int | None) -> str:
-    """Minor units with separators: 1,234,567. A damaged row may have text."""
+def money(amount: int | str | None, currency: str = "") -> str:
+    """Minor units with separators: 1,234,567; of a currency: 1,234.567 KWD.
+
+    A damaged row may have text.
+    """
     if amount is None:
         return NOTHING
-    return f"{amount:,}" if isinstance(amount, int) else str(amount)
+    if not isinstance(amount, int):
+        return str(amount)
+    digits = DIGITS.get(currency, 0)
+    return f"{Decimal(amount).scaleb(-digits):,.{digits}f} {currency}".rstrip()
 
 
 @register.filter

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 from django.core.cache import cache
 from django.db import connection
+from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 
 from console.queries import activity, overview
@@ -11,6 +12,7 @@ from console.tests.base import ConsoleTestCase
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
 from wallets.services.operations import heartbeat
+from wallets.services.wallet import WalletService
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests.base import up_for
 from wallets.tests.fakes import Does
@@ -29,10 +31,31 @@ class OverviewTest(ConsoleTestCase):
 
         found = self.figures()
 
-        self.assertEqual(found.in_wallets, overview.Money(750, 2))
-        self.assertEqual(found.in_flight, overview.Money(300, 1))
+        self.assertEqual(found.in_wallets, overview.Money({"IRR": 750}, 2))
+        self.assertEqual(found.in_flight, overview.Money({"IRR": 300}, 1))
         self.assertEqual((found.unknown, found.in_review), (1, 0))
         self.assertEqual(found.oldest_unknown, self.now)
+
+    @override_settings(THIRD_PARTY_CURRENCY="*")
+    def test_adds_no_amounts_of_different_currencies(self):
+        kuwaiti = WalletService.create(currency="KWD")
+        for wallet in (self.alice, kuwaiti):
+            self.deposit(1000, wallet)
+            withdrawal = self.due_withdrawal(300, wallet)
+            self.bank.script.append(Does.LOSE)
+            WithdrawalService.execute(withdrawal.pk, bank=self.bank, now=self.now)
+            for minutes in (1, 3):
+                due = database_now() + timedelta(minutes=minutes)
+                WithdrawalService.schedule(wallet.uuid, 20, due)
+
+        found = self.figures()
+
+        self.assertEqual(found.in_wallets.amounts, {"IRR": 700, "KWD": 700})
+        self.assertEqual(found.in_flight, overview.Money({"IRR": 300, "KWD": 300}, 2))
+        self.assertEqual(found.due.total, overview.Money({"IRR": 40, "KWD": 40}, 4))
+        page = self.client.get("/console/")
+        for shown in ("700 IRR<br>0.700 KWD", "300 IRR<br>0.300 KWD"):
+            self.assertContains(page, shown)
 
     def test_counts_what_is_overdue_also_where_it_waits_for_its_wallet(self):
         for waits in (False, True):
@@ -47,8 +70,8 @@ class OverviewTest(ConsoleTestCase):
             WithdrawalService.schedule(self.alice.uuid, amount, due)
         found = self.figures()
 
-        self.assertEqual(found.due.total, overview.Money(60, 3))
-        self.assertEqual([one.amount for one in found.due.bins if one.count], [10, 50])
+        self.assertEqual(found.due.total, overview.Money({"IRR": 60}, 3))
+        self.assertEqual([count for count in found.due.counts if count], [1, 2])
         self.assertEqual(found.overdue, 0)
 
     def test_shows_what_is_overdue(self):

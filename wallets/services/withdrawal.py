@@ -66,6 +66,7 @@ class WithdrawalService:
         :raises IdempotencyKeyReused: the key stands for another request.
         :raises WalletFrozen: the wallet is frozen for what goes out.
         :raises WalletClosed: the wallet is closed.
+        :raises CurrencyNotPayable: the bank does not pay the wallet's currency.
         :raises Wallet.DoesNotExist: no such wallet.
         """
         amount = checked_amount(amount)

@@ -447,6 +447,9 @@ class ExamplesTest(Api, WalletTestCase):
         self.refused("withdraw", self.post(f"{base}withdraw", past))
         naive = {"amount": 1, "scheduled_for": "2030-01-01T00:00:00"}
         self.refused("withdraw", self.post(f"{base}withdraw", naive))
+        foreign = WalletService.create(currency="KWD")
+        path = self.path("withdraw", wallet=foreign)
+        self.refused("withdraw", self.post(path, self.planned))
         self.refused("cancel", self.post(f"{one}cancel"))
         later = {"scheduled_for": "2030-03-01T12:00:00Z"}
         self.refused("reschedule", self.post(f"{one}reschedule", later))

@@ -129,7 +129,7 @@ class WalletApiTest(Api, WalletTestCase):
         metadata = [{"a": text} for text in texts] + [{text: "a"} for text in texts]
         bad: dict[str, list[Any]] = {
             "reference": [*texts, "", " ", " a", "a ", "x" * 256, 5, True, [], {}],
-            "currency": ["", "eur", "EU", "EURO", "ZZZ", "ABC", 978, [], "\x00UR"],
+            "currency": ["", "eur", "EU", "EURO", "ZZZ", "XAU", 978, [], "\x00UR"],
             "metadata": [
                 *metadata,
                 *([], "a", 5, True, [{}]),

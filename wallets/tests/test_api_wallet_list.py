@@ -97,6 +97,10 @@ class WalletListTest(Api, WalletTestCase):
             )
             self.assertEqual([len(page) for page in self.walked("/wallets/")], [4])
 
+    def test_finds_gold_of_an_earlier_release(self) -> None:
+        Wallet.objects.filter(pk=self.dave.pk).update(currency="XAU")
+        self.assertEqual(self.found("?currency=XAU"), self.uuids(self.dave))
+
     def test_refuses_conditions_that_are_none(self) -> None:
         for query in (
             "reference=",
@@ -104,6 +108,7 @@ class WalletListTest(Api, WalletTestCase):
             "reference=%20a",
             "reference=" + "x" * 256,
             "currency=eur",
+            "currency=*",
             "currency=XYZ",
             "state=ACTIVE",
             "state=",

@@ -43,6 +43,25 @@ class LimitsTest(SimpleTestCase):
             self.assertIn("wallets.E001", ids(run_checks()))
 
 
+class CurrencyTest(SimpleTestCase):
+    def test_is_one_of_the_standard_as_shipped(self):
+        self.assertEqual(checks.currencies_exist(), [])
+
+    def test_is_refused_by_the_name_of_its_setting(self):
+        for name in ("DEFAULT_CURRENCY", "THIRD_PARTY_CURRENCY"):
+            for code in ("", "eur", "EURO", "ZZZ", "XAU", "XXX", "**", "IRR,EUR"):
+                with self.subTest(name, code=code), override_settings(**{name: code}):
+                    (found,) = checks.currencies_exist()
+                    self.assertEqual(found.id, "wallets.E003")
+                    self.assertTrue(found.msg.startswith(f"{name} ({code!r})"))
+
+    def test_is_any_only_for_the_bank(self):
+        with override_settings(THIRD_PARTY_CURRENCY="*"):
+            self.assertEqual(checks.currencies_exist(), [])
+        with override_settings(DEFAULT_CURRENCY="*"):
+            self.assertEqual(ids(checks.currencies_exist()), ["wallets.E003"])
+
+
 class LookUpWindowTest(SimpleTestCase):
     def test_is_long_enough_as_shipped(self):
         with override_settings(THIRD_PARTY_LOOKUP=True):

@@ -237,6 +237,22 @@ class StatementTest(SimpleTestCase):
 
 
 @marks.slow
+class CurrencyTest(SimpleTestCase):
+    """The currency that the bank pays…"""
+
+    def test_is_that_of_new_wallets_unless_it_is_set(self):
+        for environment, expected in (
+            ({}, "IRR"),
+            ({"DEFAULT_CURRENCY": "EUR"}, "EUR"),
+            ({"DEFAULT_CURRENCY": "EUR", "THIRD_PARTY_CURRENCY": "IRR"}, "IRR"),
+            ({"THIRD_PARTY_CURRENCY": "*"}, "*"),
+        ):
+            with self.subTest(environment):
+                found = loaded(**environment)["THIRD_PARTY_CURRENCY"]
+                self.assertEqual(found, expected)
+
+
+@marks.slow
 class RefusalTest(SimpleTestCase):
     def test_of_a_generated_key_for_a_public_host(self):
         done = settings_in(ALLOWED_HOSTS="wallet.example.com")

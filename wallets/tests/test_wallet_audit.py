@@ -55,6 +55,11 @@ class WalletAuditTest(WalletTestCase):
                     damage()
                 self.assertIn(check, self.findings())
 
+    def test_finds_nothing_wrong_with_gold_of_an_earlier_release(self) -> None:
+        with rules_off(Wallet, Transaction):
+            update(Wallet, self.bob.pk, {"currency": "XAU"})
+        self.assertEqual(self.findings(), set())
+
     def test_goes_on_after_a_change_that_cannot_be_read(self) -> None:
         self.insert_change(before="no JSON")
         self.assertIn("change", self.findings())

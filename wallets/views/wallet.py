@@ -72,7 +72,7 @@ class ListWallets(Operation[PageCall[WalletQuery], Page[Wallet]]):
     max_batch = 8  # a page may read thousands of rows
     known_parameters = {
         "reference": words.reference,
-        "currency": words.currency,
+        "currency": words.currency_code,
         "state": one_of(*Wallet.State.values),
         "balance_from": money,
         "balance_to": money,

@@ -17,7 +17,7 @@ from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
 from wallets.models.wallet_change import WalletChange
 from wallets.services.ledger.finding import Finding
-from wallets.utils.words import CURRENCIES, metadata_of
+from wallets.utils.words import CODES, metadata_of
 
 CHUNK = 2000
 
@@ -37,7 +37,7 @@ def verify_lives() -> Iterator[Finding]:
     for pk in lost.values_list("pk", flat=True).iterator(chunk_size=CHUNK):
         detail = "waits for a wallet that does not know it: it would never be paid"
         yield Finding("waiting_is_known", f"transaction {pk}", detail)
-    strange = Wallet.objects.exclude(currency__in=CURRENCIES)
+    strange = Wallet.objects.exclude(currency__in=CODES)
     for uuid, code in strange.values_list("uuid", "currency").iterator(
         chunk_size=CHUNK
     ):

@@ -39,6 +39,7 @@ from wallets.services.payouts import (
 from wallets.services.payouts.attempt import Claimed
 from wallets.services.payouts.moment import Moment
 from wallets.services.payouts.outcome import Conclusion
+from wallets.services.withdrawals.currency import is_payable
 from wallets.services.withdrawals.reference import next_number
 from wallets.utils import clock
 from wallets.utils.bank.interface import Abilities, Answer, Payment
@@ -82,7 +83,7 @@ class Claim:
     `paused`: nothing was claimed because payouts are paused. `busy`: wallets of due
     withdrawals that were skipped because another transaction locks them. `waiting`: how
     many wait for their frozen wallets from now on. `said_paid`: withdrawals that wait
-    for an operator, because an alarm says that the bank has paid them.
+    for an operator: the bank has paid them, says an alarm, or does not pay their currency.
     """
 
     sendings: list[Sending] = field(default_factory=list)
@@ -181,26 +182,28 @@ def _claim(
     if not rows:
         return [], Claim()
     alarms = alarm.said_paid([row.pk for row in rows])
-    said_paid = set(alarms.values_list("transaction_id", flat=True))
-    rows = [row for row in rows if row.pk not in said_paid]
+    found = Claim(said_paid=set(alarms.values_list("transaction_id", flat=True)))
+    rows = [row for row in rows if row.pk not in found.said_paid]
     wallets = postings.lock_wallets((row.wallet_id for row in rows), wait=wait)
     taken = read_clocks()
     now = taken.now
     available = {pk: wallet.balance for pk, wallet in wallets.items()}
-    moves, entries, attempts, refused, waits = [], [], [], [], []
-    busy: set[int] = set()
+    moves, entries, attempts, waits = [], [], [], []
     for row in rows:
         if not wait and row.wallet_id not in wallets:
-            busy.add(row.wallet_id)
+            found.busy.add(row.wallet_id)
             continue
-        wallet = wallets[row.wallet_id]
+        wallet = row.wallet = wallets[row.wallet_id]
         if due.must_wait(row, wallet):
             waits.append(row)
             continue
         failed = due.failure(row, wallet, available[wallet.pk])
         if failed is not None:
             moves.append(failed)
-            refused.append(row)
+            found.refused.append(row)
+            continue
+        if not is_payable(wallet):
+            found.said_paid.add(row.pk)
             continue
         available[wallet.pk] -= row.amount
         number = next_number(row)
@@ -213,11 +216,8 @@ def _claim(
     postings.post(entries, wallets, now=now)
     attempt.insert(attempts)
     waiting.begin(waits)
-    for made in attempts:
-        made.transaction.wallet = wallets[made.transaction.wallet_id]
-    return attempts, Claim(
-        refused=refused, busy=busy, said_paid=said_paid, waiting=len(waits)
-    )
+    found.waiting = len(waits)
+    return attempts, found
 
 
 def sending(attempt: Attempt, leased_at: float) -> Sending:

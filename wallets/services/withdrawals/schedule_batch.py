@@ -22,7 +22,7 @@ from wallets.services.payouts import dispatch, transition
 from wallets.services.requests import idempotency
 from wallets.services.requests.batch import Batch, NotDone
 from wallets.services.requests.checks import checked_schedule
-from wallets.services.withdrawals import reference
+from wallets.services.withdrawals import currency, reference
 from wallets.utils.caller import ANYBODY, Caller
 from wallets.utils.database.batch import as_new
 from wallets.utils.database.transactions import database_now
@@ -188,6 +188,7 @@ class _Schedules(Batch[Asked, ScheduleReceipt]):
         checked_schedule(request.scheduled_for, now=self.now)
         wallet = self.wallet_of(request)
         postings.check_can_pay(wallet)
+        currency.check_payable(wallet)
         columns = columns_of(
             request, self.now, self.caller, from_tenants_wallet=bool(wallet.tenant)
         )

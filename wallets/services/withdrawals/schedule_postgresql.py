@@ -32,8 +32,9 @@ More = tuple[bool, Words]
 # same wallet, which this one cannot see yet, is waited for. Wallets
 # get the lock that the new rows' foreign key would take at COMMIT: deposits and claims do
 # not wait for it, only a wallet that is being closed does. One that is locked so is left
-# out, as frozen and closed ones are. So is a key that a caller of another tenant has used
-# in the same wallet for anything else.
+# out, as frozen and closed ones are, and those of a currency that the bank does not pay.
+# So is a key that a caller of another tenant has used in the same wallet for anything
+# else.
 _SCHEDULE = """
 WITH asked AS (
     SELECT item.* FROM {patience}
@@ -46,6 +47,7 @@ WITH asked AS (
 ), wallet AS MATERIALIZED (
     SELECT id, uuid, tenant FROM wallets_wallet
     WHERE uuid = ANY (ARRAY(SELECT wallet FROM asked)) AND NOT frozen_out AND NOT closed
+        AND %(payable)s::text IN ('*', currency)
     FOR KEY SHARE SKIP LOCKED
 ), planned AS (
     SELECT asked.*, wallet.id AS wallet_id, tenant <> '' AS from_tenants_wallet
@@ -88,7 +90,8 @@ def schedule(
     Of each its key, its time, the ids of transaction and wallet, and whether the wallet
     has a tenant; in any order. One statement. If another transaction uses a key at this moment, the statement waits
     `lock_wait` seconds (None: the usual limit) and then fails with a lock time-out.
-    Left out are unknown, frozen and closed wallets, keys that exist, and times that are not after `now`
+    Left out are unknown, frozen and closed wallets, those of a currency that the bank
+    does not pay, keys that exist, and times that are not after `now`
     (default: the database's clock) or beyond the horizon. If an attempt has one of the
     `references`, all are left out. Keys must differ and be canonical text; amounts must
     be within limits (minor units); times must have an offset. `more`: what else each
@@ -101,6 +104,7 @@ def schedule(
         "times": array(time.isoformat() for time in times),
         "keys": array(keys),
         "bank_references": array(references),
+        "payable": settings.THIRD_PARTY_CURRENCY,
         "horizon": timedelta(days=settings.WITHDRAWAL_MAX_HORIZON_DAYS).total_seconds(),
         "actor": caller.actor,
         "now": now,

@@ -262,6 +262,13 @@ _TABLE = (
         "The wallet holds less than the amount.",
     ),
     Problem(
+        "currency_not_payable",
+        422,
+        "The bank does not pay this currency",
+        "The bank pays one currency, and the wallet has another one. Nothing was done, "
+        "and an Idempotency-Key can be used again.",
+    ),
+    Problem(
         "headers_too_large",
         431,
         "The headers are too large",

@@ -16,7 +16,7 @@ WALLET_PROBLEMS = (
         "currency_invalid",
         400,
         "Invalid currency",
-        "A currency is a code of ISO 4217 in upper case, as text.",
+        "A currency is a code of ISO 4217 that has a minor unit, in upper case, as text.",
     ),
     Problem(
         "metadata_invalid",

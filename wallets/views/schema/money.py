@@ -108,6 +108,7 @@ OPERATIONS: dict[type, dict[str, Operation]] = {
                 *MONEY,
                 "if_frozen_invalid",
                 *TIME,
+                "currency_not_payable",
             ),
             request=WithdrawRequestSerializer,
             has_key=True,
