@@ -14,7 +14,7 @@ from django.conf import settings
 from django.db.models import QuerySet
 
 from wallets.models.transaction import Transaction
-from wallets.services.operations import heartbeat, pause
+from wallets.services.operations import alarm, heartbeat, pause
 from wallets.services.payouts import waiting
 from wallets.utils.database.transactions import database_now
 from wallets.utils.messaging import broker
@@ -61,7 +61,7 @@ def wake_for_retries() -> int:
 
 def _wake(sweep: str, due: QuerySet[Transaction], task: str) -> int:
     waiting.end()
-    count = due.order_by()[:COUNT_LIMIT].count()
+    count = alarm.without_said_paid(due).order_by()[:COUNT_LIMIT].count()
     if pause.is_paused():
         return count  # no drain may claim, so there is no heartbeat
     if count == 0:

@@ -81,14 +81,12 @@ class Claim:
 
     `paused`: nothing was claimed because payouts are paused. `busy`: wallets of due
     withdrawals that were skipped because another transaction locks them. `waiting`: how
-    many wait for their frozen wallets from now on. `said_paid`: withdrawals that wait
-    for an operator, because an alarm says that the bank has paid them.
+    many wait for their frozen wallets from now on.
     """
 
     sendings: list[Sending] = field(default_factory=list)
     refused: list[Transaction] = field(default_factory=list)
     busy: set[int] = field(default_factory=set)
-    said_paid: set[int] = field(default_factory=set)
     paused: bool = False
     waiting: int = 0
 
@@ -100,7 +98,6 @@ class Claim:
         self.sendings += other.sendings
         self.refused += other.refused
         self.busy |= other.busy
-        self.said_paid |= other.said_paid
         self.paused |= other.paused
         self.waiting += other.waiting
 
@@ -215,9 +212,7 @@ def _claim(
     waiting.begin(waits)
     for made in attempts:
         made.transaction.wallet = wallets[made.transaction.wallet_id]
-    return attempts, Claim(
-        refused=refused, busy=busy, said_paid=said_paid, waiting=len(waits)
-    )
+    return attempts, Claim(refused=refused, busy=busy, waiting=len(waits))
 
 
 def sending(attempt: Attempt, leased_at: float) -> Sending:
