@@ -12,7 +12,7 @@ from wallets.errors import IllegalTransition, InvalidInput
 from wallets.models.alarm import Alarm
 from wallets.models.states import State
 from wallets.models.transaction import Transaction
-from wallets.services.operations import alarm, record, review
+from wallets.services.operations import alarm, metrics, payout_health, record, review
 from wallets.services.payouts import dispatch, payout, resolver
 from wallets.services.payouts.claiming import (
     Claiming,
@@ -194,6 +194,11 @@ class ManySaidPaidTest(SaidPaidTestCase):
         later = self.after(3600)
         return Drain(find, bank=self.bank, seconds=10, now=lambda: later).claiming
 
+    def late(self) -> tuple[float, float]:
+        """Return for how long the oldest withdrawal and the oldest retry are due."""
+        health = payout_health.look(self.after(3600))
+        return health.oldest_due_seconds, health.oldest_retry_due_seconds
+
     def test_keep_nobody_else_waiting(self):
         for find in (find_due, find_retryable):
             self.hold(find)
@@ -227,3 +232,24 @@ class ManySaidPaidTest(SaidPaidTestCase):
                 with mock.patch.object(payout, "claim", wraps=payout.claim) as claim:
                     Drain(find, bank=self.bank, seconds=1).run()
                 self.assertEqual(claim.call_count, 1)
+
+    def test_are_not_late(self):
+        self.hold(find_due)
+        self.hold(find_retryable)
+        self.assertEqual(self.late(), (0, 0))
+
+    def test_hide_no_delay_of_others(self):
+        self.hold(find_due)
+        self.hold(find_retryable)
+        self.due(find_retryable)
+        self.due(find_due)
+        for seconds in self.late():
+            self.assertGreater(seconds, 0)
+
+    def test_are_not_counted_as_due(self):
+        self.hold(find_due)
+        self.hold(find_retryable)
+        Transaction.objects.filter(status="FAILED").update(next_attempt_at=self.now)
+        found = metrics.figures()
+        self.assertEqual((found.due, found.retries_due), (0, 0))
+        self.assertEqual(found.alarms, {UNKNOWN_PAYMENT: 10})

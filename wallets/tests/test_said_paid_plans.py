@@ -9,6 +9,7 @@ from django.db import connection
 
 from wallets.models.alarm import Alarm
 from wallets.models.transaction import Transaction
+from wallets.services.operations import payout_health
 from wallets.services.payouts.claiming import find_due
 from wallets.services.payouts.drain import Drain
 from wallets.tests import marks
@@ -61,6 +62,7 @@ class SaidPaidPlansTest(CommittingTestCase):
         plans = Plans()
         with connection.execute_wrapper(plans):
             Drain(find_due, bank=self.bank, seconds=1).run()
+            payout_health.look(self.now)
         self.assertNotEqual(plans, [])
         for sql, plan in plans:
             self.assertLessEqual(plan.most_read, MOST, f"{sql}\n{plan.text}")
