@@ -144,4 +144,11 @@ PAYOUT_GUARDS = (
         "        if False:\n",
         f"{_CURRENCY}::DueTest",
     ),
+    Guard(
+        "what the bank does not pay keeps nobody else waiting",
+        "wallets/services/payouts/waiting.py",
+        "    return alarm.without_said_paid(currency.payable(due))\n",
+        "    return alarm.without_said_paid(due)\n",
+        f"{_CURRENCY}::DueTest",
+    ),
 )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from drills.guard import Guard
+from drills.guard import MARIADB, POSTGRESQL, Guard
 
 _PAYOUTS = "wallets/services/payouts"
 _ALARM = "wallets/services/operations/alarm.py"
+_CLAIMING = f"{_PAYOUTS}/claiming.py"
 _TESTS = "test_said_paid.py"
+_MANY = f"{_TESTS}::ManySaidPaidTest"
+_PLANS = "test_said_paid_plans.py"
 _CHANGED = "test_sent_to.py"
 _LIST_ALARMS = "wallets/services/operations/reconciliation_alarms.py"
 _FULL = "test_bank_statement.py::FullListTest"
@@ -16,7 +19,7 @@ SAID_PAID_GUARDS = (
     Guard(
         "nothing claimed that an alarm says to be paid",
         f"{_PAYOUTS}/payout.py",
-        "    rows = [row for row in rows if row.pk not in found.said_paid]\n",
+        "    rows = [row for row in rows if row.pk not in said_paid]\n",
         "",
         _TESTS,
     ),
@@ -91,11 +94,78 @@ SAID_PAID_GUARDS = (
         _TESTS,
     ),
     Guard(
-        "what is said to be paid keeps nobody else waiting",
-        f"{_PAYOUTS}/claiming.py",
-        "            self._said_paid |= claimed.said_paid\n",
-        "",
-        f"{_TESTS}::SaidPaidTest::test_keeps_nobody_else_waiting",
+        "what is said to be paid is not due",
+        _CLAIMING,
+        "    return waiting.without_held(Transaction.get_due_pending_withdrawals(now))\n",
+        "    return Transaction.get_due_pending_withdrawals(now)\n",
+        f"{_MANY}::test_are_no_work_that_a_sweep_leaves",
+    ),
+    Guard(
+        "what is said to be paid keeps no retry waiting",
+        _CLAIMING,
+        "    return waiting.without_held(retries)\n",
+        "    return retries\n",
+        f"{_MANY}::test_are_no_work_that_a_sweep_leaves",
+    ),
+    Guard(
+        "no sweep goes on for what is said to be paid",
+        _CLAIMING,
+        "        pending = self._left(waiting.without_held(pending))\n",
+        "        pending = self._left(pending)\n",
+        f"{_MANY}::test_cost_a_sweep_one_claim",
+    ),
+    Guard(
+        "damaged rows do not end a sweep of retries",
+        _CLAIMING,
+        "            return now if self._left(self._find(now)).exists() else None\n",
+        "            return None\n",
+        "test_damaged_due.py::DamagedDueTest",
+    ),
+    Guard(
+        "a locked wallet does not end a sweep of retries",
+        _CLAIMING,
+        "            return now if self._left(self._find(now)).exists() else None\n",
+        "            return None\n",
+        "test_busy_wallets.py::BusyWalletTest::test_does_not_delay_alices_retry",
+        POSTGRESQL,
+    ),
+    Guard(
+        "what is due next is read in the order of an index",
+        _CLAIMING,
+        "        return readable.first(pending.order_by("
+        '"scheduled_for", "id"), "scheduled_for")\n',
+        '        return readable.earliest(pending, "scheduled_for")\n',
+        _PLANS,
+        MARIADB,
+    ),
+    Guard(
+        "no sweep reads all alarms",
+        _ALARM,
+        '    return withdrawals.filter(IsNull(Subquery(alarms.values("pk")[:1]), True))\n',
+        '    return withdrawals.exclude(pk__in=_saying_paid().values("transaction"))\n',
+        _PLANS,
+        MARIADB,
+    ),
+    Guard(
+        "what is said to be paid wakes no worker",
+        f"{_PAYOUTS}/dispatch.py",
+        "    count = waiting.without_held(due).order_by()[:COUNT_LIMIT].count()\n",
+        "    count = due.order_by()[:COUNT_LIMIT].count()\n",
+        f"{_MANY}::test_wake_no_worker",
+    ),
+    Guard(
+        "what is said to be paid is not late",
+        "wallets/services/operations/payout_health.py",
+        "    moment = readable.first(alarm.without_said_paid(rows), column)\n",
+        "    moment = readable.first(rows, column)\n",
+        f"{_MANY}::test_are_not_late",
+    ),
+    Guard(
+        "what is said to be paid is not counted as due",
+        "wallets/services/operations/metrics.py",
+        "    return alarm.without_said_paid(due).order_by()[:COUNT_LIMIT].count()\n",
+        "    return due.order_by()[:COUNT_LIMIT].count()\n",
+        f"{_MANY}::test_are_not_counted_as_due",
     ),
     Guard(
         "each alarm that says paid counts",

@@ -90,8 +90,8 @@ TOLD_GUARDS = (
     Guard(
         "check --deploy asks whether the server keeps commits",
         _DEPLOYMENT,
-        "@register(Tags.database, deploy=True)\n",
-        "",
+        "@register(Tags.database, deploy=True)\ndef server_keeps_commits(",
+        "def server_keeps_commits(",
         "test_deployment.py::RealServerTest",
     ),
     Guard(

@@ -103,7 +103,7 @@ WALLET_GUARDS = (
     Guard(
         "a burst of a frozen wallet delays others by one batch",
         "wallets/services/payouts/claiming.py",
-        "            due = waiting.without_frozen(due)\n",
+        "            rows = waiting.without_frozen(rows)\n",
         "            pass\n",
         f"{_LIVES}::DueBurstWhileFrozenTest",
     ),

@@ -18,7 +18,7 @@ from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
 from wallets.services.payouts import busy_wallets, drain, kept, resolver, sweeps, take
 from wallets.services.payouts.busy_wallets import BusyWallets
-from wallets.services.payouts.claiming import find_due
+from wallets.services.payouts.claiming import find_due, find_retryable
 from wallets.services.payouts.drain import Drain
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests.base import CommittingTestCase, close_connections
@@ -172,6 +172,19 @@ class BusyWalletTest(LockingTestCase):
         self.assert_all_paid_once()
         self.bob.refresh_from_db()
         self.assertFalse(self.bob.has_waiting)
+
+    @override_settings(WITHDRAWAL_BATCH_SIZE=1)
+    def test_does_not_delay_alices_retry(self) -> None:
+        """Bob's retry is all that the first claim finds."""
+        self.bank.script += [Does.REFUSE, Does.REFUSE]
+        self.assertEqual(self.sweep.run(), 2)
+        Transaction.objects.filter(status="FAILED").update(next_attempt_at=self.now)
+        self.hold()
+        released = self.let_go_when(self.is_alices_completed)
+        retries = Drain(find_retryable, bank=self.bank, seconds=PATIENCE)
+        self.assertEqual(retries.run(), 2)
+        self.assertEqual(released, [True])
+        self.assert_all_paid_once()
 
 
 @slow

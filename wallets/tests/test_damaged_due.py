@@ -95,6 +95,12 @@ class DamagedDueTest(WalletTestCase):
         Wallet.objects.filter(pk=self.bob.pk).update(movement_count=0)
         self.check(sweeps.pay_retries, left="FAILED")
 
+    @override_settings(WITHDRAWAL_BATCH_SIZE=1)
+    def test_wallet_does_not_stop_the_retries_of_later_batches(self) -> None:
+        self.refuse_all()
+        Wallet.objects.filter(pk=self.bob.pk).update(movement_count=0)
+        self.check(sweeps.pay_retries, left="FAILED")
+
     def test_row_is_left_alone_for_a_while_and_then_tried_again(self) -> None:
         Wallet.objects.filter(pk=self.bob.pk).update(movement_count=0)
         with StandingClock() as time_stands:

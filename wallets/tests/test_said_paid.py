@@ -12,10 +12,15 @@ from wallets.errors import IllegalTransition, InvalidInput
 from wallets.models.alarm import Alarm
 from wallets.models.states import State
 from wallets.models.transaction import Transaction
-from wallets.services.operations import alarm, record, review
+from wallets.services.operations import alarm, metrics, payout_health, record, review
 from wallets.services.operations.reconciliation import Comparison
-from wallets.services.payouts import payout, resolver
-from wallets.services.payouts.claiming import FindDue, find_due, find_retryable
+from wallets.services.payouts import dispatch, payout, resolver
+from wallets.services.payouts.claiming import (
+    Claiming,
+    FindDue,
+    find_due,
+    find_retryable,
+)
 from wallets.services.payouts.drain import Drain
 from wallets.services.withdrawal import WithdrawalService
 from wallets.services.withdrawals.reference import reference_of
@@ -23,6 +28,7 @@ from wallets.tests.base import WalletTestCase
 from wallets.tests.fakes import DEDUPES_ONLY, Does, FakeBank
 from wallets.utils.bank.interface import Answer, Outcome
 from wallets.utils.bank.payment_list import StatementLine
+from wallets.utils.messaging import broker
 
 OSCAR = "oscar"
 LINE = "statement 2026-11-30, line 4"
@@ -31,8 +37,8 @@ PAID_AFTER_RELEASE = Alarm.Kind.PAID_AFTER_RELEASE
 UNKNOWN_PAYMENT = Alarm.Kind.UNKNOWN_PAYMENT
 
 
-class SaidPaidTest(WalletTestCase):
-    """A withdrawal that an alarm says to be paid…"""
+class SaidPaidTestCase(WalletTestCase):
+    """Withdrawals and alarms about them, and sweeps."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -60,6 +66,10 @@ class SaidPaidTest(WalletTestCase):
     def assert_status(self, withdrawal: Transaction, status: str) -> None:
         withdrawal.refresh_from_db()
         self.assertEqual(withdrawal.status, status)
+
+
+class SaidPaidTest(SaidPaidTestCase):
+    """A withdrawal that an alarm says to be paid…"""
 
     def test_is_not_tried_again_after_a_late_answer(self):
         withdrawal = self.due_withdrawal(100)
@@ -206,3 +216,83 @@ class SaidPaidTest(WalletTestCase):
 
     def test_is_sent_again_if_the_alarm_is_about_the_same_reference(self):
         self.assertEqual(self.resend(said_paid=2), (State.COMPLETED, 1))
+
+
+@override_settings(WITHDRAWAL_BATCH_SIZE=2, WITHDRAWAL_CONCURRENCY=2)
+class ManySaidPaidTest(SaidPaidTestCase):
+    """Withdrawals that alarms say to be paid, more than a batch, due before others…"""
+
+    def hold(self, find: FindDue, count: int = 5) -> None:
+        for each in [self.due(find) for _ in range(count)]:
+            self.say_paid(each, UNKNOWN_PAYMENT)
+
+    def due(self, find: FindDue) -> Transaction:
+        """Return a withdrawal that this query finds, after all that it found so far."""
+        if find is find_due:
+            return self.due_withdrawal(10)
+        return self.refused()
+
+    def claiming(self, find: FindDue) -> Claiming:
+        """Return the claims of a sweep that begins later, in another process."""
+        later = self.after(3600)
+        return Drain(find, bank=self.bank, seconds=10, now=lambda: later).claiming
+
+    def late(self) -> tuple[float, float]:
+        """Return for how long the oldest withdrawal and the oldest retry are due."""
+        health = payout_health.look(self.after(3600))
+        return health.oldest_due_seconds, health.oldest_retry_due_seconds
+
+    def test_keep_nobody_else_waiting(self):
+        for find in (find_due, find_retryable):
+            self.hold(find)
+            strangers = [self.due(find) for _ in range(5)]
+            with self.subTest(find.__name__):
+                self.assertEqual(self.drain(find, at=self.after(3600)), 5)
+                for stranger in strangers:
+                    self.assert_status(stranger, "COMPLETED")
+
+    def test_are_no_work_that_a_sweep_leaves(self):
+        for find in (find_due, find_retryable):
+            self.hold(find)
+            with self.subTest(find.__name__):
+                self.assertFalse(self.claiming(find).leaves_work())
+                self.due(find)
+                self.assertTrue(self.claiming(find).leaves_work())
+
+    def test_wake_no_worker(self):
+        self.hold(find_due)
+        self.hold(find_retryable)
+        Transaction.objects.filter(status="FAILED").update(next_attempt_at=self.now)
+        with mock.patch.object(broker, "wake_up") as wake_up:
+            self.assertEqual(dispatch.wake_for_pending(), 0)
+            self.assertEqual(dispatch.wake_for_retries(), 0)
+        wake_up.assert_not_called()
+
+    def test_cost_a_sweep_one_claim(self):
+        for find in (find_due, find_retryable):
+            self.hold(find)
+            with self.subTest(find.__name__):
+                with mock.patch.object(payout, "claim", wraps=payout.claim) as claim:
+                    Drain(find, bank=self.bank, seconds=1).run()
+                self.assertEqual(claim.call_count, 1)
+
+    def test_are_not_late(self):
+        self.hold(find_due)
+        self.hold(find_retryable)
+        self.assertEqual(self.late(), (0, 0))
+
+    def test_hide_no_delay_of_others(self):
+        self.hold(find_due)
+        self.hold(find_retryable)
+        self.due(find_retryable)
+        self.due(find_due)
+        for seconds in self.late():
+            self.assertGreater(seconds, 0)
+
+    def test_are_not_counted_as_due(self):
+        self.hold(find_due)
+        self.hold(find_retryable)
+        Transaction.objects.filter(status="FAILED").update(next_attempt_at=self.now)
+        found = metrics.figures()
+        self.assertEqual((found.due, found.retries_due), (0, 0))
+        self.assertEqual(found.alarms, {UNKNOWN_PAYMENT: 10})

@@ -94,11 +94,9 @@ def figures() -> Figures:
             readable.earliest(processing, "unknown_since"), now
         ),
         needs_review=review.waiting().count(),
-        due=due.order_by()[:COUNT_LIMIT].count(),
+        due=_count(due),
         oldest_due_seconds=health.oldest_due_seconds,
-        retries_due=Transaction.get_failed_retryable_withdrawals(now=now)
-        .order_by()[:COUNT_LIMIT]
-        .count(),
+        retries_due=_count(Transaction.get_failed_retryable_withdrawals(now=now)),
         sweep_ages={
             sweep.name: _age(sweep.ran_at, now) if sweep.ran_at else None
             for sweep in readiness.sweeps(now)
@@ -112,6 +110,11 @@ def figures() -> Figures:
             gauge for check in health_checks().values() for gauge in check(now).gauges
         ],
     )
+
+
+def _count(due: QuerySet[Transaction]) -> int:
+    """Count what is due, without what an alarm says to be paid."""
+    return alarm.without_said_paid(due).order_by()[:COUNT_LIMIT].count()
 
 
 def _age(moment: datetime | None, now: datetime) -> float:

@@ -15,7 +15,7 @@ from django.db.models import QuerySet
 from wallets.models.states import Event
 from wallets.models.transaction import Transaction
 from wallets.models.transition import Transition
-from wallets.services.operations import pause
+from wallets.services.operations import alarm, pause
 from wallets.services.operations.pause import Standing
 from wallets.utils.database import readable
 
@@ -101,7 +101,10 @@ class PayoutHealth:
 
 
 def look(now: datetime) -> PayoutHealth:
-    """Read the pause, the oldest due withdrawal and retry, and the latest answers."""
+    """Read the pause, the oldest due withdrawal and retry, and the latest answers.
+
+    What an alarm says to be paid is not late: it waits for an operator.
+    """
     due = Transaction.get_due_pending_withdrawals(now)
     retries = Transaction.get_failed_retryable_withdrawals(now=now)
     # Without an OR, so that engines read one row of the index.
@@ -123,7 +126,7 @@ def look(now: datetime) -> PayoutHealth:
 
 def _oldest(rows: QuerySet[Transaction], column: str, now: datetime) -> float:
     """Return how long the first of the ordered rows has been due, in seconds."""
-    moment = readable.first(rows, column)
+    moment = readable.first(alarm.without_said_paid(rows), column)
     return max(0.0, (now - moment).total_seconds()) if moment else 0.0
 
 

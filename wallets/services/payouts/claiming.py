@@ -22,19 +22,18 @@ FindDue = Callable[[datetime], QuerySet[Transaction]]
 
 
 def find_due(now: datetime) -> QuerySet[Transaction]:
-    """Return the pending withdrawals that are due."""
-    return Transaction.get_due_pending_withdrawals(now)
+    """Return the pending withdrawals that are due and wait for no operator."""
+    return waiting.without_held(Transaction.get_due_pending_withdrawals(now))
 
 
 def find_retryable(now: datetime) -> QuerySet[Transaction]:
-    """Return the failed withdrawals whose next attempt is due."""
-    return Transaction.get_failed_retryable_withdrawals(now=now)
+    """Return the failed withdrawals whose next attempt is due. As `find_due`."""
+    retries = Transaction.get_failed_retryable_withdrawals(now=now)
+    return waiting.without_held(retries)
 
 
 class Claiming:
     """The claims of one sweep: without damaged rows, locked wallets and frozen ones.
-
-    Nor does it claim what an alarm says to be paid already.
 
     `send` is called with each claim, also in threads that wait for a locked wallet.
     `now` is the clock that decides what is due; by default the database's. `share` is
@@ -62,7 +61,6 @@ class Claiming:
         self.looked = False  # whether a claim was possible, even if nothing was due
         self.looks_at = clock.elapsed()  # when to look for what is due
         self.damaged = list(damaged)  # withdrawals that cannot be claimed
-        self._said_paid: set[int] = set()  # they wait for an operator
         self.busy = busy_wallets.BusyWallets()
 
     def waited_for(self) -> int:
@@ -72,10 +70,7 @@ class Claiming:
     def claim(self, limit: int) -> None:
         """Claim what is due, and plan the next claim."""
         now = self._now()
-        due = self._find(now).exclude(wallet__in=self.busy.waited_for())
-        if self.busy.is_doing(busy_wallets.FROZEN):
-            due = waiting.without_frozen(due)
-        claimed = self._claim_sound(due, now, limit)
+        claimed = self._claim_sound(self._left(self._find(now)), now, limit)
         if claimed.paused:
             # The next sweep checks again. What is claimed already is recorded.
             self.looks_at = float("inf")
@@ -146,7 +141,6 @@ class Claiming:
                 patience=0,
             )
             self._send(claimed)
-            self._said_paid |= claimed.said_paid
             total.add(claimed)
 
         try:
@@ -159,22 +153,34 @@ class Claiming:
         return total
 
     def _claimable(self, due: QuerySet[Transaction]) -> QuerySet[Transaction]:
-        """Leave out what this sweep has found that it cannot claim."""
-        left_out = {*self.damaged, *self._said_paid}
-        return due.exclude(pk__in=left_out) if left_out else due
+        """Leave out what this sweep has found to be damaged."""
+        return due.exclude(pk__in=self.damaged) if self.damaged else due
+
+    def _left(self, rows: QuerySet[Transaction]) -> QuerySet[Transaction]:
+        """Leave out what no claim takes, and what threads of this sweep wait for."""
+        rows = self._claimable(rows.exclude(wallet__in=self.busy.waited_for()))
+        if self.busy.is_doing(busy_wallets.FROZEN):
+            rows = waiting.without_frozen(rows)
+        return rows
+
+    def _next_due(self) -> datetime | None:
+        """Return when something is due that this sweep can claim; None if never.
+
+        A retry only if it is due already: a later one is left to its own, slower tick.
+        """
+        if self._find is not find_due:
+            now = self._now()
+            return now if self._left(self._find(now)).exists() else None
+        pending = Transaction.objects.filter(Transaction.is_pending())
+        pending = self._left(waiting.without_held(pending))
+        # In the order of an index: for MIN, MariaDB would read all that is pending.
+        return readable.first(pending.order_by("scheduled_for", "id"), "scheduled_for")
 
     def _until_due(self) -> float:
         """Seconds until the next claim is useful."""
-        if self._find is not find_due:
-            return float("inf")  # retries are swept by their own, slower tick
         busy = self.busy.waited_for()
         again = busy_wallets.AGAIN_SECONDS if busy else float("inf")
-        pending = Transaction.objects.filter(Transaction.is_pending())
-        pending = pending.exclude(wallet__in=busy)
-        pending = self._claimable(pending)
-        if self.busy.is_doing(busy_wallets.FROZEN):
-            pending = waiting.without_frozen(pending)
-        due = readable.earliest(pending, "scheduled_for")
+        due = self._next_due()
         if due is None:
             return again
         wait = (due - self._now()).total_seconds()

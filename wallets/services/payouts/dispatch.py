@@ -61,7 +61,7 @@ def wake_for_retries() -> int:
 
 def _wake(sweep: str, due: QuerySet[Transaction], task: str) -> int:
     waiting.end()
-    count = due.order_by()[:COUNT_LIMIT].count()
+    count = waiting.without_held(due).order_by()[:COUNT_LIMIT].count()
     if pause.is_paused():
         return count  # no drain may claim, so there is no heartbeat
     if count == 0:

@@ -82,14 +82,12 @@ class Claim:
 
     `paused`: nothing was claimed because payouts are paused. `busy`: wallets of due
     withdrawals that were skipped because another transaction locks them. `waiting`: how
-    many wait for their frozen wallets from now on. `said_paid`: withdrawals that wait
-    for an operator: the bank has paid them, says an alarm, or does not pay their currency.
+    many wait for their frozen wallets from now on.
     """
 
     sendings: list[Sending] = field(default_factory=list)
     refused: list[Transaction] = field(default_factory=list)
     busy: set[int] = field(default_factory=set)
-    said_paid: set[int] = field(default_factory=set)
     paused: bool = False
     waiting: int = 0
 
@@ -101,7 +99,6 @@ class Claim:
         self.sendings += other.sendings
         self.refused += other.refused
         self.busy |= other.busy
-        self.said_paid |= other.said_paid
         self.paused |= other.paused
         self.waiting += other.waiting
 
@@ -182,8 +179,9 @@ def _claim(
     if not rows:
         return [], Claim()
     alarms = alarm.said_paid([row.pk for row in rows])
-    found = Claim(said_paid=set(alarms.values_list("transaction_id", flat=True)))
-    rows = [row for row in rows if row.pk not in found.said_paid]
+    said_paid = set(alarms.values_list("transaction_id", flat=True))
+    rows = [row for row in rows if row.pk not in said_paid]
+    found = Claim()
     wallets = postings.lock_wallets((row.wallet_id for row in rows), wait=wait)
     taken = read_clocks()
     now = taken.now
@@ -203,7 +201,6 @@ def _claim(
             found.refused.append(row)
             continue
         if not is_payable(wallet):
-            found.said_paid.add(row.pk)
             continue
         available[wallet.pk] -= row.amount
         number = next_number(row)

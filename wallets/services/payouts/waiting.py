@@ -21,6 +21,8 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
 from wallets.services.ledger import postings
+from wallets.services.operations import alarm
+from wallets.services.withdrawals import currency
 from wallets.utils.damaged import DAMAGED
 from wallets.utils.database.transactions import lock_rows, run_in_transaction
 
@@ -62,6 +64,14 @@ def _begin_some(due: QuerySet[Transaction]) -> int:
     # The wallets are locked: none of them can be unfrozen before this is committed.
     _begin(_lock(due.filter(pk__in=pks)), still)
     return len(found)
+
+
+def without_held(due: QuerySet[Transaction]) -> QuerySet[Transaction]:
+    """Leave out what waits for an operator, and what no sweep claims therefore.
+
+    An alarm says that the bank has paid it, or the bank does not pay its currency.
+    """
+    return alarm.without_said_paid(currency.payable(due))
 
 
 def without_frozen(due: QuerySet[Transaction]) -> QuerySet[Transaction]:

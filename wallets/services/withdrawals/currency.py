@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.conf import settings
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 
 from wallets.errors import CurrencyNotPayable
 from wallets.models.transaction import Transaction
@@ -30,6 +30,13 @@ def check_payable(wallet: Wallet) -> None:
         )
 
 
+def payable(withdrawals: QuerySet[Transaction]) -> QuerySet[Transaction]:
+    """Leave out the withdrawals of wallets that the bank cannot pay."""
+    if settings.THIRD_PARTY_CURRENCY == ANY:
+        return withdrawals
+    return withdrawals.filter(Exists(_wallets_with(settings.THIRD_PARTY_CURRENCY)))
+
+
 def not_payable() -> QuerySet[Transaction]:
     """Return the withdrawals that wait, because the bank does not pay their currency.
 
@@ -41,4 +48,8 @@ def not_payable() -> QuerySet[Transaction]:
     ).exclude(status=Transaction.Status.PROCESSING)
     if settings.THIRD_PARTY_CURRENCY == ANY:
         return waiting.none()
-    return waiting.exclude(wallet__currency=settings.THIRD_PARTY_CURRENCY)
+    return waiting.exclude(Exists(_wallets_with(settings.THIRD_PARTY_CURRENCY)))
+
+
+def _wallets_with(currency: str) -> QuerySet[Wallet]:
+    return Wallet.objects.filter(pk=OuterRef("wallet"), currency=currency)
