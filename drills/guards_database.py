@@ -14,6 +14,7 @@ _SESSION = "test_constraints.py::StrictModeTest"
 _SAFEGUARDS = "wallets/services/operations/safeguards.py"
 
 _BATCH_MYSQL = "wallets/utils/database/batch_mysql.py"
+_TABLE_LOCKS = "wallets/utils/database/table_locks.py"
 
 DATABASE_GUARDS = (
     Guard(
@@ -31,6 +32,30 @@ DATABASE_GUARDS = (
         '                        "hold open wallet in_flight 1",\n',
         '                        "hold open wallet in_flight 0",\n',
         "test_constraints.py::ConstraintTest",
+    ),
+    Guard(
+        "a migration locks its tables before it changes one",
+        _TABLE_LOCKS,
+        "        take(schema_editor.connection, self.tables)\n",
+        "        pass\n",
+        "test_live_migrations.py::LiveMigrationTest",
+        POSTGRESQL,
+    ),
+    Guard(
+        "a migration has all its tables or none",
+        "wallets/utils/database/transactions.py",
+        "        with transaction.atomic():\n            work()\n",
+        "        work()\n",
+        "test_live_migrations.py::TakeTest",
+        POSTGRESQL,
+    ),
+    Guard(
+        "a migration that waits for a table is no part of a deadlock",
+        _TABLE_LOCKS,
+        "TRY_SECONDS = 0.5\n",
+        "TRY_SECONDS = 5.0\n",
+        "test_live_migrations.py::TakeTest",
+        POSTGRESQL,
     ),
     Guard(
         "an update of many rows reads no other row",

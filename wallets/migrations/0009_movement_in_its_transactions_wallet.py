@@ -13,6 +13,7 @@ from django.db import IntegrityError, migrations, models
 
 from wallets.models.composite_key import ForeignKeyConstraint
 from wallets.utils.database import append_only
+from wallets.utils.database.table_locks import LockTables
 
 
 def check(apps, schema_editor):
@@ -54,6 +55,7 @@ class Migration(migrations.Migration):
     dependencies = [("wallets", "0008_room_for_balances")]
 
     operations = [
+        LockTables("wallets_wallet", "wallets_transaction", "wallets_movement"),
         migrations.RunPython(check, migrations.RunPython.noop),
         migrations.RunPython(remove, install),
         migrations.AddConstraint(

@@ -14,6 +14,7 @@ from django.db.models.lookups import Exact
 import wallets.models.base
 import wallets.models.fields
 from wallets.utils.database import append_only
+from wallets.utils.database.table_locks import LockTables
 
 TABLES = ["wallets_walletchange"]
 
@@ -33,6 +34,7 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
+        LockTables("wallets_wallet", "wallets_transaction"),
         migrations.AddField(
             model_name="transaction",
             name="description",

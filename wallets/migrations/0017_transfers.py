@@ -14,6 +14,7 @@ from django.db.models import F, Q
 from wallets.models.base import MAX_MONEY, WrittenAtField
 from wallets.models.composite_key import ForeignKeyConstraint
 from wallets.utils.database import append_only
+from wallets.utils.database.table_locks import LockTables
 
 TABLES = ["wallets_transfer"]
 HALVES = ["transfer_out", "transfer_in"]
@@ -109,6 +110,7 @@ class Migration(migrations.Migration):
     dependencies = [("wallets", "0016_wallet_name_and_life")]
 
     operations = [
+        LockTables("wallets_transaction", "wallets_movement"),
         migrations.RunPython(remove_to_rebuild, install_after_rebuild),
         migrations.RemoveConstraint("transaction", "transaction_schedule_matches_type"),
         migrations.AlterField(

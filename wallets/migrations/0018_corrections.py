@@ -12,6 +12,7 @@ from django.db.models.expressions import CombinedExpression
 from wallets.models.base import WrittenAtField
 from wallets.models.composite_key import ForeignKeyConstraint
 from wallets.utils.database import append_only
+from wallets.utils.database.table_locks import LockTables
 
 TABLES = ["wallets_correction"]
 
@@ -65,6 +66,7 @@ class Migration(migrations.Migration):
     dependencies = [("wallets", "0017_transfers")]
 
     operations = [
+        LockTables("wallets_transaction", "wallets_movement"),
         migrations.RunPython(remove_to_rebuild, install_after_rebuild),
         migrations.RemoveConstraint(
             model_name="movement",

@@ -11,6 +11,7 @@ from django.db import IntegrityError, migrations, models
 
 import wallets.models.fields
 from wallets.utils.database import append_only
+from wallets.utils.database.table_locks import LockTables
 
 
 def remove_to_rebuild(apps, schema_editor):
@@ -44,6 +45,7 @@ class Migration(migrations.Migration):
     dependencies = [("wallets", "0018_corrections")]
 
     operations = [
+        LockTables("wallets_wallet", "wallets_transaction"),
         migrations.RunPython(remove_to_rebuild, install_after_rebuild),
         migrations.AddField("wallet", "tenant", tenant()),
         migrations.AddField("transaction", "tenant", tenant()),

@@ -10,6 +10,7 @@ from django.db import IntegrityError, migrations, models
 from django.db.models import Q
 
 from wallets.utils.database import append_only
+from wallets.utils.database.table_locks import LockTables
 
 
 def remove_to_rebuild(apps, schema_editor):
@@ -37,6 +38,7 @@ class Migration(migrations.Migration):
     dependencies = [("wallets", "0019_tenants")]
 
     operations = [
+        LockTables("wallets_transaction", "wallets_transition"),
         migrations.RunPython(remove_to_rebuild, install_after_rebuild),
         migrations.AddField(
             "transaction",

@@ -12,6 +12,7 @@ from wallets.models.base import WrittenAtField
 from wallets.models.composite_key import ForeignKeyConstraint
 from wallets.models.fields import ExactCharField
 from wallets.utils.database import append_only
+from wallets.utils.database.table_locks import LockTables
 
 TABLES = ["wallets_paymentreturn"]
 
@@ -60,6 +61,7 @@ class Migration(migrations.Migration):
     dependencies = [("wallets", "0020_reschedule")]
 
     operations = [
+        LockTables("wallets_transaction", "wallets_movement", "wallets_correction"),
         migrations.RunPython(remove_to_rebuild, install_after_rebuild),
         migrations.RemoveConstraint(
             model_name="correction",

@@ -11,6 +11,7 @@ from django.db import migrations, models
 from django.db.models import Q
 
 from wallets.utils.database import append_only
+from wallets.utils.database.table_locks import LockTables
 
 
 def remove_to_rebuild(apps, schema_editor):
@@ -35,6 +36,7 @@ class Migration(migrations.Migration):
     dependencies = [("wallets", "0022_attempt_sent_to")]
 
     operations = [
+        LockTables("wallets_wallet", "wallets_transaction"),
         migrations.RunPython(remove_to_rebuild, install_after_rebuild),
         migrations.AddField(
             "wallet",

@@ -21,6 +21,7 @@ from django.db.models.lookups import In
 from wallets.models.composite_key import ForeignKeyConstraint
 from wallets.models.expressions import Joined
 from wallets.utils.database import append_only
+from wallets.utils.database.table_locks import LockTables
 
 LEG = ("transaction", "wallet", "attempt_number", "leg")
 KEYS = {
@@ -120,6 +121,13 @@ class Migration(migrations.Migration):
     dependencies = [("wallets", "0023_callers")]
 
     operations = [
+        LockTables(
+            "wallets_transaction",
+            "wallets_movement",
+            "wallets_transfer",
+            "wallets_correction",
+            "wallets_paymentreturn",
+        ),
         migrations.RunPython(remove, install),
         migrations.AddConstraint(
             "movement",

@@ -97,6 +97,22 @@ def run_unless_locked(
         return None
 
 
+def done_unless_locked(work: Callable[[], object]) -> bool:
+    """Run `work` in a savepoint; return whether it is done, and undo it if not.
+
+    Call inside a transaction on PostgreSQL, where a rollback to a savepoint also
+    releases the locks that were taken after it.
+    """
+    try:
+        with transaction.atomic():
+            work()
+    except DatabaseError as error:
+        if not is_lock_timeout(error):
+            raise
+        return False
+    return True
+
+
 def _transaction(one_statement: bool) -> AbstractContextManager[None]:
     if one_statement and not connection.in_atomic_block and _session_is_ours():
         return nullcontext()
