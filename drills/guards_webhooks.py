@@ -144,6 +144,20 @@ WEBHOOK_GUARDS = (
         f"{_API}::ReplayTest",
     ),
     Guard(
+        "a replay from a time begins before every event of the time",
+        "events/services/moments.py",
+        '    blocks = Block.objects.order_by("last")\n',
+        '    blocks = Block.objects.order_by("-last")\n',
+        f"{_TESTS}/test_moments.py",
+    ),
+    Guard(
+        "the latest time of a block is noted when all of its events are there",
+        "events/services/moments.py",
+        "    if feed.last_position() < begin + SIZE:\n",
+        "    if feed.last_position() <= begin:\n",
+        f"{_TESTS}/test_moments.py",
+    ),
+    Guard(
         "only 2xx is a success",
         "events/utils/webhook_client.py",
         "200 <= self.status <= 299",

@@ -160,7 +160,7 @@ class WebhookReplayRequestSerializer(KeywordNames, RequestSerializer):
 
     from_ = StartField(
         help_text="The position of the first event, as in the feed; or a time: all events "
-        "from then on are sent, and some of the ten minutes before it."
+        "from then on are sent, and those between them in the feed that are older."
     )
 
 
