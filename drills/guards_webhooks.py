@@ -221,6 +221,20 @@ WEBHOOK_GUARDS = (
         f"{_API}::RotateTest",
     ),
     Guard(
+        "a repeated rotation ends no secret unasked",
+        f"{_SERVICES}/rotation.py",
+        "    if keep is None:\n",
+        "    if False:\n",
+        f"{_API}::RotateTest",
+    ),
+    Guard(
+        "a rotation after a lost answer keeps the receiver's secret",
+        f"{_SERVICES}/rotation.py",
+        "    return old if keep is Keep.OLD else present\n",
+        "    return present\n",
+        f"{_API}::RotateTest",
+    ),
+    Guard(
         "the addresses of a name are checked before each connection",
         "events/utils/webhook_client.py",
         "        addresses.check(found, policy)\n",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime
+from enum import StrEnum
 
 from django.db import models
 from django.db.models import Q
@@ -15,6 +16,13 @@ from wallets.utils.actors import MAX_ACTOR
 from wallets.utils.caller import MAX_TENANT
 
 MAX_DESCRIPTION = 255
+
+
+class Keep(StrEnum):
+    """Which of two valid secrets signs beside a new one; the other ends at once."""
+
+    PRESENT = "present"  # the one of the last rotation
+    OLD = "old"  # the one before it
 
 
 class Endpoint(BaseModel):

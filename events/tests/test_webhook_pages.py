@@ -9,7 +9,7 @@ from django.urls import reverse
 
 from console.tests.base import ConsoleTestCase, staff
 from events.models.delivery import Delivery
-from events.services.webhooks import endpoints, switch
+from events.services.webhooks import rotation, switch
 from events.tests.webhooks import BROKEN, GONE, Webhooks
 from events.utils.webhook_client import Reply
 from wallets.models.alarm import Alarm
@@ -74,7 +74,7 @@ class WebhookPageTest(PageTestCase):
 
     def test_shows_who_made_and_changed_it_and_finds_the_webhooks_of_an_actor(self):
         other = self.endpoint("http://127.0.0.1:9/b").endpoint
-        endpoints.rotate_secret(other.uuid, actor="leaked <key>")
+        rotation.rotate_secret(other.uuid, actor="leaked <key>")
         for page in (
             self.page("webhooks"),
             self.client.get(reverse("webhook_pages:webhook", args=[other.uuid])),

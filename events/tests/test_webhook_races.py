@@ -7,8 +7,8 @@ import threading
 from collections import defaultdict
 
 from events.models.delivery import Delivery
-from events.models.endpoint import Endpoint
-from events.services.webhooks import claim, endpoints, repeat
+from events.models.endpoint import Endpoint, Keep
+from events.services.webhooks import claim, endpoints, repeat, rotation
 from events.services.webhooks.courier import Courier
 from events.services.webhooks.endpoints import Changes
 from events.tests.webhooks import BROKEN, OK, FakeClient, Webhooks, make_events
@@ -133,7 +133,7 @@ class CourierRaceTest(Webhooks, CommittingTestCase):
             for _ in range(10):
                 repeat.replay(first.uuid, start, actor="oscar")
                 endpoints.change(first.uuid, Changes(enabled=False), actor="oscar")
-                endpoints.rotate_secret(first.uuid, actor="oscar")
+                rotation.rotate_secret(first.uuid, keep=Keep.OLD, actor="oscar")
                 endpoints.change(first.uuid, Changes(enabled=True), actor="oscar")
             endpoints.delete(second.uuid, actor="oscar")
 

@@ -6,7 +6,7 @@ import logging
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
 from django.conf import settings
@@ -187,50 +187,6 @@ def change(
     changed = with_lock(endpoint_uuid, work, tenant)
     logger.info("webhook %s changed by %s", endpoint_uuid, actor)
     return changed
-
-
-def rotate_secret(endpoint_uuid: uuid.UUID, *, actor: str, tenant: str = "") -> Made:
-    """Give the endpoint a new secret; the present one signs beside it for a while.
-
-    Opens its own transaction. A secret before the present one ends at once, and so does
-    one that cannot be read any more.
-
-    :raises WebhookNotFound: there is no such endpoint.
-    """
-    check_actor(actor)
-    stored, secret = signatures.made()
-
-    def work(endpoint: Endpoint, now: datetime) -> Endpoint:
-        old = endpoint.secret
-        if old == stored:
-            return endpoint  # the reply to an earlier COMMIT was lost
-        keeps = _is_readable(old)
-        overlap = timedelta(seconds=settings.WEBHOOK_SECRET_OVERLAP)
-        guarded_update(
-            Endpoint,
-            {"pk": endpoint.pk, "secret_fingerprint": old.fingerprint},
-            secret_seed=stored.seed,
-            secret_fingerprint=stored.fingerprint,
-            old_seed=old.seed if keeps else "",
-            old_fingerprint=old.fingerprint if keeps else "",
-            old_ends_at=now + overlap if keeps else None,
-            changed_by=actor,
-            updated_at=now,
-        )
-        switch.end_unreadable_secret(endpoint, actor=actor, now=now)
-        return Endpoint.objects.get(pk=endpoint.pk)
-
-    changed = with_lock(endpoint_uuid, work, tenant)
-    logger.info("secret of webhook %s rotated by %s", endpoint_uuid, actor)
-    return Made(changed, secret)
-
-
-def _is_readable(stored: signatures.Stored) -> bool:
-    try:
-        signatures.secret_of(stored)
-    except signatures.UnreadableSecret:
-        return False
-    return True
 
 
 def delete(endpoint_uuid: uuid.UUID, *, actor: str, tenant: str = "") -> Endpoint:
