@@ -56,9 +56,14 @@ class TwoSecrets(Refusal):
 
 
 class TooManyWebhooks(Refusal):
-    """There are as many webhooks as WEBHOOK_MAX_ENDPOINTS allows. Delete one first."""
+    """There are as many webhooks as a setting allows."""
 
     code = "too_many_webhooks"
+
+    def __init__(self, setting: str, whose: str) -> None:
+        super().__init__(
+            f"There are as many webhooks of {whose} as {setting} allows. Delete one first."
+        )
 
 
 class InvalidWebhook(InvalidInput):

@@ -76,7 +76,8 @@ PROBLEMS: tuple[Problem, ...] = (
         "too_many_webhooks",
         409,
         "Too many webhooks",
-        "There are as many webhooks as the operator allows. Delete one first.",
+        "The tenant has as many webhooks as the operator allows, or all tenants together "
+        "have. Delete one first.",
     ),
     Problem(
         "webhook_url_unresolved",

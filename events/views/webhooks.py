@@ -76,7 +76,7 @@ class CreateWebhook(_Change[dict[str, Any], Made]):
 
 
 class ListWebhooks(_Shown[None, list[Endpoint]]):
-    """Show all webhooks. There are at most WEBHOOK_MAX_ENDPOINTS."""
+    """Show all webhooks. There are at most WEBHOOK_MAX_TOTAL."""
 
     capability = "webhooks"
 

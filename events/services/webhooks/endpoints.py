@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
 from django.conf import settings
+from django.db.models import Min
 
 from events.errors import TooManyWebhooks, WebhookNotFound
 from events.models.endpoint import Endpoint
@@ -68,7 +69,7 @@ def create(
     :raises AddressRefused: webhooks are not sent to this URL.
     :raises Unresolved: its name could not be resolved in time.
     :raises InvalidWebhook: an unknown type, or a description that cannot be stored.
-    :raises TooManyWebhooks: there are as many as allowed.
+    :raises TooManyWebhooks: the tenant has as many as allowed, or all together have.
     """
     check_actor(actor)
     wanted = checked_types(types)
@@ -81,8 +82,7 @@ def create(
         mine = Endpoint.objects.filter(uuid=made_uuid).first()
         if mine is not None:
             return mine  # the reply to an earlier COMMIT was lost
-        if _all().count() >= settings.WEBHOOK_MAX_ENDPOINTS:
-            raise TooManyWebhooks(str(TooManyWebhooks.__doc__))
+        _check_room(tenant)
         now = database_now()
         return Endpoint.objects.create(
             uuid=made_uuid,
@@ -101,6 +101,25 @@ def create(
     made = run_in_transaction(work)
     logger.info("webhook %s made by %s", made.uuid, actor)
     return Made(made, secret)
+
+
+def _check_room(tenant: str) -> None:
+    """Refuse another endpoint of this tenant if there are as many as allowed.
+
+    Call inside a transaction. Callers of one tenant wait here for each other, at its
+    oldest row, which may be deleted: only two that find none do not wait, and each makes
+    one. The total has no lock: at the worst it is exceeded by as many as are made at the
+    same moment for different tenants, and it only keeps the couriers' work in bounds.
+
+    :raises TooManyWebhooks: the tenant, or all tenants together, have as many.
+    """
+    oldest = Endpoint.objects.filter(tenant=tenant).aggregate(pk=Min("pk"))["pk"]
+    lock_rows(Endpoint.objects.filter(pk=oldest))
+    rows = Endpoint.objects.filter(deleted_at=None)
+    if rows.filter(tenant=tenant).count() >= settings.WEBHOOK_MAX_ENDPOINTS:
+        raise TooManyWebhooks("WEBHOOK_MAX_ENDPOINTS", "one tenant")
+    if rows.count() >= settings.WEBHOOK_MAX_TOTAL:
+        raise TooManyWebhooks("WEBHOOK_MAX_TOTAL", "all tenants together")
 
 
 def _all(tenant: str = "") -> Any:
