@@ -146,12 +146,16 @@ class ActorTest(WebhookApiCase):
                 lambda actor: endpoints.change(
                     found, Changes(enabled=False), actor=actor
                 ),
+                lambda actor: endpoints.delete(found, actor=actor),
             )
         ):
             change(f"actor {number}")
             self.assertEqual(self.actors(made), ("client", f"actor {number}"))
-        endpoints.change(found, Changes(), actor="nobody")
-        self.assertEqual(self.actors(made), ("client", "actor 2"))
+
+    def test_is_not_who_changed_nothing(self):
+        made = self.made()
+        endpoints.change(uuid.UUID(made["uuid"]), Changes(), actor="nobody")
+        self.assertEqual(self.actors(made), ("client", "client"))
 
     def test_is_unknown_of_one_of_the_release_before(self):
         made = self.made()

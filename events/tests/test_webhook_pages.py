@@ -87,6 +87,14 @@ class WebhookPageTest(PageTestCase):
         nobody = self.client.get(self.path("webhooks"), {"actor": "nobody"})
         self.assertContains(nobody, "Nobody of this name")
 
+    def test_shows_the_tenant(self):
+        self.assertNotContains(self.page("webhook"), "<dt>Tenant</dt>")
+        made = self.endpoint("http://127.0.0.1:9/b", tenant="<i>shop</i>").endpoint
+        answer = self.client.get(reverse("webhook_pages:webhook", args=[made.uuid]))
+        for page in (answer, self.page("webhooks")):
+            self.assertContains(page, "&lt;i&gt;shop&lt;/i&gt;")
+            self.assertNotContains(page, "<i>shop</i>")
+
     def test_shows_no_secret(self):
         made = self.endpoint("http://127.0.0.1:9/b")
         answer = self.client.get(

@@ -225,6 +225,7 @@ def delete(endpoint_uuid: uuid.UUID, *, actor: str, tenant: str = "") -> Endpoin
             {"pk": endpoint.pk, "deleted_at": None},
             deleted_at=now,
             updated_at=now,
+            changed_by=actor,
             secret_seed=_NOTHING,
             secret_fingerprint=_NOTHING,
             old_seed="",
