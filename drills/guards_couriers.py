@@ -138,4 +138,26 @@ COURIER_GUARDS = (
         "",
         f"{_TESTS}/test_webhook_client.py::NameTest",
     ),
+    Guard(
+        "one tenant takes no room of another one",
+        f"{_SERVICES}/endpoints.py",
+        "    if rows.filter(tenant=tenant).count() >= settings.WEBHOOK_MAX_ENDPOINTS:\n",
+        "    if rows.count() >= settings.WEBHOOK_MAX_ENDPOINTS:\n",
+        f"{_TESTS}/test_tenants.py::RoomOfTenantTest",
+    ),
+    Guard(
+        "all tenants together have a bound",
+        f"{_SERVICES}/endpoints.py",
+        "    if rows.count() >= settings.WEBHOOK_MAX_TOTAL:\n",
+        "    if False:\n",
+        f"{_TESTS}/test_tenants.py::RoomOfTenantTest",
+    ),
+    Guard(
+        "two requests at one moment do not get the same last place",
+        f"{_SERVICES}/endpoints.py",
+        "    lock_rows(Endpoint.objects.filter(pk=oldest))\n",
+        "    del oldest\n",
+        f"{_TESTS}/test_webhook_races.py::RoomRaceTest",
+        POSTGRESQL,
+    ),
 )

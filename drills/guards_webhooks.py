@@ -144,6 +144,20 @@ WEBHOOK_GUARDS = (
         f"{_API}::ReplayTest",
     ),
     Guard(
+        "a replay from a time begins before every event of the time",
+        "events/services/moments.py",
+        '    blocks = Block.objects.order_by("last")\n',
+        '    blocks = Block.objects.order_by("-last")\n',
+        f"{_TESTS}/test_moments.py",
+    ),
+    Guard(
+        "the latest time of a block is noted when all of its events are there",
+        "events/services/moments.py",
+        "    if feed.last_position() < begin + SIZE:\n",
+        "    if feed.last_position() <= begin:\n",
+        f"{_TESTS}/test_moments.py",
+    ),
+    Guard(
         "only 2xx is a success",
         "events/utils/webhook_client.py",
         "200 <= self.status <= 299",
@@ -204,6 +218,20 @@ WEBHOOK_GUARDS = (
         "events/models/endpoint.py",
         "        return [self.secret] if old is None or ended else [self.secret, old]\n",
         "        return [self.secret] if old is None else [self.secret, old]\n",
+        f"{_API}::RotateTest",
+    ),
+    Guard(
+        "a repeated rotation ends no secret unasked",
+        f"{_SERVICES}/rotation.py",
+        "    if keep is None:\n",
+        "    if False:\n",
+        f"{_API}::RotateTest",
+    ),
+    Guard(
+        "a rotation after a lost answer keeps the receiver's secret",
+        f"{_SERVICES}/rotation.py",
+        "    return old if keep is Keep.OLD else present\n",
+        "    return present\n",
         f"{_API}::RotateTest",
     ),
     Guard(

@@ -41,10 +41,29 @@ class WebhookOff(Refusal):
     code = "webhook_off"
 
 
+class TwoSecrets(Refusal):
+    """Two secrets of the webhook are valid, and a rotation would end one of them."""
+
+    code = "webhook_two_secrets"
+
+    def __init__(self, ends: str) -> None:
+        super().__init__(
+            f"Two secrets are valid until {ends}: that of the last rotation, and the one "
+            "before it. A new one would end one of them. Send `keep`: `old` if the "
+            "receiver has not got the secret of the last rotation, for example because "
+            "its answer was lost; `present` if it has."
+        )
+
+
 class TooManyWebhooks(Refusal):
-    """There are as many webhooks as WEBHOOK_MAX_ENDPOINTS allows. Delete one first."""
+    """There are as many webhooks as a setting allows."""
 
     code = "too_many_webhooks"
+
+    def __init__(self, setting: str, whose: str) -> None:
+        super().__init__(
+            f"There are as many webhooks of {whose} as {setting} allows. Delete one first."
+        )
 
 
 class InvalidWebhook(InvalidInput):

@@ -46,6 +46,12 @@ PROBLEMS: tuple[Problem, ...] = (
         "with its offset.",
     ),
     Problem(
+        "webhook_keep_invalid",
+        400,
+        "Invalid choice of a secret",
+        "The field `keep` must be `present` or `old`.",
+    ),
+    Problem(
         "webhook_not_found",
         404,
         "No such webhook",
@@ -58,10 +64,20 @@ PROBLEMS: tuple[Problem, ...] = (
         "Nothing is sent to a webhook that is switched off. Switch it on first.",
     ),
     Problem(
+        "webhook_two_secrets",
+        409,
+        "Two secrets are valid",
+        "The secret was rotated a short time ago, and the one before it is still valid. "
+        "Another rotation ends one of the two: send `keep` to say which one stays. `old` "
+        "if the receiver has not got the secret of the last rotation, for example because "
+        "its answer was lost; `present` if it has.",
+    ),
+    Problem(
         "too_many_webhooks",
         409,
         "Too many webhooks",
-        "There are as many webhooks as the operator allows. Delete one first.",
+        "The tenant has as many webhooks as the operator allows, or all tenants together "
+        "have. Delete one first.",
     ),
     Problem(
         "webhook_url_unresolved",

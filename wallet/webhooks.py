@@ -36,7 +36,10 @@ environment.EXPECTED.update(
 WEBHOOK_ALLOW_HTTP = _env.bool("WEBHOOK_ALLOW_HTTP", default=False)
 WEBHOOK_ALLOWED_NETWORKS = _env("WEBHOOK_ALLOWED_NETWORKS", _networks, [])
 WEBHOOK_ALLOWED_PORTS = _env("WEBHOOK_ALLOWED_PORTS", _ports, [])
+# The most webhooks: of one tenant (those of unlimited callers count as one tenant's), and
+# of all tenants together.
 WEBHOOK_MAX_ENDPOINTS = _env.int("WEBHOOK_MAX_ENDPOINTS", default=100)
+WEBHOOK_MAX_TOTAL = _env.int("WEBHOOK_MAX_TOTAL", default=1000)
 
 # The longest exchange < the lease of a delivery, after which another process sends it.
 WEBHOOK_CONNECT_TIMEOUT = _env.float("WEBHOOK_CONNECT_TIMEOUT", default=3)

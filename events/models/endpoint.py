@@ -17,6 +17,13 @@ from wallets.utils.caller import MAX_TENANT
 MAX_DESCRIPTION = 255
 
 
+class Keep(models.TextChoices):
+    """Which of two valid secrets signs beside a new one; the other ends at once."""
+
+    PRESENT = "present"  # the one of the last rotation
+    OLD = "old"  # the one before it
+
+
 class Endpoint(BaseModel):
     """A URL that a client wants events at, and its place in the feed.
 

@@ -10,7 +10,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
-from events.models.endpoint import MAX_DESCRIPTION, Endpoint
+from events.models.endpoint import MAX_DESCRIPTION, Endpoint, Keep
 from events.utils.addresses import MAX_URL
 from wallets.serializers import strict
 from wallets.serializers.fields import (
@@ -77,6 +77,13 @@ def read_start(value: object) -> int | datetime:
     )
 
 
+def read_keep(value: object) -> Keep:
+    """Return which of two valid secrets stays."""
+    if type(value) is str and value in set(Keep):
+        return Keep(value)
+    raise _refused("keep", f"Send one of {', '.join(Keep)}.")
+
+
 class UrlField(serializers.CharField):
     """Where events are sent."""
 
@@ -135,6 +142,13 @@ class StartField(serializers.Field):
     to_internal_value = staticmethod(read_start)  # type: ignore[assignment]
 
 
+@extend_schema_field({"type": "string", "pattern": f"^({'|'.join(Keep)})$"})
+class KeepField(serializers.Field):
+    """Which of two valid secrets stays."""
+
+    to_internal_value = staticmethod(read_keep)  # type: ignore[assignment]
+
+
 class WebhookRequestSerializer(RequestSerializer):
     """A webhook to make."""
 
@@ -155,12 +169,23 @@ class WebhookChangeRequestSerializer(RequestSerializer):
     )
 
 
+class WebhookRotationRequestSerializer(RequestSerializer):
+    """Which of two valid secrets stays beside the new one."""
+
+    keep = KeepField(
+        required=False,
+        help_text="Needed while two secrets are valid, and without effect otherwise. "
+        "`old`: the secret of the last rotation ends at once, because the receiver has not "
+        "got it. `present`: it stays, and the one before it ends at once.",
+    )
+
+
 class WebhookReplayRequestSerializer(KeywordNames, RequestSerializer):
     """Where to begin again."""
 
     from_ = StartField(
         help_text="The position of the first event, as in the feed; or a time: all events "
-        "from then on are sent, and some of the ten minutes before it."
+        "from then on are sent, and those between them in the feed that are older."
     )
 
 
@@ -214,6 +239,7 @@ _NEW = WebhookRequestSerializer.readers()
 _NEW_OPTIONAL = WebhookRequestSerializer.readers(required=False)
 _CHANGES = WebhookChangeRequestSerializer.readers(required=False)
 _REPLAY = WebhookReplayRequestSerializer.readers()
+_ROTATION = WebhookRotationRequestSerializer.readers(required=False)
 
 
 def read_webhook(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -238,6 +264,14 @@ def read_replay(body: Mapping[str, Any]) -> int | datetime:
     :raises ValidationError: with every error of every field.
     """
     return strict.read_fields(body, _REPLAY)["from"]
+
+
+def read_rotation(body: Mapping[str, Any]) -> Keep | None:
+    """Return which of two valid secrets stays; None: the caller does not say.
+
+    :raises ValidationError: with every error of every field.
+    """
+    return strict.read_fields(body, {}, _ROTATION).get("keep")
 
 
 def webhook_line(endpoint: Endpoint) -> dict[str, Any]:

@@ -49,6 +49,7 @@ class WebhookExamplesTest(Webhooks, test_api_docs.ExamplesTest):
         self.take("list_webhooks", self.get("/webhooks/"))
         self.take("get_webhook", self.get(path))
         self.take("rotate_webhook_secret", self.post(f"{path}rotate-secret"))
+        self.refused("rotate_webhook_secret", self.post(f"{path}rotate-secret"))
         self.take("test_webhook", self.post(f"{path}test"))
         start = {"from": "2026-02-17T12:00:00Z"}
         self.take("replay_webhook", self.post(f"{path}replay", start), start)

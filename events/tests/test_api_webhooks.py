@@ -6,12 +6,13 @@ import json
 import uuid
 from datetime import timedelta
 
+from django.conf import settings
 from django.urls import reverse
 from standardwebhooks import WebhookVerificationError
 
 from events.models.delivery import Delivery
 from events.models.endpoint import Endpoint
-from events.services.webhooks import endpoints
+from events.services.webhooks import endpoints, rotation
 from events.services.webhooks.endpoints import Changes
 from events.tests.webhooks import BROKEN, OK, Webhooks
 from wallets.tests import marks
@@ -130,7 +131,7 @@ class ActorTest(WebhookApiCase):
         made = self.made()
         self.assertEqual(list(made)[-2:], ["created_by", "secret"])
         self.assertEqual(made["created_by"], "client")
-        endpoints.rotate_secret(uuid.UUID(made["uuid"]), actor="oscar")
+        rotation.rotate_secret(uuid.UUID(made["uuid"]), actor="oscar")
         self.assertEqual(self.get(self.at(made)).json()["created_by"], "client")
 
     def test_is_whoever_changed_something(self):
@@ -138,19 +139,23 @@ class ActorTest(WebhookApiCase):
         found = uuid.UUID(made["uuid"])
         for number, change in enumerate(
             (
-                lambda actor: endpoints.rotate_secret(found, actor=actor),
+                lambda actor: rotation.rotate_secret(found, actor=actor),
                 lambda actor: endpoints.change(
                     found, Changes(description="x"), actor=actor
                 ),
                 lambda actor: endpoints.change(
                     found, Changes(enabled=False), actor=actor
                 ),
+                lambda actor: endpoints.delete(found, actor=actor),
             )
         ):
             change(f"actor {number}")
             self.assertEqual(self.actors(made), ("client", f"actor {number}"))
-        endpoints.change(found, Changes(), actor="nobody")
-        self.assertEqual(self.actors(made), ("client", "actor 2"))
+
+    def test_is_not_who_changed_nothing(self):
+        made = self.made()
+        endpoints.change(uuid.UUID(made["uuid"]), Changes(), actor="nobody")
+        self.assertEqual(self.actors(made), ("client", "client"))
 
     def test_is_unknown_of_one_of_the_release_before(self):
         made = self.made()
@@ -241,10 +246,21 @@ class UnknownWebhookTest(WebhookApiCase):
 
 
 class RotateTest(WebhookApiCase):
-    def rotate(self, made):
-        response = self.post(self.at(made, "rotate-secret"))
-        self.assertEqual(response.status_code, 200)
+    def rotate(self, made, *body):
+        response = self.post(self.at(made, "rotate-secret"), *body)
+        self.assertEqual(response.status_code, 200, response.content)
         return response.json()
+
+    def assert_signed_by(self, valid, ended):
+        """Deliver an event: those secrets verify it, and these do not."""
+        self.pay_in(1)
+        self.deliver()
+        got = self.client_.got[-1]
+        for made in valid:
+            self.verify(made["secret"], got)
+        for made in ended:
+            with self.assertRaises(WebhookVerificationError):
+                self.verify(made["secret"], got)
 
     def test_lets_two_secrets_be_valid_until_the_old_one_ends(self):
         first = self.made()
@@ -268,16 +284,72 @@ class RotateTest(WebhookApiCase):
         with self.assertRaises(WebhookVerificationError):
             self.verify(first["secret"], got)
 
-    def test_ends_the_secret_before_the_old_one_at_once(self):
+    def test_is_refused_while_two_secrets_are_valid(self):
+        """The answer may have been lost: then the receiver has the old one only."""
         first = self.made()
-        second, third = self.rotate(first), self.rotate(first)
-        self.pay_in(1)
-        self.deliver()
-        got = self.client_.got[-1]
-        self.verify(second["secret"], got)
-        self.verify(third["secret"], got)
-        with self.assertRaises(WebhookVerificationError):
-            self.verify(first["secret"], got)
+        second = self.rotate(first)
+        for _ in range(2):
+            refused = self.post(self.at(first, "rotate-secret"))
+            self.assert_problem(refused, 409, "webhook_two_secrets")
+            self.assertIn(second["old_secret_ends_at"], refused.json()["detail"])
+        self.assert_signed_by([first, second], [])
+
+    def test_keeps_the_old_secret_if_the_receiver_has_not_got_the_present_one(self):
+        first = self.made()
+        lost = [self.rotate(first)]
+        for _ in range(2):
+            lost.append(self.rotate(first, {"keep": "old"}))
+        self.assert_signed_by([first, lost[-1]], lost[:-1])
+
+    def test_keeps_the_present_secret_if_the_receiver_has_it(self):
+        first = self.made()
+        second = self.rotate(first)
+        third = self.rotate(first, {"keep": "present"})
+        self.assert_signed_by([second, third], [first])
+
+    def test_gives_the_secret_that_stays_the_whole_overlap(self):
+        made = self.made()
+        self.rotate(made)
+        for keep in ("old", "present"):
+            Endpoint.objects.update(old_ends_at=database_now() + timedelta(seconds=60))
+            rotated = self.rotate(made, {"keep": keep})
+            ends = instants.parse(rotated["old_secret_ends_at"])
+            left = (ends - database_now()).total_seconds()
+            self.assertAlmostEqual(left, 86400, delta=60)
+
+    def test_keeps_the_only_secret_whatever_is_asked_for(self):
+        for keep in ("old", "present"):
+            first = self.made()
+            second = self.rotate(first, {"keep": keep})
+            self.assert_signed_by([first, second], [])
+            ended = database_now() - timedelta(seconds=1)
+            Endpoint.objects.filter(deleted_at=None).update(old_ends_at=ended)
+            third = self.rotate(first)
+            self.assert_signed_by([second, third], [first])
+            self.call("DELETE", self.at(first))
+
+    def test_is_not_refused_where_one_of_two_secrets_cannot_be_read(self):
+        first = self.made()
+        keys = {"SECRET_KEY_FALLBACKS": [settings.SECRET_KEY]}
+        with self.settings(SECRET_KEY="another one", **keys):
+            second = self.rotate(first)
+            self.assert_signed_by([first, second], [])
+        third = self.rotate(first)
+        self.assert_signed_by([first, third], [second])
+
+    def test_refuses_bad_input(self):
+        made = self.made()
+        for body, code, field in (
+            ({"keep": None}, "webhook_keep_invalid", "keep"),
+            ({"keep": "new"}, "webhook_keep_invalid", "keep"),
+            ({"keep": ["old"]}, "webhook_keep_invalid", "keep"),
+            ({"keep": True}, "webhook_keep_invalid", "keep"),
+            ({"force": True}, "unknown_field", "force"),
+        ):
+            with self.subTest(body=body):
+                response = self.post(self.at(made, "rotate-secret"), body)
+                self.assert_problem(response, 400, code, field)
+        self.assertIsNone(self.get(self.at(made)).json()["old_secret_ends_at"])
 
 
 class ReplayTest(WebhookApiCase):
@@ -449,9 +521,9 @@ class SecretsInLogsTest(WebhookApiCase):
 
 class PathTest(WebhookApiCase):
     def test_of_an_action_may_have_a_slash(self):
-        made = self.made()
         for action in ("rotate-secret", "test"):
-            for path in (self.at(made, action), self.at(made, action, "")):
+            for slash in ([], [""]):
+                path = self.at(self.made(), action, *slash)
                 self.assertEqual(self.post(path).status_code, 200)
         self.assertEqual(reverse("webhooks"), "/webhooks/")
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 from unittest import mock
 
+from django.test import override_settings
+
 from events.models.endpoint import Endpoint
 from events.services import feed
 from events.services.feed import FeedRequest
@@ -84,6 +86,37 @@ class HiddenWebhookTest(Walk, Case):
 
 @marks.slow
 class AsgiHiddenWebhookTest(HiddenWebhookTest):
+    client_class = AsgiClient
+
+
+class RoomOfTenantTest(Case):
+    """How many webhooks there may be: one tenant does not lock the others out."""
+
+    def refused(self, tenant: str, setting: str) -> None:
+        answer = self.post("/webhooks/", {"url": self.URL}, X_Test_Tenant=tenant)
+        self.assert_problem(answer, 409, "too_many_webhooks")
+        self.assertIn(setting, answer.json()["detail"])
+
+    @override_settings(WEBHOOK_MAX_ENDPOINTS=2)
+    def test_is_its_own(self) -> None:
+        for tenant in (A, B, ""):
+            made = [self.webhook(tenant) for _ in range(2)]
+            self.refused(tenant, "WEBHOOK_MAX_ENDPOINTS")
+            path = f"/webhooks/{made[0]['uuid']}/"
+            self.call("DELETE", path, X_Test_Tenant=tenant)
+            self.webhook(tenant)
+            self.refused(tenant, "WEBHOOK_MAX_ENDPOINTS")
+
+    @override_settings(WEBHOOK_MAX_TOTAL=3)
+    def test_ends_where_all_tenants_together_have_too_many(self) -> None:
+        for tenant in (A, B, ""):
+            self.webhook(tenant)
+        for tenant in (A, B, ""):
+            self.refused(tenant, "WEBHOOK_MAX_TOTAL")
+
+
+@marks.slow
+class AsgiRoomOfTenantTest(RoomOfTenantTest):
     client_class = AsgiClient
 
 

@@ -10,7 +10,7 @@ from unittest import mock
 from django.db import OperationalError
 
 from events.models.delivery import Delivery
-from events.models.endpoint import Endpoint
+from events.models.endpoint import Endpoint, Keep
 from events.serializers.delivery import delivery_line
 from events.services.webhooks import (
     claim,
@@ -20,6 +20,7 @@ from events.services.webhooks import (
     record,
     repeat,
     retries,
+    rotation,
     switch,
 )
 from events.services.webhooks import courier as courier_module
@@ -645,7 +646,7 @@ class UnreadableSecretTest(WebhookTestCase):
             self.assertEqual(self.client_.got, [])
             self.assertEqual(Alarm.objects.filter(kind=switch.NO_SECRET).count(), 1)
             self.assertTrue(self.row(endpoint).enabled)
-            made = endpoints.rotate_secret(endpoint.uuid, actor="oscar")
+            made = rotation.rotate_secret(endpoint.uuid, actor="oscar")
             self.deliver(after=61)
             self.verify(made.secret, self.client_.got[0])
         self.assertEqual(self.client_.amounts(), [1, 2])
@@ -668,7 +669,7 @@ class UnreadableSecretTest(WebhookTestCase):
             self.unsigned(f"key {times}")
             self.unsigned(f"key {times}")
             self.assertEqual(self.alarms(), (1, times))
-            endpoints.rotate_secret(endpoint.uuid, actor="oscar")
+            rotation.rotate_secret(endpoint.uuid, keep=Keep.OLD, actor="oscar")
             self.assertEqual(self.alarms(), (0, times))
             self.deliver(after=61)
         self.assertEqual(len(self.client_.got), 6)

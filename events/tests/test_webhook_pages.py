@@ -9,7 +9,7 @@ from django.urls import reverse
 
 from console.tests.base import ConsoleTestCase, staff
 from events.models.delivery import Delivery
-from events.services.webhooks import endpoints, switch
+from events.services.webhooks import rotation, switch
 from events.tests.webhooks import BROKEN, GONE, Webhooks
 from events.utils.webhook_client import Reply
 from wallets.models.alarm import Alarm
@@ -74,7 +74,7 @@ class WebhookPageTest(PageTestCase):
 
     def test_shows_who_made_and_changed_it_and_finds_the_webhooks_of_an_actor(self):
         other = self.endpoint("http://127.0.0.1:9/b").endpoint
-        endpoints.rotate_secret(other.uuid, actor="leaked <key>")
+        rotation.rotate_secret(other.uuid, actor="leaked <key>")
         for page in (
             self.page("webhooks"),
             self.client.get(reverse("webhook_pages:webhook", args=[other.uuid])),
@@ -86,6 +86,14 @@ class WebhookPageTest(PageTestCase):
         self.assertNotContains(found, self.URL)
         nobody = self.client.get(self.path("webhooks"), {"actor": "nobody"})
         self.assertContains(nobody, "Nobody of this name")
+
+    def test_shows_the_tenant(self):
+        self.assertNotContains(self.page("webhook"), "<dt>Tenant</dt>")
+        made = self.endpoint("http://127.0.0.1:9/b", tenant="<i>shop</i>").endpoint
+        answer = self.client.get(reverse("webhook_pages:webhook", args=[made.uuid]))
+        for page in (answer, self.page("webhooks")):
+            self.assertContains(page, "&lt;i&gt;shop&lt;/i&gt;")
+            self.assertNotContains(page, "<i>shop</i>")
 
     def test_shows_no_secret(self):
         made = self.endpoint("http://127.0.0.1:9/b")

@@ -5,14 +5,21 @@ from __future__ import annotations
 import random
 import threading
 from collections import defaultdict
+from contextlib import suppress
+from unittest import mock
 
+from django.test import override_settings
+
+from events.errors import TooManyWebhooks
 from events.models.delivery import Delivery
-from events.models.endpoint import Endpoint
-from events.services.webhooks import claim, endpoints, repeat
+from events.models.endpoint import Endpoint, Keep
+from events.services import feed
+from events.services.webhooks import claim, endpoints, repeat, rotation
 from events.services.webhooks.courier import Courier
 from events.services.webhooks.endpoints import Changes
 from events.tests.webhooks import BROKEN, OK, FakeClient, Webhooks, make_events
 from wallets.services.wallet import WalletService
+from wallets.tests import marks
 from wallets.tests.base import CommittingTestCase
 from wallets.tests.races import race
 
@@ -133,7 +140,7 @@ class CourierRaceTest(Webhooks, CommittingTestCase):
             for _ in range(10):
                 repeat.replay(first.uuid, start, actor="oscar")
                 endpoints.change(first.uuid, Changes(enabled=False), actor="oscar")
-                endpoints.rotate_secret(first.uuid, actor="oscar")
+                rotation.rotate_secret(first.uuid, keep=Keep.OLD, actor="oscar")
                 endpoints.change(first.uuid, Changes(enabled=True), actor="oscar")
             endpoints.delete(second.uuid, actor="oscar")
 
@@ -148,3 +155,24 @@ class CourierRaceTest(Webhooks, CommittingTestCase):
         endpoints.change(endpoint.uuid, Changes(enabled=True), actor="oscar")
         while self.deliver(client=self.receivers):
             self.let_pass(10_000)
+
+
+@marks.slow
+class RoomRaceTest(Webhooks, CommittingTestCase):
+    @override_settings(WEBHOOK_MAX_ENDPOINTS=2)
+    def test_of_two_at_the_same_moment_only_one_gets_the_last_place(self):
+        self.endpoint(tenant="shop")
+        both = threading.Barrier(2)
+        real = feed.last_position
+
+        def last_position() -> int:
+            """Between count and row: wait for the other one, which should not come."""
+            with suppress(threading.BrokenBarrierError):
+                both.wait(2)
+            return real()
+
+        with mock.patch.object(endpoints.feed, "last_position", last_position):
+            found = race(*[lambda: self.endpoint(tenant="shop")] * 2)
+        refused = [isinstance(one, TooManyWebhooks) for one in found]
+        self.assertEqual(sorted(refused), [False, True], found)
+        self.assertEqual(Endpoint.objects.filter(tenant="shop").count(), 2)

@@ -15,6 +15,7 @@ from events.serializers.webhook import (
     WebhookChangeRequestSerializer,
     WebhookReplayRequestSerializer,
     WebhookRequestSerializer,
+    WebhookRotationRequestSerializer,
     WebhookSerializer,
 )
 from events.views.webhooks import (
@@ -125,11 +126,15 @@ OPERATIONS: dict[type, dict[str, Operation]] = {
             tag=_TAG,
             summary="A new secret",
             description=(
-                "Until `old_secret_ends_at` events are signed with both secrets. The path "
+                "Until `old_secret_ends_at` events are signed with the new secret and with "
+                "the present one. If the answer is lost, repeat the request with "
+                "`keep: old`: while two secrets are valid, a request without `keep` is "
+                "refused, because it would end one that the receiver may have. The path "
                 "with a trailing slash does the same."
             ),
             answer=NewWebhookSerializer,
-            codes=(*_WEBHOOK, *_WRITES),
+            codes=(*_WEBHOOK, *_WRITES, "webhook_keep_invalid", "webhook_two_secrets"),
+            request=WebhookRotationRequestSerializer,
         )
     },
     ReplayView: {

@@ -10,15 +10,16 @@ from uuid import UUID
 from django.urls import reverse
 
 from events.models.delivery import Delivery
-from events.models.endpoint import Endpoint
+from events.models.endpoint import Endpoint, Keep
 from events.serializers.delivery import OUTCOMES, delivery_line
 from events.serializers.webhook import (
     read_changes,
     read_replay,
+    read_rotation,
     read_webhook,
     webhook_line,
 )
-from events.services.webhooks import endpoints, history, repeat
+from events.services.webhooks import endpoints, history, repeat, rotation
 from events.services.webhooks.endpoints import Changes, Made
 from wallets.serializers.strict import read_no_fields
 from wallets.utils.caller import Caller
@@ -45,16 +46,6 @@ class _Change(SingleOperation[C, R]):
 
     def wallets_of(self, call: C) -> Collection[UUID]:
         return ()
-
-
-class _ByUuid(_Change[UUID, R]):
-    """A change without a body."""
-
-    capability = "webhooks"
-
-    def read(self, request: Request, query: Mapping[str, Any]) -> UUID:
-        read_no_fields(read_nothing(request))
-        return _uuid_of(request)
 
 
 def _uuid_of(request: Request) -> UUID:
@@ -85,7 +76,7 @@ class CreateWebhook(_Change[dict[str, Any], Made]):
 
 
 class ListWebhooks(_Shown[None, list[Endpoint]]):
-    """Show all webhooks. There are at most WEBHOOK_MAX_ENDPOINTS."""
+    """Show all webhooks. There are at most WEBHOOK_MAX_TOTAL."""
 
     capability = "webhooks"
 
@@ -155,20 +146,38 @@ class DeleteWebhook(_Change[UUID, Endpoint]):
         return json_response(webhook_line(result))
 
 
-class RotateSecret(_ByUuid[Made]):
+class RotateSecret(_Change[tuple[UUID, Keep | None], Made]):
     """Give a webhook a new secret; the answer has it."""
 
-    def one(self, call: UUID, caller: Caller) -> Made:
-        return endpoints.rotate_secret(call, actor=caller.actor, tenant=caller.tenant)
+    capability = "webhooks"
 
-    def write(self, request: Request, call: UUID, result: Made) -> ApiResponse:
+    def read(
+        self, request: Request, query: Mapping[str, Any]
+    ) -> tuple[UUID, Keep | None]:
+        return _uuid_of(request), read_rotation(read_nothing(request))
+
+    def one(self, call: tuple[UUID, Keep | None], caller: Caller) -> Made:
+        webhook_uuid, keep = call
+        return rotation.rotate_secret(
+            webhook_uuid, keep=keep, actor=caller.actor, tenant=caller.tenant
+        )
+
+    def write(
+        self, request: Request, call: tuple[UUID, Keep | None], result: Made
+    ) -> ApiResponse:
         return json_response(_with_secret(result))
 
 
-class TestWebhook(_ByUuid[Delivery]):
+class TestWebhook(_Change[UUID, Delivery]):
     """Send a test event."""
 
     __test__ = False  # no class of tests
+
+    capability = "webhooks"
+
+    def read(self, request: Request, query: Mapping[str, Any]) -> UUID:
+        read_no_fields(read_nothing(request))
+        return _uuid_of(request)
 
     def one(self, call: UUID, caller: Caller) -> Delivery:
         return repeat.send_test(call, actor=caller.actor, tenant=caller.tenant)

@@ -145,7 +145,9 @@ class DocumentTest(SimpleTestCase):
             "WalletRequest",
             "WithdrawRequest",
         }
-        requests |= {f"Webhook{what}Request" for what in ("", "Change", "Replay")}
+        requests |= {
+            f"Webhook{what}Request" for what in ("", "Change", "Replay", "Rotation")
+        }
         parameters = {"TransactionStatus", "TransactionType", "WalletState"}
         parameters |= {"Direction", "FailureCode", "IfFrozen"}
         for name, schema in as_published()["components"]["schemas"].items():

@@ -21,6 +21,7 @@ from functools import partial
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, close_old_connections
 
+from events.services import moments
 from events.services.webhooks import claim, prune, record
 from events.services.webhooks.claim import Sending
 from events.services.webhooks.places import Places
@@ -35,8 +36,10 @@ from wallets.utils.messaging import stopping
 
 logger = logging.getLogger(__name__)
 
-# How often rows that are no longer needed are removed, in seconds.
+# How often rows that are no longer needed are removed, in seconds, and the latest times
+# of at most so many new blocks of the feed are noted.
 PRUNE_INTERVAL = 60.0
+MOST_BLOCKS = 20
 
 
 def make_client() -> WebhookClient:
@@ -83,6 +86,7 @@ class Courier:
                 if clock.elapsed() >= next_prune:
                     next_prune = clock.elapsed() + PRUNE_INTERVAL
                     prune.prune()
+                    moments.note(most=MOST_BLOCKS)
             except (DatabaseError, InterfaceError) as error:
                 begun = 0
                 self._tell(error)

@@ -6,10 +6,11 @@ import logging
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
 from django.conf import settings
+from django.db.models import Min
 
 from events.errors import TooManyWebhooks, WebhookNotFound
 from events.models.endpoint import Endpoint
@@ -68,7 +69,7 @@ def create(
     :raises AddressRefused: webhooks are not sent to this URL.
     :raises Unresolved: its name could not be resolved in time.
     :raises InvalidWebhook: an unknown type, or a description that cannot be stored.
-    :raises TooManyWebhooks: there are as many as allowed.
+    :raises TooManyWebhooks: the tenant has as many as allowed, or all together have.
     """
     check_actor(actor)
     wanted = checked_types(types)
@@ -81,8 +82,7 @@ def create(
         mine = Endpoint.objects.filter(uuid=made_uuid).first()
         if mine is not None:
             return mine  # the reply to an earlier COMMIT was lost
-        if _all().count() >= settings.WEBHOOK_MAX_ENDPOINTS:
-            raise TooManyWebhooks(str(TooManyWebhooks.__doc__))
+        _check_room(tenant)
         now = database_now()
         return Endpoint.objects.create(
             uuid=made_uuid,
@@ -101,6 +101,25 @@ def create(
     made = run_in_transaction(work)
     logger.info("webhook %s made by %s", made.uuid, actor)
     return Made(made, secret)
+
+
+def _check_room(tenant: str) -> None:
+    """Refuse another endpoint of this tenant if there are as many as allowed.
+
+    Call inside a transaction. Callers of one tenant wait here for each other, at its
+    oldest row, which may be deleted: only two that find none do not wait, and each makes
+    one. The total has no lock: at the worst it is exceeded by as many as are made at the
+    same moment for different tenants, and it only keeps the couriers' work in bounds.
+
+    :raises TooManyWebhooks: the tenant, or all tenants together, have as many.
+    """
+    oldest = Endpoint.objects.filter(tenant=tenant).aggregate(pk=Min("pk"))["pk"]
+    lock_rows(Endpoint.objects.filter(pk=oldest))
+    rows = Endpoint.objects.filter(deleted_at=None)
+    if rows.filter(tenant=tenant).count() >= settings.WEBHOOK_MAX_ENDPOINTS:
+        raise TooManyWebhooks("WEBHOOK_MAX_ENDPOINTS", "one tenant")
+    if rows.count() >= settings.WEBHOOK_MAX_TOTAL:
+        raise TooManyWebhooks("WEBHOOK_MAX_TOTAL", "all tenants together")
 
 
 def _all(tenant: str = "") -> Any:
@@ -189,50 +208,6 @@ def change(
     return changed
 
 
-def rotate_secret(endpoint_uuid: uuid.UUID, *, actor: str, tenant: str = "") -> Made:
-    """Give the endpoint a new secret; the present one signs beside it for a while.
-
-    Opens its own transaction. A secret before the present one ends at once, and so does
-    one that cannot be read any more.
-
-    :raises WebhookNotFound: there is no such endpoint.
-    """
-    check_actor(actor)
-    stored, secret = signatures.made()
-
-    def work(endpoint: Endpoint, now: datetime) -> Endpoint:
-        old = endpoint.secret
-        if old == stored:
-            return endpoint  # the reply to an earlier COMMIT was lost
-        keeps = _is_readable(old)
-        overlap = timedelta(seconds=settings.WEBHOOK_SECRET_OVERLAP)
-        guarded_update(
-            Endpoint,
-            {"pk": endpoint.pk, "secret_fingerprint": old.fingerprint},
-            secret_seed=stored.seed,
-            secret_fingerprint=stored.fingerprint,
-            old_seed=old.seed if keeps else "",
-            old_fingerprint=old.fingerprint if keeps else "",
-            old_ends_at=now + overlap if keeps else None,
-            changed_by=actor,
-            updated_at=now,
-        )
-        switch.end_unreadable_secret(endpoint, actor=actor, now=now)
-        return Endpoint.objects.get(pk=endpoint.pk)
-
-    changed = with_lock(endpoint_uuid, work, tenant)
-    logger.info("secret of webhook %s rotated by %s", endpoint_uuid, actor)
-    return Made(changed, secret)
-
-
-def _is_readable(stored: signatures.Stored) -> bool:
-    try:
-        signatures.secret_of(stored)
-    except signatures.UnreadableSecret:
-        return False
-    return True
-
-
 def delete(endpoint_uuid: uuid.UUID, *, actor: str, tenant: str = "") -> Endpoint:
     """Delete the endpoint and what its secrets were derived from; return it as it was.
 
@@ -250,6 +225,7 @@ def delete(endpoint_uuid: uuid.UUID, *, actor: str, tenant: str = "") -> Endpoin
             {"pk": endpoint.pk, "deleted_at": None},
             deleted_at=now,
             updated_at=now,
+            changed_by=actor,
             secret_seed=_NOTHING,
             secret_fingerprint=_NOTHING,
             old_seed="",

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import logging
 import uuid
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 
 from events.errors import WebhookNotFound, WebhookOff
 from events.models.delivery import OPEN, Delivery
 from events.models.endpoint import Endpoint
-from events.models.event import Event
+from events.services import moments
 from events.services.webhooks import planning
 from events.services.webhooks.endpoints import with_lock
 from wallets.services.requests.checks import check_actor
 from wallets.utils.database.transactions import guarded_update
 
 logger = logging.getLogger(__name__)
-
-# The times of events do not only rise with their positions: transactions that run side
-# by side overtake each other. A replay from a time begins this much earlier.
-SLACK = timedelta(minutes=10)
 
 
 def send_test(endpoint_uuid: uuid.UUID, *, actor: str, tenant: str = "") -> Delivery:
@@ -79,16 +75,17 @@ def replay(
 ) -> Endpoint:
     """Send all events again from a position, or from a moment, on. None is skipped.
 
-    Opens its own transaction. The events get the ids that they had. Deliveries that are
+    Opens its own transactions. The events get the ids that they had. Deliveries that are
     open come first. If the endpoint has not come so far yet, nothing changes.
 
     :raises WebhookNotFound: there is no such endpoint.
     """
     check_actor(actor)
+    # Before the lock: the first replay from a time may read all of the feed.
+    position = start if isinstance(start, int) else moments.first_position(start)
+    before = max(0, position - 1)
 
     def work(endpoint: Endpoint, now: datetime) -> Endpoint:
-        position = start if isinstance(start, int) else position_at(start)
-        before = max(0, position - 1)
         if before < endpoint.position:
             guarded_update(
                 Endpoint,
@@ -103,26 +100,6 @@ def replay(
     replayed = with_lock(endpoint_uuid, work, tenant)
     logger.info("webhook %s replays from %s, by %s", endpoint_uuid, start, actor)
     return replayed
-
-
-def position_at(moment: datetime) -> int:
-    """Return a position at or before the first event of this moment or later.
-
-    If there is none: the position after the last one. Reads a few rows of the feed.
-    """
-    began = datetime.min.replace(tzinfo=moment.tzinfo)
-    moment -= min(SLACK, moment - began)
-    events: QuerySet[Event] = Event.objects.order_by("position")
-    last = events.last()
-    low, high = 1, (last.position if last else 0) + 1
-    while low < high:
-        middle = (low + high) // 2
-        event = events.filter(position__gte=middle).first()
-        if event is None or event.created_at >= moment:
-            high = middle
-        else:
-            low = event.position + 1
-    return low
 
 
 def _refuse_if_off(endpoint: Endpoint) -> None:
