@@ -38,6 +38,7 @@ class Backup:
 
     name = ""
     programs: tuple[str, ...] = ()
+    password = "only-for-the-drill"  # noqa: S105 (of a user of this drill)
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -112,7 +113,8 @@ class PostgresDump(Backup):
 
     name = "pg_dump"
     programs = ("pg_dump", "pg_restore", "createdb", "dropdb", "psql")
-    database = f"wallet_restore_{os.getpid()}"
+    # The service's role, which is no superuser.
+    database = owner = f"wallet_restore_{os.getpid()}"
 
     @classmethod
     def missing(cls) -> str:
@@ -123,7 +125,10 @@ class PostgresDump(Backup):
     @property
     def url(self) -> str:
         server = urlsplit(settings.SERVERS["postgresql"])
-        return urlunsplit(server._replace(path=f"/{self.database}"))
+        address = (
+            f"{self.owner}:{self.password}@{server.hostname}:{server.port or 5432}"
+        )
+        return urlunsplit(server._replace(netloc=address, path=f"/{self.database}"))
 
     def variables(self) -> dict[str, str]:
         server = urlsplit(settings.SERVERS["postgresql"])
@@ -133,11 +138,16 @@ class PostgresDump(Backup):
             "PGUSER": server.username or "",
             "PGPASSWORD": server.password or "",
             "DB": self.database,
+            "OWNER": self.owner,
             "BACKUP": str(self.folder / "backup.dump"),
         }
 
     def create(self) -> None:
-        self.run('dropdb --if-exists "$DB" && createdb "$DB"')
+        self.run(
+            'dropdb --if-exists "$DB" && dropuser --if-exists "$OWNER"'
+            f" && psql -Xqc \"CREATE ROLE $OWNER LOGIN PASSWORD '{self.password}'\" postgres"
+            ' && createdb --owner "$OWNER" "$DB"'
+        )
 
     def restore(self) -> None:
         """Restore, and lose the sequences, as a restore of the rows alone does."""
@@ -152,7 +162,7 @@ class PostgresDump(Backup):
         self.run(recipe("sequences"))
 
     def drop(self) -> None:
-        self.run('dropdb --if-exists --force "$DB"')
+        self.run('dropdb --if-exists --force "$DB" && dropuser --if-exists "$OWNER"')
 
 
 class MariaDump(Backup):
@@ -161,7 +171,6 @@ class MariaDump(Backup):
     name = "mariadb-dump"
     programs = ("mariadb", "mariadb-dump")
     database = f"wallet_restore_{os.getpid()}"
-    password = "only-for-the-drill"  # noqa: S105 (of a user of this drill)
 
     @classmethod
     def missing(cls) -> str:
