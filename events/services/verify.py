@@ -11,9 +11,11 @@ from django.db.models import Max, Min
 from events.models.event import Event, Source
 from events.models.progress import Cursor, Gap
 from events.services import runs
+from events.services.content import records
 from events.services.sources import LEG_OF_CHANGE, READINGS, Reading
 from wallets.models.wallet import Wallet
 from wallets.services.ledger.ledger_audit import Finding
+from wallets.utils.damaged import DAMAGED
 
 # Wallets of one query. Each query is one index range, so memory is bounded.
 WALLETS_AT_ONCE = 500
@@ -37,7 +39,7 @@ _WRONG = """
 SELECT e.position FROM events_event e
 LEFT JOIN ({rows}) r ON r.id = e.source_id
 WHERE e.source = {source} AND e.source_id BETWEEN %s AND %s AND (r.id IS NULL
-    OR e.wallet_id <> r.wallet_id OR e.type <> r.type OR e.created_at <> r.created_at)
+    OR r.type IS NULL OR e.wallet_id <> r.wallet_id OR e.type <> r.type OR e.created_at <> r.created_at)
 """
 # The positions of each wallet's movements, by the statement. A withdrawal's movement
 # has the place of the change that posted it; the hold of `record_paid` has none.
@@ -101,6 +103,7 @@ WHERE w.wallet_id BETWEEN %s AND %s AND w.transaction_type = 'WITHDRAWAL'
 GROUP BY w.id, w.version HAVING COUNT(r.id) <> w.version + 1
 """
 _ROWS_AT_ONCE = 50_000
+_EVENTS_AT_ONCE = 1000
 
 
 def verify() -> Iterator[Finding]:
@@ -114,6 +117,7 @@ def verify() -> Iterator[Finding]:
     for reading in READINGS:
         yield from _missing(reading)
         yield from _wrong(reading)
+    yield from _unreadable()
     for first, last in _ranges_of_wallets():
         yield from _out_of_order(first, last)
 
@@ -155,6 +159,33 @@ def _wrong(reading: Reading) -> Iterator[Finding]:
         for (position,) in _rows(sql, [low, high, low, high]):
             detail = f"it is not what {reading.table} says"
             yield Finding("content", f"event {position}", detail)
+
+
+def _unreadable() -> Iterator[Finding]:
+    """Yield the events that the feed cannot tell; it stands still at each of them."""
+    last = 0
+    while True:
+        rows = Event.objects.filter(position__gt=last).order_by("position")
+        some = list(rows[:_EVENTS_AT_ONCE])
+        if not some:
+            return
+        last = some[-1].position
+        if _error_of(some) is None:
+            continue
+        for each in some:
+            error = _error_of([each])
+            if error is not None:
+                detail = f"it cannot be read: {type(error).__name__}"
+                yield Finding("content", f"event {each.position}", detail)
+
+
+def _error_of(events: list[Event]) -> Exception | None:
+    """Return the error with which the feed ends at these events, if any."""
+    try:
+        records(events)
+    except DAMAGED as error:
+        return error
+    return None
 
 
 def _ranges_of_wallets() -> Iterator[tuple[int, int]]:

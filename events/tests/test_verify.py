@@ -120,6 +120,19 @@ class VerifyTest(WalletTestCase):
         self.events[2].source_id = 10**6
         self.assertEqual(self.found(), {"content", "missing"})
 
+    def test_names_an_event_that_the_feed_cannot_tell(self) -> None:
+        """Its source is one of a later release; all readers would stand still there."""
+        self.events[2].source = 9
+        self.assertEqual(self.found(), {"content", "missing"})
+
+    def test_reads_what_is_beside_an_event_that_cannot_be_told(self) -> None:
+        self.events[1].source = 9
+        with mock.patch.object(verify, "_EVENTS_AT_ONCE", 2):
+            self.found()
+            details = {one.row: one.detail for one in verify.verify()}
+        self.assertEqual(details["event 2"], "it cannot be read: KeyError")
+        self.assertEqual([row for row in details if "event" in row], ["event 2"])
+
     def test_names_counters_of_the_ledger_that_do_not_agree(self) -> None:
         Transaction.objects.filter(transaction_type="WITHDRAWAL").update(
             version=F("version") + 1
