@@ -160,6 +160,6 @@ EVENT_GUARDS = (
         "events/services/verify.py",
         "    yield from _unreadable()\n",
         "",
-        "test_verify.py::VerifyTest",
+        "events/tests/test_verify.py::VerifyTest",
     ),
 )
