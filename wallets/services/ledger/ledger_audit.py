@@ -18,6 +18,7 @@ from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
 from wallets.services.ledger.correction_audit import verify_corrections
 from wallets.services.ledger.finding import Finding
+from wallets.services.ledger.history_audit import verify_histories
 from wallets.services.ledger.postings import effect
 from wallets.services.ledger.return_audit import verify_returns
 from wallets.services.ledger.schedule_audit import verify_schedules
@@ -251,4 +252,5 @@ PARTS: tuple[Part, ...] = (
     verify_returns,
     verify_lives,
     verify_times,
+    verify_histories,
 )
