@@ -6,6 +6,7 @@ from drills.guard import POSTGRESQL, Guard
 from drills.guards_access import ACCESS_GUARDS
 from drills.guards_bank import BANK_GUARDS
 from drills.guards_batching import BATCHING_GUARDS
+from drills.guards_books import BOOK_GUARDS
 from drills.guards_clock import CLOCK_GUARDS
 from drills.guards_connections import CONNECTION_GUARDS
 from drills.guards_database import DATABASE_GUARDS
@@ -32,6 +33,7 @@ _PAYOUT = "wallets/services/payouts/payout.py"
 
 GUARDS = (
     *BANK_GUARDS,
+    *BOOK_GUARDS,
     *OPERATOR_GUARDS,
     *TIME_GUARDS,
     *DATABASE_GUARDS,

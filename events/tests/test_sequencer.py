@@ -37,7 +37,7 @@ from wallets.tests.base import (
 from wallets.tests.builders import deposit, due_withdrawal
 from wallets.tests.fakes import Does
 from wallets.tests.races import race
-from wallets.tests.raw import insert
+from wallets.tests.raw import insert, update
 
 PATIENCE = 60
 
@@ -277,6 +277,7 @@ class UnknownRowTest(WalletTestCase):
 
     def test_stops_the_sequencer_of_this_release(self) -> None:
         pk = insert(Transition, self.row)
+        update(Transaction, self.row["transaction"], {"version": 1})
         self.deposit(1)
         before = feed.last_position()
         for work in (sequencer.run_pass, sequencer.finds_work, sequencer.catch_up):
@@ -430,7 +431,9 @@ class LateCommitTest(CommittingTestCase):
                 **{"balance_after": 5, "created_at": self.now},
             },
         )
-        Wallet.objects.filter(pk=self.bob.pk).update(balance=5, movement_count=1)
+        Wallet.objects.filter(pk=self.bob.pk).update(
+            balance=5, movement_count=1, updated_at=self.now
+        )
 
     def bobs_schedule(self) -> None:
         owner = insert(

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q, QuerySet
+from django.db.models import Case, Q, QuerySet, Value, When
 
 from wallets.models.base import BaseModel
 from wallets.models.counterparty import Counterparty
@@ -152,6 +152,25 @@ class Transaction(BaseModel):
     def requested_for(self) -> datetime | None:
         """The time of a withdrawal's request, whatever it was rescheduled for."""
         return self.first_scheduled_for or self.scheduled_for
+
+    @classmethod
+    def state_in_sql(cls) -> Case:
+        """Return `known_state` as an expression of a query; "" if it is unknown."""
+        processing, failed = cls.Status.PROCESSING, cls.Status.FAILED
+        cases = [
+            (Q(status=processing, needs_review=True), State.NEEDS_REVIEW),
+            (Q(status=processing, unknown_since__isnull=False), State.UNKNOWN),
+            (Q(status=processing), State.SENDING),
+            (Q(status=failed, final=True), State.FAILED_FINAL),
+            (Q(status=failed), State.FAILED_RETRYABLE),
+            (Q(status=cls.Status.PENDING), State.PENDING),
+            (Q(status=cls.Status.COMPLETED), State.COMPLETED),
+            (Q(status=cls.Status.CANCELLED), State.CANCELLED),
+        ]
+        return Case(
+            *(When(condition, then=Value(state.value)) for condition, state in cases),
+            default=Value(""),
+        )
 
     @classmethod
     def is_pending(cls) -> Q:

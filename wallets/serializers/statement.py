@@ -111,9 +111,12 @@ class BalanceSerializer(serializers.Serializer):
     """A wallet's balance at a moment."""
 
     wallet = WalletField(help_text="The wallet.")
-    at = InstantField(help_text="The moment.")
+    at = InstantField(help_text="The moment; without `?at=`, that of the answer.")
     balance = BalanceField(help_text="The balance at that moment, in minor units.")
-    sequence = CountField(help_text="The last counted movement; 0 before the first.")
+    sequence = CountField(
+        help_text="The last counted movement; 0 before the first. It is exact: a "
+        "movement that was under way at this moment may get its time and be counted later."
+    )
 
 
 def movement_line(movement: Movement | MovementRow) -> dict[str, Any]:

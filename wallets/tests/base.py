@@ -211,6 +211,7 @@ _ROWS_OF_PARTS = {
     ),
     verify_corrections: (
         "wallets_correction",
+        "wallets_transaction WHERE transaction_type LIKE 'CORRECTION%'",
         "wallets_movement WHERE kind LIKE 'correction%'",
     ),
     verify_returns: (

@@ -6,6 +6,7 @@ import csv
 import io
 import uuid
 from typing import Any
+from unittest import mock
 from urllib.parse import quote
 
 from django.core import signing
@@ -15,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wallets.models.ledger import Movement
+from wallets.services.reads.balance import balances
 from wallets.services.wallet import WalletService
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests import marks
@@ -23,6 +25,7 @@ from wallets.tests.base import WalletTestCase
 from wallets.tests.fakes import Does
 from wallets.tests.test_api_transactions import links_of
 from wallets.utils import instants
+from wallets.views import statement as view
 
 EARLY, LATE = "2001-01-01T00:00:00Z", "2100-01-01T00:00:00Z"
 
@@ -174,6 +177,21 @@ class BalanceApiTest(Api, WalletTestCase):
             self.assertEqual((found["balance"], found["sequence"]), (5, 1))
         self.assertRegex(self.balance()["at"], r"^20\d\d-.*Z$")
         self.assertEqual(self.balance(LATE)["at"], LATE)
+
+    def test_is_the_same_at_its_own_moment_whatever_commits_meanwhile(self) -> None:
+        self.deposit(5)
+
+        def read(*asked: Any, **options: Any) -> Any:
+            """Another client's deposit commits before, and one after the balance is read."""
+            self.deposit(10)
+            found = balances(*asked, **options)
+            self.deposit(100)
+            return found
+
+        with mock.patch.object(view, "balances", read):
+            found = self.balance()
+        self.assertEqual((found["balance"], found["sequence"]), (15, 2))
+        self.assertEqual(self.balance(found["at"]), found)
 
     def test_is_zero_before_the_wallet_was_opened(self) -> None:
         self.deposit(5)

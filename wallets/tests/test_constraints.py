@@ -35,6 +35,7 @@ from wallets.models.transition import Transition
 from wallets.models.wallet import Wallet
 from wallets.models.wallet_change import WalletChange
 from wallets.services.operations import safeguards
+from wallets.services.withdrawal import WithdrawalService
 from wallets.tests import marks
 from wallets.tests.base import CommittingTestCase, WalletTestCase, utc
 from wallets.tests.raw import Columns, a_hold, execute, insert, prepared, update
@@ -1106,11 +1107,6 @@ class SQLiteSettingsTest(TestCase):
 class MicrosecondTest(WalletTestCase):
     def test_keeps_a_moment_to_the_microsecond(self):
         when = self.now + timedelta(seconds=60, microseconds=1)
-        withdrawal = Transaction.objects.create(
-            wallet=self.alice,
-            transaction_type="WITHDRAWAL",
-            amount=1,
-            scheduled_for=when,
-        )
+        withdrawal = WithdrawalService.schedule(self.alice.uuid, 1, when)
         withdrawal.refresh_from_db()
         self.assertEqual(withdrawal.scheduled_for, when)

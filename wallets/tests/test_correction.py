@@ -40,7 +40,7 @@ from wallets.tests.api import Api, nothing_written
 from wallets.tests.base import OSCAR, CommittingTestCase, WalletTestCase
 from wallets.tests.marks import slow
 from wallets.tests.races import FEW, race, rounds
-from wallets.tests.raw import a_hold, insert, rules_off, update
+from wallets.tests.raw import a_hold, execute, insert, rules_off, update
 from wallets.utils.caller import ANYBODY
 
 WHY = "ten thousand was typed for one thousand"
@@ -460,8 +460,25 @@ class VerifyTest(WalletTestCase):
                 [f"correction {self.moved.credit_id}/2"],
             )
 
+    def test_finds_an_entry_of_no_correction_that_moved_nothing(self) -> None:
+        for kind in ("CORRECTION_OUT", "CORRECTION_IN"):
+            with self.subTest(kind):
+                entry = Transaction.objects.create(
+                    wallet=self.bob,
+                    transaction_type=kind,
+                    amount=5,
+                    status="COMPLETED",
+                    executed_at=self.now,
+                )
+                self.assertEqual(
+                    self.found(),
+                    {"transaction_correction": [f"transaction {entry.pk}"]},
+                )
+                with rules_off():
+                    execute(f"DELETE FROM wallets_transaction WHERE id = {entry.pk}")
+
     def test_finds_a_movement_of_no_correction(self) -> None:
-        self.alice.refresh_from_db()
+        self.bob.refresh_from_db()
         entry = Transaction.objects.create(
             wallet=self.bob,
             transaction_type="CORRECTION_OUT",
@@ -471,7 +488,7 @@ class VerifyTest(WalletTestCase):
         )
         pk = insert(
             Movement,
-            a_hold(self.bob.pk, entry.pk, self.now)
+            a_hold(self.bob.pk, entry.pk, self.bob.updated_at)
             | {
                 "kind": "correction_out",
                 "leg": "back",
@@ -482,4 +499,10 @@ class VerifyTest(WalletTestCase):
             },
         )
         update(Wallet, self.bob.pk, {"balance": 35, "movement_count": 2})
-        self.assertEqual(self.found(), {"movement_correction": [f"movement {pk}"]})
+        self.assertEqual(
+            self.found(),
+            {
+                "movement_correction": [f"movement {pk}"],
+                "transaction_correction": [f"transaction {entry.pk}"],
+            },
+        )

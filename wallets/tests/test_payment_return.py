@@ -345,6 +345,7 @@ class VerifyTest(PaidCase):
             "balance_after": 5,
         }
         insert(Movement, movement)
-        update(Wallet, self.bob.pk, {"balance": 5, "movement_count": 1})
+        columns = {"balance": 5, "movement_count": 1, "updated_at": self.now}
+        update(Wallet, self.bob.pk, columns)
         name = f"transaction {entry.pk}"
         self.assertEqual(self.found(), {"transaction_return": [name]})

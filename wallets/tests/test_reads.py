@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 import uuid
 from collections.abc import Iterable
-from datetime import datetime
-from unittest import skipUnless
+from datetime import datetime, timedelta
+from unittest import mock, skipUnless
 
 from django.db import connection
 from django.db.models import Model
@@ -18,28 +18,26 @@ from wallets.models.rows import MovementRow, TransactionRow
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
 from wallets.services.deposits.deposit import DepositRequest, deposit_many
-from wallets.services.reads import reads_postgresql
+from wallets.services.reads import balance, current, reads_postgresql
+from wallets.services.reads.balance import BalanceRequest, balance_at, balances
 from wallets.services.reads.current import (
     PageRequest,
     pages,
     transactions_by_id,
     wallets_by_uuid,
 )
+from wallets.services.reads.points import Point
 from wallets.services.reads.statement import (
-    BalanceRequest,
-    Point,
     StatementPage,
     StatementRequest,
     UnknownPosition,
-    balance_at,
-    balances,
     statement_of,
     statement_pages,
 )
 from wallets.services.wallet import WalletService
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests import builders
-from wallets.tests.base import WalletTestCase, forget_statistics
+from wallets.tests.base import END_OF_TIME, WalletTestCase, forget_statistics
 from wallets.tests.plans import generic_plan
 from wallets.utils.limits import MAX_BIGINT
 
@@ -364,7 +362,8 @@ class StatementPagesTest(ReadTestCase):
             statement_pages(asked * 5)
         self.assertEqual(self.queries(queries), 2)
         with CaptureQueriesContext(connection) as queries:
-            balances([BalanceRequest(self.alice.uuid), BalanceRequest(self.bob.uuid)])
+            asked = [BalanceRequest(self.alice.uuid), BalanceRequest(self.bob.uuid)]
+            balances(asked, now=self.now)
         self.assertEqual(self.queries(queries), 2)
 
     def test_balances_are_those_of_each_moment(self) -> None:
@@ -375,19 +374,39 @@ class StatementPagesTest(ReadTestCase):
             BalanceRequest(chance.choice([self.alice, self.bob, carol]).uuid, at)
             for at in times
         ]
-        found = balances([*asked, BalanceRequest(NOBODY)])
+        found = balances([*asked, BalanceRequest(NOBODY)], now=END_OF_TIME)
         self.assertIsInstance(found.pop(), Wallet.DoesNotExist)
         for answer, one in zip(found, asked, strict=True):
             wallet = Wallet.objects.get(uuid=one.wallet)
-            self.assertEqual(answer, balance_at(wallet, one.at))
-        self.assertEqual(balances([BalanceRequest(self.alice.uuid)]), [Point(7, 28)])
+            at = one.at or END_OF_TIME
+            self.assertEqual(answer, (at, balance_at(wallet, at)))
+
+    def test_present_balance_has_the_time_of_its_last_movement_if_that_is_later(
+        self,
+    ) -> None:
+        """It was dated by a clock that is ahead, or after the clock was read."""
+        last = Movement.objects.get(wallet=self.alice, sequence=7).created_at
+        for now in (last - timedelta(seconds=1), last, last + timedelta(seconds=1)):
+            found = balances([BalanceRequest(self.alice.uuid)], now=now)
+            self.assertEqual(found, [(max(now, last), Point(7, 28))])
+            self.assertEqual(balance_at(self.alice, found[0].at), found[0].point)
+
+    def test_present_balance_leaves_out_what_is_newer_than_its_wallet(self) -> None:
+        """A deposit commits between the statements that read wallet and movement."""
+        known = current.wallets_by_uuid([self.alice.uuid])
+        self.deposit(100)
+        with mock.patch.object(balance, "wallets_by_uuid", return_value=known):
+            (found,) = balances([BalanceRequest(self.alice.uuid)], now=self.now)
+        self.assertEqual(found.point, Point(7, 28))
+        self.assertEqual(balance_at(self.alice, found.at), found.point)
 
     def test_are_right_for_a_wallet_with_a_wrong_count(self) -> None:
         self.books_must_be_right = False
         Wallet.objects.filter(pk=self.alice.pk).update(movement_count=20)
         (page,) = statement_pages([StatementRequest(self.alice.uuid, 3)])
         self.assertEqual(page.statement.closing, Point(7, 28))
-        self.assertEqual(balances([BalanceRequest(self.alice.uuid)]), [Point(7, 28)])
+        (found,) = balances([BalanceRequest(self.alice.uuid)], now=self.now)
+        self.assertEqual(found.point, Point(7, 28))
 
 
 class CancelOfTest(WalletTestCase):

@@ -17,8 +17,10 @@ from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
 from wallets.services.ledger import postings
 from wallets.services.ledger.postings import Posting
-from wallets.services.reads import statement
-from wallets.services.reads.statement import Point, Statement, balance_at, statement_of
+from wallets.services.reads import points, statement
+from wallets.services.reads.balance import balance_at
+from wallets.services.reads.points import Point, newest
+from wallets.services.reads.statement import Statement, statement_of
 from wallets.tests import marks
 from wallets.tests.base import WalletTestCase
 
@@ -72,7 +74,7 @@ class PastTest(WalletTestCase):
                 self.assertEqual(balance_at(self.alice, moment(second)), expected)
         just_before = moment(3) - timedelta(microseconds=1)
         self.assertEqual(balance_at(self.alice, just_before), Point(1, 10))
-        self.assertEqual(balance_at(self.alice), Point(4, 100))
+        self.assertEqual(newest(self.alice), Point(4, 100))
 
     def test_knows_a_past_balance_from_one_row_of_an_index(self) -> None:
         with CaptureQueriesContext(
@@ -104,7 +106,7 @@ class PastTest(WalletTestCase):
         for number in range(40):
             deposit_at(wallet, 1, number)
         wallet.refresh_from_db()
-        with mock.patch.object(statement, "_first", explain := mock.Mock()):
+        with mock.patch.object(points, "_first", explain := mock.Mock()):
             explain.side_effect = lambda rows: plans.append(rows[:1].explain())
             plans: list[str] = []
             balance_at(wallet, moment(20))
@@ -119,11 +121,11 @@ class PastTest(WalletTestCase):
     ) -> None:
         self.alice.refresh_from_db()
         deposit_at(self.alice, 7, 6)
-        self.assertEqual(balance_at(self.alice), Point(5, 107))
+        self.assertEqual(newest(self.alice), Point(5, 107))
 
     def test_finds_the_newest_of_a_wallet_with_a_wrong_count(self) -> None:
         self.alice.movement_count = 99
-        self.assertEqual(balance_at(self.alice), Point(4, 100))
+        self.assertEqual(newest(self.alice), Point(4, 100))
         self.assertEqual(statement_of(self.alice).closing, Point(4, 100))
 
     def test_a_statement_begins_with_its_start_and_ends_before_its_end(self) -> None:

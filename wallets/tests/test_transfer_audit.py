@@ -51,7 +51,7 @@ class VerifyTest(WalletTestCase):
         ends = ("wallet", "clearing") if leg == "out" else ("clearing", "wallet")
         return insert(
             Movement,
-            a_hold(wallet.pk, transaction.pk, self.now)
+            a_hold(wallet.pk, transaction.pk, wallet.updated_at)
             | {
                 "transfer": self.made.uuid,
                 "attempt_number": 0,
@@ -82,10 +82,15 @@ class VerifyTest(WalletTestCase):
         """MySQL and MariaDB accept it."""
         half = self.half("TRANSFER_OUT", self.alice)
         with rules_off():
-            pk = self.move("out", half, transfer=uuid.uuid4())
+            none = uuid.uuid4()
+            pk = self.move("out", half, transfer=none)
             self.assertEqual(
                 self.found(),
-                {"clearing": ["clearing"], "movement_transfer": [f"movement {pk}"]},
+                {
+                    "clearing": ["clearing"],
+                    "movement_transfer": [f"movement {pk}"],
+                    "missing_row": [f"transfer uuid {none}"],
+                },
             )
 
     def test_finds_a_third_half(self) -> None:
@@ -113,7 +118,11 @@ class VerifyTest(WalletTestCase):
             }
             insert(Transfer, row)
             self.assertEqual(
-                self.found(), {"transfer_halves": [f"transfer {row['uuid']}"]}
+                self.found(),
+                {
+                    "transfer_halves": [f"transfer {row['uuid']}"],
+                    "missing_row": ["transaction 1000000"],
+                },
             )
 
     def test_finds_halves_of_different_amounts(self) -> None:
@@ -132,6 +141,10 @@ class VerifyTest(WalletTestCase):
         self.assertEqual(
             self.found(), {"transfer_movement": [f"transaction {half.pk}"]}
         )
+
+    def test_finds_wallets_of_two_currencies(self) -> None:
+        update(Wallet, self.bob.pk, {"currency": "JPY"})
+        self.assertEqual(self.found(), {"transfer_currency": [self.name]})
 
     def test_finds_a_movement_of_another_kind_than_its_transaction(self) -> None:
         update(Transaction, self.made.debit_id, {"transaction_type": "DEPOSIT"})

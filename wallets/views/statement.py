@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import astuple
-from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 from django.http import HttpResponse, StreamingHttpResponse
@@ -19,14 +18,12 @@ from wallets.serializers.statement import (
     csv_parts,
     movement_line,
 )
+from wallets.services.reads.balance import Balance, BalanceRequest, balances
 from wallets.services.reads.statement import (
     BATCH,
-    BalanceRequest,
-    Point,
     StatementPage,
     StatementRequest,
     UnknownPosition,
-    balances,
     statement_of,
     statement_pages,
 )
@@ -98,13 +95,6 @@ class GetStatement(Operation[PageCall[StatementRequest], StatementPage]):
         )
 
 
-class Balance(NamedTuple):
-    """The balance of a wallet at a moment."""
-
-    at: datetime
-    point: Point
-
-
 class GetBalance(Operation[BalanceRequest, Balance]):
     """Show what a wallet held, at a moment or now, from the ledger."""
 
@@ -120,12 +110,7 @@ class GetBalance(Operation[BalanceRequest, Balance]):
     def many(
         self, calls: Sequence[BalanceRequest], *, caller: Caller, wait: bool
     ) -> Sequence[Balance | Exception]:
-        found = balances(calls)
-        now = database_now()
-        return [
-            one if isinstance(one, Exception) else Balance(call.at or now, one)
-            for call, one in zip(calls, found, strict=True)
-        ]
+        return balances(calls, now=database_now())
 
     def write(
         self, request: Request, call: BalanceRequest, result: Balance

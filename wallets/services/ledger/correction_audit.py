@@ -8,6 +8,7 @@ from django.db.models import Exists, F, OuterRef, Q, QuerySet, Sum
 
 from wallets.models.correction import Correction
 from wallets.models.ledger import Movement
+from wallets.models.transaction import Transaction
 from wallets.models.transfer import Transfer
 from wallets.services.ledger.finding import Finding
 
@@ -41,6 +42,12 @@ def verify_corrections() -> Iterator[Finding]:
         strays = Movement.objects.filter(~Exists(its), kind=kind)
         for pk in strays.values_list("pk", flat=True):
             yield Finding("movement_correction", f"movement {pk}", "of no correction")
+        its = Correction.objects.filter(**{part: OuterRef("pk")})
+        entries = Transaction.objects.filter(transaction_type=kind.upper())
+        for pk in entries.filter(~Exists(its)).values_list("pk", flat=True):
+            yield Finding(
+                "transaction_correction", f"transaction {pk}", "of no correction"
+            )
 
 
 def _names(rows: QuerySet[Correction]) -> Iterator[str]:

@@ -18,10 +18,17 @@ from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
 from wallets.services.ledger.correction_audit import verify_corrections
 from wallets.services.ledger.finding import Finding
+from wallets.services.ledger.history_audit import verify_histories
+from wallets.services.ledger.parent_audit import verify_parents
 from wallets.services.ledger.postings import effect
 from wallets.services.ledger.return_audit import verify_returns
 from wallets.services.ledger.schedule_audit import verify_schedules
-from wallets.services.ledger.time_audit import Unreadable, verify_times
+from wallets.services.ledger.time_audit import (
+    Unreadable,
+    goes_back,
+    verify_last_times,
+    verify_times,
+)
 from wallets.services.ledger.transfer_audit import verify_transfers
 from wallets.services.ledger.wallet_audit import verify_lives
 from wallets.services.operations import safeguards
@@ -49,6 +56,7 @@ _KIND_OF_TYPE = (
     | Q(kind="return", transaction__transaction_type="RETURN")
 )
 _Row = tuple[Any, ...]
+_READ = ("wallet_id", "pk", "kind", "amount", "sequence", "balance_after")
 _NOBODYS: tuple[int, Iterable[_Row]] = (0, ())
 
 
@@ -100,9 +108,7 @@ def _with_movements(wallets: list[Wallet]) -> Iterator[tuple[Wallet, Iterable[_R
     rows = Movement.objects.filter(
         wallet__gte=wallets[0].pk, wallet__lte=wallets[-1].pk
     ).order_by("wallet_id", "sequence")
-    read = rows.values_list(
-        "wallet_id", "pk", "kind", "amount", "sequence", "balance_after"
-    ).iterator(chunk_size=CHUNK)
+    read = rows.values_list(*_READ, goes_back()).iterator(chunk_size=CHUNK)
     statements = groupby(read, key=itemgetter(0))
     owner, statement = next(statements, _NOBODYS)
     for wallet in wallets:
@@ -115,7 +121,7 @@ def _verify_wallet(wallet: Wallet, movements: Iterable[_Row]) -> Iterator[Findin
     """Replay the wallet's statement and compare numbers and balances."""
     balance = held = count = 0
     name = f"wallet {wallet.uuid}"
-    for _, pk, kind, amount, sequence, balance_after in movements:
+    for _, pk, kind, amount, sequence, balance_after, is_back in movements:
         count += 1
         if kind in Movement.Kind.values:
             balance += effect(Account.WALLET, kind, amount)
@@ -130,6 +136,9 @@ def _verify_wallet(wallet: Wallet, movements: Iterable[_Row]) -> Iterator[Findin
             detail = f"{name}: expected {balance} after it, found {balance_after}"
             yield Finding("running_balance", f"movement {pk}", detail)
             balance = balance_after
+        if is_back:
+            detail = f"{name}: its time is before that of the movement before it"
+            yield Finding("movement_back_in_time", f"movement {pk}", detail)
     for check, stored, expected in (
         ("stored_balance", wallet.balance, balance),
         ("stored_held", wallet.held, held),
@@ -251,4 +260,7 @@ PARTS: tuple[Part, ...] = (
     verify_returns,
     verify_lives,
     verify_times,
+    verify_last_times,
+    verify_parents,
+    verify_histories,
 )

@@ -1,4 +1,4 @@
-"""Finds rows that cannot be read, and impossible times: changes nothing.
+"""Finds rows that cannot be read, and wrong times: changes nothing.
 
 A part of `services.ledger.ledger_audit`, which must not end at the first such row.
 """
@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from datetime import datetime
 from datetime import timezone as dt_timezone
 
-from django.db.models import DateTimeField, Model, Q
+from django.db.models import DateTimeField, Exists, F, Model, OuterRef, Q, Window
+from django.db.models.functions import Lag
+from django.db.models.lookups import LessThan
 
 from wallets.models.attempt import Attempt
 from wallets.models.ledger import Movement
@@ -68,3 +70,31 @@ def verify_times() -> Iterator[Finding]:
         for pk in rows.values_list("pk", flat=True).iterator(chunk_size=CHUNK):
             row = f"{model._meta.model_name} {pk}"
             yield Finding("time", row, "a time of it is none")
+
+
+def goes_back() -> LessThan:
+    """Return whether a movement's time is before that of the one before, for a query.
+
+    A balance at a moment is one row because the times of a statement never decrease. The
+    database compares them: a time that cannot be read would end the audit.
+    """
+    before = Window(
+        Lag("created_at"), partition_by=F("wallet_id"), order_by=F("sequence").asc()
+    )
+    return LessThan(F("created_at"), before)
+
+
+def verify_last_times() -> Iterator[Finding]:
+    """Yield the wallets that do not have the time of their last movement.
+
+    The next movement would be dated before it.
+    """
+    last = Movement.objects.filter(
+        wallet=OuterRef("pk"), sequence=OuterRef("movement_count")
+    )
+    wrong = Wallet.objects.filter(
+        Exists(last), ~Exists(last.filter(created_at=OuterRef("updated_at")))
+    ).order_by()
+    for uuid in wrong.values_list("uuid", flat=True).iterator(chunk_size=CHUNK):
+        detail = "it does not have the time of its last movement"
+        yield Finding("last_movement_time", f"wallet {uuid}", detail)

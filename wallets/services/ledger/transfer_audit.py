@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from django.db.models import Exists, OuterRef, Q, QuerySet, Sum
+from django.db.models import Exists, F, OuterRef, Q, QuerySet, Sum
 
 from wallets.models.ledger import Account, Movement
 from wallets.models.transaction import Transaction
@@ -26,6 +26,10 @@ def verify_transfers() -> Iterator[Finding]:
     for uuid in Transfer.objects.exclude(whole).values_list("uuid", flat=True):
         detail = "its halves are not one movement each, of its wallets and its amount"
         yield Finding("transfer_halves", f"transfer {uuid}", detail)
+    mixed = Transfer.objects.exclude(from_wallet__currency=F("to_wallet__currency"))
+    for uuid in mixed.values_list("uuid", flat=True):
+        detail = "its wallets have different currencies"
+        yield Finding("transfer_currency", f"transfer {uuid}", detail)
     for kind, half in ((_OUT, "debit"), (_IN, "credit")):
         its = Transfer.objects.filter(
             uuid=OuterRef("transfer"), **{half: OuterRef("transaction")}

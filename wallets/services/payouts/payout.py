@@ -26,9 +26,10 @@ from wallets.models.states import Event, rule_for
 from wallets.models.transaction import Transaction
 from wallets.services.ledger import postings
 from wallets.services.ledger.postings import Posting
-from wallets.services.operations import alarm, pause
+from wallets.services.operations import pause
 from wallets.services.payouts import (
     attempt,
+    claimable,
     due,
     moment,
     outcome,
@@ -178,8 +179,7 @@ def _claim(
         rows = lock_rows(candidates[:limit], skip_locked=True)
     if not rows:
         return [], Claim()
-    alarms = alarm.said_paid([row.pk for row in rows])
-    said_paid = set(alarms.values_list("transaction_id", flat=True))
+    said_paid = claimable.said_paid(rows)
     rows = [row for row in rows if row.pk not in said_paid]
     found = Claim()
     wallets = postings.lock_wallets((row.wallet_id for row in rows), wait=wait)

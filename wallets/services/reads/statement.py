@@ -1,4 +1,4 @@
-"""A wallet's past, read from its movements: the balance at a moment, the statement.
+"""A wallet's statement, read from its movements.
 
 Nothing is written. The movements of a wallet are numbered without gaps in the order of
 their commits, and their times never decrease. So what was read up to a number never
@@ -11,29 +11,20 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from django.db import connection
-from django.db.models import QuerySet
 
 from wallets.models.ledger import Movement
 from wallets.models.rows import MovementRow
 from wallets.models.wallet import Wallet
 from wallets.services.reads import reads_postgresql, relations
 from wallets.services.reads.current import wallets_by_uuid
-from wallets.utils.database.transactions import read_in_order
+from wallets.services.reads.points import Point, last_with, newest, numbered
 from wallets.utils.limits import MAX_BIGINT
 
 # Rows of one query when a whole statement is exported.
 BATCH = 1000
-
-
-@dataclass(frozen=True)
-class Point:
-    """The balance (minor units) after movement `sequence`; 0: before the first."""
-
-    sequence: int
-    balance: int
 
 
 @dataclass(frozen=True)
@@ -179,49 +170,6 @@ def _page(wallet: Wallet, asked: StatementRequest) -> StatementPage | UnknownPos
     return StatementPage(wallet, statement, statement.page(after, asked.limit))
 
 
-class BalanceRequest(NamedTuple):
-    """A request for a wallet's balance at a moment; without `at`: now."""
-
-    wallet: uuid.UUID | str
-    at: datetime | None = None
-
-
-def balances(asked: Sequence[BalanceRequest]) -> list[Point | Wallet.DoesNotExist]:
-    """Return the balances, in order, as `balance_at`.
-
-    On PostgreSQL two queries for all requests without `at`.
-    """
-    wallets = wallets_by_uuid([one.wallet for one in asked])
-    known = {n: one for n, one in enumerate(wallets) if isinstance(one, Wallet)}
-    pages = _pages_at_once(
-        {
-            n: (wallet, StatementRequest(wallet.uuid, limit=0))
-            for n, wallet in known.items()
-            if asked[n].at is None
-        }
-    )
-    found = {n: page.statement.closing for n, page in pages.items()}
-    return [
-        (
-            one
-            if isinstance(one, Exception)
-            else found.get(n) or balance_at(one, asked[n].at)
-        )
-        for n, one in enumerate(wallets)
-    ]
-
-
-def balance_at(wallet: Wallet, at: datetime | None = None) -> Point:
-    """Return the balance after all movements up to and including `at`.
-
-    Without `at`: the present balance. Before its first movement a wallet has 0, also
-    before it was created. One query of one row.
-    """
-    if at is None:
-        return _newest(wallet)
-    return _last(wallet, created_at__lte=at)
-
-
 def statement_of(
     wallet: Wallet, start: datetime | None = None, end: datetime | None = None
 ) -> Statement:
@@ -231,11 +179,11 @@ def statement_of(
     that commits meanwhile is left out, and stays out on every page.
     """
     # Read the end first: movements with lower numbers no longer change.
-    closing = _last(wallet, created_at__lt=end) if end else _newest(wallet)
+    closing = last_with(wallet, created_at__lt=end) if end else newest(wallet)
     opening = Point(0, 0)
     if start is not None:
         known = closing.sequence
-        opening = _last(wallet, created_at__lt=start, sequence__lte=known)
+        opening = last_with(wallet, created_at__lt=start, sequence__lte=known)
     return Statement(wallet.pk, opening, closing)
 
 
@@ -246,54 +194,5 @@ def statement_between(wallet: Wallet, opening: int, closing: int) -> Statement |
     """
     if not 0 <= opening <= closing:
         return None
-    first, last = _numbered(wallet, opening), _numbered(wallet, closing)
+    first, last = numbered(wallet, opening), numbered(wallet, closing)
     return Statement(wallet.pk, first, last) if first and last else None
-
-
-def _numbered(wallet: Wallet, number: int) -> Point | None:
-    """Return the wallet's balance after the movement of this number.
-
-    Queried as a range of one, because for two numbers in one query PostgreSQL may read
-    the whole wallet.
-    """
-    if number == 0:
-        return Point(0, 0)
-    rows = Movement.objects.filter(
-        wallet=wallet, sequence__gte=number, sequence__lte=number
-    )
-    return _first(rows.order_by("sequence"))
-
-
-def _newest(wallet: Wallet) -> Point:
-    """Return the balance after the wallet's last movement.
-
-    It begins at the wallet's own count, so that no plan reads more than newer
-    movements.
-    """
-    rows = Movement.objects.filter(wallet=wallet).order_by("-sequence")
-    found = _first(rows.filter(sequence__gte=wallet.movement_count))
-    if found is None and wallet.movement_count:  # damaged: movements are missing
-        found = _first(rows)
-    return found or Point(0, 0)
-
-
-def _last(wallet: Wallet, **conditions: Any) -> Point:
-    """Return the balance after the wallet's last movement with these conditions.
-
-    By the index by time: the order by time and number is the order by number. For one
-    wallet MariaDB would read from the wallet's end; for a range it begins at the right
-    place.
-    """
-    rows = Movement.objects.filter(**conditions)
-    if connection.vendor == "sqlite":
-        ordered = rows.filter(wallet=wallet).order_by("-created_at", "-sequence")
-    else:
-        rows = rows.filter(wallet__gte=wallet.pk, wallet__lte=wallet.pk)
-        ordered = rows.order_by("-wallet_id", "-created_at", "-sequence")
-    with read_in_order():
-        return _first(ordered) or Point(0, 0)
-
-
-def _first(rows: QuerySet[Movement]) -> Point | None:
-    row = rows.values_list("sequence", "balance_after").first()
-    return Point(*row) if row else None

@@ -128,7 +128,9 @@ OPERATIONS: dict[type, dict[str, Operation]] = {
             description=(
                 "The balance after all movements up to and including the moment, from the "
                 "ledger. Before the wallet was created it is 0; for a future moment it is "
-                "the present balance."
+                "the present balance. Two answers with the same `sequence` are the same "
+                "balance: while money moves, it says more exactly than a time what was "
+                "counted."
             ),
             answer=BalanceSerializer,
             codes=(*WALLET, *QUERY),
