@@ -237,7 +237,7 @@ BANK_GUARDS = (
         "payments are missing only in the time that the list covers",
         "wallets/services/operations/reconciliation.py",
         "        return None if first is None else (first + late, end)\n",
-        "        return (first or end - LONGEST_PERIOD), end\n",
+        "        return (first or end - timedelta(days=7)), end\n",
         "test_bank_statement.py::CoverTest",
     ),
     Guard(

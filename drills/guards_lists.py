@@ -8,6 +8,7 @@ from __future__ import annotations
 from drills.guard import MARIADB, POSTGRESQL, Guard
 
 _COMPARISON = "wallets/services/operations/reconciliation.py"
+_DAILY = "wallets/services/operations/reconciliation_daily.py"
 _READABLE = "wallets/utils/database/readable.py"
 _ALARMS = "wallets/services/operations/reconciliation_alarms.py"
 
@@ -56,7 +57,7 @@ LIST_GUARDS = (
     ),
     Guard(
         "a time that no daily run has compared is named",
-        _COMPARISON,
+        _DAILY,
         "    if wanted < since:\n",
         "    if False:\n",
         "test_bank_statement.py::DailyRunTest",
