@@ -9,6 +9,8 @@ from drills.guard import MARIADB, POSTGRESQL, Guard
 
 _COMPARISON = "wallets/services/operations/reconciliation.py"
 _DAILY = "wallets/services/operations/reconciliation_daily.py"
+_RECORDED = "wallets/services/withdrawals/recorded.py"
+_PAID_ATTEMPT = "wallets/services/operations/paid_attempt.py"
 _READABLE = "wallets/utils/database/readable.py"
 _ALARMS = "wallets/services/operations/reconciliation_alarms.py"
 
@@ -54,6 +56,55 @@ LIST_GUARDS = (
         "    if alarm.exists(Alarm.Kind.NOT_ON_STATEMENT, attempt):\n",
         "    if False:\n",
         "test_listed.py::ListedAgainTest",
+    ),
+    Guard(
+        "a line of a released attempt is the payment that was recorded for it",
+        _COMPARISON,
+        "            paid = _recorded_for(attempt) or attempt\n",
+        "            paid = attempt\n",
+        "test_recorded.py::RecordedTest",
+    ),
+    Guard(
+        "a line of another attempt than the recorded one is another payment",
+        _RECORDED,
+        "sends=0, answer__in=answers)\n",
+        "sends=0)\n",
+        "test_recorded.py::OtherPaymentTest",
+    ),
+    Guard(
+        "what was sent stands for no other attempt",
+        _RECORDED,
+        "    made = withdrawal.attempts.filter(outcome=_ACCEPTED, sends=0, ",
+        "    made = withdrawal.attempts.filter(outcome=_ACCEPTED, ",
+        "test_recorded.py::OtherPaymentTest",
+    ),
+    Guard(
+        "a recorded payment is paid again days later under the bank's reference",
+        _COMPARISON,
+        "    other = line.reference != attempt.reference and attempt.sends\n",
+        "    other = line.reference != attempt.reference\n",
+        "test_recorded.py::RecordedTest",
+    ),
+    Guard(
+        "an alarm says which attempt is recorded",
+        _PAID_ATTEMPT,
+        "    reference = named or _said(withdrawal, possible)\n",
+        "    reference = named\n",
+        "test_recorded.py::WhichAttemptTest",
+    ),
+    Guard(
+        "a payment that was recorded without its reference is not entered again",
+        "wallets/services/withdrawals/reference.py",
+        "        | Q(event=Event.RECORD_PAID.value) & Q(recorded.without_reference()),\n",
+        "        ,\n",
+        "test_recorded.py::WhichAttemptTest",
+    ),
+    Guard(
+        "a late answer about a recorded payment opens no alarm",
+        "wallets/services/payouts/outcome.py",
+        "        if recorded.find(withdrawal, attempt.reference):\n",
+        "        if False:\n",
+        "test_recorded.py::RecordedTest",
     ),
     Guard(
         "a time that no daily run has compared is named",

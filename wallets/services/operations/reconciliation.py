@@ -37,6 +37,7 @@ from wallets.services.ledger.finding import Finding
 from wallets.services.ledger.ledger_audit import CHUNK
 from wallets.services.operations import alarm, reconciliation_rows
 from wallets.services.operations.reconciliation_alarms import StatementAlarms
+from wallets.services.withdrawals import recorded
 from wallets.utils import instants
 from wallets.utils.bank.interface import ListingBank
 from wallets.utils.bank.payment_list import StatementLine
@@ -103,11 +104,12 @@ class Comparison:
     def _compare_line(
         self, line: StatementLine, attempt: Attempt, alarms: StatementAlarms
     ) -> Iterator[Finding]:
-        times = self._seen.get(attempt.reference, 0) + 1
-        self._seen[attempt.reference] = times
         fact = f"reference {line.reference} is on the bank's list"
         with alarms.damage_of(f"attempt {attempt.pk}", attempt.transaction_id, fact):
-            yield from _compare_line(line, attempt, times, alarms)
+            paid = _recorded_for(attempt) or attempt
+            times = self._seen.get(paid.reference, 0) + 1
+            self._seen[paid.reference] = times
+            yield from _compare_line(line, paid, times, alarms)
 
     def _compare_unknown(
         self, lines: Sequence[StatementLine], alarms: StatementAlarms
@@ -126,7 +128,7 @@ class Comparison:
             fact = f"reference {line.reference} is on the bank's list"
             with alarms.damage_of(row, withdrawal.pk, fact):
                 if withdrawal.status == Transaction.Status.COMPLETED:
-                    # An operator has concluded an earlier attempt, with this payment.
+                    # An operator has concluded or recorded another, with this payment.
                     accepted = Attempt.Outcome.ACCEPTED
                     attempt = withdrawal.attempts.filter(outcome=accepted)[:1].get()
                     yield from self._compare_line(line, attempt, alarms)
@@ -202,6 +204,13 @@ def _none_of_ours(line: StatementLine) -> str:
     return f"{line.amount} to {line.wallet_uuid}: none of our attempts"
 
 
+def _recorded_for(attempt: Attempt) -> Attempt | None:
+    """Return the attempt that an operator has recorded for one that ended as not paid."""
+    if attempt.open or attempt.outcome == Attempt.Outcome.ACCEPTED:
+        return None
+    return recorded.find(attempt.transaction, attempt.reference)
+
+
 def _compare_line(
     line: StatementLine, attempt: Attempt, times: int, alarms: StatementAlarms
 ) -> Iterator[Finding]:
@@ -230,10 +239,12 @@ def _again(line: StatementLine, attempt: Attempt) -> str:
     """Return in words that the line is a second payment, or "".
 
     See Note [Paid twice]. The line of a later attempt, which an operator has settled
-    under this attempt's number, says nothing about this one's time.
+    under this attempt's number, says nothing about when this one was paid, unless
+    nothing was sent for this one.
     """
     known = attempt.outcome == Attempt.Outcome.ACCEPTED and attempt.closed_at
-    if not known or line.paid_at is None or line.reference != attempt.reference:
+    other = line.reference != attempt.reference and attempt.sends
+    if not known or line.paid_at is None or other:
         return ""
     if line.paid_at <= _moved(known, LATE):
         return ""
