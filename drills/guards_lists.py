@@ -11,6 +11,7 @@ _COMPARISON = "wallets/services/operations/reconciliation.py"
 _DAILY = "wallets/services/operations/reconciliation_daily.py"
 _RECORDED = "wallets/services/withdrawals/recorded.py"
 _PAID_ATTEMPT = "wallets/services/operations/paid_attempt.py"
+_ROWS = "wallets/services/operations/reconciliation_rows.py"
 _READABLE = "wallets/utils/database/readable.py"
 _ALARMS = "wallets/services/operations/reconciliation_alarms.py"
 
@@ -105,6 +106,74 @@ LIST_GUARDS = (
         "        if recorded.find(withdrawal, attempt.reference):\n",
         "        if False:\n",
         "test_recorded.py::RecordedTest",
+    ),
+    Guard(
+        "a daily run that fails raises an alarm",
+        _DAILY,
+        "        _tell(error, now)\n",
+        "",
+        "test_daily_run.py::FailedRunTest",
+    ),
+    Guard(
+        "a daily run that fails goes on as an error",
+        _DAILY,
+        "        _tell(error, now)\n        raise\n",
+        "        _tell(error, now)\n        return 0\n",
+        "test_daily_run.py::FailedRunTest",
+    ),
+    Guard(
+        "what stays locked is no successful run",
+        _DAILY,
+        "    if comparison.locked:\n",
+        "    if False:\n",
+        "test_daily_run.py::LockedTest",
+        POSTGRESQL,
+    ),
+    Guard(
+        "a comparison that is not made any more shows",
+        "wallets/services/operations/readiness.py",
+        "    if settings.THIRD_PARTY_STATEMENT:\n",
+        "    if False:\n",
+        "test_daily_run.py::LastRunTest",
+    ),
+    Guard(
+        "a locked withdrawal does not end the comparison of others",
+        _ALARMS,
+        "    except _Locked:\n",
+        "    except ZeroDivisionError:\n",
+        "test_daily_run.py::LockedTest",
+        POSTGRESQL,
+    ),
+    Guard(
+        "a locked withdrawal keeps no other waiting",
+        _ALARMS,
+        "        locked = lock_rows(rows, skip_locked=not self._waits)\n",
+        "        locked = lock_rows(rows)\n",
+        "test_daily_run.py::LockedTest",
+        POSTGRESQL,
+    ),
+    Guard(
+        "a locked withdrawal is tried again at the end",
+        _ALARMS,
+        "            self._put_off.append((withdrawal_id, work))\n",
+        "            pass\n",
+        "test_daily_run.py::LockedTest",
+        POSTGRESQL,
+    ),
+    Guard(
+        "the payments of a period are read by ids",
+        _ROWS,
+        "        if not chunk.filter(created_at__gte=start).exists():\n",
+        "        if False:\n",
+        "test_daily_run.py::PeriodPlansTest",
+        POSTGRESQL,
+    ),
+    Guard(
+        "a chunk of other attempts does not end a period",
+        _ROWS,
+        "        if not chunk.filter(created_at__gte=start).exists():\n",
+        "        if not paid.exists():\n",
+        "test_daily_run.py::PeriodTest",
     ),
     Guard(
         "a time that no daily run has compared is named",

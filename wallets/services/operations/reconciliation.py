@@ -54,7 +54,8 @@ class Comparison:
     """The bank's lines compared with our attempts. The lines are held in memory.
 
     `asked_at`: a moment before the request, by the database's clock. `covered`: the
-    time in which the list must have the payments of the ledger; set by `findings`.
+    time in which the list must have the payments of the ledger; `locked`: withdrawals
+    whose alarms could not be raised. Both are set by `findings`.
     """
 
     lines: Sequence[StatementLine]
@@ -62,6 +63,7 @@ class Comparison:
     since: datetime | None = None
     until: datetime | None = None
     covered: tuple[datetime, datetime] | None = None
+    locked: list[Finding] = field(default_factory=list)
     _seen: dict[UUID, int] = field(default_factory=dict)
     _first_sent: datetime | None = None
     _first_paid: datetime | None = None
@@ -78,6 +80,9 @@ class Comparison:
         self.covered = self._find_covered()
         if self.covered is not None:
             yield from self._missing(*self.covered, alarms)
+        alarms.finish_locked()
+        self.locked = [*alarms.locked.values()]
+        yield from self.locked
         yield from alarms.damaged.values()
         alarms.end()
 
@@ -164,12 +169,7 @@ class Comparison:
         self, start: datetime, end: datetime, alarms: StatementAlarms
     ) -> Iterator[Finding]:
         """Yield the payments of the ledger in this time that are not on the list."""
-        paid = Attempt.objects.filter(
-            outcome=Attempt.Outcome.ACCEPTED,
-            started_at__gte=start,
-            last_sent_at__lte=end,
-        )
-        for attempt in reconciliation_rows.in_order(paid, alarms):
+        for attempt in reconciliation_rows.paid_between(start, end, alarms):
             if attempt.reference in self._seen:
                 continue
             detail = f"reference {attempt.reference}: we have it as paid"

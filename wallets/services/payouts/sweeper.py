@@ -100,8 +100,10 @@ class _BesidePayments:
             self._thread.start()
 
     def _run(self) -> None:
-        _survive(reconciliation_daily.reconcile_when_due)
-        connections.close_all()  # this thread's
+        try:
+            _survive(reconciliation_daily.reconcile_when_due)
+        finally:
+            connections.close_all()  # this thread's
 
 
 def _survive(sweep: Callable[[], int]) -> None:
