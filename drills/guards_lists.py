@@ -8,6 +8,10 @@ from __future__ import annotations
 from drills.guard import MARIADB, POSTGRESQL, Guard
 
 _COMPARISON = "wallets/services/operations/reconciliation.py"
+_DAILY = "wallets/services/operations/reconciliation_daily.py"
+_RECORDED = "wallets/services/withdrawals/recorded.py"
+_PAID_ATTEMPT = "wallets/services/operations/paid_attempt.py"
+_ROWS = "wallets/services/operations/reconciliation_rows.py"
 _READABLE = "wallets/utils/database/readable.py"
 _ALARMS = "wallets/services/operations/reconciliation_alarms.py"
 
@@ -55,8 +59,125 @@ LIST_GUARDS = (
         "test_listed.py::ListedAgainTest",
     ),
     Guard(
-        "a time that no daily run has compared is named",
+        "a line of a released attempt is the payment that was recorded for it",
         _COMPARISON,
+        "            paid = _recorded_for(attempt) or attempt\n",
+        "            paid = attempt\n",
+        "test_recorded.py::RecordedTest",
+    ),
+    Guard(
+        "a line of another attempt than the recorded one is another payment",
+        _RECORDED,
+        "sends=0, answer__in=answers)\n",
+        "sends=0)\n",
+        "test_recorded.py::OtherPaymentTest",
+    ),
+    Guard(
+        "what was sent stands for no other attempt",
+        _RECORDED,
+        "    made = withdrawal.attempts.filter(outcome=_ACCEPTED, sends=0, ",
+        "    made = withdrawal.attempts.filter(outcome=_ACCEPTED, ",
+        "test_recorded.py::OtherPaymentTest",
+    ),
+    Guard(
+        "a recorded payment is paid again days later under the bank's reference",
+        _COMPARISON,
+        "    other = line.reference != attempt.reference and attempt.sends\n",
+        "    other = line.reference != attempt.reference\n",
+        "test_recorded.py::RecordedTest",
+    ),
+    Guard(
+        "an alarm says which attempt is recorded",
+        _PAID_ATTEMPT,
+        "    reference = named or _said(withdrawal, possible)\n",
+        "    reference = named\n",
+        "test_recorded.py::WhichAttemptTest",
+    ),
+    Guard(
+        "a payment that was recorded without its reference is not entered again",
+        "wallets/services/withdrawals/reference.py",
+        "        | Q(event=Event.RECORD_PAID.value) & Q(recorded.without_reference()),\n",
+        "        ,\n",
+        "test_recorded.py::WhichAttemptTest",
+    ),
+    Guard(
+        "a late answer about a recorded payment opens no alarm",
+        "wallets/services/payouts/outcome.py",
+        "        if recorded.find(withdrawal, attempt.reference):\n",
+        "        if False:\n",
+        "test_recorded.py::RecordedTest",
+    ),
+    Guard(
+        "a daily run that fails raises an alarm",
+        _DAILY,
+        "        _tell(error, now)\n",
+        "",
+        "test_daily_run.py::FailedRunTest",
+    ),
+    Guard(
+        "a daily run that fails goes on as an error",
+        _DAILY,
+        "        _tell(error, now)\n        raise\n",
+        "        _tell(error, now)\n        return 0\n",
+        "test_daily_run.py::FailedRunTest",
+    ),
+    Guard(
+        "what stays locked is no successful run",
+        _DAILY,
+        "    if comparison.locked:\n",
+        "    if False:\n",
+        "test_daily_run.py::LockedTest",
+        POSTGRESQL,
+    ),
+    Guard(
+        "a comparison that is not made any more shows",
+        "wallets/services/operations/readiness.py",
+        "    if settings.THIRD_PARTY_STATEMENT:\n",
+        "    if False:\n",
+        "test_daily_run.py::LastRunTest",
+    ),
+    Guard(
+        "a locked withdrawal does not end the comparison of others",
+        _ALARMS,
+        "    except _Locked:\n",
+        "    except ZeroDivisionError:\n",
+        "test_daily_run.py::LockedTest",
+        POSTGRESQL,
+    ),
+    Guard(
+        "a locked withdrawal keeps no other waiting",
+        _ALARMS,
+        "        locked = lock_rows(rows, skip_locked=not self._waits)\n",
+        "        locked = lock_rows(rows)\n",
+        "test_daily_run.py::LockedTest",
+        POSTGRESQL,
+    ),
+    Guard(
+        "a locked withdrawal is tried again at the end",
+        _ALARMS,
+        "            self._put_off.append((withdrawal_id, work))\n",
+        "            pass\n",
+        "test_daily_run.py::LockedTest",
+        POSTGRESQL,
+    ),
+    Guard(
+        "the payments of a period are read by ids",
+        _ROWS,
+        "        if not chunk.filter(created_at__gte=start).exists():\n",
+        "        if False:\n",
+        "test_daily_run.py::PeriodPlansTest",
+        POSTGRESQL,
+    ),
+    Guard(
+        "a chunk of other attempts does not end a period",
+        _ROWS,
+        "        if not chunk.filter(created_at__gte=start).exists():\n",
+        "        if not paid.exists():\n",
+        "test_daily_run.py::PeriodTest",
+    ),
+    Guard(
+        "a time that no daily run has compared is named",
+        _DAILY,
         "    if wanted < since:\n",
         "    if False:\n",
         "test_bank_statement.py::DailyRunTest",

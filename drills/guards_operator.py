@@ -73,14 +73,14 @@ OPERATOR_GUARDS = (
     ),
     Guard(
         "a payment is recorded for one attempt",
-        "wallets/services/operations/record.py",
+        "wallets/services/operations/paid_attempt.py",
         "    if known is not None:\n",
         "    if False:\n",
         "test_record.py::RecordPaidTest",
     ),
     Guard(
         "a payment is recorded for the withdrawal whose reference it has",
-        "wallets/services/operations/record.py",
+        "wallets/services/operations/paid_attempt.py",
         "    if any_reference:\n",
         "    if True:\n",
         "test_record.py::RecordPaidTest",

@@ -75,8 +75,8 @@ SAID_PAID_GUARDS = (
     Guard(
         "a recorded payment ends no alarm about another attempt",
         _ALARM,
-        "    if named or len(numbers) > 1:\n",
-        "    if named and False:\n",
+        "kind__in=_FORGOTTEN, attempt_number=number\n",
+        "kind__in=_FORGOTTEN\n",
         _TESTS,
     ),
     Guard(

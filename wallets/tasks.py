@@ -6,7 +6,7 @@ from typing import Any
 
 from celery import shared_task
 
-from wallets.services.operations import reconciliation
+from wallets.services.operations import reconciliation_daily
 from wallets.services.payouts import dispatch, sweeps
 
 
@@ -32,7 +32,7 @@ def resolve_unknown_withdrawals() -> dict[str, int]:
 @shared_task(soft_time_limit=600, time_limit=660)
 def reconcile_bank() -> dict[str, int]:
     """Beat, every 10 min: once a day compare the ledger with the bank's list."""
-    return {"differences": reconciliation.reconcile_when_due()}
+    return {"differences": reconciliation_daily.reconcile_when_due()}
 
 
 @shared_task

@@ -21,6 +21,7 @@ from wallets.services.operations import (
     heartbeat,
     reconciliation,
     reconciliation_alarms,
+    reconciliation_daily,
     review,
 )
 from wallets.services.operations.alarm import acknowledge
@@ -516,8 +517,10 @@ class DamagedRowsTest(StatementTestCase):
         bad = self.pay(now=self.after(-7200))
         self.bank.paid.clear()
         self.delete(bad)
-        with mock.patch.object(reconciliation, "get_bank", return_value=self.bank):
-            self.assertEqual(reconciliation.reconcile_when_due(), 1)
+        with mock.patch.object(
+            reconciliation_daily, "get_bank", return_value=self.bank
+        ):
+            self.assertEqual(reconciliation_daily.reconcile_when_due(), 1)
         self.assertTrue(Heartbeat.objects.filter(name="statement").exists())
 
     @mock.patch.object(reconciliation_alarms, "MAX_ALARMS", 1)
@@ -538,12 +541,14 @@ class DamagedRowsTest(StatementTestCase):
 class DailyRunTest(StatementTestCase):
     def setUp(self):
         super().setUp()
-        patch = mock.patch.object(reconciliation, "get_bank", return_value=self.bank)
+        patch = mock.patch.object(
+            reconciliation_daily, "get_bank", return_value=self.bank
+        )
         patch.start()
         self.addCleanup(patch.stop)
 
     def run_at(self, seconds):
-        return reconciliation.reconcile_when_due(now=self.after(seconds))
+        return reconciliation_daily.reconcile_when_due(now=self.after(seconds))
 
     def test_raises_alarms(self):
         self.pay(now=self.after(-7200))

@@ -18,6 +18,7 @@ from wallets.services.operations import (
     alarm,
     reconciliation,
     reconciliation_alarms,
+    reconciliation_daily,
     review,
 )
 from wallets.services.operations.reconciliation import Comparison
@@ -309,5 +310,5 @@ class ListedAgainTest(ListedCase):
         late = reconciliation.LATE + timedelta(
             seconds=settings.THIRD_PARTY_DEADLINE + settings.THIRD_PARTY_BOOKING_TIME
         )
-        overlap = reconciliation.DAY + reconciliation.CLOCKS_DIFFER
+        overlap = reconciliation_daily.DAY + reconciliation.CLOCKS_DIFFER
         self.assertLess(late, overlap)

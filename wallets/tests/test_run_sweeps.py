@@ -25,7 +25,7 @@ from wallets.models.attempt import Attempt
 from wallets.models.heartbeat import Heartbeat
 from wallets.models.transaction import Transaction
 from wallets.models.transition import Transition
-from wallets.services.operations import pause, reconciliation
+from wallets.services.operations import heartbeat, pause, reconciliation_daily
 from wallets.services.payouts import sweeper, sweeps
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests import marks
@@ -139,7 +139,7 @@ class StatementTest(CommittingTestCase):
                 return [StatementLine("INV-1", None, 1)]
 
         def beat(name: str) -> None:
-            if name == reconciliation.SWEEP:
+            if name == heartbeat.STATEMENT:
                 compared.set()
 
         def wait(seconds: float) -> bool:
@@ -152,8 +152,8 @@ class StatementTest(CommittingTestCase):
         self.deposit(1000)
         self.due_withdrawal(100)
         with (
-            mock.patch.object(reconciliation, "get_bank", return_value=self.bank),
-            mock.patch.object(reconciliation.heartbeat, "beat", beat),
+            mock.patch.object(reconciliation_daily, "get_bank", return_value=self.bank),
+            mock.patch.object(heartbeat, "beat", beat),
             mock.patch.object(stopping, "wait", wait),
         ):
             sweeper.run(seconds=PATIENCE, bank=self.bank)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import uuid
 from collections.abc import Iterable
 from datetime import datetime
 
@@ -149,24 +148,26 @@ def acknowledge(alarm_id: int, *, actor: str) -> Alarm:
     return run_in_transaction(work)
 
 
-def end_said_paid(
-    paid: Attempt, named: uuid.UUID | None, *, actor: str, now: datetime
-) -> None:
+def numbers_said_paid(withdrawal: Transaction) -> list[int]:
+    """Return which attempts the open alarms say are paid, that a record of one closes."""
+    alarms = Alarm.objects.filter(
+        transaction=withdrawal, kind__in=_FORGOTTEN, acknowledged_at=None
+    )
+    return sorted(set(alarms.values_list("attempt_number", flat=True)))
+
+
+def end_said_paid(paid: Attempt, number: int, *, actor: str, now: datetime) -> None:
     """Close the alarms of a payment that has been recorded as this attempt.
 
-    Alarms about another attempt stay open: the bank may have paid that one, too. If the
-    operator has `named` no reference, they are about this payment, provided that all
-    of them are about one attempt. Call inside the transaction that records the payment.
+    `number`: the attempt that the bank has paid. Alarms about another one stay open: the
+    bank may have paid that one, too. Call inside the transaction that records it.
     """
     of_reference = Alarm.objects.filter(
         subject=f"reference {paid.reference}", kind=Alarm.Kind.UNKNOWN_PAYMENT
     )
     of_withdrawal = Alarm.objects.filter(
-        transaction=paid.transaction_id, kind__in=_FORGOTTEN, acknowledged_at=None
+        transaction=paid.transaction_id, kind__in=_FORGOTTEN, attempt_number=number
     )
-    numbers = set(of_withdrawal.values_list("attempt_number", flat=True))
-    if named or len(numbers) > 1:
-        of_withdrawal = of_withdrawal.filter(attempt_number=paid.number)
     for alarms in (of_reference, of_withdrawal):
         _end(alarms, actor=actor, now=now)
 

@@ -4,6 +4,7 @@
 none was due, or a drain has claimed. A drain that may not claim sends no heartbeat:
 payouts are paused, the worker is being stopped, or other drains have all slots.
 "resolve": the unknown outcomes whose check was due have been processed.
+"statement": the ledger has been compared with the bank's list.
 """
 
 from django.db import connection
@@ -14,6 +15,7 @@ from wallets.services.payouts.payout import actor_name
 from wallets.utils.database.transactions import database_now, run_in_transaction
 
 PENDING, RETRY, RESOLVE = "pending", "retry", "resolve"
+STATEMENT = "statement"
 
 
 def beat(name: str) -> None:

@@ -16,7 +16,7 @@ from django.db import DatabaseError, InterfaceError, connection
 from django.db.migrations.executor import MigrationExecutor
 
 from wallets.models.heartbeat import Heartbeat
-from wallets.services.operations import host_clock, payout_health
+from wallets.services.operations import heartbeat, host_clock, payout_health
 from wallets.utils import uptime
 from wallets.utils.database.transactions import database_now
 from wallets.utils.extensions import health_checks
@@ -25,6 +25,9 @@ from wallets.utils.messaging import broker
 OK = "ok"
 # A sweep is silent when it has missed this many runs since the start.
 MISSED_TURNS = 3
+# The comparison with the bank's list is silent when it is late by this. It is tried again
+# every STATEMENT_CHECK_INTERVAL, and its first run after the start comes so soon.
+STATEMENT_INTERVAL, STATEMENT_LATE = 86_400.0, 7200.0
 # A heartbeat may be newer than the time read before it, by a query at most. One that is
 # further ahead was written by a clock that has been corrected since: it tells nothing.
 AHEAD = timedelta(seconds=10)
@@ -35,7 +38,7 @@ class Sweep:
     """When a sweep last ran (None: unknown), and its interval (seconds).
 
     `lately`: it has run within the allowed time. `silent`: it has not, although the
-    service has been up for that long.
+    service has been up for long enough.
     """
 
     name: str
@@ -97,23 +100,32 @@ def _migrations() -> str:
 def sweeps(now: datetime) -> list[Sweep]:
     """Return when each sweep last ran, by the heartbeats."""
     intervals = {
-        "pending": settings.WITHDRAWAL_DUE_INTERVAL,
-        "retry": settings.WITHDRAWAL_RETRY_INTERVAL,
-        "resolve": settings.WITHDRAWAL_RESOLVE_INTERVAL,
+        heartbeat.PENDING: settings.WITHDRAWAL_DUE_INTERVAL,
+        heartbeat.RETRY: settings.WITHDRAWAL_RETRY_INTERVAL,
+        heartbeat.RESOLVE: settings.WITHDRAWAL_RESOLVE_INTERVAL,
     }
+    if settings.THIRD_PARTY_STATEMENT:
+        intervals[heartbeat.STATEMENT] = STATEMENT_INTERVAL
     ran_at = dict(Heartbeat.objects.values_list("name", "ran_at"))
     found = []
     for name, interval in intervals.items():
         last = ran_at.get(name)
         if last is not None and last - now > AHEAD:
             last = None
-        allowed = timedelta(
-            seconds=MISSED_TURNS * interval + settings.WITHDRAWAL_SOFT_TIME_LIMIT
-        )
-        lately = last is not None and now - last <= allowed
-        silent = not lately and uptime.seconds() > allowed.total_seconds()
+        allowed, first_run = _allowed(name, interval)
+        lately = last is not None and now - last <= timedelta(seconds=allowed)
+        silent = not lately and uptime.seconds() > first_run
         found.append(Sweep(name, interval, last, lately, silent))
     return found
+
+
+def _allowed(name: str, interval: float) -> tuple[float, float]:
+    """Return the most seconds since the last run, and from the start to the first."""
+    if name == heartbeat.STATEMENT:
+        tries = (MISSED_TURNS + 1) * settings.STATEMENT_CHECK_INTERVAL
+        return interval + STATEMENT_LATE, tries
+    allowed = MISSED_TURNS * interval + settings.WITHDRAWAL_SOFT_TIME_LIMIT
+    return allowed, allowed
 
 
 def _sweeps(ages: dict[str, Any], now: datetime) -> str:

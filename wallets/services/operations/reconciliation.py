@@ -30,25 +30,19 @@ from uuid import UUID
 
 from django.conf import settings
 
-from wallets.errors import StatementUnavailable
 from wallets.models.alarm import Alarm
 from wallets.models.attempt import Attempt
-from wallets.models.heartbeat import Heartbeat
 from wallets.models.transaction import Transaction
 from wallets.services.ledger.finding import Finding
 from wallets.services.ledger.ledger_audit import CHUNK
-from wallets.services.operations import alarm, heartbeat, reconciliation_rows
+from wallets.services.operations import alarm, reconciliation_rows
 from wallets.services.operations.reconciliation_alarms import StatementAlarms
+from wallets.services.withdrawals import recorded
 from wallets.utils import instants
 from wallets.utils.bank.interface import ListingBank
 from wallets.utils.bank.payment_list import StatementLine
 from wallets.utils.database.transactions import database_now
-from wallets.utils.third_party import get_bank
 
-SWEEP = "statement"
-DAY = timedelta(days=1)
-# The daily run asks for the time since its last run and one day more, at most this.
-LONGEST_PERIOD = timedelta(days=7)
 # The period is extended by this at both ends, because the bank's clock may differ.
 CLOCKS_DIFFER = timedelta(hours=1)
 # See Note [Paid twice].
@@ -60,7 +54,8 @@ class Comparison:
     """The bank's lines compared with our attempts. The lines are held in memory.
 
     `asked_at`: a moment before the request, by the database's clock. `covered`: the
-    time in which the list must have the payments of the ledger; set by `findings`.
+    time in which the list must have the payments of the ledger; `locked`: withdrawals
+    whose alarms could not be raised. Both are set by `findings`.
     """
 
     lines: Sequence[StatementLine]
@@ -68,6 +63,7 @@ class Comparison:
     since: datetime | None = None
     until: datetime | None = None
     covered: tuple[datetime, datetime] | None = None
+    locked: list[Finding] = field(default_factory=list)
     _seen: dict[UUID, int] = field(default_factory=dict)
     _first_sent: datetime | None = None
     _first_paid: datetime | None = None
@@ -84,6 +80,9 @@ class Comparison:
         self.covered = self._find_covered()
         if self.covered is not None:
             yield from self._missing(*self.covered, alarms)
+        alarms.finish_locked()
+        self.locked = [*alarms.locked.values()]
+        yield from self.locked
         yield from alarms.damaged.values()
         alarms.end()
 
@@ -110,11 +109,12 @@ class Comparison:
     def _compare_line(
         self, line: StatementLine, attempt: Attempt, alarms: StatementAlarms
     ) -> Iterator[Finding]:
-        times = self._seen.get(attempt.reference, 0) + 1
-        self._seen[attempt.reference] = times
         fact = f"reference {line.reference} is on the bank's list"
         with alarms.damage_of(f"attempt {attempt.pk}", attempt.transaction_id, fact):
-            yield from _compare_line(line, attempt, times, alarms)
+            paid = _recorded_for(attempt) or attempt
+            times = self._seen.get(paid.reference, 0) + 1
+            self._seen[paid.reference] = times
+            yield from _compare_line(line, paid, times, alarms)
 
     def _compare_unknown(
         self, lines: Sequence[StatementLine], alarms: StatementAlarms
@@ -133,7 +133,7 @@ class Comparison:
             fact = f"reference {line.reference} is on the bank's list"
             with alarms.damage_of(row, withdrawal.pk, fact):
                 if withdrawal.status == Transaction.Status.COMPLETED:
-                    # An operator has concluded an earlier attempt, with this payment.
+                    # An operator has concluded or recorded another, with this payment.
                     accepted = Attempt.Outcome.ACCEPTED
                     attempt = withdrawal.attempts.filter(outcome=accepted)[:1].get()
                     yield from self._compare_line(line, attempt, alarms)
@@ -169,12 +169,7 @@ class Comparison:
         self, start: datetime, end: datetime, alarms: StatementAlarms
     ) -> Iterator[Finding]:
         """Yield the payments of the ledger in this time that are not on the list."""
-        paid = Attempt.objects.filter(
-            outcome=Attempt.Outcome.ACCEPTED,
-            started_at__gte=start,
-            last_sent_at__lte=end,
-        )
-        for attempt in reconciliation_rows.in_order(paid, alarms):
+        for attempt in reconciliation_rows.paid_between(start, end, alarms):
             if attempt.reference in self._seen:
                 continue
             detail = f"reference {attempt.reference}: we have it as paid"
@@ -205,39 +200,15 @@ def ask(
     return Comparison(lines, asked_at, since, until)
 
 
-def reconcile_when_due(
-    *, bank: ListingBank | None = None, now: datetime | None = None
-) -> int:
-    """Compare the ledger with the bank's list once a day; return the findings' number.
-
-    Opens its own transactions. Does nothing if the bank has no list, or within a day of
-    the last run. A list that cannot be fetched raises an alarm; the next call tries
-    again. After a week without a run the time before LONGEST_PERIOD is not compared, and
-    an alarm names it: such a list may be too long.
-    """
-    if not settings.THIRD_PARTY_STATEMENT:
-        return 0
-    now = now or database_now()
-    last = Heartbeat.objects.filter(name=SWEEP).values_list("ran_at", flat=True).first()
-    if last is not None and timedelta(0) <= now - last < DAY:
-        return 0
-    wanted = min(last or now, now) - DAY
-    since = max(now - LONGEST_PERIOD, wanted)
-    try:
-        comparison = ask(bank or get_bank(), since=since)
-    except StatementUnavailable as error:
-        StatementAlarms(now).of_statement(Alarm.Kind.NO_STATEMENT, str(error))
-        return 0
-    found = sum(1 for _ in comparison.findings())
-    if wanted < since:
-        # Before the heartbeat, after which nobody would know of this time.
-        StatementAlarms(now).of_skipped(wanted, since)
-    heartbeat.beat(SWEEP)
-    return found
-
-
 def _none_of_ours(line: StatementLine) -> str:
     return f"{line.amount} to {line.wallet_uuid}: none of our attempts"
+
+
+def _recorded_for(attempt: Attempt) -> Attempt | None:
+    """Return the attempt that an operator has recorded for one that ended as not paid."""
+    if attempt.open or attempt.outcome == Attempt.Outcome.ACCEPTED:
+        return None
+    return recorded.find(attempt.transaction, attempt.reference)
 
 
 def _compare_line(
@@ -268,10 +239,12 @@ def _again(line: StatementLine, attempt: Attempt) -> str:
     """Return in words that the line is a second payment, or "".
 
     See Note [Paid twice]. The line of a later attempt, which an operator has settled
-    under this attempt's number, says nothing about this one's time.
+    under this attempt's number, says nothing about when this one was paid, unless
+    nothing was sent for this one.
     """
     known = attempt.outcome == Attempt.Outcome.ACCEPTED and attempt.closed_at
-    if not known or line.paid_at is None or line.reference != attempt.reference:
+    other = line.reference != attempt.reference and attempt.sends
+    if not known or line.paid_at is None or other:
         return ""
     if line.paid_at <= _moved(known, LATE):
         return ""

@@ -5,6 +5,10 @@ table. So a comparison raises at most MAX_ALARMS new alarms about lines that bel
 nothing, payments that are not on the list, and damaged rows. These hold no payment. The
 alarms which say that a withdrawal is paid are all raised, because they hold its payment
 (`alarm.said_paid`, `alarm.is_listed`). They are a few for each attempt of ours.
+
+Note [Locked rows]: another session may hold a withdrawal's row, for long. Its alarm waits
+for the others: it is tried again at the end, and only then waits for the lock, for all
+rows together WAIT_SECONDS and one time-out at most. What is still locked is a finding.
 """
 
 from __future__ import annotations
@@ -22,14 +26,24 @@ from wallets.models.transaction import Transaction
 from wallets.services.ledger.finding import Finding
 from wallets.services.operations.alarm import raise_alarm
 from wallets.services.payouts import damage
-from wallets.utils import instants
+from wallets.utils import clock, instants
 from wallets.utils.bank.payment_list import StatementLine
 from wallets.utils.damaged import DAMAGED
-from wallets.utils.database.transactions import lock_rows, run_in_transaction
+from wallets.utils.database.transactions import (
+    lock_rows,
+    run_in_transaction,
+    run_unless_locked,
+)
 
 # See Note [The cap].
 MAX_ALARMS = 1000
+# See Note [Locked rows].
+WAIT_SECONDS = 60.0
 _MAX_SUBJECT = 100
+
+
+class _Locked(Exception):
+    """Another session holds the row of the withdrawal."""
 
 
 class StatementAlarms:
@@ -42,6 +56,10 @@ class StatementAlarms:
         self._left: dict[Alarm.Kind, int] = {}
         # What could not be compared, by its name.
         self.damaged: dict[str, Finding] = {}
+        # Withdrawals whose alarms could not be raised, by name.
+        self.locked: dict[str, Finding] = {}
+        self._put_off: list[tuple[int, Callable[[], None]]] = []
+        self._waits = False
 
     def of_attempt(self, kind: Alarm.Kind, attempt: Attempt, detail: str) -> None:
         """Raise an alarm about an attempt."""
@@ -53,8 +71,7 @@ class StatementAlarms:
         """Raise an alarm about an attempt of this withdrawal, made or not."""
 
         def work() -> None:
-            (locked,) = lock_rows(Transaction.objects.filter(pk=row.pk))
-            raise_alarm(kind, locked, attempt_number=number, detail=detail)
+            raise_alarm(kind, self._lock(row.pk), attempt_number=number, detail=detail)
 
         self._write(kind, row.pk, number, work)
 
@@ -69,7 +86,7 @@ class StatementAlarms:
         number = attempt.number
 
         def work() -> None:
-            (row,) = lock_rows(Transaction.objects.filter(pk=attempt.transaction_id))
+            row = self._lock(attempt.transaction_id)
             now = Attempt.objects.get(pk=attempt.pk)
             at_work = now.lease_expires_at > self._asked_at
             if now.open and not (row.state is State.SENDING and at_work):
@@ -151,14 +168,49 @@ class StatementAlarms:
             has_room = _without_alarm(kind, subjects, number) and self._has_room(kind)
         else:
             has_room = True  # if it exists, this may be new evidence
-        if has_room:
-            run_in_transaction(work)
+        if has_room and not _is_done(work):
+            self._put_off.append((withdrawal_id, work))
+
+    def _lock(self, pk: int) -> Transaction:
+        """Lock the withdrawal, and wait for that only at the end."""
+        rows = Transaction.objects.filter(pk=pk)
+        locked = lock_rows(rows, skip_locked=not self._waits)
+        if not locked and rows.exists():
+            raise _Locked
+        row: Transaction
+        (row,) = locked
+        return row
+
+    def finish_locked(self) -> None:
+        """Raise the alarms that locks have kept back. See Note [Locked rows]."""
+        put_off, self._put_off = self._put_off, []
+        ends = clock.elapsed() + WAIT_SECONDS
+        for pk, work in put_off:
+            self._waits = clock.elapsed() < ends
+            row = f"withdrawal {pk}"
+            with self.damage_of(row, pk, "it was locked"):
+                if not _is_done(work):
+                    detail = "another session holds its row, so an alarm is not raised"
+                    self.locked[row] = Finding("locked_rows", row, detail)
 
     def _has_room(self, kind: Alarm.Kind) -> bool:
         if self._raised < MAX_ALARMS:
             self._raised += 1
             return True
         self._left[kind] = self._left.get(kind, 0) + 1
+        return False
+
+
+def _is_done(work: Callable[[], None]) -> bool:
+    """Do `work` in a transaction, unless a row that it needs is locked."""
+
+    def tell() -> bool:
+        work()
+        return True
+
+    try:
+        return bool(run_unless_locked(tell))
+    except _Locked:
         return False
 
 

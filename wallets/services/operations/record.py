@@ -26,18 +26,14 @@ from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
 from wallets.services.ledger import postings
 from wallets.services.ledger.postings import Posting
-from wallets.services.operations import alarm
+from wallets.services.operations import alarm, paid_attempt
 from wallets.services.operations.review import check_words
 from wallets.services.payouts import attempt, transition
 from wallets.services.payouts.transition import StateChange
 from wallets.services.requests import idempotency
 from wallets.services.requests.checks import checked_amount, checked_uuid
 from wallets.services.wallets import history
-from wallets.services.withdrawals.reference import (
-    find_waiting,
-    next_number,
-    references_of,
-)
+from wallets.services.withdrawals.reference import find_waiting
 from wallets.utils.database.transactions import (
     database_now,
     lock_rows,
@@ -69,11 +65,14 @@ def record_paid(
     """Complete a withdrawal that the bank has paid and the ledger has not begun.
 
     Opens its own transaction; locks the withdrawal, then its wallet, as a claim does.
-    `reference` is the one on the bank's list; default: that of the next attempt.
-    `paid_at` is when the bank paid; default: the database's time.
+    `reference` is the one under which the bank has the payment, also that of an attempt
+    which ended as not paid; default: that of the attempt which an alarm says is paid,
+    or of the next one. `paid_at` is when the bank paid; default: when that ended attempt
+    was sent, or the database's time.
 
     :raises InvalidInput: no evidence or actor; a time in the future; a reference of
-        another attempt, or one that this withdrawal cannot have.
+        another payment, or one that this withdrawal cannot have; no reference, and
+        alarms say that several attempts are paid.
     :raises IllegalTransition: the withdrawal is neither pending nor waits for a retry.
     :raises InsufficientBalance: the balance is too small; the text says what to do.
     :raises WalletClosed: the wallet is closed.
@@ -227,13 +226,17 @@ def _complete(
     state = withdrawal.state
     if rule_for(state, Event.RECORD_PAID) is None:
         raise IllegalTransition(state.value, Event.RECORD_PAID.value)
-    paid_at = proof.paid_at or now
-    if paid_at > now:
+    if proof.paid_at and proof.paid_at > now:
         raise InvalidInput("The time of payment is yet to come.", field="paid_at")
     wallets = postings.lock_wallets([withdrawal.wallet_id])
     withdrawal.wallet = wallets[withdrawal.wallet_id]
     postings.check_open(withdrawal.wallet)
-    number, reference = _number_and_reference(withdrawal, proof, any_reference)
+    chosen = paid_attempt.choose(
+        withdrawal, proof.reference, any_reference=any_reference
+    )
+    number, released = chosen.number, chosen.released
+    sent_at = min(released.last_sent_at, now) if released else now
+    paid_at = proof.paid_at or sent_at
     _check_balance(withdrawal.wallet, withdrawal.amount)
 
     # After this point the payment must be recorded.
@@ -256,38 +259,16 @@ def _complete(
         [Posting(kind, withdrawal, number) for kind in kinds], wallets, now=now
     )
     paid = attempt.insert_paid(
-        withdrawal, number, reference, token=proof.token, paid_at=paid_at, now=now
+        withdrawal,
+        number,
+        chosen.reference,
+        answer=chosen.answer,
+        token=proof.token,
+        paid_at=paid_at,
+        now=now,
     )
-    alarm.end_said_paid(paid, proof.reference, actor=proof.actor, now=now)
+    alarm.end_said_paid(paid, chosen.number_at_bank, actor=proof.actor, now=now)
     return withdrawal
-
-
-def _number_and_reference(
-    withdrawal: Transaction, proof: Proof, any_reference: bool
-) -> tuple[int, uuid.UUID]:
-    """Return the number and the reference of the attempt that was paid."""
-    following = next_number(withdrawal)
-    possible = references_of(withdrawal, withdrawal.wallet.uuid)
-    reference = proof.reference or possible[following - 1]
-    known = Attempt.objects.filter(reference=reference).first()
-    if known is not None:
-        raise InvalidInput(
-            f"The books have this reference already: attempt {known.number} of "
-            f"withdrawal {known.transaction_id}, {known.outcome or 'under way'}. If the "
-            "bank has paid an attempt that ended as not paid, leave the reference out, "
-            "and name it in the evidence.",
-            field="reference",
-        )
-    if reference in possible:
-        return possible.index(reference) + 1, reference
-    if any_reference:
-        return following, reference
-    raise InvalidInput(
-        "This reference is none that the withdrawal's key leads to "
-        f"({', '.join(map(str, possible))}): it is another payment's. Where the bank's "
-        "list has none of these, leave the reference out.",
-        field="reference",
-    )
 
 
 def _check_balance(wallet: Wallet, amount: int) -> None:

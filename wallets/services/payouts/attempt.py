@@ -91,11 +91,15 @@ def insert_paid(
     number: int,
     reference: uuid.UUID,
     *,
+    answer: str,
     token: uuid.UUID,
     paid_at: datetime,
     now: datetime,
 ) -> Attempt:
-    """Write an attempt that the bank has paid and these books had no row of."""
+    """Write an attempt that the bank has paid and these books had no row of.
+
+    `answer` is as `withdrawals.recorded` reads it.
+    """
     return Attempt.objects.create(
         transaction=row,
         number=number,
@@ -103,6 +107,7 @@ def insert_paid(
         open=None,
         outcome=Attempt.Outcome.ACCEPTED,
         claim_token=token,
+        answer=answer,
         sends=0,  # as far as these books know
         started_at=paid_at,
         last_sent_at=paid_at,

@@ -25,6 +25,7 @@ from wallets.services.payouts import attempt as attempt_service
 from wallets.services.payouts import transition
 from wallets.services.payouts.backoff import retry_delay
 from wallets.services.payouts.transition import StateChange
+from wallets.services.withdrawals import recorded
 from wallets.utils.bank.interface import Answer, Outcome
 from wallets.utils.bank.words import documented
 from wallets.utils.database.batch import GuardedUpdate
@@ -207,6 +208,8 @@ def check_late_answer(
     """Raise an alarm if the answer contradicts the end of its attempt."""
     paid = attempt.outcome == Attempt.Outcome.ACCEPTED
     if answer.outcome is Outcome.ACCEPTED and not paid:
+        if recorded.find(withdrawal, attempt.reference):
+            return  # an operator was told so before
         kind = Alarm.Kind.PAID_AFTER_RELEASE
     elif answer.outcome is Outcome.REJECTED and paid:
         kind = Alarm.Kind.CONTRADICTION

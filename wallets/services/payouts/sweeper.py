@@ -19,7 +19,7 @@ from django.db import (
     connections,
 )
 
-from wallets.services.operations import reconciliation
+from wallets.services.operations import reconciliation_daily
 from wallets.services.payouts import kept, sweeps
 from wallets.utils import clock
 from wallets.utils.bank.interface import Bank
@@ -100,8 +100,10 @@ class _BesidePayments:
             self._thread.start()
 
     def _run(self) -> None:
-        _survive(reconciliation.reconcile_when_due)
-        connections.close_all()  # this thread's
+        try:
+            _survive(reconciliation_daily.reconcile_when_due)
+        finally:
+            connections.close_all()  # this thread's
 
 
 def _survive(sweep: Callable[[], int]) -> None:

@@ -113,8 +113,9 @@ def _without_what_is_said_paid(
         return steps
     said: dict[int, set[tuple[str, int]]] = defaultdict(set)
     alarms = alarm.said_paid([withdrawal.pk for _, withdrawal in chosen])
-    for pk, *about in alarms.values_list("transaction_id", "kind", "attempt_number"):
-        said[pk].add(tuple(about))
+    about = alarms.values_list("transaction_id", "kind", "attempt_number")
+    for pk, kind, number in about:
+        said[pk].add((kind, number))
     return [
         (
             Step.REVIEW

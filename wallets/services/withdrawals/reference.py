@@ -17,6 +17,7 @@ from wallets.models.attempt import Attempt
 from wallets.models.states import Event, State
 from wallets.models.transaction import Transaction
 from wallets.models.transition import Transition
+from wallets.services.withdrawals import recorded
 
 # The references of so many attempts are always known: the bank may have paid one of them
 # before WITHDRAWAL_MAX_RETRIES was lowered from its default. Each one costs each keyed
@@ -99,11 +100,14 @@ def with_later_attempts() -> QuerySet[Transaction]:
     """Return the withdrawals of which the bank may have paid an attempt we do not have.
 
     After a restored backup they wait to be paid, or an earlier attempt is open, or an
-    operator has concluded that attempt as paid, because the bank has paid a later one.
+    operator has concluded that attempt as paid, because the bank has paid a later one,
+    or has recorded a payment and did not know which one it was.
     """
     status = Transaction.Status
     concluded = Transition.objects.filter(
-        transaction=OuterRef("pk"), event=Event.RESOLVE_PAID.value
+        Q(event=Event.RESOLVE_PAID.value)
+        | Q(event=Event.RECORD_PAID.value) & Q(recorded.without_reference()),
+        transaction=OuterRef("pk"),
     )
     return Transaction.objects.filter(
         Q(status__in=(status.PENDING, status.PROCESSING))
