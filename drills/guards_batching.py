@@ -5,8 +5,10 @@ from __future__ import annotations
 from drills.guard import Guard
 
 _BATCHING = "wallets/utils/batching.py"
+_WAITERS = "wallets/utils/waiters.py"
 _APPLICATION = "wallets/asgi/application.py"
 _TESTS = "test_batching.py::BatcherTest::test_"
+_WAITING = "test_waiters.py::WaitersTest::test_"
 
 BATCHING_GUARDS = (
     Guard(
@@ -38,6 +40,58 @@ BATCHING_GUARDS = (
         f"{_TESTS}begins_beside_a_batch_that_hangs",
     ),
     Guard(
+        "a bulk request does not wait for another one",
+        _BATCHING,
+        "        if self._running and self.max_batch > 1:\n",
+        "        if self._running:\n",
+        f"{_TESTS}waits_for_no_other_batch_of_one_call",
+    ),
+    Guard(
+        "the number of calls that wait for one resource is bounded",
+        _WAITERS,
+        "any(len(q) >= MAX_BEHIND for q in behind)",
+        "False",
+        f"{_WAITING}are_refused_when_too_many_wait_for_the_same",
+    ),
+    Guard(
+        "a call waits only for calls that are at work",
+        _WAITERS,
+        "                self._behind[resource].append(wait)\n                return\n",
+        "                self._behind[resource].append(wait)\n"
+        "                for one in wait.resources:\n"
+        "                    self._behind.setdefault(one, [])\n"
+        "                return\n",
+        f"{_WAITING}do_not_wait_for_those_that_have_no_thread_yet",
+    ),
+    Guard(
+        "calls for one resource keep their order",
+        _WAITERS,
+        'sorted(itertools.chain(*queues), key=attrgetter("came"))',
+        "itertools.chain(*queues[::-1])",
+        f"{_WAITING}keep_their_order_behind_one_with_several_resources",
+    ),
+    Guard(
+        "a wait in vain ends the waits behind it",
+        _WAITERS,
+        "        in_vain = isinstance(error, self.concerns_all)\n",
+        "        in_vain = False\n",
+        f"{_WAITING}are_answered_when_one_before_them_has_waited_in_vain",
+    ),
+    Guard(
+        "a call is not refused for what it does not wait for",
+        _WAITERS,
+        "too_long or ended.resources <= one.resources",
+        "True",
+        f"{_WAITING}are_tried_if_it_waited_for_something_else_too",
+    ),
+    Guard(
+        "nobody waits for several lock time-outs",
+        _WAITERS,
+        "too_long or ended.resources <= one.resources",
+        "ended.resources <= one.resources",
+        f"{_WAITING}are_tried_if_it_waited_for_something_else_too",
+    ),
+    Guard(
         "the number of running batches is bounded",
         _BATCHING,
         "        if self._running >= MAX_RUNNING:\n",
@@ -53,15 +107,15 @@ BATCHING_GUARDS = (
     ),
     Guard(
         "the number of calls that wait for locks is bounded",
-        _BATCHING,
-        "        if self._alone >= MAX_WAITING:\n",
-        "        if False:\n",
+        _WAITERS,
+        "        if self._count >= MAX_WAITING or any(",
+        "        if any(",
         f"{_TESTS}refuses_more_than_can_wait_for_locks",
     ),
     Guard(
         "a caller that goes away cancels nothing",
-        _BATCHING,
-        "    if call.answer.done():\n        return\n",
+        _WAITERS,
+        "    if answer.done():\n        return\n",
         "",
         f"{_TESTS}cancels_nothing_for_a_caller_that_goes_away",
     ),

@@ -7,7 +7,72 @@ from drills.guard import POSTGRESQL, Guard
 _RESOLVER = "wallets/services/payouts/resolver.py"
 _TESTS = "test_busy_wallets.py"
 
+_REQUESTS = "test_locked_requests.py"
+
 LOCKED_GUARDS = (
+    Guard(
+        "of the requests for a locked wallet one has a thread",
+        "wallets/utils/waiters.py",
+        "            if resource in self._behind:\n",
+        "            if False:\n",
+        f"{_REQUESTS}::StrangersTest",
+        POSTGRESQL,
+    ),
+    Guard(
+        "a request says which wallets it waits for",
+        "wallets/asgi/application.py",
+        "        return known or operation.contends_for(call.call)\n",
+        "        return ()\n",
+        f"{_REQUESTS}::StrangersTest",
+        POSTGRESQL,
+    ),
+    Guard(
+        "a bulk request waits only for the wallets that are locked",
+        "wallets/asgi/application.py",
+        "        return known or operation.contends_for(call.call)\n",
+        "        return operation.contends_for(call.call)\n",
+        "test_asgi_application.py::ContentionTest",
+    ),
+    Guard(
+        "many transfers are tried without waiting",
+        "wallets/views/transfer.py",
+        "    if wait:\n        return answer(",
+        "    if True:\n        return answer(",
+        f"{_REQUESTS}::StrangersTest::test_are_answered_when_bulk_requests_wait",
+        POSTGRESQL,
+    ),
+    Guard(
+        "many deposits are tried without waiting",
+        "wallets/views/deposit.py",
+        "        do = deposit_many if wait else self._group.deposit\n",
+        "        do = deposit_many\n",
+        f"{_REQUESTS}::StrangersTest::test_are_answered_when_bulk_requests_wait",
+        POSTGRESQL,
+    ),
+    Guard(
+        "a locked wallet puts off all transfers of a bulk request",
+        "wallets/services/transfers/transfer_batch.py",
+        "    if whole and held:\n",
+        "    if False:\n",
+        f"{_REQUESTS}::WaitingTest::test_of_many_are_done_once_and_completely",
+        POSTGRESQL,
+    ),
+    Guard(
+        "a transfer that waits for one wallet does not lock the other",
+        "wallets/services/transfers/transfer.py",
+        "    _run(lambda: postings.lock_wallets_by_uuid(wallets))\n",
+        "",
+        f"{_REQUESTS}::StrangersTest::"
+        "test_are_answered_when_a_transfer_between_both_waits",
+        POSTGRESQL,
+    ),
+    Guard(
+        "a client's correction waits for a lock once",
+        "wallets/services/corrections/correction.py",
+        "asked, now), patience=CLIENT_PATIENCE_SECONDS\n",
+        "asked, now)\n",
+        "test_house_rules.py::TransactionTest::test_of_a_client_waits_for_a_lock_once",
+    ),
     Guard(
         "a locked wallet does not delay other payouts",
         "wallets/services/payouts/claiming.py",

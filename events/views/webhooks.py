@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
@@ -46,6 +46,10 @@ class _Change(SingleOperation[C, R]):
 
     def wallets_of(self, call: C) -> Collection[UUID]:
         return ()
+
+    def contends_for(self, call: C) -> Collection[Hashable]:
+        named = call[0] if isinstance(call, tuple) else call
+        return (named,) if isinstance(named, UUID) else ()
 
 
 def _uuid_of(request: Request) -> UUID:

@@ -27,7 +27,8 @@ from wallets.asgi.routes import ROUTES_BY_METHOD, Match, find
 from wallets.asgi.types import Receive, Scope, Send
 from wallets.services.requests.busy import Busy
 from wallets.utils import clock, request_metrics
-from wallets.utils.batching import Batcher, TooManyWaiting, Work
+from wallets.utils.batching import Batcher, Single, TooManyWaiting, Work
+from wallets.utils.waiters import Waiters
 from wallets.views import docs, metrics
 from wallets.views.http import authentication, negotiation, request_log, tenancy
 from wallets.views.http.api_paths import is_of_api
@@ -39,10 +40,10 @@ from wallets.views.problems.from_exceptions import handle
 
 logger = logging.getLogger(__name__)
 
-# Threads for writes, for reads, and for calls that wait for a lock. An operation that
-# always waits has its own WAITERS threads. Each thread has a database connection once
-# it has needed one.
-WRITERS = READERS = 4
+# Threads for writes, for reads, for bulk calls, and for calls that wait for a lock. An
+# operation that always waits has its own WAITERS threads. Each thread has a database
+# connection once it has needed one.
+WRITERS = READERS = BULK = 4
 WAITERS = 4
 
 
@@ -62,37 +63,32 @@ class Application:
             for name, size in (
                 ("writes", WRITERS),
                 ("reads", READERS),
+                ("bulk", BULK),
                 ("waits", WAITERS),
             )
         }
+        self._waiters = Waiters(self._pools["waits"], tenancy.CONCERNS_ALL)
         operations = {
             route.operation for routes in ROUTES_BY_METHOD.values() for route in routes
         }
         self._batchers = {each: self._batcher(each) for each in operations}
+        self._bulk = {each: self._bulk_batcher(each) for each in operations}
 
-    def _batcher(self, operation: Operation[Any, Any]) -> Batcher[Any, Any]:
-        def many(calls: Any) -> Any:
-            with _connections_looked_after():
-                return tenancy.serve(operation, calls, wait=False)
-
-        def alone(call: Any) -> Any:
-            with _connections_looked_after():
-                (answer,) = tenancy.serve(operation, [call], wait=True)
-            return answer
-
-        work = Work(
-            many,
-            alone,
-            is_busy=lambda answer: isinstance(answer, Busy),
-            concerns_all=tenancy.CONCERNS_ALL,
-        )
-        name = "reads" if operation.only_reads else "writes"
+    def _batcher(
+        self, operation: Operation[Any, Any]
+    ) -> Batcher[Any, Any] | Single[Any, Any]:
+        work = _work_of(operation)
         if operation.always_waits:
             name = f"waits in {type(operation).__name__}"
             self._pools[name] = self._pool(WAITERS, name)
-        return Batcher(
-            work, self._pools[name], self._pools["waits"], operation.max_batch
-        )
+            return Single(work, Waiters(self._pools[name], tenancy.CONCERNS_ALL))
+        pool = self._pools["reads" if operation.only_reads else "writes"]
+        return Batcher(work, pool, self._waiters, operation.max_batch)
+
+    def _bulk_batcher(self, operation: Operation[Any, Any]) -> Batcher[Any, Any]:
+        """Each call is a batch; a batch of others would wait for it."""
+        work = _work_of(operation)
+        return Batcher(work, self._pools["bulk"], self._waiters, max_batch=1)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or the lifespan of the process."""
@@ -166,7 +162,9 @@ class Application:
             call = prepare(operation, request)
             asked = tenancy.Asked(request.caller, call)
             if operation.needs_database:
-                result = await self._batchers[operation].ask(asked)
+                bulk = operation.is_bulk(call)
+                batchers = self._bulk if bulk else self._batchers
+                result = await batchers[operation].ask(asked)
             else:
                 (result,) = tenancy.serve(operation, [asked], wait=False)
             return operation.write(request, call, result)
@@ -178,6 +176,31 @@ class Application:
             )
         except Exception as error:  # noqa: BLE001 (a bug is logged there)
             return _problem(error, request)
+
+
+def _work_of(operation: Operation[Any, Any]) -> Work[Any, Any]:
+    def many(calls: Any) -> Any:
+        with _connections_looked_after():
+            return tenancy.serve(operation, calls, wait=False)
+
+    def alone(call: Any, busy: Any) -> Any:
+        with _connections_looked_after():
+            if isinstance(busy, Busy) and busy.rest is not None:
+                return busy.rest()
+            (answer,) = tenancy.serve(operation, [call], wait=True)
+        return answer
+
+    def resources(call: Any, busy: Any) -> Any:
+        known = busy.wallets if isinstance(busy, Busy) else None
+        return known or operation.contends_for(call.call)
+
+    return Work(
+        many,
+        alone,
+        resources,
+        is_busy=lambda answer: isinstance(answer, Busy),
+        concerns_all=tenancy.CONCERNS_ALL,
+    )
 
 
 def _not_admitted(

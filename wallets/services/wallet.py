@@ -163,7 +163,7 @@ def _create_again(
         (wallet,) = open_plain([wallet_uuid], now, caller)
         return wallet
 
-    return run_in_transaction(work)
+    return run_in_transaction(work, patience=CLIENT_PATIENCE_SECONDS)
 
 
 def _plain(metadata: Mapping[str, str] | None) -> dict[str, str] | None:

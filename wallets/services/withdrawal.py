@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import uuid
 from datetime import datetime
+from functools import partial
 
 from django.conf import settings
 from django.db import transaction as db_transaction
@@ -34,6 +36,9 @@ from wallets.utils.database.transactions import (
 from wallets.utils.messaging import soft_limit
 from wallets.utils.third_party import get_bank
 from wallets.utils.words import NO_WORDS, Words
+
+# For a worker, which has no client.
+_run_patiently = partial(run_in_transaction, patience=math.inf)
 
 
 class WithdrawalService:
@@ -236,4 +241,4 @@ class WithdrawalService:
             return withdrawal
 
         ends = clock.elapsed() + settings.WITHDRAWAL_RECORDING_TIME
-        return outage.outlast(lambda: run_in_transaction(work), ends=ends)
+        return outage.outlast(lambda: _run_patiently(work), ends=ends)

@@ -12,25 +12,34 @@ from urllib.parse import unquote
 from django.db import OperationalError
 from django.test import SimpleTestCase, override_settings
 
-from wallets.asgi.application import Application, _headers_of
+from wallets.asgi.application import Application, _headers_of, _work_of
 from wallets.asgi.proxies import as_the_client_asked
+from wallets.services.requests.busy import Busy
+from wallets.services.transfers.transfer_batch import TransferRequest
+from wallets.services.wallets.create import CreateRequest
 from wallets.tests import marks
 from wallets.tests.api import Api
 from wallets.tests.asgi import AsgiClient
 from wallets.tests.base import WalletTestCase
 from wallets.utils.batching import TooManyWaiting
-from wallets.utils.caller import Caller
+from wallets.utils.caller import ANYBODY, Caller
 from wallets.views.deposit import Deposit, DepositListView, DepositView
+from wallets.views.http.tenancy import Asked
 from wallets.views.problems import from_exceptions
 from wallets.views.problems.problem_response import RequestRefused
 from wallets.views.transaction import CancelView
-from wallets.views.wallet import WalletView
+from wallets.views.transfer import One, TransferListView
+from wallets.views.wallet import WalletListView, WalletView
 from wallets.views.withdraw import WithdrawView
 
 
 class ThreadsTest(SimpleTestCase):
     def executor_of(self, view: Any) -> Executor:
-        return self.application._batchers[view.operations[0]].executor
+        operation = view.operations[0]
+        if operation.is_bulk([]):
+            return self.application._bulk[operation].executor
+        batcher = self.application._batchers[operation]
+        return (batcher.others if operation.always_waits else batcher).executor
 
     def setUp(self) -> None:
         self.application = Application()
@@ -69,6 +78,33 @@ class ThreadsTest(SimpleTestCase):
         for each in pools:
             with self.assertRaises(RuntimeError):
                 each.submit(print)
+
+
+class ContentionTest(SimpleTestCase):
+    """A call that found another transaction in its way…"""
+
+    def test_waits_for_the_wallets_that_are_locked(self) -> None:
+        source, target = uuid.uuid4(), uuid.uuid4()
+        asked = TransferRequest(source, target, 1, uuid.uuid4())
+        operation = TransferListView.operations[0]
+        work = _work_of(operation)
+        call = Asked(ANYBODY, One(asked, None))
+        for busy, expected in (
+            (Busy(wallets={source}), {source}),
+            (Busy(), {source, target}),
+            (None, {source, target}),
+        ):
+            with self.subTest(busy=busy):
+                self.assertEqual({*work.resources(call, busy)}, expected)
+
+    def test_waits_for_its_key_and_its_reference_if_it_has_no_wallet(self) -> None:
+        work, key = _work_of(WalletListView.operations[0]), uuid.uuid4()
+        for request, expected in (
+            (CreateRequest(), set()),
+            (CreateRequest(reference="r", key=key), {"r", key}),
+        ):
+            call = Asked(ANYBODY, request)
+            self.assertEqual({*work.resources(call, Busy())}, expected)
 
 
 class TransportTest(Api, WalletTestCase):

@@ -11,8 +11,9 @@ from unittest import mock
 import uvloop
 from django.test import SimpleTestCase
 
-from wallets.utils import batching
+from wallets.utils import batching, waiters
 from wallets.utils.batching import Batcher, TooManyWaiting, Work
+from wallets.utils.waiters import Waiters
 
 
 class Busy(Exception):
@@ -42,10 +43,12 @@ class BatcherTest(SimpleTestCase):
             Work(
                 self.many,
                 self.one,
+                lambda number, busy: [number],
                 is_busy=lambda answer: isinstance(answer, Busy),
                 concerns_all=(Outage,),
             ),
-            *pools,
+            pools[0],
+            Waiters(pools[1]),
             max_batch=4,
         )
 
@@ -59,7 +62,7 @@ class BatcherTest(SimpleTestCase):
             raise Outage
         return [Busy() if number == -4 else self.double(number) for number in numbers]
 
-    def one(self, number: int) -> int | Exception:
+    def one(self, number: int, busy: int | Exception | None) -> int | Exception:
         self.alone.append(number)
         if number == -4:
             self.goes_on.wait(10)
@@ -174,6 +177,12 @@ class BatcherTest(SimpleTestCase):
             self.assertEqual(await self.ask(1, 2), [2, 4])
         self.assertFalse(held.done())
 
+    async def test_waits_for_no_other_batch_of_one_call(self) -> None:
+        self.batcher.max_batch = 1
+        held = await self.hold_up()
+        self.assertEqual(await self.ask(1, 2), [2, 4])
+        self.assertFalse(held.done())
+
     async def test_has_a_bounded_number_of_batches_at_work(self) -> None:
         with mock.patch.object(batching, "SLOW_SECONDS", 0.0):
             calls = []
@@ -197,7 +206,7 @@ class BatcherTest(SimpleTestCase):
         self.assertNotIn(3, [n for batch in self.batches for n in batch])
 
     async def test_refuses_more_than_can_wait_for_locks(self) -> None:
-        with mock.patch.object(batching, "MAX_WAITING", 1):
+        with mock.patch.object(waiters, "MAX_WAITING", 1):
             locked = asyncio.create_task(self.batcher.ask(-4))
             while not self.alone:
                 await asyncio.sleep(0.001)

@@ -459,6 +459,38 @@ class TransactionTest(HouseRule):
         "events/services/webhooks/courier.py": "keeps its results and goes on, on a new connection",
     }
 
+    # Whose run_in_transaction may wait for locks again and again: nobody waits for an
+    # answer of the API.
+    MAY_BE_PATIENT = {
+        "wallets/services/payouts/": "workers",
+        "wallets/services/operations/": "operators and their commands",
+        "wallets/checks.py": "checks before a start",
+        "access/services/": "operators, and a thread",
+        "events/services/sequencer.py": "a runner",
+        "events/services/webhooks/prune.py": "a runner",
+        "events/services/webhooks/record.py": "a courier",
+        "events/services/webhooks/claim.py": "a courier",
+    }
+
+    def without_patience(self) -> list[str]:
+        return [
+            f"{path}:{node.lineno}"
+            for path, node in nodes(ast.Call)
+            if name_of(node.func) == "run_in_transaction"
+            and "patience" not in keywords_of(node)
+            and not path.startswith(tuple(self.MAY_BE_PATIENT))
+        ]
+
+    def test_of_a_client_waits_for_a_lock_once(self):
+        self.assert_none(
+            self.without_patience(),
+            "A client gets an answer after one lock time-out: pass patience=",
+        )
+        line = "run_in_transaction(lambda: work(), one_statement=True)"
+        service = {"wallets/services/wallets/new.py": ast.parse(line)}
+        with mock.patch.dict(trees(), service):
+            self.assertEqual(len(self.without_patience()), 1)
+
     def caught(self, handler: ast.ExceptHandler) -> set[str]:
         kinds = handler.type
         names = kinds.elts if isinstance(kinds, ast.Tuple) else [kinds]

@@ -7,10 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Generic, TypeVar
+
+from wallets.utils.waiters import TooManyWaiting, Waiters, give
+
+__all__ = ["Batcher", "Single", "TooManyWaiting", "Work"]
 
 logger = logging.getLogger(__name__)
 
@@ -24,12 +29,8 @@ GATHER_SECONDS = 0.006
 # time.
 SLOW_SECONDS = 0.25
 MAX_RUNNING = 4
-# The most calls that wait for a batch, and the most that wait to be done alone.
+# The most calls that wait for a batch.
 MAX_WAITING = 512
-
-
-class TooManyWaiting(Exception):
-    """Too many calls wait; this one was not done."""
 
 
 @dataclass(eq=False)
@@ -47,10 +48,14 @@ class Work(Generic[C, R]):
     for a result, the call is done alone. An exception of a type in `concerns_all` is
     the result of every call of the batch; after any other exception each call is done
     alone.
+
+    `resources` are what a call may wait for, such as rows. It and `alone` also get the
+    busy result of the call, or None.
     """
 
     many: Callable[[Sequence[C]], Sequence[R | Exception]]
-    alone: Callable[[C], R | Exception]
+    alone: Callable[[C, R | Exception | None], R | Exception]
+    resources: Callable[[C, R | Exception | None], Collection[Hashable]]
     is_busy: Callable[[R | Exception], bool] = lambda answer: False
     concerns_all: tuple[type[Exception], ...] = ()
 
@@ -59,18 +64,17 @@ class Work(Generic[C, R]):
 class Batcher(Generic[C, R]):
     """Collects calls into batches. Each call gets its result or `TooManyWaiting`.
 
-    One batch runs at a time; more only while one is slow. A call without a result from
-    its batch is done alone, in a thread of `others`, where it delays only such calls. A
-    caller that goes away undoes nothing.
+    One batch runs at a time; more only while one is slow, or if a batch is one call. A
+    call without a result from its batch is done alone, by `others`, where it delays only
+    calls that wait for the same. A caller that goes away undoes nothing.
     """
 
     work: Work[C, R]
     executor: Executor
-    others: Executor
+    others: Waiters
     max_batch: int = 64
     _waiting: list[_Call[C, R]] = field(default_factory=list)
     _running: int = 0
-    _alone: int = 0
     # The number of calls that the next batch expects, and how long it waits for them.
     _expected: int = 0
     _gather_until: float = 0.0
@@ -90,10 +94,7 @@ class Batcher(Generic[C, R]):
         mine = _Call[C, R](call, loop.create_future())
         self._waiting.append(mine)
         self._begin_if_due()
-        answer = await mine.answer
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+        return _result(await mine.answer)
 
     def _begin_if_due(self) -> None:
         """Start a batch, or set a timer for when one may be due."""
@@ -110,7 +111,7 @@ class Batcher(Generic[C, R]):
     def _begins_at(self) -> float:
         if self._running >= MAX_RUNNING:
             return float("inf")  # when one has ended
-        if self._running:
+        if self._running and self.max_batch > 1:
             return self._may_begin_at
         enough = min(self._expected, self.max_batch)
         return 0.0 if len(self._waiting) >= enough else self._gather_until
@@ -154,40 +155,44 @@ class Batcher(Generic[C, R]):
         if error is None:
             for call, answer in zip(batch, done.result(), strict=True):
                 if self.work.is_busy(answer):
-                    self._ask_alone(call)
+                    _do_alone(self.work, self.others, call, answer)
                 else:
-                    _answer(call, answer)
+                    give(call.answer, answer)
         elif isinstance(error, self.work.concerns_all) or len(batch) == 1:
             for call in batch:
-                _answer(call, error)
+                give(call.answer, error)
         else:
             logger.warning("a batch of %d failed: %s", len(batch), type(error).__name__)
             for call in batch:
-                self._ask_alone(call)
+                _do_alone(self.work, self.others, call)
         self._begin_if_due()
 
-    def _ask_alone(self, call: _Call[C, R]) -> None:
-        if self._alone >= MAX_WAITING:
-            _answer(call, TooManyWaiting())
-            return
-        self._alone += 1
-        loop = asyncio.get_running_loop()
-        done = loop.run_in_executor(self.others, self.work.alone, call.asked)
-        done.add_done_callback(lambda done: self._end_alone(call, done))
 
-    def _end_alone(
-        self, call: _Call[C, R], done: asyncio.Future[R | Exception]
-    ) -> None:
-        self._alone -= 1
-        error = done.exception()
-        _answer(call, done.result() if error is None else error)
+@dataclass
+class Single(Generic[C, R]):
+    """Does each call alone, for work that always waits. Otherwise as `Batcher`."""
+
+    work: Work[C, R]
+    others: Waiters
+
+    async def ask(self, call: C) -> R:
+        """Do the call and return its result, as `Batcher.ask`."""
+        mine = _Call[C, R](call, asyncio.get_running_loop().create_future())
+        _do_alone(self.work, self.others, mine)
+        return _result(await mine.answer)
 
 
-def _answer(call: _Call[C, R], answer: R | BaseException) -> None:
-    """Set the result, unless the caller has gone away."""
-    if call.answer.done():
-        return
-    if isinstance(answer, Exception) or not isinstance(answer, BaseException):
-        call.answer.set_result(answer)
-    else:
-        call.answer.set_exception(answer)
+def _do_alone(
+    work: Work[C, R],
+    others: Waiters,
+    call: _Call[C, R],
+    busy: R | Exception | None = None,
+) -> None:
+    resources = work.resources(call.asked, busy)
+    others.run(partial(work.alone, call.asked, busy), resources, call.answer)
+
+
+def _result(answer: R | Exception) -> R:
+    if isinstance(answer, Exception):
+        raise answer
+    return answer

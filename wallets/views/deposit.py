@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import uuid
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -24,6 +24,7 @@ from wallets.services.deposits.deposit import (
     deposit_many,
 )
 from wallets.services.deposits.deposit_group import DepositGroup
+from wallets.services.requests.busy import Busy
 from wallets.services.requests.checks import checked_amount
 from wallets.utils import strict_json
 from wallets.utils.caller import Caller
@@ -95,9 +96,13 @@ class DepositMany(Operation[list[Item], bytes]):
     capability = "deposits"
     method = "POST"
     max_body = settings.API_MAX_BULK_BODY_BYTES
-    max_batch = 1  # a request is as large as a batch, in its own transaction
-    always_waits = True
     only_reads = False
+
+    def __init__(self) -> None:
+        self._group = DepositGroup()
+
+    def is_bulk(self, call: list[Item]) -> bool:
+        return True
 
     def read(self, request: Request, query: Mapping[str, Any]) -> list[Item]:
         body = read_array_body(request)
@@ -121,15 +126,25 @@ class DepositMany(Operation[list[Item], bytes]):
 
     def many(
         self, calls: Sequence[list[Item]], *, caller: Caller, wait: bool
-    ) -> Sequence[bytes]:
-        return [self._do(items, caller) for items in calls]
+    ) -> Sequence[bytes | Exception]:
+        return [self._do(items, caller, wait=wait) for items in calls]
 
-    def _do(self, items: list[Item], caller: Caller) -> bytes:
+    def _do(self, items: list[Item], caller: Caller, *, wait: bool) -> bytes | Busy:
+        """Make the deposits; return the whole answer. Busy wallets do not stop others."""
         wanted = [item for item in items if isinstance(item, DepositRequest)]
-        made: Iterator[DepositResult] = iter(deposit_many(wanted, caller=caller))
-        return write_answers(
-            next(made) if isinstance(item, DepositRequest) else item for item in items
-        )
+        do = deposit_many if wait else self._group.deposit
+        made = do(wanted, caller=caller)
+        busy = {n: wanted[n] for n, one in enumerate(made) if isinstance(one, Busy)}
+
+        def rest() -> bytes:
+            again = deposit_many([*busy.values()], caller=caller)
+            all_made = dict(enumerate(made)) | dict(zip(busy, again, strict=True))
+            return _write_in_order(items, all_made.values())
+
+        if busy:
+            wallets = {one.wallet_uuid for one in busy.values()}
+            return Busy(wallets=wallets, rest=rest)
+        return _write_in_order(items, made)
 
     def write(self, request: Request, call: list[Item], result: bytes) -> ApiResponse:
         return ApiResponse(result)
@@ -155,6 +170,13 @@ def _read(item: object) -> Item:
         return DepositRequest(*read_item(item))
     except ValidationError as error:
         return error
+
+
+def _write_in_order(items: list[Item], made: Iterable[DepositResult]) -> bytes:
+    results = iter(made)
+    return write_answers(
+        next(results) if isinstance(item, DepositRequest) else item for item in items
+    )
 
 
 def write_answers(answers: Iterable[DepositReceipt | Exception]) -> bytes:

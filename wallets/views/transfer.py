@@ -29,6 +29,7 @@ from wallets.services.transfers.transfer import (
     TransferResult,
     transfer_many,
 )
+from wallets.services.transfers.transfer_whole import transfer_whole
 from wallets.utils import strict_json
 from wallets.utils.caller import Caller
 from wallets.utils.words import Words
@@ -77,6 +78,9 @@ class MakeTransfers(Operation[One | Many, TransferReceipt | bytes]):
         values = read_transfer(body)
         checked_amount(values["amount"])
         return One(_request_of(values, idempotency.parse_key(key)), key)
+
+    def is_bulk(self, call: One | Many) -> bool:
+        return isinstance(call, Many)
 
     def wallets_of(self, call: One | Many) -> Collection[UUID]:
         items = (call.transfer,) if isinstance(call, One) else call.items
@@ -182,20 +186,25 @@ def _unknown_end(
 
 
 def _do(call: Many, caller: Caller, *, wait: bool) -> bytes | Busy:
-    """Make many transfers in a transaction of their own; return the whole answer.
-
-    They are as many as a batch, so they do not become part of one.
-    """
-    if not wait:
-        return Busy()
+    """Make many transfers in a transaction of their own; return the whole answer."""
     wanted = [item for item in call.items if isinstance(item, TransferRequest)]
-    made: Iterator[TransferResult] = iter(transfer_many(wanted, caller=caller))
-    return write_transfers(
-        [
-            next(made) if isinstance(item, TransferRequest) else item
-            for item in call.items
-        ]
-    )
+
+    def answer(results: Sequence[TransferResult]) -> bytes:
+        each = iter(results)
+        return write_transfers(
+            [
+                next(each) if isinstance(item, TransferRequest) else item
+                for item in call.items
+            ]
+        )
+
+    if wait:
+        return answer(transfer_many(wanted, caller=caller))
+    try:
+        made = transfer_whole(wanted, caller=caller)
+    except Busy as busy:
+        return busy.then(answer)
+    return answer(made)
 
 
 def write_transfers(answers: Sequence[TransferReceipt | Exception]) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -46,6 +46,9 @@ class CreateWallet(Operation[CreateRequest, CreateReceipt]):
 
     def wallets_of(self, call: CreateRequest) -> Collection[UUID]:
         return ()
+
+    def contends_for(self, call: CreateRequest) -> Collection[Hashable]:
+        return {call.key, call.reference} - {None}
 
     def many(
         self, calls: Sequence[CreateRequest], *, caller: Caller, wait: bool

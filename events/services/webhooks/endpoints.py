@@ -21,6 +21,7 @@ from events.utils import signatures
 from events.utils.webhook_client import Resolve, system_resolve
 from wallets.services.requests.checks import check_actor
 from wallets.utils.database.transactions import (
+    CLIENT_PATIENCE_SECONDS,
     database_now,
     guarded_update,
     lock_rows,
@@ -98,7 +99,7 @@ def create(
             **dict.fromkeys(("moved_at", "created_at", "updated_at"), now),
         )
 
-    made = run_in_transaction(work)
+    made = run_in_transaction(work, patience=CLIENT_PATIENCE_SECONDS)
     logger.info("webhook %s made by %s", made.uuid, actor)
     return Made(made, secret)
 
@@ -162,7 +163,7 @@ def with_lock(
             raise not_found(endpoint_uuid)
         return work(rows[0], database_now())
 
-    return run_in_transaction(locked)
+    return run_in_transaction(locked, patience=CLIENT_PATIENCE_SECONDS)
 
 
 def change(

@@ -37,7 +37,11 @@ from wallets.services.requests.completed import completed
 from wallets.utils import words
 from wallets.utils.caller import Caller
 from wallets.utils.database.batch import as_new
-from wallets.utils.database.transactions import database_now, run_in_transaction
+from wallets.utils.database.transactions import (
+    CLIENT_PATIENCE_SECONDS,
+    database_now,
+    run_in_transaction,
+)
 
 _Type = Transaction.TransactionType
 # Of what came from outside: the leg of its movement.
@@ -144,7 +148,9 @@ def correct_once(
     amount = checked_amount(amount)
     key = idempotency.parse_key(idempotency_key)
     asked = _Asked(amount, why, Caller(actor, tenant), number, key)
-    return run_in_transaction(lambda: _correct(transaction_id, asked, now))
+    return run_in_transaction(
+        lambda: _correct(transaction_id, asked, now), patience=CLIENT_PATIENCE_SECONDS
+    )
 
 
 def correct(

@@ -16,7 +16,10 @@ from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
 from wallets.utils.database.prepared import array, execute_prepared
 from wallets.utils.database.stored import Columns
-from wallets.utils.database.transactions import run_in_transaction
+from wallets.utils.database.transactions import (
+    CLIENT_PATIENCE_SECONDS,
+    run_in_transaction,
+)
 
 # All rows are found by an index and then put together. A plan that joins the tables
 # would read all of a table that was small when the plan was made.
@@ -163,7 +166,11 @@ def movements(asked: Sequence[Range]) -> list[Movements | None]:
 
 
 def _read(sql: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
-    return run_in_transaction(lambda: execute_prepared(sql, values), one_statement=True)
+    return run_in_transaction(
+        lambda: execute_prepared(sql, values),
+        patience=CLIENT_PATIENCE_SECONDS,
+        one_statement=True,
+    )
 
 
 @functools.cache

@@ -14,7 +14,10 @@ from django.db import connection
 from django.db.models import OuterRef, Subquery
 
 from wallets.models.wallet import Wallet
-from wallets.utils.database.transactions import run_in_transaction
+from wallets.utils.database.transactions import (
+    CLIENT_PATIENCE_SECONDS,
+    run_in_transaction,
+)
 
 # The most wallets that a process keeps; those that were asked for last stay.
 MOST_KEPT = 50_000
@@ -59,4 +62,6 @@ def _read(uuids: Collection[UUID]) -> dict[UUID, str]:
     rows = Wallet.objects.filter(uuid__in=uuids).values_list("uuid", "tenant")
     if connection.vendor != "postgresql":
         return dict(rows)  # a transaction would take the lock of SQLite
-    return run_in_transaction(lambda: dict(rows.all()), one_statement=True)
+    return run_in_transaction(
+        lambda: dict(rows.all()), patience=CLIENT_PATIENCE_SECONDS, one_statement=True
+    )

@@ -7,7 +7,7 @@ A refused transfer does not stop the others.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import TypeVar
@@ -16,7 +16,7 @@ from uuid import uuid4
 from django.db import connection
 
 from wallets.models.transfer import Transfer
-from wallets.services.ledger import transfers_postgresql
+from wallets.services.ledger import postings, transfers_postgresql
 from wallets.services.requests import idempotency, patience
 from wallets.services.requests.busy import Busy
 from wallets.services.requests.checks import checked_amount, checked_uuid, is_amount
@@ -127,6 +127,20 @@ def transfer_many(
     return [answers[n] for n in numbered]
 
 
+def transfer_after(
+    wallets: Collection[uuid.UUID],
+    requests: Sequence[TransferRequest],
+    *,
+    caller: Caller,
+) -> list[TransferResult]:
+    """Make transfers as `transfer_many`, after other transactions have left `wallets`.
+
+    Until then it locks no other wallet, so that nobody waits for those.
+    """
+    _run(lambda: postings.lock_wallets_by_uuid(wallets))
+    return transfer_many(requests, caller=caller)
+
+
 def _run(work: Callable[[], T], *, one_statement: bool = False) -> T:
     return run_in_transaction(
         work, patience=CLIENT_PATIENCE_SECONDS, one_statement=one_statement
@@ -196,7 +210,11 @@ class TransferGroup:
         several for parts of the group (`in_halves`); locks the wallets by id. It waits
         at most `patience.LOCK_WAIT_SECONDS` for locked wallets.
         """
-        return in_halves(partial(self._transfer, caller=caller), requests)
+        answers = in_halves(partial(self._transfer, caller=caller), requests)
+        for request, answer in zip(requests, answers, strict=True):
+            if isinstance(answer, Busy) and answer.wallets:
+                answer.rest = partial(_after, answer.wallets, request, caller)
+        return answers
 
     def _transfer(
         self, requests: Numbered, caller: Caller
@@ -228,6 +246,13 @@ class TransferGroup:
         left = {n: one for n, one in requests.items() if n not in made}
         judged = in_halves(partial(_unless_locked, caller=caller), [*left.values()])
         return {**made, **dict(zip(left, judged, strict=True))}
+
+
+def _after(
+    wallets: Collection[uuid.UUID], request: TransferRequest, caller: Caller
+) -> TransferResult:
+    (result,) = transfer_after(wallets, [request], caller=caller)
+    return result
 
 
 def _at_once(

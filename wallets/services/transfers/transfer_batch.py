@@ -90,6 +90,8 @@ def transfer_in_steps(
     now: datetime | None = None,
     wait: bool = True,
     caller: Caller = ANYBODY,
+    *,
+    whole: bool = False,
 ) -> list[TransferResult]:
     """Make transfers as `transfer_many` does. Call inside a transaction.
 
@@ -97,18 +99,22 @@ def transfer_in_steps(
     `wait=False` a key that another transaction uses at this moment raises a lock
     time-out, on engines that can tell.
 
+    :raises Busy: with `whole`, if another transaction locks one of the wallets.
     :raises LostRace: another transaction has taken one of the keys meanwhile.
     """
     uuids = {one for each in requests for one in (each.from_wallet, each.to_wallet)}
     wallets = postings.lock_wallets_by_uuid(uuids, wait=wait)
     others = uuids - wallets.keys()
+    held = postings.known_wallets(others) if others and not wait else set()
+    if whole and held:
+        raise Busy(wallets=held)
     # Read the keys after the wallets are locked: an earlier request with the same key
     # has then been committed, or has not begun.
     keys = [one.key for one in requests]
     made = idempotency.find_made(keys, tenant=caller.tenant, wait=wait)
     batch = _Transfers(
         wallets=wallets,
-        held=postings.known_wallets(others) if others and not wait else set(),
+        held=held,
         made=made,
         done=_find_done(made.values()),
         now=now or database_now(),
@@ -247,8 +253,8 @@ class _Transfers(Batch[TransferRequest, TransferReceipt]):
         for name, one in ends.items():
             if one not in self.wallets and one not in self.held:
                 raise UnknownWallet(one, field=name)
-        if not self.held.isdisjoint(ends.values()):
-            raise Busy
+        if locked := self.held.intersection(ends.values()):
+            raise Busy(wallets=locked)
         return self.wallets[request.from_wallet], self.wallets[request.to_wallet]
 
     def _money_of(self, wallet: Wallet) -> _Money:

@@ -91,6 +91,7 @@ def create_many(
     if plain:
         made = run_in_transaction(
             lambda: open_plain([asked[n][0] for n in plain], now, caller),
+            patience=CLIENT_PATIENCE_SECONDS,
             one_statement=True,
         )
         answers |= zip(plain, map(CreateReceipt, made), strict=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from types import MappingProxyType
 from typing import Any, ClassVar, Generic, TypeVar
@@ -47,7 +47,8 @@ class Operation(ABC, Generic[C, R]):
     needs_database: ClassVar[bool] = True
     # The most calls of one service call.
     max_batch: ClassVar[int] = 64
-    # Whether the service always waits for locks: it then has threads of its own.
+    # Whether the service always waits for locks: it then has threads of its own, and
+    # each call is made alone.
     always_waits: ClassVar[bool] = False
 
     @property
@@ -74,6 +75,17 @@ class Operation(ABC, Generic[C, R]):
         wallets in another way, such as a list, returns none here, and chooses by the
         caller's tenant in `many`.
         """
+
+    def contends_for(self, call: C) -> Collection[Hashable]:
+        """Return what the call may have to wait for: by default its wallets.
+
+        Of the calls that name one of these and wait, one has a thread.
+        """
+        return self.wallets_of(call)
+
+    def is_bulk(self, call: C) -> bool:
+        """Whether the call may be as large as a batch: it is then made apart."""
+        return False
 
     def without(self, call: C, unknown: AbstractSet[UUID]) -> C:
         """Return the call without what is about these wallets, which do not exist.
@@ -104,7 +116,6 @@ class SingleOperation(Operation[C, R]):
 
     method = "POST"
     max_body = settings.API_MAX_BODY_BYTES
-    max_batch = 1
     always_waits = True
     only_reads = False
 
