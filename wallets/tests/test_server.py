@@ -271,6 +271,17 @@ class GunicornTest(CommittingTestCase):
         self.assert_money(self.alice, balance=5)
         self.assertFalse(self.server.said('"error"'))
 
+    def test_reads_words_in_any_case(self) -> None:
+        """As the server of production (`test_hostile_clients.py`, `HeadsTest`)."""
+        for field in ({"Expect": "100-Continue"}, {"Transfer-Encoding": "Chunked"}):
+            with self.subTest(field):
+                client = http.client.HTTPConnection("127.0.0.1", self.port, PATIENCE)
+                self.addCleanup(client.close)
+                fields = {"Content-Type": "Application/JSON", **field}
+                body = b"2\r\n{}\r\n0\r\n\r\n" if "Expect" not in field else b"{}"
+                client.request("POST", "/wallets/", body, fields)
+                self.assertEqual(client.getresponse().status, 201)
+
     def test_refuses_a_key_that_it_would_drop(self) -> None:
         for header in ("Idempotency_Key", "X_Idempotency_Key"):
             with self.subTest(header):
