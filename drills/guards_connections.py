@@ -80,4 +80,19 @@ CONNECTION_GUARDS = (
         "    is_right = True\n",
         "test_metrics.py::ScrapeTest",
     ),
+    Guard(
+        "the admin filters by nothing but its filters",
+        "wallets/utils/look_only.py",
+        "        for name in found[2]:\n",
+        "        for name in ():\n",
+        "test_admin.py::AdminTest::test_filters_by_nothing_but_its_filters",
+    ),
+    Guard(
+        "the admin filters users by nothing but its filters",
+        "wallets/admin.py",
+        "admin.site.register(User, Users)\n",
+        "from django.contrib.auth.admin import UserAdmin\n\n"
+        "admin.site.register(User, UserAdmin)\n",
+        "test_admin.py::AdminTest::test_filters_by_nothing_but_its_filters",
+    ),
 )
