@@ -14,12 +14,16 @@ from typing import Any
 
 from gunicorn.glogging import Logger
 
+from wallet.environment import Env, count, level, refused_in_one_line
 from wallet.logs import logging_config
 from wallets.utils import uptime  # noqa: F401 (the service is up from now on)
 
 _cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
-workers = int(os.environ.get("WEB_CONCURRENCY") or min(_cores or 2, 8))
-threads = int(os.environ.get("WEB_THREADS") or 8)
+with refused_in_one_line():
+    workers = count("WEB_CONCURRENCY", min(_cores or 2, 8))
+    threads = count("WEB_THREADS", 8)
+    _level = Env()("LOG_LEVEL", level, "INFO")
+    _counts = Env().bool("METRICS_ENABLED", default=False)
 keepalive = 75
 
 # Seconds for requests in progress when a process is told to stop.
@@ -61,7 +65,7 @@ def post_worker_init(worker):
 
 # The master's lines have the same form; the service logs requests.
 logconfig_dict = logging_config(
-    level=os.environ.get("LOG_LEVEL") or "INFO",
+    level=_level,
     as_json=os.environ.get("LOG_FORMAT") != "console",
     service=os.environ.get("SERVICE_NAME") or "wallet",
 )
@@ -69,7 +73,7 @@ logconfig_dict = logging_config(
 
 def on_starting(server: Any) -> None:
     """Create an empty folder for the processes' shared counters, if enabled."""
-    if os.environ.get("METRICS_ENABLED", "").lower() in ("true", "1", "yes", "on"):
+    if _counts:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(
             prefix="wallet-metrics-"
         )

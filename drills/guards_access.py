@@ -184,4 +184,26 @@ ACCESS_GUARDS = (
         "    if authentication.caller_of(SCOPE, request_of(request, {})) is None:\n",
         f"{_ROUTES}::MetricsTest::test_are_not_for_keys_of_one_tenant",
     ),
+    Guard(
+        "what is noted of keys does not age their copy",
+        _COPY,
+        "            self._teller.start()\n",
+        "            self._teller.start()\n            self._teller.join()\n",
+        f"{_LIVE}::BackgroundTest::test_stays_fresh_while_the_use_of_keys_cannot_be_noted",
+    ),
+    Guard(
+        "a locked key keeps no other from being noted",
+        "access/services/usage.py",
+        "lock_rows(rows, skip_locked=True)",
+        "lock_rows(rows)",
+        f"{_LIVE}::LockedTest",
+        POSTGRESQL,
+    ),
+    Guard(
+        "the use of a locked key is noted later",
+        _COPY,
+        "            late = usage.note(used)\n",
+        "            usage.note(used)\n            late = set()\n",
+        f"{_LIVE}::BackgroundTest",
+    ),
 )

@@ -59,4 +59,40 @@ CONNECTION_GUARDS = (
         "",
         "test_settings.py::UploadTest",
     ),
+    Guard(
+        "an expectation has any case",
+        "wallets/asgi/heads.py",
+        '    expected = [value.lower() for value in judged.get(b"expect", [])]\n',
+        '    expected = judged.get(b"expect", [])\n',
+        "test_asgi_deadlines.py::HeadsTest",
+    ),
+    Guard(
+        "an expectation that nobody knows is refused",
+        "wallets/asgi/heads.py",
+        '    if expected not in ([], [b"100-continue"]):\n',
+        "    if False:\n",
+        "test_asgi_deadlines.py::HeadsTest",
+    ),
+    Guard(
+        "the figures need the token after the scheme",
+        "wallets/views/metrics.py",
+        "    is_right = constant_time_compare(token, settings.METRICS_TOKEN)\n",
+        "    is_right = True\n",
+        "test_metrics.py::ScrapeTest",
+    ),
+    Guard(
+        "the admin filters by nothing but its filters",
+        "wallets/utils/look_only.py",
+        "        for name in found[2]:\n",
+        "        for name in ():\n",
+        "test_admin.py::AdminTest::test_filters_by_nothing_but_its_filters",
+    ),
+    Guard(
+        "the admin filters users by nothing but its filters",
+        "wallets/admin.py",
+        "admin.site.register(User, Users)\n",
+        "from django.contrib.auth.admin import UserAdmin\n\n"
+        "admin.site.register(User, UserAdmin)\n",
+        "test_admin.py::AdminTest::test_filters_by_nothing_but_its_filters",
+    ),
 )

@@ -102,9 +102,16 @@ HTTP_GUARDS = (
     Guard(
         "a browser is known for one name",
         "wallets/utils/login_limit.py",
-        "    if known is None or known != username:\n",
-        "    if known is None:\n",
+        "    if username is None or known != _mark_of(username):\n",
+        "    if username is None or known is None:\n",
         f"{_LOGIN}knows_a_browser_for_one_name_only",
+    ),
+    Guard(
+        "a name in any letters can log in",
+        "wallets/utils/login_limit.py",
+        '    return hashlib.sha256(username.encode("utf-8", "replace")).hexdigest()\n',
+        "    return username\n",
+        f"{_LOGIN}knows_a_browser_whatever_letters_the_name_has",
     ),
     Guard(
         "one password is hashed at a time on a machine",

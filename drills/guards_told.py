@@ -1,4 +1,4 @@
-"""Guards of what operators are told; see `drills.guard`."""
+"""Guards of what operators are told, and of what they set; see `drills.guard`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from drills.guard import Guard
 _HEALTH = "wallets/services/operations/payout_health.py"
 _DEPLOYMENT = "wallets/deployment.py"
 _DURABILITY = "wallets/utils/database/durability.py"
+_ENVIRONMENT = "test_environment.py"
 _VERDICT = "console/tests/test_payouts.py::VerdictTest"
 
 TOLD_GUARDS = (
@@ -114,5 +115,35 @@ TOLD_GUARDS = (
         "${THIRD_PARTY_BASE_URL:-http://third-party:8010}",
         "http://third-party:8010",
         "scripts/test_repository.py::ComposeTest",
+    ),
+    Guard(
+        "a misspelt switch is not taken for off",
+        "wallet/environment.py",
+        "    if word not in TRUE | FALSE:\n",
+        "    if False:\n",
+        f"{_ENVIRONMENT}::SwitchTest",
+    ),
+    Guard(
+        "a value with a dollar sign is not another variable's name",
+        "wallet/environment.py",
+        "        text = os.environ.get(var)\n",
+        "        text = os.environ.get(var)\n"
+        '        if text and text[0] == "$":\n'
+        "            text = os.environ.get(text[1:])\n",
+        f"{_ENVIRONMENT}::DollarTest",
+    ),
+    Guard(
+        "the server counts where the settings say so",
+        "wallet/serve.py",
+        '    if not Env().bool("METRICS_ENABLED", default=False):\n',
+        '    if os.environ.get("METRICS_ENABLED") != "true":\n',
+        f"{_ENVIRONMENT}::MetricsTest",
+    ),
+    Guard(
+        "gunicorn counts where the settings say so",
+        "gunicorn.conf.py",
+        '    _counts = Env().bool("METRICS_ENABLED", default=False)\n',
+        '    _counts = os.environ.get("METRICS_ENABLED") == "true"\n',
+        f"{_ENVIRONMENT}::MetricsTest",
     ),
 )

@@ -10,8 +10,9 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import environ
 from django.core.exceptions import ImproperlyConfigured
+
+from wallet.environment import Env
 
 LOCK_TIMEOUT_SECONDS = 5
 CONNECT_TIMEOUT_SECONDS = 5
@@ -20,7 +21,7 @@ CONNECT_TIMEOUT_SECONDS = 5
 _BACKENDS = "wallets.utils.database.backends"
 
 
-def database_from_env(env: environ.Env, base_dir: Path) -> dict[str, Any]:
+def database_from_env(env: Env, base_dir: Path) -> dict[str, Any]:
     """Return Django's settings of the database."""
     if env.str("DATABASE_URL", default=""):
         with warnings.catch_warnings():

@@ -1,6 +1,7 @@
 """Reads settings from the environment, and ends a program whose settings are refused.
 
-A value that cannot be read is never quoted, because it may contain a password.
+A value that cannot be read is never quoted, because it may contain a password. Nothing is
+guessed: a misspelt switch would otherwise be off, and what it protects unprotected.
 """
 
 from __future__ import annotations
@@ -17,6 +18,11 @@ from urllib.parse import urlsplit
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+# The spellings of a switch, in any case; empty is off.
+TRUE = frozenset({"true", "on", "ok", "y", "yes", "1"})
+# "not true" is what docker-compose.yaml writes for abilities that nobody has declared.
+FALSE = frozenset({"false", "off", "no", "n", "0", "", "not true"})
+
 
 class Env(environ.Env):
     """The environment's values; one that cannot be read is named."""
@@ -24,21 +30,35 @@ class Env(environ.Env):
     def get_value(
         self,
         var: str,
-        cast: Callable[..., Any] | None = None,
-        *more: Any,
-        **options: Any,
+        cast: Any = None,
+        default: Any = environ.Env.NOTSET,
+        parse_default: bool = False,
     ) -> Any:
-        """Return the value of a variable; as a number, it is finite and not negative.
+        """Return the value of a variable, read by `cast`; `default` if it is not set.
 
-        :raises ImproperlyConfigured: it is not what it must be.
+        django-environ would skip letters in a number, take each unknown spelling of a
+        switch for "off", and read the variable that a value with `$` names.
+
+        :raises ImproperlyConfigured: it is missing, or not what it must be.
         """
-        # django-environ would skip letters, and read 1e3 as 13.
-        read = number if cast is float else whole if cast is int else cast
+        text = os.environ.get(var)
+        if text is None:
+            if default is self.NOTSET:
+                raise ImproperlyConfigured(f"{var} must be set.")
+            return default
         try:
-            return super().get_value(var, read, *more, **options)
+            return self.parse_value(text, _READERS.get(cast, cast))
         except ValueError:
             expected = EXPECTED.get(cast, "another value")
             raise ImproperlyConfigured(f"{var} must be {expected}.") from None
+
+
+def switch(text: str) -> bool:
+    """Return whether the switch is on."""
+    word = text.strip().lower()
+    if word not in TRUE | FALSE:
+        raise ValueError
+    return word in TRUE
 
 
 def number(text: str) -> float:
@@ -92,12 +112,23 @@ def level(text: str) -> str:
     return text
 
 
+def log_format(text: str) -> str:
+    """Return the form of the lines of the log."""
+    if text not in ("json", "console"):
+        raise ValueError
+    return text
+
+
+# Our readers of types, of which django-environ has its own.
+_READERS: dict[Any, Callable[[str], Any]] = {bool: switch, int: whole, float: number}
 # What a value must be, by its reader; a module with readers of its own adds to it.
 EXPECTED: dict[Any, str] = {
+    bool: "true or false",
     int: "a whole number, 0 or more",
     float: "a number, 0 or more",
     endless: "a number, 0 or more, or inf",
     address: "a URL; percent-encode the password in it",
+    log_format: "json or console",
     level: "a level in capitals: DEBUG, INFO, WARNING, ERROR or CRITICAL",
 }
 

@@ -25,7 +25,7 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
-from wallet.environment import count, refused_in_one_line
+from wallet.environment import Env, count, refused_in_one_line
 from wallet.logs import logging_config
 from wallets.utils import uptime  # noqa: F401 (the service is up from now on)
 
@@ -143,7 +143,7 @@ def _end_with_the_server() -> None:
 
 def _folder_for_metrics() -> str:
     """Create an empty folder for the processes' shared counters, if enabled."""
-    if os.environ.get("METRICS_ENABLED", "").lower() not in ("true", "1", "yes", "on"):
+    if not Env().bool("METRICS_ENABLED", default=False):
         return ""
     folder = tempfile.mkdtemp(prefix="wallet-metrics-")
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder

@@ -14,7 +14,7 @@ from django.core.exceptions import ImproperlyConfigured
 from wallet.brokers import broker_settings
 from wallet.currency import DEFAULT_CURRENCY, THIRD_PARTY_CURRENCY  # noqa: F401
 from wallet.databases import database_from_env
-from wallet.environment import Env, address, count, endless, level
+from wallet.environment import Env, address, count, endless, level, log_format
 from wallet.extensions import *  # noqa: F403
 from wallet.extensions import CONSOLE_ENABLED, EXTENSION_APPS, EXTENSION_TICKS
 from wallet.logins import *  # noqa: F403
@@ -277,7 +277,7 @@ CELERY_BEAT_SCHEDULE = {
 # --- Logs ---------------------------------------------------------------------------
 
 # "json" for machines, "console" for people.
-LOG_FORMAT = env.str("LOG_FORMAT", default="json")
+LOG_FORMAT = env("LOG_FORMAT", log_format, "json")
 LOG_LEVEL = env("LOG_LEVEL", level, "INFO")
 # Messages of exceptions may quote a client's input: only for debugging.
 LOG_EXCEPTION_MESSAGES = env.bool("LOG_EXCEPTION_MESSAGES", default=False)

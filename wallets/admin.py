@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from axes.models import AccessAttempt, AccessFailureLog, AccessLog
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.auth.models import Group, User
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -37,12 +38,7 @@ from wallets.services.operations import alarm as alarm_service
 from wallets.services.operations import review, review_proposal
 from wallets.utils import deeds
 from wallets.utils.actors import operator
-from wallets.utils.look_only import LookOnly
-
-
-def actor_of(request: HttpRequest) -> str:
-    """Return the name of the user for transition rows."""
-    return operator(request.user)
+from wallets.utils.look_only import Groups, LookOnly, Users
 
 
 @admin.register(Wallet)
@@ -151,7 +147,7 @@ class TransactionAdmin(LookOnly):
                 pk,
                 paid=values["outcome"] == "paid",
                 evidence=values["evidence"],
-                actor=actor_of(request),
+                actor=operator(request.user),
                 user_id=request.user.pk,
             )
         except (IllegalTransition, InvalidInput) as error:
@@ -253,7 +249,7 @@ class AlarmAdmin(OfTransaction):
     def acknowledge(self, request: HttpRequest, queryset: QuerySet[Alarm]) -> None:
         """Acknowledge the alarms as this user."""
         for alarm in queryset:
-            alarm_service.acknowledge(alarm.pk, actor=actor_of(request))
+            alarm_service.acknowledge(alarm.pk, actor=operator(request.user))
             deeds.record(request, f"acknowledge alarm {alarm.pk}", done=True)
         self.message_user(request, "Acknowledged.")
 
@@ -298,3 +294,7 @@ _ACCESS = ("attempt_time", "username", "ip_address", "path_info")
 admin.site.register(
     (AccessAttempt, AccessLog, AccessFailureLog), OfService, list_display=_ACCESS
 )
+
+admin.site.unregister((User, Group))
+admin.site.register(User, Users)
+admin.site.register(Group, Groups)

@@ -6,6 +6,9 @@ elapsed time of this process: no clocks of two machines are compared. A copy tha
 older than STALE is not used: a revoked key is refused everywhere STALE seconds after
 its revocation, also while the database is away. When a key expires is compared with the
 database's clock once, at the reading; then the elapsed time counts.
+
+When keys were used is written by a thread of its own: what waits for a lock or for a
+slow server must not let the copy grow old.
 """
 
 from __future__ import annotations
@@ -107,6 +110,7 @@ class LiveKeys:
         self._reading = threading.Lock()
         self._beginning = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._teller: threading.Thread | None = None
         self._wanted = threading.Event()
         self._was_read = threading.Event()
         self._ended = threading.Event()
@@ -140,8 +144,9 @@ class LiveKeys:
         """End the thread."""
         self._ended.set()
         self._wanted.set()
-        if self._thread is not None:
-            self._thread.join()
+        for thread in (self._thread, self._teller):
+            if thread is not None:
+                thread.join()
 
     def refresh(self) -> None:
         """Read the keys now. Opens no transaction.
@@ -158,11 +163,11 @@ class LiveKeys:
         """Write which keys were used since the last time. Opens its own transaction."""
         used, self._used = self._used, set()
         self._used_told_at = self.elapsed()
+        late = used
         try:
-            usage.note(list(used))
-        except BaseException:
-            self._used |= used
-            raise
+            late = usage.note(used)
+        finally:
+            self._used |= late
 
     def _again(self) -> Copy:
         self._begin()
@@ -189,14 +194,32 @@ class LiveKeys:
                 )
                 self._thread.start()
 
+    def _tell_usage_beside(self) -> None:
+        """Tell the usage once in a while, in another thread, if none does so now."""
+        due = self.elapsed() - self._used_told_at >= USAGE_EVERY
+        if self._used and due and not (self._teller and self._teller.is_alive()):
+            self._teller = threading.Thread(
+                target=self._tell, name="use of keys", daemon=True
+            )
+            self._teller.start()
+
+    def _tell(self) -> None:
+        try:
+            self.tell_usage()
+        except (DatabaseError, InterfaceError) as error:
+            logger.warning("use of keys not noted: %s", type(error).__name__)
+        except Exception:
+            logger.exception("use of keys not noted")
+        finally:
+            connections.close_all()
+
     def _run(self) -> None:
         is_away = False
         while not self._ended.is_set():
             close_old_connections()
             try:
                 self.refresh()
-                if self.elapsed() - self._used_told_at >= USAGE_EVERY:
-                    self.tell_usage()
+                self._tell_usage_beside()
             except (DatabaseError, InterfaceError) as error:
                 if not is_away:
                     logger.error("keys cannot be read: %s", type(error).__name__)

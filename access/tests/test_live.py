@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Collection
 from unittest import SkipTest, mock
 
-from django.db import OperationalError, connection
+from django.db import OperationalError, connection, transaction
 
 from access.errors import KeysUnknown
-from access.services import keys, live
+from access.models.api_key import ApiKey
+from access.services import keys, live, usage
 from access.services.live import LiveKeys
 from access.tests.access import ACTOR, Keys
 from wallets.tests.base import CommittingTestCase, WalletTestCase, close_connections
@@ -120,6 +122,48 @@ class BackgroundTest(CommittingTestCase):
             self.assertTrue(failed.wait(30))
         self.wait_until(True, key.digest)
 
+    def test_stays_fresh_while_the_use_of_keys_cannot_be_noted(self) -> None:
+        key = keys.create("shop", keys.Wanted(["*"]), actor=ACTOR).key
+        waiting, ending = threading.Event(), threading.Event()
+
+        def wait(used: Collection[int]) -> set[int]:
+            waiting.set()
+            ending.wait(60)
+            return set(used)
+
+        with (
+            mock.patch.object(live, "USAGE_EVERY", 0.0),
+            mock.patch.object(live, "REFRESH", 0.01),
+            mock.patch.object(live.usage, "note", wait),
+        ):
+            self.live.start()
+            try:
+                self.live.find(key.digest)
+                self.assertTrue(waiting.wait(30))
+                for _ in range(3):
+                    self.assert_read_again()
+            finally:
+                ending.set()
+                self.live.stop()
+        self.assertEqual(self.live._used, {key.pk})
+
+    def assert_read_again(self) -> None:
+        began = clock.elapsed()
+        before = self.live._copy.at
+        while self.live._copy.at == before:
+            assert clock.elapsed() - began < 30, "the copy is not read again"
+            threading.Event().wait(0.01)
+
+    def test_notes_the_use_beside_the_reading(self) -> None:
+        key = keys.create("shop", keys.Wanted(["*"]), actor=ACTOR).key
+        with mock.patch.object(live, "USAGE_EVERY", 0.0):
+            self.live.start()
+            self.live.find(key.digest)
+            began = clock.elapsed()
+            while ApiKey.objects.get(pk=key.pk).last_used_at is None:
+                assert clock.elapsed() - began < 30
+                threading.Event().wait(0.01)
+
     def test_ends_with_its_connection_when_it_is_stopped(self) -> None:
         self.live.start()
         thread = self.live._thread
@@ -152,6 +196,37 @@ class BackgroundTest(CommittingTestCase):
             thread.join()
         self.assertTrue(taken)
         self.assertLessEqual(max(taken) - revoked, live.STALE)
+
+
+class LockedTest(CommittingTestCase):
+    """A key whose row somebody has locked…"""
+
+    def test_is_noted_when_it_is_free_and_the_others_at_once(self) -> None:
+        if not connection.features.has_select_for_update_skip_locked:
+            raise SkipTest("SQLite locks no rows")
+        held, free = (
+            keys.create(name, keys.Wanted(["*"]), actor=ACTOR).key
+            for name in ("held", "free")
+        )
+        left: list[set[int]] = []
+
+        def note() -> None:
+            try:
+                left.append(usage.note([held.pk, free.pk]))
+            finally:
+                close_connections()
+
+        with transaction.atomic():
+            ApiKey.objects.select_for_update().get(pk=held.pk)
+            thread = threading.Thread(target=note)
+            thread.start()
+            # The row is locked until this is over.
+            thread.join(60)
+        self.assertEqual(left, [{held.pk}])
+        self.assertEqual(usage.note([held.pk]), set())
+        for key in (held, free):
+            key.refresh_from_db()
+            self.assertIsNotNone(key.last_used_at)
 
 
 class ForkTest(Keys, WalletTestCase):

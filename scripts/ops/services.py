@@ -11,7 +11,8 @@ from ops.child import Service
 from ops.environment import PYTHON
 
 LOOPBACK_HOSTS = {"localhost", "127.0.0.1", "[::1]"}
-TRUE = {"true", "on", "ok", "y", "yes", "1"}  # as the settings read them
+# As the settings read them (wallet/environment.py), which refuse other spellings.
+TRUE = {"true", "on", "ok", "y", "yes", "1"}
 
 # Stopped first: services that accept work. Then: what that work still needs.
 TAKES_WORK, IS_NEEDED = 0, 1
@@ -87,7 +88,12 @@ class Plan:
 
     def has(self, switch: str) -> bool:
         """Whether a page is served, which is the default, by this variable."""
-        return self.env.get(switch, "true").lower() in TRUE
+        return is_on(self.env, switch)
+
+
+def is_on(env: Mapping[str, str], switch: str) -> bool:
+    """Whether this variable is true, which is the default."""
+    return env.get(switch, "true").strip().lower() in TRUE
 
 
 def plan(user_env: Mapping[str, str], ports: Ports) -> Plan:
@@ -157,7 +163,7 @@ def _wallet_services(env: dict[str, str], port: int) -> list[Service]:
         service("worker", "celery --quiet -A wallet worker --loglevel INFO"),
         service("beat", "celery --quiet -A wallet beat --loglevel INFO"),
     ]
-    if env.get("EVENTS_ENABLED", "true").lower() in TRUE:
+    if is_on(env, "EVENTS_ENABLED"):
         services.append(
             service("events", "django run_events --settings wallet.settings")
         )

@@ -60,7 +60,8 @@ def _framing(version: str, judged: dict[bytes, list[bytes]]) -> int | None:
     # Some servers add an empty Host if there was none.
     if len(hosts) > 1 or (not any(hosts) and version != "1.0"):
         raise Refused("bad_request")
-    if b"expect" in judged and judged[b"expect"] != [b"100-continue"]:
+    expected = [value.lower() for value in judged.get(b"expect", [])]
+    if expected not in ([], [b"100-continue"]):
         raise Refused("bad_request")
     lengths = judged.get(b"content-length", [])
     codings = judged.get(b"transfer-encoding")

@@ -124,6 +124,21 @@ class HeadsTest(QuietTestCase):
             with self.subTest(name):
                 self.assertEqual(self.refused(*fields, **more), "bad_request")
 
+    def test_is_read_whatever_the_case_of_a_word_is(self) -> None:
+        """RFC 9110, 10.1.1: Java's HttpClient sends the first."""
+        for name, value in (
+            (b"expect", b"100-Continue"),
+            (b"expect", b"100-CONTINUE"),
+            (b"transfer-encoding", b"Chunked"),
+        ):
+            with self.subTest(value):
+                parts = [part(b"abc", more=False)]
+                fields = ((name, value),)
+                if name == b"expect":
+                    fields = (*fields, length(3))
+                client = call(scope_of("/body", *fields), Client(parts))
+                self.assertEqual(json.loads(client.got[1]["body"])["size"], 3)
+
     def test_is_refused_for_its_length(self) -> None:
         self.assertEqual(self.refused(query_string=b"a" * 4090), "uri_too_long")
         many = [(b"x-a", b"a")] * 100

@@ -138,15 +138,17 @@ class HostileClientsTest(CommittingTestCase):
         self.assertEqual(text.count(b",deposit,"), LONG)
 
     def test_sends_100_continue_to_a_client_that_waits_for_it(self) -> None:
-        sock = self.connect()
-        sock.sendall(
-            b"POST /wallets/ HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
-            b"Content-Type: application/json\r\nContent-Length: 2\r\n"
-            b"Expect: 100-continue\r\n\r\n"
-        )
-        self.assertEqual(sock.recv(100), b"HTTP/1.1 100 Continue\r\n\r\n")
-        sock.sendall(b"{}")
-        self.assertIn(b"HTTP/1.1 201 Created", sock.makefile("rb").read())
+        for expected in (b"100-continue", b"100-Continue"):
+            with self.subTest(expected):
+                sock = self.connect()
+                sock.sendall(
+                    b"POST /wallets/ HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
+                    b"Content-Type: application/json\r\nContent-Length: 2\r\n"
+                    b"Expect: %b\r\n\r\n" % expected
+                )
+                self.assertEqual(sock.recv(100), b"HTTP/1.1 100 Continue\r\n\r\n")
+                sock.sendall(b"{}")
+                self.assertIn(b"HTTP/1.1 201 Created", sock.makefile("rb").read())
 
 
 class VerdictTest(SimpleTestCase):

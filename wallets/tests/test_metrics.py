@@ -180,14 +180,22 @@ class ScrapeTest(WalletTestCase):
 
     @override_settings(METRICS_TOKEN="long enough a token")
     def test_requires_the_token_if_one_is_set(self):
-        for sent in ("", "Bearer", "Bearer wrong", "long enough a token"):
+        wrong = ("Bearer", "Bearer wrong", "long enough a token", "Basic")
+        for sent in (
+            "",
+            *wrong,
+            "Basic long enough a token",
+            "Bearer Long enough a token",
+        ):
             with self.subTest(sent=sent):
                 answer = self.client.get("/metrics", headers={"Authorization": sent})
                 self.assertEqual(answer.status_code, 401)
                 self.assertEqual(
                     answer.headers["WWW-Authenticate"], 'Bearer realm="metrics"'
                 )
-        self.scrape(Authorization="Bearer long enough a token")
+        # The name of a scheme has any case (RFC 9110, 11.1).
+        for scheme in ("Bearer", "bearer", "BEARER"):
+            self.scrape(Authorization=f"{scheme} long enough a token")
 
     def test_is_not_read_under_another_host_name(self):
         """A page whose name resolves to this machine (DNS rebinding) must learn nothing."""

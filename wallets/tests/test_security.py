@@ -108,6 +108,38 @@ class LoginLimitTest(TestCase):
         self.fail(settings.AXES_FAILURE_LIMIT, username="olga")
         self.assertFalse(self.is_in(self.log_in("right", "olga", client=home)))
 
+    def test_knows_a_browser_whatever_letters_the_name_has(self):
+        for name in ("Ольга", "ولی", "o;l,g a=", "Zoë"):
+            with self.subTest(name):
+                User.objects.create_superuser(name, password="right")
+                home = Client()
+                answer = self.log_in("right", name, client=home)
+                self.assertTrue(self.is_in(answer))
+                # Servers write headers in Latin-1.
+                cookie = answer.cookies[login_limit.COOKIE].OutputString()
+                self.assertTrue(cookie.isascii())
+                self.assertNotIn(name, cookie)
+                del home.cookies["sessionid"]
+                self.fail(settings.AXES_FAILURE_LIMIT, username=name)
+                self.assertFalse(self.is_in(self.log_in("right", name)))
+                self.assertTrue(self.is_in(self.log_in("right", name, client=home)))
+
+    def test_does_not_know_a_browser_with_the_cookie_of_an_earlier_release(self):
+        """It had the name itself; at the next login it gets another one."""
+        response = HttpResponse()
+        with mock.patch.object(login_limit, "_mark_of", lambda name: name):
+            login_limit.remember_device(response, "oscar")
+        home = Client()
+        home.cookies = response.cookies
+        self.fail(settings.AXES_FAILURE_LIMIT)
+        self.assertFalse(self.is_in(self.log_in("right", client=home)))
+        cache.clear()
+        AccessAttempt.objects.all().delete()
+        self.assertTrue(self.is_in(self.log_in("right", client=home)))
+        del home.cookies["sessionid"]
+        self.fail(settings.AXES_FAILURE_LIMIT)
+        self.assertTrue(self.is_in(self.log_in("right", client=home)))
+
     def test_refuses_a_cookie_that_it_did_not_sign(self):
         forger = Client()
         forger.cookies[login_limit.COOKIE] = "oscar:1:signature"

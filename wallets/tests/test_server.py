@@ -16,13 +16,16 @@ import tempfile
 import uuid
 from pathlib import Path
 from typing import Any, ClassVar
+from urllib.parse import urlencode
 
+from django.contrib.auth.models import User
 from django.test import SimpleTestCase
 
 from drills import services
 from drills.process import Process, children_of, free_port, listens, wait_until
 from wallets.tests import marks
 from wallets.tests.base import CommittingTestCase, database_environment
+from wallets.utils import login_limit
 
 PATIENCE = 60
 CANARY = "canary-in-the-mine"
@@ -217,6 +220,21 @@ class KilledTest(SimpleTestCase):
         )
 
 
+def gunicorn(folder: Path) -> tuple[Process, int]:
+    """Start gunicorn with the test's database; return it and its port."""
+    port = free_port()
+    python = (sys.executable, "-m")
+    server = Process(
+        "gunicorn",
+        [*python, "gunicorn", "wallet.wsgi", "-b", f"127.0.0.1:{port}"],
+        env=services.environment(database_environment() | {"WEB_CONCURRENCY": "1"}),
+        log=folder / "gunicorn.log",
+    )
+    server.start()
+    wait_until(lambda: listens(port), seconds=PATIENCE, what="gunicorn to listen")
+    return server, port
+
+
 @marks.slow
 @marks.timeout(180)
 class GunicornTest(CommittingTestCase):
@@ -226,19 +244,8 @@ class GunicornTest(CommittingTestCase):
         super().setUp()
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
-        self.port = free_port()
-        python = (sys.executable, "-m")
-        self.server = Process(
-            "gunicorn",
-            [*python, "gunicorn", "wallet.wsgi", "-b", f"127.0.0.1:{self.port}"],
-            env=services.environment(database_environment() | {"WEB_CONCURRENCY": "1"}),
-            log=Path(folder.name) / "log",
-        )
+        self.server, self.port = gunicorn(Path(folder.name))
         self.addCleanup(self.server.end)
-        self.server.start()
-        wait_until(
-            lambda: listens(self.port), seconds=PATIENCE, what="gunicorn to listen"
-        )
 
     def deposit(  # type: ignore[override]
         self, amount: Any, key: str, header: str = "Idempotency-Key"
@@ -264,12 +271,72 @@ class GunicornTest(CommittingTestCase):
         self.assert_money(self.alice, balance=5)
         self.assertFalse(self.server.said('"error"'))
 
+    def test_reads_words_in_any_case(self) -> None:
+        """As the server of production (`test_hostile_clients.py`, `HeadsTest`)."""
+        for field in ({"Expect": "100-Continue"}, {"Transfer-Encoding": "Chunked"}):
+            with self.subTest(field):
+                client = http.client.HTTPConnection("127.0.0.1", self.port, PATIENCE)
+                self.addCleanup(client.close)
+                fields = {"Content-Type": "Application/JSON", **field}
+                body = b"2\r\n{}\r\n0\r\n\r\n" if "Expect" not in field else b"{}"
+                client.request("POST", "/wallets/", body, fields)
+                self.assertEqual(client.getresponse().status, 201)
+
     def test_refuses_a_key_that_it_would_drop(self) -> None:
         for header in ("Idempotency_Key", "X_Idempotency_Key"):
             with self.subTest(header):
                 status, _, _ = self.deposit(5, str(uuid.uuid4()), header)
                 self.assertEqual(status, 400)
         self.assert_money(self.alice, balance=0)
+
+
+@marks.slow
+@marks.timeout(180)
+class LoginTest(CommittingTestCase):
+    """A login, by the server of production and by gunicorn…"""
+
+    def setUp(self) -> None:
+        super().setUp()
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+
+    def api(self) -> int:
+        env = services.environment(database_environment() | {"WEB_CONCURRENCY": "1"})
+        api = services.Api(env, self.folder)
+        self.addCleanup(api.end)
+        api.start()
+        return api.port
+
+    def gunicorn(self) -> int:
+        server, port = gunicorn(self.folder)
+        self.addCleanup(server.end)
+        return port
+
+    def log_in(self, port: int, name: str) -> tuple[int, list[str]]:
+        client = http.client.HTTPConnection("127.0.0.1", port, PATIENCE)
+        self.addCleanup(client.close)
+        client.request("GET", "/admin/login/", headers={"Host": "localhost"})
+        answer = client.getresponse()
+        answer.read()
+        cookie = answer.headers["Set-Cookie"].partition(";")[0]
+        form = {"username": name, "password": "right"}
+        form["csrfmiddlewaretoken"] = cookie.partition("=")[2]
+        fields = {"Host": "localhost", "Cookie": cookie}
+        fields["Content-Type"] = "application/x-www-form-urlencoded"
+        client.request("POST", "/admin/login/", urlencode(form), fields)
+        answer = client.getresponse()
+        answer.read()
+        return answer.status, answer.headers.get_all("Set-Cookie") or []
+
+    def test_is_made_whatever_letters_the_name_has(self) -> None:
+        User.objects.create_superuser("Ольга", password="right")
+        for port in (self.api(), self.gunicorn()):
+            with self.subTest(port=port):
+                status, cookies = self.log_in(port, "Ольга")
+                self.assertEqual(status, 302)
+                names = {cookie.partition("=")[0] for cookie in cookies}
+                self.assertLessEqual({"sessionid", login_limit.COOKIE}, names)
 
 
 def _read(answer: http.client.HTTPResponse) -> Any:

@@ -16,7 +16,6 @@ from pathlib import Path
 from types import ModuleType
 from unittest import mock
 
-import environ
 from celery import current_app
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -24,6 +23,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import RequestFactory, SimpleTestCase
 
 from wallet.databases import database_from_env
+from wallet.environment import Env
 from wallet.secret_key import made_key
 from wallets.tests import marks
 
@@ -63,7 +63,7 @@ def loaded(**environment: str) -> dict:
 class DatabaseFromEnvTest(SimpleTestCase):
     def database(self, **environment: str) -> dict:
         with mock.patch.dict(os.environ, environment, clear=True):
-            return database_from_env(environ.Env(), BASE)
+            return database_from_env(Env(), BASE)
 
     def test_is_a_file_beside_the_code_by_default(self):
         found = self.database()

@@ -106,7 +106,7 @@ def remember_device(response: HttpResponseBase, username: str) -> None:
     """Mark this browser as one in which the name has logged in."""
     response.set_signed_cookie(
         COOKIE,
-        username,
+        _mark_of(username),
         salt=_SALT,
         max_age=COOKIE_SECONDS,
         httponly=True,
@@ -123,9 +123,14 @@ def is_known_device(
     known = request.get_signed_cookie(
         COOKIE, default=None, salt=_SALT, max_age=COOKIE_SECONDS
     )
-    if known is None or known != username:
+    if username is None or known != _mark_of(username):
         return False
     return int(cache.get(_key(request), 0)) < settings.AXES_FAILURE_LIMIT
+
+
+def _mark_of(username: str) -> str:
+    """Return what a cookie may hold instead of a name in any letters: ASCII."""
+    return hashlib.sha256(username.encode("utf-8", "replace")).hexdigest()
 
 
 def count_failure(request: HttpRequest) -> None:

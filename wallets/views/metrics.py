@@ -49,9 +49,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
         return problem_response.answer(
             "method_not_allowed", headers={"Allow": "GET, HEAD"}
         )
-    if settings.METRICS_TOKEN and not constant_time_compare(
-        request.headers.get("Authorization", ""), f"Bearer {settings.METRICS_TOKEN}"
-    ):
+    if settings.METRICS_TOKEN and not _has_token(request):
         return problem_response.answer(
             "unauthorized", headers={"WWW-Authenticate": 'Bearer realm="metrics"'}
         )
@@ -68,6 +66,13 @@ def metrics(request: HttpRequest) -> HttpResponse:
     return HttpResponse(
         text, content_type=CONTENT_TYPE_LATEST, headers={"Cache-Control": "no-store"}
     )
+
+
+def _has_token(request: HttpRequest) -> bool:
+    """Whether the request has the token; the name of the scheme has any case."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    is_right = constant_time_compare(token, settings.METRICS_TOKEN)
+    return is_right and scheme.lower() == "bearer"
 
 
 def _check_may_read(request: HttpRequest) -> None:
