@@ -264,8 +264,8 @@ TIME_GUARDS = (
     Guard(
         "a number is read as it is written",
         "wallet/environment.py",
-        "read = number if cast is float else",
-        "read = float if cast is float else",
+        "{bool: switch, int: whole, float: number}",
+        "{bool: switch, int: whole, float: float}",
         "test_settings.py::TimesTest",
     ),
     Guard(

@@ -18,7 +18,10 @@ from django.db.models import Max, QuerySet, Subquery, Value
 from events.models.block import Block
 from events.models.event import Event
 from events.services import feed
-from wallets.utils.database.transactions import run_in_transaction
+from wallets.utils.database.transactions import (
+    CLIENT_PATIENCE_SECONDS,
+    run_in_transaction,
+)
 
 # The events of a block: so many rows are read by one statement, by the primary key. It
 # never changes: rows of earlier releases have this size.
@@ -50,7 +53,9 @@ def note(*, most: int) -> int:
     Opens its own transactions, one for each block.
     """
     noted = 0
-    while noted < most and run_in_transaction(_note_next):
+    while noted < most and run_in_transaction(
+        _note_next, patience=CLIENT_PATIENCE_SECONDS
+    ):
         noted += 1
     return noted
 
