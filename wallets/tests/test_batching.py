@@ -222,6 +222,6 @@ class BatcherTest(SimpleTestCase):
         await asyncio.sleep(0.01)
         gone.cancel()
         self.goes_on.set()
-        self.assertEqual(await other, 4)
+        self.assertEqual(await asyncio.wait_for(other, 10), 4)
         await held
         self.assertEqual(self.batches[1], [1, 2])
