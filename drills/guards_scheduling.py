@@ -119,6 +119,14 @@ SCHEDULING_GUARDS = (
         "test_tasks.py",
     ),
     Guard(
+        "a single round of sweeps records its calls when it is stopped",
+        "wallets/management/commands/run_sweeps.py",
+        "        for signum in (signal.SIGTERM, signal.SIGINT):\n",
+        "        for signum in () if once else (signal.SIGTERM, signal.SIGINT):\n",
+        "test_run_sweeps.py::RunSweepsProcessTest::"
+        "test_records_its_calls_and_ends_on_sigterm_during_a_single_round",
+    ),
+    Guard(
         "damaged withdrawals are put aside",
         _SWEEPS,
         "            damaged=aside,\n",
