@@ -206,6 +206,6 @@ class Claiming:
 
 def _free(wallets: set[int]) -> set[int]:
     """Return which of the wallets no other transaction locks. Opens its own transaction."""
-    ids = Wallet.objects.filter(pk__in=sorted(wallets)).order_by("pk")
-    ids = ids.values_list("pk", flat=True)
+    rows = Wallet.objects.filter(pk__in=sorted(wallets)).order_by("pk")
+    ids = rows.values_list("pk", flat=True)
     return set(run_in_transaction(partial(lock_rows, ids, skip_locked=True)))
