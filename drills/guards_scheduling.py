@@ -97,6 +97,20 @@ SCHEDULING_GUARDS = (
         "test_slots.py",
     ),
     Guard(
+        "wake-ups for payouts do not fill the queue of other tasks",
+        "wallet/brokers.py",
+        '            "*": {"queue": f"{queue}-others"},\n',
+        "",
+        f"{_REDIS}takes_the_ticks_of_other_tasks_when_enough_wake_ups_wait",
+    ),
+    Guard(
+        "the places of a queue are counted for the task's own queue",
+        _BROKER,
+        '    queue = current_app.amqp.router.route({}, task)["queue"]\n',
+        "    queue = current_app.amqp.queues[current_app.conf.task_default_queue]\n",
+        f"{_REDIS}takes_the_ticks_of_other_tasks_when_enough_wake_ups_wait",
+    ),
+    Guard(
         "a drain checks once more before it ends",
         _SWEEPS,
         "        if slots.bounded() and sweep.claiming.leaves_work():\n",
