@@ -5,7 +5,10 @@ from __future__ import annotations
 from drills.guard import POSTGRESQL, Guard
 
 _RESOLVER = "wallets/services/payouts/resolver.py"
+_CLAIMING = "wallets/services/payouts/claiming.py"
+_BUSY = "wallets/services/payouts/busy_wallets.py"
 _TESTS = "test_busy_wallets.py"
+_MANY = "test_many_busy_wallets.py"
 
 _REQUESTS = "test_locked_requests.py"
 
@@ -75,7 +78,7 @@ LOCKED_GUARDS = (
     ),
     Guard(
         "a locked wallet does not delay other payouts",
-        "wallets/services/payouts/claiming.py",
+        _CLAIMING,
         "                wait=wait,\n                patience=0,\n",
         "                patience=0,\n",
         f"{_TESTS}::BusyWalletTest::"
@@ -83,8 +86,46 @@ LOCKED_GUARDS = (
         POSTGRESQL,
     ),
     Guard(
+        "more locked wallets than threads do not stop other payouts",
+        _CLAIMING,
+        "rows.exclude(wallet__in=self.busy.left_out())",
+        "rows.exclude(wallet__in=self.busy.waited_for())",
+        f"{_MANY}::ManyBusyWalletsTest::test_do_not_delay_alices_payout",
+        POSTGRESQL,
+    ),
+    Guard(
+        "locked wallets that are not left out are tried at an interval",
+        _CLAIMING,
+        "        if claimed.busy and not more:\n",
+        "        if False:\n",
+        f"{_MANY}::ManyBusyWalletsTest::"
+        "test_beyond_the_most_that_are_left_out_are_tried_at_an_interval",
+        POSTGRESQL,
+    ),
+    Guard(
+        "a wallet that was locked is claimed when it is free",
+        _BUSY,
+        "        self._left_out -= asked - locked\n",
+        "",
+        f"{_TESTS}::BusyWalletsTest",
+    ),
+    Guard(
+        "a sweep asks at an interval which locked wallets are free",
+        _BUSY,
+        "        if not asked or now < self._asks_at:\n",
+        "        if not asked:\n",
+        f"{_TESTS}::BusyWalletsTest",
+    ),
+    Guard(
+        "the list of locked wallets has an end",
+        _BUSY,
+        "sorted(set(wallets) - self._left_out)[:room]",
+        "sorted(set(wallets) - self._left_out)",
+        f"{_TESTS}::BusyWalletsTest",
+    ),
+    Guard(
         "a sweep ends one lock time-out after its claims",
-        "wallets/services/payouts/claiming.py",
+        _CLAIMING,
         "                wait=wait,\n                patience=0,\n",
         "                wait=wait,\n",
         f"{_TESTS}::StubbornLockTest",
@@ -174,15 +215,32 @@ LOCKED_GUARDS = (
     Guard(
         "locked rows do not take the places of others",
         _RESOLVER,
-        "            count += self._do(~of_busy, wait=False)[0]\n",
-        "",
+        "        while more and len(busy) < MAX_LEFT_OUT and clock.elapsed() < ends:\n",
+        "        while False:\n",
         f"{_TESTS}::BusyOutcomeTest",
+        POSTGRESQL,
+    ),
+    Guard(
+        "nor do rows of more locked wallets than a round takes",
+        _RESOLVER,
+        "            done, more = self._do(others, wait=False)\n",
+        "            done, more = self._do(others, wait=False)[0], set()\n",
+        f"{_MANY}::ManyBusyOutcomesTest::test_do_not_delay_the_look_up_of_alices",
+        POSTGRESQL,
+    ),
+    Guard(
+        "the search for others than locked wallets has an end",
+        _RESOLVER,
+        " and clock.elapsed() < ends:\n",
+        ":\n",
+        f"{_MANY}::ManyBusyOutcomesTest::"
+        "test_are_left_to_the_next_round_after_its_time",
         POSTGRESQL,
     ),
     Guard(
         "a locked wallet that stays busy is waited for",
         _RESOLVER,
-        "            count += self._do(of_busy, wait=True)[0]\n",
+        "            count += self._do(Q(transaction__wallet__in=busy), wait=True)[0]\n",
         "",
         f"{_TESTS}::BusyOutcomeTest",
         POSTGRESQL,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from drills.guard import POSTGRESQL, Guard
+from drills.guard import MARIADB, POSTGRESQL, Guard
 
 _BANK = "wallets/utils/third_party.py"
 _CALLS = "wallets/utils/bank/http_calls.py"
@@ -150,5 +150,13 @@ PAYOUT_GUARDS = (
         "    return alarm.without_said_paid(currency.payable(due))\n",
         "    return alarm.without_said_paid(due)\n",
         f"{_CURRENCY}::DueTest",
+    ),
+    Guard(
+        "a claim of retries reads no row without a time",
+        "wallets/services/payouts/claiming.py",
+        "waiting.without_held(retries.filter(next_attempt_at__isnull=False))",
+        "waiting.without_held(retries)",
+        "test_retry_plans.py",
+        MARIADB,
     ),
 )

@@ -97,6 +97,20 @@ SCHEDULING_GUARDS = (
         "test_slots.py",
     ),
     Guard(
+        "wake-ups for payouts do not fill the queue of other tasks",
+        "wallet/brokers.py",
+        '            "*": {"queue": f"{queue}-others"},\n',
+        "",
+        f"{_REDIS}takes_the_ticks_of_other_tasks_when_enough_wake_ups_wait",
+    ),
+    Guard(
+        "the places of a queue are counted for the task's own queue",
+        _BROKER,
+        '    queue = current_app.amqp.router.route({}, task)["queue"]\n',
+        "    queue = current_app.amqp.queues[current_app.conf.task_default_queue]\n",
+        f"{_REDIS}takes_the_ticks_of_other_tasks_when_enough_wake_ups_wait",
+    ),
+    Guard(
         "a drain checks once more before it ends",
         _SWEEPS,
         "        if slots.bounded() and sweep.claiming.leaves_work():\n",
@@ -117,6 +131,14 @@ SCHEDULING_GUARDS = (
         "not drain.Drain(lambda now, find=find: find(now).filter(pk=transaction_id), "
         "bank=bank or get_bank(), seconds=1).run()",
         "test_tasks.py",
+    ),
+    Guard(
+        "a single round of sweeps records its calls when it is stopped",
+        "wallets/management/commands/run_sweeps.py",
+        "        for signum in (signal.SIGTERM, signal.SIGINT):\n",
+        "        for signum in () if once else (signal.SIGTERM, signal.SIGINT):\n",
+        "test_run_sweeps.py::RunSweepsProcessTest::"
+        "test_records_its_calls_and_ends_on_sigterm_during_a_single_round",
     ),
     Guard(
         "damaged withdrawals are put aside",

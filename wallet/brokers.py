@@ -17,6 +17,15 @@ TIMEOUT_SECONDS = 5
 # this time, and reconnects.
 HEALTH_SECONDS = 10
 
+# The queues: payouts that are due, the resolver, and everything else.
+SUFFIXES = ("", "-resolve", "-others")
+# The tasks of the first queue.
+_PAYOUTS = (
+    "process_pending_withdrawals",
+    "process_single_withdrawal",
+    "drain_pending_withdrawals",
+)
+
 _REDIS: dict[str, Any] = {
     "BROKER_TRANSPORT_OPTIONS": {
         "socket_timeout": TIMEOUT_SECONDS,
@@ -46,7 +55,8 @@ def broker_settings(url: str, queue: str) -> dict[str, Any]:
     """Return Celery's settings for the kind of broker, without their prefix.
 
     A worker consumes its queues in turn. The resolver has a queue of its own, so that
-    it does not wait behind payouts.
+    it does not wait behind payouts. So has everything but payouts: their wake-ups may
+    fill the first queue, and a worker of one process is slow to take them.
     """
     scheme = urlsplit(url).scheme
     kind = _REDIS
@@ -61,9 +71,11 @@ def broker_settings(url: str, queue: str) -> dict[str, Any]:
         "BROKER_CONNECTION_MAX_RETRIES": None,
         "BROKER_CONNECTION_RETRY_ON_STARTUP": True,
         "TASK_PUBLISH_RETRY_POLICY": {"max_retries": 1, "interval_start": 0},
-        "TASK_QUEUES": [_queue(name, kind) for name in (queue, f"{queue}-resolve")],
+        "TASK_QUEUES": [_queue(f"{queue}{suffix}", kind) for suffix in SUFFIXES],
         "TASK_ROUTES": {
-            "wallets.tasks.resolve_unknown_withdrawals": {"queue": f"{queue}-resolve"}
+            "wallets.tasks.resolve_unknown_withdrawals": {"queue": f"{queue}-resolve"},
+            **{f"wallets.tasks.{name}": {"queue": queue} for name in _PAYOUTS},
+            "*": {"queue": f"{queue}-others"},
         },
         **kind,
     }

@@ -179,7 +179,7 @@ CELERY_WORKER_CONCURRENCY = env.int("CELERY_WORKER_CONCURRENCY", default=4)
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 # Our own queue name: another Celery project on the broker must not take our messages.
-# The resolver's queue has the suffix "-resolve".
+# The queues of other tasks than payouts have suffixes: wallet/brokers.py.
 CELERY_TASK_DEFAULT_QUEUE = env.str("CELERY_TASK_DEFAULT_QUEUE", default="wallet")
 globals().update(
     {

@@ -16,7 +16,7 @@ from celery import current_app
 
 from drills.broker import OwnRedis
 from drills.proxy import Proxy
-from wallet.brokers import broker_settings
+from wallet.brokers import SUFFIXES, broker_settings
 from wallets.utils.messaging import broker
 
 RABBITMQ_URL = os.environ.get("TEST_RABBITMQ_URL", "")
@@ -97,6 +97,7 @@ class RabbitMQBehindProxy:
     def close(self) -> None:
         self.proxy.close()
         with kombu.Connection(RABBITMQ_URL) as connection:
-            for name in (self.queue, f"{self.queue}-resolve", f"{self.queue}-probe"):
+            for suffix in (*SUFFIXES, "-probe"):
+                name = f"{self.queue}{suffix}"
                 connection.default_channel.queue_delete(name)
                 connection.default_channel.exchange_delete(name)

@@ -27,6 +27,7 @@ from wallets.utils.messaging import broker
 
 TASK = "wallets.tasks.process_single_withdrawal"
 DRAIN = "wallets.tasks.drain_pending_withdrawals"
+RETRIES = "wallets.tasks.retry_failed_withdrawals"
 # Longer than a busy machine needs; a call that hangs would hang for ever.
 BOUND_SECONDS = 60
 
@@ -109,6 +110,18 @@ class PublishingTests(ABC):
             broker.wake_up(DRAIN, 4)
             self.assert_bounded()
         self.assertEqual(self.published(), 3)
+
+    @patient()
+    def test_takes_the_ticks_of_other_tasks_when_enough_wake_ups_wait(self) -> None:
+        with mock.patch.object(broker, "MAX_QUEUED", 1):
+            broker.wake_up(DRAIN)
+            self.assert_bounded()
+            time.sleep(self.counts_after_seconds)
+            broker.publish(RETRIES)
+            self.assert_bounded()
+        others = f"{self.broker.queue}-others"
+        with mock.patch.object(self.broker, "queue", others):
+            self.assertEqual(self.published(), 1)
 
     def wait_until_published(self, count: int) -> None:
         wait_until(

@@ -413,39 +413,82 @@ class BusyWalletsTest(SimpleTestCase):
         self.busy = BusyWallets()
         self.addCleanup(self.busy.end)
         self.addCleanup(self.let_go.set)
+        self.free: set[int] = set()
+        self.asked: list[set[int]] = []
         self.taken: list[int] = []
 
-    def found(self, *wallets: int) -> None:
-        self.busy.found(wallets, self.take)
+    def ask_after(self, seconds: float) -> None:
+        self.time.go_on(seconds)
+        self.busy.ask_again(self.which_are_free, self.take)
+
+    def which_are_free(self, wallets: set[int]) -> set[int]:
+        self.asked.append(set(wallets))
+        return wallets & self.free
 
     def take(self, wallet: int) -> None:
         self.let_go.wait(PATIENCE)
         self.taken.append(wallet)
 
+    def test_is_left_out_until_it_is_free(self) -> None:
+        self.assertTrue(self.busy.found({1, 2}))
+        self.assertEqual(self.busy.left_out(), {1, 2})
+        self.free = {2}
+        self.ask_after(busy_wallets.AGAIN_SECONDS)
+        self.assertEqual(self.busy.left_out(), {1})
+
+    def test_is_asked_for_at_an_interval(self) -> None:
+        self.busy.found([1])
+        for _ in range(4):
+            self.ask_after(busy_wallets.AGAIN_SECONDS / 2)
+        self.assertEqual(self.asked, [{1}] * 2)
+
+    def test_is_left_out_only_while_there_are_few(self) -> None:
+        with mock.patch.object(busy_wallets, "MAX_LEFT_OUT", 2):
+            self.assertTrue(self.busy.found([1, 2, 3]))
+            self.assertEqual(self.busy.left_out(), {1, 2})
+            self.assertFalse(self.busy.found([3]))
+
     def test_is_waited_for_when_it_was_locked_for_a_while(self) -> None:
-        self.found(1)
-        self.found(1)
+        self.busy.found([1])
+        self.ask_after(0)
         self.assertEqual(self.busy.waited_for(), set())
-        self.time.go_on(2 * busy_wallets.LOOKING_SECONDS)
-        self.found(1)
+        self.ask_after(2 * busy_wallets.LOOKING_SECONDS)
         self.assertEqual(self.busy.waited_for(), {1})
+        self.assertEqual(self.busy.left_out(), {1})
         self.let_go.set()
         self.busy.end()
         self.assertEqual((self.busy.waited_for(), self.taken), (set(), [1]))
+        self.assertEqual(self.busy.left_out(), set())
+
+    def test_is_waited_for_when_a_claim_finds_it_locked_again_and_again(self) -> None:
+        """It is free whenever the sweep asks, and another request is quicker."""
+        self.busy.found([1])
+        self.free = {1}
+        self.ask_after(2 * busy_wallets.LOOKING_SECONDS)
+        self.busy.found([1])
+        self.free = set()
+        self.ask_after(busy_wallets.AGAIN_SECONDS)
+        self.assertEqual(self.busy.waited_for(), {1})
 
     def test_is_not_waited_for_when_it_was_free_meanwhile(self) -> None:
-        self.found(1)
-        self.time.go_on(2 * busy_wallets.LOOKING_SECONDS)
-        self.found()
-        self.found(1)
+        self.busy.found([1])
+        self.free = {1}
+        self.ask_after(2 * busy_wallets.LOOKING_SECONDS)
+        self.busy.found([])
+        self.time.go_on(busy_wallets.AGAIN_SECONDS)
+        self.busy.found([1])
+        self.free = set()
+        self.ask_after(busy_wallets.LOOKING_SECONDS / 2)
+        self.assertEqual(len(self.asked), 2)
         self.assertEqual(self.busy.waited_for(), set())
 
     def test_is_polled_when_the_most_threads_already_wait(self) -> None:
-        many = range(1, busy_wallets.MAX_WAITING + 3)
-        self.found(*many)
-        self.time.go_on(2 * busy_wallets.LOOKING_SECONDS)
-        self.found(*many)
+        many = set(range(1, busy_wallets.MAX_WAITING + 3))
+        self.busy.found(many)
+        self.ask_after(2 * busy_wallets.LOOKING_SECONDS)
         self.assertEqual(len(self.busy.waited_for()), busy_wallets.MAX_WAITING)
+        self.ask_after(busy_wallets.AGAIN_SECONDS)
+        self.assertEqual(self.asked, [many, many - self.busy.waited_for()])
         # There is still one more thread for other work.
         self.assertTrue(self.busy.leave(busy_wallets.FROZEN, lambda: self.take(0)))
         self.assertFalse(self.busy.leave(busy_wallets.FROZEN, lambda: self.take(0)))
@@ -454,9 +497,9 @@ class BusyWalletsTest(SimpleTestCase):
         def fail(wallet: int) -> None:
             raise ValueError(wallet)
 
-        self.busy.found([1], fail)
+        self.busy.found([1])
         self.time.go_on(2 * busy_wallets.LOOKING_SECONDS)
         with self.assertLogs("wallets.services.payouts.busy_wallets", "ERROR"):
-            self.busy.found([1], fail)
+            self.busy.ask_again(self.which_are_free, fail)
             self.busy.end()
         self.assertEqual(self.busy.waited_for(), set())

@@ -119,6 +119,7 @@ class SweeperTest(CommittingTestCase):
             mock.patch.object(
                 sweeps, "resolve_unknown", side_effect=OperationalError("gone")
             ),
+            mock.patch.object(signal, "signal"),  # those of the tests stay
             self.assertRaisesRegex(CommandError, "^The database cannot be used: gone$"),
         ):
             call_command("run_sweeps", "--once", stdout=io.StringIO())
@@ -176,7 +177,7 @@ class RunSweepsProcessTest(CommittingTestCase):
         self.bank_simulator.set_faults(failure_rate=0)
         self.deposit(1000)
 
-    def sweeper(self, name: str, **changes: str) -> Process:
+    def sweeper(self, name: str, *options: str, **changes: str) -> Process:
         env = services.environment(
             database_environment()
             | services.PATIENT_TIMES
@@ -187,7 +188,7 @@ class RunSweepsProcessTest(CommittingTestCase):
             }
             | changes
         )
-        command = [sys.executable, "manage.py", "run_sweeps"]
+        command = [sys.executable, "manage.py", "run_sweeps", *options]
         process = Process(name, command, env=env, log=self.folder / f"{name}.log")
         self.addCleanup(process.kill)
         process.start()
@@ -206,8 +207,20 @@ class RunSweepsProcessTest(CommittingTestCase):
         wait_until(lambda: self.paid() == 20, seconds=PATIENCE, what="all to be paid")
         self.bank_simulator.set_faults(latency=1.0)
         self.due_withdrawal(10)
+        self.stop_before_the_answer(sweepers, of=21)
+        self.assertEqual(self.paid(), 21)
+        self.assertEqual(len(self.bank_simulator.payments()), 21)
+
+    def test_records_its_calls_and_ends_on_sigterm_during_a_single_round(self) -> None:
+        self.due_withdrawal(10)
+        self.bank_simulator.set_faults(latency=1.0)
+        self.stop_before_the_answer([self.sweeper("one", "--once")], of=1)
+        self.assertEqual(self.paid(), 1)
+
+    def stop_before_the_answer(self, sweepers: list[Process], *, of: int) -> None:
+        """Send SIGTERM when the bank has paid so many and not yet answered."""
         wait_until(
-            lambda: len(self.bank_simulator.payments()) == 21,
+            lambda: len(self.bank_simulator.payments()) == of,
             seconds=PATIENCE,
             what="the bank to have paid and not yet answered",
         )
@@ -215,8 +228,6 @@ class RunSweepsProcessTest(CommittingTestCase):
             process.signal(signal.SIGTERM)
         for process in sweepers:
             wait_until(lambda p=process: not p.alive, seconds=PATIENCE, what="its end")
-        self.assertEqual(self.paid(), 21)
-        self.assertEqual(len(self.bank_simulator.payments()), 21)
 
     def test_takes_back_in_every_process_what_a_pause_finds_unsent(self) -> None:
         """Each process has claimed five; two of its calls are under way."""

@@ -21,6 +21,12 @@ from wallets.tests.test_drain import SameThreadBank
 from wallets.utils.messaging import broker, slots
 
 RESOLVE = "wallets.tasks.resolve_unknown_withdrawals"
+OTHERS = (
+    "wallets.tasks.retry_failed_withdrawals",
+    dispatch.DRAIN_RETRYABLE,
+    "wallets.tasks.reconcile_bank",
+    "events.tasks.give_places",
+)
 
 
 class SlotsTest(SimpleTestCase):
@@ -89,14 +95,22 @@ class DividedPoolTest(SimpleTestCase):
             limits = self.limits(pool, concurrency)
             self.assertEqual(limits, {"pending": 1, "retry": 1})
 
-    def test_has_a_queue_of_its_own_for_the_resolver(self) -> None:
+    def test_has_queues_of_its_own_for_the_resolver_and_for_others(self) -> None:
         # A new application: the real one caches the queues of other tests.
         amqp = AMQP(current_app)
-        route = amqp.router.route({}, RESOLVE)["queue"].name
-        drains = amqp.router.route({}, dispatch.DRAIN_PENDING)["queue"].name
-        self.assertEqual(drains, current_app.conf.task_default_queue)
-        self.assertNotEqual(route, drains)
-        self.assertEqual(set(amqp.queues.consume_from), {route, drains})
+
+        def queue_of(task: str) -> str:
+            return amqp.router.route({}, task)["queue"].name
+
+        payouts = current_app.conf.task_default_queue
+        resolver, others = f"{payouts}-resolve", f"{payouts}-others"
+        for task in ("process_pending_withdrawals", "process_single_withdrawal"):
+            self.assertEqual(queue_of(f"wallets.tasks.{task}"), payouts)
+        self.assertEqual(queue_of(dispatch.DRAIN_PENDING), payouts)
+        self.assertEqual(queue_of(RESOLVE), resolver)
+        for task in OTHERS:
+            self.assertEqual(queue_of(task), others)
+        self.assertEqual(set(amqp.queues.consume_from), {payouts, resolver, others})
 
 
 class LastLookTest(WalletTestCase):

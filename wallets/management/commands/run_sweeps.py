@@ -25,10 +25,10 @@ class Command(DatabaseCommand):
         )
 
     def handle(self, *args: Any, once: bool, seconds: float, **options: Any) -> None:
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(signum, lambda *_: stopping.announce())
         if once:
             counts = sweeper.run_once()
             self.stdout.write(", ".join(f"{k} {v}" for k, v in counts.items()))
             return
-        for signum in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(signum, lambda *_: stopping.announce())
         sweeper.run(seconds=seconds)

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
+from functools import partial
 
 from django.conf import settings
 from django.db.models import QuerySet
 
 from wallets.models.transaction import Transaction
+from wallets.models.wallet import Wallet
 from wallets.services.payouts import busy_wallets, payout, waiting
 from wallets.services.payouts.payout import Claim
 from wallets.utils import clock
 from wallets.utils.bank.interface import Abilities
 from wallets.utils.damaged import DAMAGED, each_alone
 from wallets.utils.database import readable
-from wallets.utils.database.transactions import database_now
+from wallets.utils.database.transactions import (
+    database_now,
+    lock_rows,
+    run_in_transaction,
+)
 from wallets.utils.messaging import stopping
 
 FindDue = Callable[[datetime], QuerySet[Transaction]]
@@ -27,9 +33,13 @@ def find_due(now: datetime) -> QuerySet[Transaction]:
 
 
 def find_retryable(now: datetime) -> QuerySet[Transaction]:
-    """Return the failed withdrawals whose next attempt is due. As `find_due`."""
+    """Return the failed withdrawals whose next attempt is due. As `find_due`.
+
+    Each of them has a time. Without the condition MariaDB may read all rows that have
+    none: its index is of the whole table.
+    """
     retries = Transaction.get_failed_retryable_withdrawals(now=now)
-    return waiting.without_held(retries)
+    return waiting.without_held(retries.filter(next_attempt_at__isnull=False))
 
 
 class Claiming:
@@ -69,17 +79,21 @@ class Claiming:
 
     def claim(self, limit: int) -> None:
         """Claim what is due, and plan the next claim."""
+        self.busy.ask_again(_free, self._claim_busy)
         now = self._now()
         claimed = self._claim_sound(self._left(self._find(now)), now, limit)
         if claimed.paused:
             # The next sweep checks again. What is claimed already is recorded.
             self.looks_at = float("inf")
             return
-        self.busy.found(claimed.busy, self._claim_busy)
+        # They have taken the places of others, which the next claim finds at once.
+        more = self.busy.found(claimed.busy)
         if claimed.waiting:
             self.busy.leave(busy_wallets.FROZEN, self._mark_frozen)
         self.looked = True
-        if len(claimed) < limit:
+        if claimed.busy and not more:
+            self.looks_at = clock.elapsed() + busy_wallets.AGAIN_SECONDS
+        elif len(claimed) < limit and not more:
             self.looks_at = clock.elapsed() + self._until_due()
 
     def leaves_work(self) -> bool:
@@ -157,8 +171,8 @@ class Claiming:
         return due.exclude(pk__in=self.damaged) if self.damaged else due
 
     def _left(self, rows: QuerySet[Transaction]) -> QuerySet[Transaction]:
-        """Leave out what no claim takes, and what threads of this sweep wait for."""
-        rows = self._claimable(rows.exclude(wallet__in=self.busy.waited_for()))
+        """Leave out what no claim takes, and what is of locked wallets."""
+        rows = self._claimable(rows.exclude(wallet__in=self.busy.left_out()))
         if self.busy.is_doing(busy_wallets.FROZEN):
             rows = waiting.without_frozen(rows)
         return rows
@@ -178,7 +192,7 @@ class Claiming:
 
     def _until_due(self) -> float:
         """Seconds until the next claim is useful."""
-        busy = self.busy.waited_for()
+        busy = self.busy.left_out()
         again = busy_wallets.AGAIN_SECONDS if busy else float("inf")
         due = self._next_due()
         if due is None:
@@ -188,3 +202,10 @@ class Claiming:
             return again
         # If something is due and was not claimed, another drain is claiming it.
         return min(max(0.01, wait), settings.WITHDRAWAL_POLL, again)
+
+
+def _free(wallets: set[int]) -> set[int]:
+    """Return which of the wallets no other transaction locks. Opens its own transaction."""
+    rows = Wallet.objects.filter(pk__in=sorted(wallets)).order_by("pk")
+    ids = rows.values_list("pk", flat=True)
+    return set(run_in_transaction(partial(lock_rows, ids, skip_locked=True)))

@@ -28,6 +28,7 @@ from wallets.services.payouts import (
     payout,
     take,
 )
+from wallets.services.payouts.busy_wallets import MAX_LEFT_OUT
 from wallets.services.payouts.look_up import Found
 from wallets.services.payouts.moment import Moment
 from wallets.services.payouts.payout import Result, Sending
@@ -80,13 +81,21 @@ class Round:
         self._damaged: set[int] = set() if damaged is None else damaged
 
     def run(self) -> int:
-        """Process the due attempts; return how many, including damaged ones."""
+        """Process the due attempts; return how many, including damaged ones.
+
+        Locked wallets may have taken the places of others: so it goes on without them,
+        until it finds no more of them or its time is over.
+        """
+        ends = clock.elapsed() + settings.WITHDRAWAL_RESOLVE_INTERVAL
         count, busy = self._do(Q(), wait=False)
+        more = busy
+        while more and len(busy) < MAX_LEFT_OUT and clock.elapsed() < ends:
+            others = ~Q(transaction__wallet__in=busy)
+            done, more = self._do(others, wait=False)
+            count += done
+            busy = busy | more
         if busy:
-            of_busy = Q(transaction__wallet__in=busy)
-            # They may have taken the places of others.
-            count += self._do(~of_busy, wait=False)[0]
-            count += self._do(of_busy, wait=True)[0]
+            count += self._do(Q(transaction__wallet__in=busy), wait=True)[0]
         return count
 
     def _do(self, which: Q, *, wait: bool) -> tuple[int, set[int]]:

@@ -161,10 +161,8 @@ class Publisher:
 
 def _queued(task: str, connection: Any) -> int:
     """Return the number of messages in the task's queue; declares the queue."""
-    conf = current_app.conf
-    route = (conf.task_routes or {}).get(task, {})
-    name = route.get("queue", conf.task_default_queue)
-    queue = current_app.amqp.queues[name].bind(connection.default_channel)
+    queue = current_app.amqp.router.route({}, task)["queue"]
+    queue = queue.bind(connection.default_channel)
     return int(queue.queue_declare().message_count)
 
 
