@@ -14,6 +14,7 @@ from wallets.services.operations import safeguards
 from wallets.services.payouts import belief
 from wallets.services.withdrawals.currency import ANY
 from wallets.utils.bank.interface import Abilities
+from wallets.utils.database.read_only import is_read_only
 from wallets.utils.database.transactions import run_in_transaction
 from wallets.utils.words import DIGITS
 
@@ -132,6 +133,14 @@ def sessions_are_safe(
             found = _ask(connection, query)
             if expected not in found.lower():
                 messages.append(_unsafe(alias, expected, f"{query}: {found}", code))
+        if is_read_only(connection):
+            messages.append(
+                Error(
+                    f"The database {alias!r} accepts no writes.",
+                    hint="Is it a standby, or the old primary of a fail-over?",
+                    id="wallets.E029",
+                )
+            )
     return messages
 
 
