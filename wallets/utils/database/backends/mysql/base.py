@@ -7,6 +7,7 @@ from typing import Any
 from django.db.backends.mysql import base
 
 from wallets.utils.database.backends.mysql.features import DatabaseFeatures
+from wallets.utils.database.backends.mysql.schema import DatabaseSchemaEditor
 from wallets.utils.database.read_only import NoticesReadOnly
 
 # Seconds after which MySQL ends the session of a vanished client and releases its
@@ -32,6 +33,7 @@ class DatabaseWrapper(NoticesReadOnly, base.DatabaseWrapper):
     """
 
     features_class = DatabaseFeatures
+    SchemaEditorClass = DatabaseSchemaEditor
 
     def get_connection_params(self) -> dict[str, Any]:
         """Return the driver's parameters, without our two options."""
