@@ -5,14 +5,15 @@ import os
 import sys
 
 # These commands serve, or run sweeps or passes, like the API and the workers. Other
-# commands have no limit on statements: they migrate, verify, compare.
-SERVING = ("runserver", "run_events", "run_sweeps", "test")
+# commands have no limit on statements, whatever the environment says: they migrate,
+# verify, compare. A container has one environment for all of them.
+SERVING = ("runserver", "run_events", "run_sweeps", "run_webhooks", "test")
 
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "wallet.settings")
     if sys.argv[1:2] and sys.argv[1] not in SERVING:
-        os.environ.setdefault("DATABASE_STATEMENT_TIMEOUT", "0")
+        os.environ["DATABASE_STATEMENT_TIMEOUT"] = "0"
     try:
         from django.core.management import execute_from_command_line
 

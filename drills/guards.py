@@ -16,6 +16,7 @@ from drills.guards_lists import LIST_GUARDS
 from drills.guards_locked import LOCKED_GUARDS
 from drills.guards_many import MANY_GUARDS
 from drills.guards_operator import OPERATOR_GUARDS
+from drills.guards_outage import OUTAGE_GUARDS
 from drills.guards_payouts import PAYOUT_GUARDS
 from drills.guards_reschedule import RESCHEDULE_GUARDS
 from drills.guards_returns import RETURN_GUARDS
@@ -37,6 +38,7 @@ GUARDS = (
     *OPERATOR_GUARDS,
     *TIME_GUARDS,
     *DATABASE_GUARDS,
+    *OUTAGE_GUARDS,
     *CLOCK_GUARDS,
     *LIST_GUARDS,
     *LOCKED_GUARDS,

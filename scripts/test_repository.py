@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
+import tempfile
 import unittest
 from collections.abc import Iterator
 from pathlib import Path
@@ -307,6 +309,28 @@ class ComposeTest(unittest.TestCase):
         handed_on = {name for name, value in environment.items() if value is None}
         self.assertIn("WITHDRAWALS_PAUSED", handed_on)
         self.assertGreater(len(handed_on), 35)
+
+    def test_ends_no_migration_and_begins_no_server_when_it_is_told_to_stop(
+        self,
+    ) -> None:
+        """The shell alone gets the signal; without it a migration would be killed."""
+        shell, option, script = self.services["backend"]["command"]
+        with tempfile.TemporaryDirectory() as folder:
+            told = Path(folder, "told")
+            python = Path(folder, "python")
+            python.write_text(
+                f'#!/bin/sh\necho "$*" >>{told}\ncase "$*" in *migrate*)'
+                f" kill -TERM $PPID; sleep 0.2; echo migrated >>{told};; esac\n"
+            )
+            python.chmod(0o700)
+            path = f"{folder}:{os.environ['PATH']}"
+            done = subprocess.run([shell, option, script], env={"PATH": path})
+            self.assertEqual(
+                told.read_text().splitlines(),
+                ["manage.py wait_for_db", "manage.py migrate --noinput", "migrated"],
+            )
+        self.assertEqual(done.returncode, 143)
+        self.assertGreater(int(self.services["backend"]["stop_grace_period"][:-1]), 60)
 
     def test_lets_the_migrations_create_triggers_on_mysql(self) -> None:
         self.assertEqual(self.services["db"]["image"], "${MYSQL_IMAGE:-mysql:8.0.42}")

@@ -14,6 +14,7 @@ from wallets.services.operations import safeguards
 from wallets.services.payouts import belief
 from wallets.services.withdrawals.currency import ANY
 from wallets.utils.bank.interface import Abilities
+from wallets.utils.database.read_only import is_read_only
 from wallets.utils.database.transactions import run_in_transaction
 from wallets.utils.words import DIGITS
 
@@ -132,6 +133,14 @@ def sessions_are_safe(
             found = _ask(connection, query)
             if expected not in found.lower():
                 messages.append(_unsafe(alias, expected, f"{query}: {found}", code))
+        if is_read_only(connection):
+            messages.append(
+                Error(
+                    f"The database {alias!r} accepts no writes.",
+                    hint="Is it a standby, or the old primary of a fail-over?",
+                    id="wallets.E029",
+                )
+            )
     return messages
 
 
@@ -166,7 +175,7 @@ def schema_is_whole(
 ) -> list[CheckMessage]:
     """No trigger, constraint or column type is missing, as after an incomplete restore.
 
-    Before all migrations are applied it reports nothing.
+    Before all migrations are applied it reports nothing: `schema_can_be_checked` does.
     """
     return [
         Error(
@@ -177,4 +186,19 @@ def schema_is_whole(
         for alias in databases or []
         if safeguards.is_migrated(connections[alias])
         for lost in safeguards.lost(connections[alias])
+    ]
+
+
+def schema_can_be_checked(
+    databases: Sequence[str] | None = None, **_kwargs: Any
+) -> list[CheckMessage]:
+    """All migrations are applied. Registered by `manage.py check` alone."""
+    return [
+        Warning(
+            f"The schema of the database {alias!r} is {why}.",
+            hint="Run `manage.py migrate`, again if it was interrupted.",
+            id="wallets.W030",
+        )
+        for alias in databases or []
+        if (why := safeguards.unchecked(connections[alias]))
     ]

@@ -49,6 +49,17 @@ def refusals() -> dict[str, Exception]:
     }
 
 
+def set_read_only(on: bool) -> None:
+    """Let the session accept no writes, as one of a standby; or accept them again."""
+    sql = {
+        "sqlite": f"PRAGMA query_only = {int(on)}",
+        "postgresql": f"SET default_transaction_read_only = {'on' if on else 'off'}",
+        "mysql": f"SET SESSION TRANSACTION {'READ ONLY' if on else 'READ WRITE'}",
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(sql[connection.vendor])
+
+
 class Outage:
     """In the `with` block each statement fails, for `seconds` from `begin` on.
 

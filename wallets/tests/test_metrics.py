@@ -244,9 +244,7 @@ class CountingTest(WalletTestCase):
     def test_caches_nothing_that_may_still_change(self):
         self.deposit(10)
         self.assertEqual(self.count(0.5)["count:deposit"], 1)
-        tally = Tally.objects.get(name="movement")
-        self.assertLess(tally.upto, self.alice.movements.get().pk)
-        self.assertEqual(tally.totals, {})
+        self.assertFalse(Tally.objects.exists())
 
     @marks.slow
     def test_gives_the_same_result_in_parts(self):

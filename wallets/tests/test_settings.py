@@ -404,7 +404,7 @@ class LimitsTest(SimpleTestCase):
 class CommandTest(SimpleTestCase):
     """Statements of servers have a time limit; those of other commands do not."""
 
-    def limit_of(self, *command: str) -> str:
+    def limit_of(self, *command: str, **env: str) -> str:
         script = (
             "import manage, os, sys; from unittest import mock; "
             f"sys.argv = ['manage.py', *{list(command)!r}]; "
@@ -415,7 +415,7 @@ class CommandTest(SimpleTestCase):
         done = subprocess.run(
             [sys.executable, "-c", script],
             cwd=ROOT,
-            env={"PATH": os.environ["PATH"]},
+            env={"PATH": os.environ["PATH"], **env},
             capture_output=True,
             text=True,
             timeout=60,
@@ -426,5 +426,13 @@ class CommandTest(SimpleTestCase):
     def test_has_no_limit_on_statements_unless_it_serves(self):
         for command in ("migrate", "verify_ledger", "reconcile_bank"):
             self.assertEqual(self.limit_of(command), "0", command)
-        for command in ("runserver", "run_sweeps"):
+        for command in ("runserver", "run_sweeps", "run_events", "run_webhooks"):
             self.assertEqual(self.limit_of(command), "the default", command)
+
+    @marks.slow
+    def test_has_none_whatever_the_environment_of_a_container_says(self):
+        """It is one for all processes, and an interrupted migration is half done."""
+        limit = {"DATABASE_STATEMENT_TIMEOUT": "10"}
+        for command in ("migrate", "verify_ledger"):
+            self.assertEqual(self.limit_of(command, **limit), "0", command)
+        self.assertEqual(self.limit_of("run_sweeps", **limit), "10")

@@ -1,13 +1,22 @@
-"""`manage.py check`: Django's, with one line for a database that is away."""
+"""`manage.py check`: Django's, with one line for a database that is away.
+
+With `--database` it also warns of migrations that are not applied. `migrate` runs all
+registered checks before it applies them, so this one is registered for `check` only.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from django.core.checks import Tags, register
+from django.core.checks.registry import registry
 from django.core.management.base import CommandError
 from django.core.management.commands.check import Command as DjangosCheck
 from django.db import DatabaseError, InterfaceError, connections
 
+from wallets.checks import schema_can_be_checked
 from wallets.management.base import in_words
 
 
@@ -25,6 +34,16 @@ class Command(DjangosCheck):
                 usable.append(alias)
         for line in away:
             self.stderr.write(line)
-        super().handle(*app_labels, **options | {"databases": usable or None})
+        with _registered():
+            super().handle(*app_labels, **options | {"databases": usable or None})
         if away:
             raise CommandError("A database could not be checked.")
+
+
+@contextmanager
+def _registered() -> Iterator[None]:
+    register(schema_can_be_checked, Tags.database)
+    try:
+        yield
+    finally:
+        registry.registered_checks.discard(schema_can_be_checked)

@@ -63,10 +63,12 @@ _NOBODYS: tuple[int, Iterable[_Row]] = (0, ())
 def audit(progress: Callable[[int], None] = lambda done: None) -> Iterator[Finding]:
     """Yield what is wrong with the ledger, and which constraints are missing.
 
-    See `verify`. Before the migrations are applied, missing constraints are not
-    reported.
+    See `verify`. Before all migrations are applied, that itself is reported instead of
+    missing constraints.
     """
-    if safeguards.is_migrated(connection):
+    if why := safeguards.unchecked(connection):
+        yield Finding("schema", "the database", why)
+    else:
         for lost in safeguards.lost(connection):
             yield Finding("schema", "the database", lost)
     yield from verify(progress)

@@ -7,6 +7,7 @@ Nothing else is changed.
 
 from __future__ import annotations
 
+import logging
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.db import DatabaseError, InterfaceError
 from django.db.models import Count, QuerySet, Sum
 
 from wallets.models.ledger import Movement
@@ -31,6 +33,8 @@ from wallets.services.operations import (
 from wallets.utils.database import readable
 from wallets.utils.database.transactions import database_now, run_in_transaction
 from wallets.utils.extensions import Gauge, health_checks
+
+logger = logging.getLogger(__name__)
 
 # A row is committed within seconds of its time. No row before one of this age can still
 # be uncommitted.
@@ -128,7 +132,7 @@ def _counted(
 ) -> Totals:
     """Return the totals of a table: the stored ones and the new rows."""
     name = model._meta.model_name or ""
-    tally, _ = Tally.objects.get_or_create(name=name)
+    tally = Tally.objects.filter(name=name).first() or Tally(name=name)
     rows = model._default_manager.order_by("pk")
     settled = _settled_until(rows, tally.upto, now)
     totals: Totals = Counter(tally.totals)
@@ -153,9 +157,20 @@ def _settled_until(rows: QuerySet[Any], upto: int, now: datetime) -> int:
 
 
 def _keep(tally: Tally, upto: int, totals: Totals) -> None:
-    """Store the totals, unless another process has stored newer ones."""
-    same = Tally.objects.filter(pk=tally.pk, upto=tally.upto)
-    run_in_transaction(lambda: same.update(upto=upto, totals=dict(totals)))
+    """Store the totals, unless another process has stored newer ones.
+
+    The figures are right without it: a database that only reads has them, too.
+    """
+
+    def store() -> None:
+        Tally.objects.get_or_create(name=tally.name)
+        same = Tally.objects.filter(name=tally.name, upto=tally.upto)
+        same.update(upto=upto, totals=dict(totals))
+
+    try:
+        run_in_transaction(store)
+    except (DatabaseError, InterfaceError) as error:
+        logger.warning("totals not stored: %s", type(error).__name__)
 
 
 def _count_transitions(rows: QuerySet[Transition]) -> Totals:

@@ -18,6 +18,7 @@ from django.db.migrations.executor import MigrationExecutor
 from wallets.models.heartbeat import Heartbeat
 from wallets.services.operations import heartbeat, host_clock, payout_health
 from wallets.utils import uptime
+from wallets.utils.database import read_only
 from wallets.utils.database.transactions import database_now
 from wallets.utils.extensions import health_checks
 from wallets.utils.messaging import broker
@@ -72,7 +73,8 @@ def look() -> Readiness:
     """Check everything once. Takes at most about a second if all servers answer."""
     found = Readiness()
     try:
-        found.checks["database"] = OK
+        only_reads = read_only.is_read_only(connection)
+        found.checks["database"] = "read-only" if only_reads else OK
         found.checks["migrations"] = _migrations()
         now = database_now()
         found.checks["sweeps"] = _sweeps(found.sweeps, now)

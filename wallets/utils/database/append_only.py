@@ -79,8 +79,10 @@ def install(
 ) -> None:
     """Create the triggers of the tables that exist; None: of all append-only ones.
 
-    DDL: call it from a migration.
+    DDL: call it from a migration. On MySQL and MariaDB an interrupted one is repeated.
     """
+    if connection.vendor == "mysql":
+        remove(connection, tables)
     _run(connection, _CREATE[connection.vendor], tables)
 
 

@@ -7,6 +7,8 @@ from typing import Any
 from django.db.backends.mysql import base
 
 from wallets.utils.database.backends.mysql.features import DatabaseFeatures
+from wallets.utils.database.backends.mysql.schema import DatabaseSchemaEditor
+from wallets.utils.database.read_only import NoticesReadOnly
 
 # Seconds after which MySQL ends the session of a vanished client and releases its
 # locks. MariaDB has a variable for idle transactions.
@@ -23,7 +25,7 @@ ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION',
 """
 
 
-class DatabaseWrapper(base.DatabaseWrapper):
+class DatabaseWrapper(NoticesReadOnly, base.DatabaseWrapper):
     """Two further OPTIONS, in seconds: `lock_timeout` and `statement_timeout`.
 
     `statement_timeout` (0: none) also limits idle transactions. The driver's
@@ -31,6 +33,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
     """
 
     features_class = DatabaseFeatures
+    SchemaEditorClass = DatabaseSchemaEditor
 
     def get_connection_params(self) -> dict[str, Any]:
         """Return the driver's parameters, without our two options."""

@@ -16,6 +16,7 @@ import psycopg
 from django.db.backends.postgresql import base
 
 from wallets.utils.database.backends.postgresql import driver
+from wallets.utils.database.read_only import NoticesReadOnly
 
 # Seconds for the test of an idle connection.
 PROBE_SECONDS = 3
@@ -53,7 +54,7 @@ SELECT set_config('statement_timeout', '0', true),
 """
 
 
-class DatabaseWrapper(base.DatabaseWrapper):
+class DatabaseWrapper(NoticesReadOnly, base.DatabaseWrapper):
     """A connection that knows whether its session is its own.
 
     Two further OPTIONS, in seconds: `lock_timeout` and `statement_timeout` (0: none).
