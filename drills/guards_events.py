@@ -162,4 +162,11 @@ EVENT_GUARDS = (
         "",
         "events/tests/test_verify.py::VerifyTest",
     ),
+    Guard(
+        "a replay from a time reads a block that was noted after its search",
+        "events/services/moments.py",
+        "        begin, end = noted, feed.last_position()\n",
+        "        begin, end = _noted(), feed.last_position()\n",
+        "events/tests/test_moments.py::BlockTest",
+    ),
 )
