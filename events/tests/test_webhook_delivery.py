@@ -368,35 +368,6 @@ class ScheduleTest(WebhookTestCase):
         )
 
 
-class ClockTest(WebhookTestCase):
-    """A database's clock that steps delays nothing for long, and loses nothing."""
-
-    def test_that_is_set_back_does_not_stop_retries(self):
-        self.endpoint()
-        self.client_.answers[self.URL] = BROKEN
-        self.pay_in(1)
-        self.deliver()
-        self.client_.answers.clear()
-        self.let_pass(-86400)  # what was planned lies a day in the future
-        self.assertEqual(self.deliver(), 1)
-
-    def test_that_is_set_back_does_not_keep_the_lease_of_a_killed_sender(self):
-        self.endpoint()
-        self.pay_in(1)
-        claim.claim(Endpoint.objects.get().pk, room=10)
-        self.let_pass(-86400)
-        self.assertEqual(self.deliver(), 1)
-
-    def test_that_is_set_forward_sends_twice_at_most(self):
-        self.endpoint()
-        self.pay_in(1)
-        (sending,) = claim.claim(Endpoint.objects.get().pk, room=10)
-        self.let_pass(86400)
-        self.assertEqual(self.deliver(), 1)
-        record.record([(sending, OK)])
-        self.assertEqual(Delivery.objects.get().outcome, "delivered")
-
-
 class LastAttemptsTest(WebhookTestCase):
     """The last attempts of a delivery, with what was answered."""
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
+from unittest import mock
 
 from django.test import override_settings
 from standardwebhooks import Webhook
@@ -15,7 +17,7 @@ from standardwebhooks import Webhook
 from events.models.delivery import Delivery
 from events.models.endpoint import Endpoint
 from events.services import sequencer
-from events.services.webhooks import endpoints
+from events.services.webhooks import claim, courier, endpoints, record
 from events.services.webhooks.courier import Courier
 from events.services.webhooks.endpoints import Made
 from events.utils.webhook_client import Reply
@@ -140,7 +142,20 @@ class Webhooks:
                 due_at=row.due_at - timedelta(seconds=seconds),
                 claimed_at=row.claimed_at
                 and row.claimed_at - timedelta(seconds=seconds),
+                updated_at=row.updated_at - timedelta(seconds=seconds),
             )
+
+    @contextmanager
+    def clock_ahead(self, seconds: float) -> Iterator[None]:
+        """Let the database's clock be ahead for webhooks."""
+
+        def ahead() -> datetime:
+            return database_now() + timedelta(seconds=seconds)
+
+        with ExitStack() as stack:
+            for module in (claim, courier, endpoints, record):
+                stack.enter_context(mock.patch.object(module, "database_now", ahead))
+            yield
 
     def row(self, endpoint: Endpoint) -> Endpoint:
         return Endpoint.objects.get(pk=endpoint.pk)
