@@ -160,4 +160,18 @@ COURIER_GUARDS = (
         f"{_TESTS}/test_webhook_races.py::RoomRaceTest",
         POSTGRESQL,
     ),
+    Guard(
+        "what was planned and is not sent is trouble",
+        f"{_SERVICES}/health.py",
+        "    waits += [_waits_planned(endpoint, now) for endpoint in planned.values()]\n",
+        "",
+        f"{_TESTS}/test_webhook_health.py",
+    ),
+    Guard(
+        "a receiver that needs minutes for all wallets is no trouble of ours",
+        f"{_SERVICES}/health.py",
+        "    if since > late or claim.under_way(endpoint, now).exists():\n",
+        "    if since > late:\n",
+        f"{_TESTS}/test_webhook_health.py",
+    ),
 )

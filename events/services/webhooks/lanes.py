@@ -104,12 +104,17 @@ def behind(firsts: Sequence[Delivery], most: int) -> list[Delivery]:
     return sorted(rows, key=lambda row: row.sequence)
 
 
-def with_due(endpoints: Sequence[int], now: datetime) -> list[int]:
-    """Return those of these endpoints that have an open delivery that is due."""
+def with_due(
+    endpoints: Sequence[int], now: datetime, *, since: datetime | None = None
+) -> list[int]:
+    """Return those of these endpoints that have an open delivery that is due.
+
+    It need not be the first one of its lane. `since` as of `firsts_due`.
+    """
     if not endpoints:
         return []
     sql = " UNION ALL ".join(_WITH_DUE.format(at) for at in range(len(endpoints)))
-    values = [value for one in endpoints for value in (one, now, now)]
+    values = [value for one in endpoints for value in (one, since or now, now)]
     with connection.cursor() as cursor:
         cursor.execute(sql, values)
         return [one for (one,) in cursor.fetchall()]
