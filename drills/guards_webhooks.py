@@ -175,8 +175,8 @@ WEBHOOK_GUARDS = (
     Guard(
         "the last failure switches off",
         f"{_SERVICES}/record.py",
-        "    elif wait is None:\n",
-        "    elif wait is False:\n",
+        "    elif due_at is None:\n",
+        "    elif due_at is False:\n",
         f"{_DELIVERY}::RetryTest",
     ),
     Guard(

@@ -7,7 +7,7 @@ from unittest import mock
 from events.models.delivery import Delivery
 from events.models.endpoint import Endpoint
 from events.services.webhooks import claim, record
-from events.tests.webhooks import BROKEN, OK, WebhookTestCase
+from events.tests.webhooks import BROKEN, OK, WAITS, WebhookTestCase, seconds_until
 from wallets.utils.database.transactions import database_now
 
 YEAR = 365 * 86400.0
@@ -67,6 +67,17 @@ class ClockTest(WebhookTestCase):
             record.record([(sending, BROKEN)])
         self.assertEqual(self.deliver(), 1)
         self.assertEqual(Delivery.objects.get().outcome, "delivered")
+
+    def test_that_was_ahead_at_a_failure_does_not_delay_the_attempt_after_it(self):
+        """What was planned then is no schedule to go back to."""
+        hook = self.endpoint().endpoint
+        self.pay_in(1)
+        (sending,) = claim.claim(hook.pk, room=1)
+        with self.clock_ahead(YEAR):
+            record.record([(sending, BROKEN)])
+        self.client_.answers[self.URL] = BROKEN
+        self.assertEqual(self.deliver(), 1)
+        self.assertLess(seconds_until(Delivery.objects.get()), 2 * WAITS[1])
 
     def test_that_was_ahead_at_a_claim_counts_nobody_as_under_way(self):
         hook = self.endpoint().endpoint

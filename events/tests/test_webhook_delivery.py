@@ -303,33 +303,6 @@ class RetryTest(WebhookTestCase):
         self.assertEqual(Delivery.objects.count(), before)
 
 
-class RecoveryTest(WebhookTestCase):
-    """An endpoint that answers again after an outage gets at once what has waited."""
-
-    def outage(self, wallets):
-        self.endpoint(types=["deposit.completed"])
-        self.client_.answers[self.URL] = SILENT
-        for wallet in wallets:
-            self.pay_in(1, wallet=wallet)
-        self.deliver()
-        self.client_.answers.clear()
-        self.client_.got.clear()
-
-    def test_follows_the_first_success(self):
-        wallets = [WalletService.create() for _ in range(planning.FAILS_AFTER)]
-        self.outage(wallets)
-        self.pay_in(2, wallet=self.bob)  # nothing else is due yet
-        self.deliver()
-        self.assertEqual(sorted(self.client_.amounts()), [1] * len(wallets) + [2])
-
-    def test_is_none_if_only_some_events_fail(self):
-        wallets = [WalletService.create() for _ in range(planning.FAILS_AFTER - 1)]
-        self.outage(wallets)
-        self.pay_in(2, wallet=self.bob)
-        self.deliver()
-        self.assertEqual(self.client_.amounts(), [2])
-
-
 class ScheduleTest(WebhookTestCase):
     def wait(self, failures, retry_after="", chance=0.0):
         return retries.next_wait(

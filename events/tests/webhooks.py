@@ -23,6 +23,7 @@ from events.services.webhooks.endpoints import Made
 from events.utils.webhook_client import Reply
 from wallets.models.wallet import Wallet
 from wallets.tests.base import WalletTestCase
+from wallets.utils import instants
 from wallets.utils.database.transactions import database_now
 
 OK = Reply(200, "thanks")
@@ -136,13 +137,16 @@ class Webhooks:
         return total
 
     def let_pass(self, seconds: float) -> None:
-        """Make all that is planned come this much earlier, as if time had passed."""
+        """Move all that is open to this much earlier, as if time had passed."""
         for row in Delivery.objects.filter(open=True):
             Delivery.objects.filter(pk=row.pk).update(
                 due_at=row.due_at - timedelta(seconds=seconds),
                 claimed_at=row.claimed_at
                 and row.claimed_at - timedelta(seconds=seconds),
+                created_at=row.created_at - timedelta(seconds=seconds),
                 updated_at=row.updated_at - timedelta(seconds=seconds),
+                last_attempts=row.last_attempts
+                and [_earlier(kept, seconds) for kept in row.last_attempts],
             )
 
     @contextmanager
@@ -162,6 +166,16 @@ class Webhooks:
 
     def verify(self, secret: str, got: Got) -> Any:
         return Webhook(secret).verify(got.body, got.headers)
+
+
+def _earlier(kept: dict[str, Any], seconds: float) -> dict[str, Any]:
+    """Return a kept attempt as if it had been made so many seconds earlier."""
+    moved = {
+        name: instants.write(instants.parse(kept[name]) - timedelta(seconds=seconds))
+        for name in ("sent", "ended", "next")
+        if name in kept
+    }
+    return kept | moved
 
 
 class WebhookTestCase(Webhooks, WalletTestCase):
