@@ -8,6 +8,7 @@ _TESTS = "events/tests"
 _DELIVERY = f"{_TESTS}/test_webhook_delivery.py"
 _LATE = f"{_TESTS}/test_webhook_late.py"
 _PLACES = f"{_TESTS}/test_webhook_places.py"
+_RECOVERY = f"{_TESTS}/test_webhook_recovery.py"
 _SERVICES = "events/services/webhooks"
 
 COURIER_GUARDS = (
@@ -159,5 +160,40 @@ COURIER_GUARDS = (
         "    del oldest\n",
         f"{_TESTS}/test_webhook_races.py::RoomRaceTest",
         POSTGRESQL,
+    ),
+    Guard(
+        "what was planned and is not sent is trouble",
+        f"{_SERVICES}/health.py",
+        "    waits += [_waits_planned(endpoint, now) for endpoint in planned.values()]\n",
+        "",
+        f"{_TESTS}/test_webhook_health.py",
+    ),
+    Guard(
+        "a receiver that needs minutes for all wallets is no trouble of ours",
+        f"{_SERVICES}/health.py",
+        "    if since > late or claim.under_way(endpoint, now).exists():\n",
+        "    if since > late:\n",
+        f"{_TESTS}/test_webhook_health.py",
+    ),
+    Guard(
+        "what is tried before its time uses up no attempt",
+        f"{_SERVICES}/record.py",
+        "        if planned is not None:\n",
+        "        if False:\n",
+        _RECOVERY,
+    ),
+    Guard(
+        "a success lets nothing be tried twice in five minutes",
+        f"{_SERVICES}/record.py",
+        "    lately = Q(claimed_at__gt=now - HURRY_WAIT)\n",
+        "    lately = Q(claimed_at__gt=now + HURRY_WAIT)\n",
+        _RECOVERY,
+    ),
+    Guard(
+        "a schedule of a clock that was ahead is not gone back to",
+        f"{_SERVICES}/retries.py",
+        "            return next_ if ended <= sent < next_ else None\n",
+        "            return next_ if sent < next_ else None\n",
+        f"{_TESTS}/test_webhook_clock.py",
     ),
 )

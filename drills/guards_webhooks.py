@@ -6,6 +6,7 @@ from drills.guard import POSTGRESQL, Guard
 from drills.guards_couriers import COURIER_GUARDS
 
 _TESTS = "events/tests"
+_CLOCK = f"{_TESTS}/test_webhook_clock.py"
 _DELIVERY = f"{_TESTS}/test_webhook_delivery.py"
 _LANES = f"{_TESTS}/test_webhook_lanes.py"
 _CLIENT = f"{_TESTS}/test_webhook_client.py"
@@ -117,10 +118,17 @@ WEBHOOK_GUARDS = (
     ),
     Guard(
         "a clock that was set back stops nothing",
-        f"{_SERVICES}/claim.py",
-        "    return Q(due_at__lte=now) | Q(claimed_at__gt=now)\n",
-        "    return Q(due_at__lte=now)\n",
-        f"{_DELIVERY}::ClockTest",
+        f"{_SERVICES}/lanes.py",
+        '_IS_DUE = "(due_at <= %s OR updated_at > %s)"\n',
+        '_IS_DUE = "(due_at <= %s OR claimed_at > %s)"\n',
+        _CLOCK,
+    ),
+    Guard(
+        "nor what is sent behind another event",
+        f"{_SERVICES}/lanes.py",
+        "    return row.due_at <= now or row.updated_at > now\n",
+        "    return row.due_at <= now\n",
+        _CLOCK,
     ),
     Guard(
         "the place moves together with the deliveries",
@@ -167,8 +175,8 @@ WEBHOOK_GUARDS = (
     Guard(
         "the last failure switches off",
         f"{_SERVICES}/record.py",
-        "    elif wait is None:\n",
-        "    elif wait is False:\n",
+        "    elif due_at is None:\n",
+        "    elif due_at is False:\n",
         f"{_DELIVERY}::RetryTest",
     ),
     Guard(
@@ -188,7 +196,7 @@ WEBHOOK_GUARDS = (
     Guard(
         "nothing is sent to a receiver that asked for quiet",
         f"{_SERVICES}/claim.py",
-        "        rows = Endpoint.objects.filter(_is_sent_to(now), pk=endpoint_id, enabled=True)\n",
+        "        rows = Endpoint.objects.filter(is_sent_to, pk=endpoint_id, enabled=True)\n",
         "        rows = Endpoint.objects.filter(pk=endpoint_id, enabled=True)\n",
         f"{_DELIVERY}::BusyReceiverTest",
     ),

@@ -31,10 +31,12 @@ class Delivery(BaseModel):
     - `due_at`: when it is sent next; while a sender is at work, the end of its lease.
     - `lease_token`: identifies the sender at work; NULL: none.
     - `claimed_at`: when it was sent last, by the database's clock.
-    - `attempts`: how often it was claimed; `failures`: the failed attempts of this round.
+    - `attempts`: how often it was claimed; `failures`: the failed attempts of this round,
+      without those that were made before their time.
     - `last_attempts`: the last MAX_ATTEMPTS attempts whose end is known, newest first:
       number (`attempt`), `sent` and `ended` (UTC, RFC 3339), HTTP `status` or null, and
-      the beginning of the `answer`. NULL: none, or the row is of an earlier release.
+      the beginning of the `answer`; after a failure also the `next` attempt of the
+      schedule. NULL: none, or the row is of an earlier release.
     """
 
     class Outcome(models.TextChoices):

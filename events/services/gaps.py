@@ -5,13 +5,19 @@ committed after a higher one: seconds later, or after an hour, if somebody holds
 transaction open. Nothing but the row itself shows whether it will ever come. So a gap is
 never given up. While there are few, all are looked at in each pass. If there are many,
 each is looked at again after a quarter of its age: age decides only how soon a late
-row is found, and no clock decides whether. A clock that is set back delays it at most.
+row is found, and no clock decides whether.
+
+A look that was planned while the clock was ahead may lie as far ahead. It is known by
+that: a quarter of the gap's age is the most that any look is planned ahead. So a row is
+not found later than in four times the time in which it should be.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
+
+from django.db.models import Q
 
 from events.models.progress import Gap
 from events.services import runs
@@ -22,6 +28,8 @@ from wallets.utils.database.transactions import database_now
 MAX_GAPS = 200
 MAX_PROBES = 2000
 LEAST_WAIT = timedelta(seconds=0.2)
+# Ages of a second to 34 years. A younger gap is looked at before a quarter of this age.
+_AGES = [timedelta(seconds=4**power) for power in range(16)]
 
 
 class Open:
@@ -29,21 +37,25 @@ class Open:
 
     def __init__(self) -> None:
         rows = list(Gap.objects.order_by("look_at", "pk")[: MAX_GAPS + 1])
-        self._missing = {row.pk: runs.read(row.missing) for row in rows}
-        probes = sum(map(runs.probes, self._missing.values()))
-        self.all = len(rows) <= MAX_GAPS and probes <= MAX_PROBES
-        self.rows: Sequence[Gap] = rows if self.all else self._due(rows)
+        self._missing: dict[int, list[Run]] = {}
+        self.all = len(rows) <= MAX_GAPS and self._probes(rows) <= MAX_PROBES
+        self.rows: Sequence[Gap] = rows if self.all else self._due()
 
-    def _due(self, rows: Iterable[Gap]) -> list[Gap]:
+    def _probes(self, rows: Iterable[Gap]) -> int:
+        self._missing |= {row.pk: runs.read(row.missing) for row in rows}
+        return sum(runs.probes(self._missing[row.pk]) for row in rows)
+
+    def _due(self) -> list[Gap]:
         """Return the gaps that are to be looked at now, as many as one pass may."""
-        now, probes = database_now(), 0
         due: list[Gap] = []
-        for row in rows:
-            probes += runs.probes(self._missing[row.pk])
-            if (due and probes > MAX_PROBES) or row.look_at > now:
+        probes = 0
+        rows = Gap.objects.filter(_is_due(database_now()))
+        for row in rows.order_by("look_at", "pk")[:MAX_GAPS]:
+            probes += self._probes([row])
+            if due and probes > MAX_PROBES:
                 break
             due.append(row)
-        return due[:MAX_GAPS]
+        return due
 
     def by_source(self) -> dict[int, list[Run]]:
         """Return the missing ids by source."""
@@ -65,11 +77,21 @@ class Open:
             if left != before:
                 changes = {} if not left else _columns(left)
             if now is not None:
-                changes["look_at"] = now + max(LEAST_WAIT, (now - row.seen_at) / 4)
+                # Else one that was seen by a clock that was ahead would be due for ever.
+                seen_at = changes["seen_at"] = min(row.seen_at, now)
+                changes["look_at"] = now + max(LEAST_WAIT, (now - seen_at) / 4)
             if not left:
                 Gap.objects.filter(pk=row.pk).delete()
             elif changes:
                 Gap.objects.filter(pk=row.pk).update(**changes)
+
+
+def _is_due(now: datetime) -> Q:
+    """The time has come; or it lies so far ahead that the clock has been set back since."""
+    is_due = Q(look_at__lte=now) | Q(seen_at__gt=now)
+    for age in _AGES:
+        is_due |= Q(seen_at__gt=now - age, look_at__gt=now + age / 4)
+    return is_due
 
 
 def keep(source: int, missing: Iterable[Run]) -> None:

@@ -36,10 +36,12 @@ def first_position(moment: datetime) -> int:
     """
     while note(most=1):
         pass
+    # Before the search: what another process notes after it is then read row by row.
+    noted = _noted()
     blocks = Block.objects.order_by("last")
     end = blocks.filter(latest__gte=moment).values_list("last", flat=True).first()
     if end is None:
-        begin, end = _noted(), feed.last_position()
+        begin, end = noted, feed.last_position()
     else:
         begin = end - SIZE
     rows = _between(begin, end).filter(created_at__gte=moment).order_by("position")

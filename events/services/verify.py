@@ -34,6 +34,12 @@ WHERE {is_event} AND r.id <= %s AND NOT EXISTS (
     SELECT 1 FROM events_event e WHERE e.source = {source} AND e.source_id = r.id)
 ORDER BY r.id
 """
+# Those of them whose ids are in a gap.
+_LATE = """
+SELECT COUNT(*) FROM {table} r
+WHERE {is_event} AND {ids} AND NOT EXISTS (
+    SELECT 1 FROM events_event e WHERE e.source = {source} AND e.source_id = r.id)
+"""
 # Events that are not what their row says; a row that does not exist says nothing.
 _WRONG = """
 SELECT e.position FROM events_event e
@@ -123,13 +129,30 @@ def verify() -> Iterator[Finding]:
 
 
 def waiting() -> int:
-    """Return the number of rows that the sequencer has not reached yet."""
+    """Return the number of rows that the sequencer has not reached yet, or not found."""
     cursors = dict(Cursor.objects.values_list("source", "row_id"))
     found = 0
     for reading in READINGS:
         sql = "SELECT COUNT(*) FROM {table} r WHERE {is_event} AND r.id > %s"
         named = sql.format(table=reading.table, is_event=reading.is_event)
         ((count,),) = _rows(named, [cursors.get(reading.source, 0)])
+        found += count + _late(reading)
+    return found
+
+
+def _late(reading: Reading) -> int:
+    """Return the number of rows that were committed after the cursor had passed them."""
+    found = 0
+    gaps = Gap.objects.filter(source=reading.source)
+    for missing in gaps.values_list("missing", flat=True):
+        ids, bounds = runs.condition("r.id", runs.read(missing))
+        sql = _LATE.format(
+            table=reading.table,
+            is_event=reading.is_event,
+            source=reading.source.value,
+            ids=ids,
+        )
+        ((count,),) = _rows(sql, bounds)
         found += count
     return found
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from unittest import mock
 
@@ -53,6 +55,39 @@ class ManyGapsTest(WalletTestCase):
         self.assertEqual(self.looked_at(), [])
         self.now += timedelta(minutes=2)
         self.assertEqual(self.looked_at() + self.looked_at(), ["10", "20", "30"])
+
+    def test_are_looked_at_in_time_after_a_clock_was_ahead(self) -> None:
+        """The next look was planned for next year, and few were planned rightly."""
+        self.keep(10, 20, 30)
+        with self.clock_ahead():
+            self.assertEqual(self.looked_at() + self.looked_at(), ["10", "20", "30"])
+        self.keep(40, 50)
+        seen = self.looked_at() + self.looked_at() + self.looked_at()
+        self.assertEqual(sorted(seen), ["10", "20", "30", "40", "50"])
+        self.assertEqual(self.looked_at(), [])
+
+    def test_are_looked_at_in_time_after_they_were_seen_by_such_a_clock(self) -> None:
+        with self.clock_ahead():
+            self.keep(10, 20, 30)
+        self.assertEqual(self.looked_at() + self.looked_at(), ["10", "20", "30"])
+        self.assertEqual(self.looked_at(), [])  # else each pass would find work
+
+    def test_are_looked_at_in_time_after_it_was_ahead_by_less_than_their_age(
+        self,
+    ) -> None:
+        self.keep(10, 20, 30)
+        self.now += timedelta(minutes=10)
+        with self.clock_ahead(timedelta(hours=9)):
+            self.assertEqual(len(self.looked_at() + self.looked_at()), 3)
+        self.now += timedelta(minutes=10)
+        self.assertEqual(len(self.looked_at() + self.looked_at()), 3)
+        self.assertEqual(self.looked_at(), [])
+
+    @contextmanager
+    def clock_ahead(self, by: timedelta = timedelta(days=365)) -> Iterator[None]:
+        self.now += by
+        yield
+        self.now -= by
 
     def test_are_never_given_up(self) -> None:
         self.keep(10, 20, 30)

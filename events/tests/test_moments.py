@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
 from unittest import mock
 
@@ -10,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 
 from events.models.block import Block
 from events.models.event import Event
-from events.services import moments, sequencer
+from events.services import feed, moments, sequencer
 from events.services.webhooks import repeat
 from events.services.webhooks.courier import Courier
 from events.tests.webhooks import WebhookTestCase, make_events
@@ -115,8 +116,8 @@ class ReplayFromATimeTest(MomentCase):
         with CaptureQueriesContext(connection) as queries:
             moments.first_position(self.minute(35))
         reads = [one["sql"] for one in queries if one["sql"].startswith("SELECT")]
-        # Whether blocks are new (2), the block, and its first event.
-        self.assertEqual(len(reads), 4, reads)
+        # Whether blocks are new (2), their end, the block, and its first event.
+        self.assertEqual(len(reads), 5, reads)
 
     def test_is_the_end_of_an_empty_feed(self) -> None:
         self.assertEqual(
@@ -144,6 +145,26 @@ class BlockTest(MomentCase):
         ):
             Courier(self.client_).run(seconds=0.2)
         self.assertEqual(Block.objects.count(), 2)
+
+    def test_may_be_noted_by_another_process_between_two_statements(self) -> None:
+        """No block was late enough; then the one of the event is full and noted."""
+        self.pay_in_at(*range(0, 3 * self.SIZE))
+        while feed.last_position() % self.SIZE:
+            self.pay_in_at(0)
+        moments.note(most=100)
+        for late_in_its_block in range(1, self.SIZE):
+            self.pay_in_at(100 * late_in_its_block)
+        with connection.execute_wrapper(self.fill_after_the_search):
+            found = moments.first_position(self.minute(300))
+        self.assertEqual(Block.objects.latest("last").last, feed.last_position())
+        self.assertEqual(found, feed.last_position() - 1)
+
+    def fill_after_the_search(self, execute, sql, params, many, context):
+        found = execute(sql, params, many, context)
+        if re.search(r"latest\W+>=", sql):
+            self.pay_in_at(0)
+            moments.note(most=1)
+        return found
 
 
 class BlockRaceTest(CommittingTestCase):

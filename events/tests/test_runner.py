@@ -13,9 +13,11 @@ from django.db import OperationalError
 from events import health as checks
 from events import tasks
 from events.errors import UnknownRow
-from events.models.event import Event
-from events.services import feed, health, runner, sequencer
+from events.models.event import Event, Source
+from events.models.progress import Gap
+from events.services import feed, gaps, health, runner, sequencer
 from events.services.sequencer import Pass
+from wallets.models.ledger import Movement
 from wallets.tests.api import Api
 from wallets.tests.base import WalletTestCase
 from wallets.utils.messaging import stopping
@@ -117,6 +119,19 @@ class HealthTest(Api, WalletTestCase):
         self.assertRegex(
             trouble, r"^behind: the oldest change waits for (5\d\d|600) s$"
         )
+
+    def test_says_so_of_a_change_that_was_committed_late(self) -> None:
+        """The cursor has passed it, so nothing above the cursor waits."""
+        self.deposit(5)
+        sequencer.catch_up()
+        pk = Movement.objects.get().pk
+        for first, last in ((pk, pk), (pk, pk + 3)):
+            with self.subTest(last=last):
+                gaps.keep(Source.MOVEMENT, [(pk + 10, pk + 20)])
+                self.assertEqual(self.at(600).trouble, "")
+                gaps.keep(Source.MOVEMENT, [(first, last)])
+                self.assertIn("the oldest change waits for", self.at(600).trouble)
+                Gap.objects.all().delete()
 
     def test_takes_no_row_of_the_future_for_a_late_one(self) -> None:
         self.assertEqual(self.at(-3600).trouble, "")

@@ -95,6 +95,12 @@ class VerifyTest(WalletTestCase):
         )
         self.assertEqual(self.found(0, 2, 3, 4), set())
 
+    def test_counts_what_is_in_a_gap_as_waiting(self) -> None:
+        self.test_does_not_miss_what_may_be_in_a_gap()
+        self.assertEqual(verify.waiting(), 1)
+        Gap.objects.update(missing=f"{self.events[1].source_id + 1}")
+        self.assertEqual(verify.waiting(), 0)
+
     def test_names_a_hole_in_the_positions(self) -> None:
         self.events[4].position = 9
         self.assertEqual(self.found(), {"position"})

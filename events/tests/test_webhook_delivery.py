@@ -303,33 +303,6 @@ class RetryTest(WebhookTestCase):
         self.assertEqual(Delivery.objects.count(), before)
 
 
-class RecoveryTest(WebhookTestCase):
-    """An endpoint that answers again after an outage gets at once what has waited."""
-
-    def outage(self, wallets):
-        self.endpoint(types=["deposit.completed"])
-        self.client_.answers[self.URL] = SILENT
-        for wallet in wallets:
-            self.pay_in(1, wallet=wallet)
-        self.deliver()
-        self.client_.answers.clear()
-        self.client_.got.clear()
-
-    def test_follows_the_first_success(self):
-        wallets = [WalletService.create() for _ in range(planning.FAILS_AFTER)]
-        self.outage(wallets)
-        self.pay_in(2, wallet=self.bob)  # nothing else is due yet
-        self.deliver()
-        self.assertEqual(sorted(self.client_.amounts()), [1] * len(wallets) + [2])
-
-    def test_is_none_if_only_some_events_fail(self):
-        wallets = [WalletService.create() for _ in range(planning.FAILS_AFTER - 1)]
-        self.outage(wallets)
-        self.pay_in(2, wallet=self.bob)
-        self.deliver()
-        self.assertEqual(self.client_.amounts(), [2])
-
-
 class ScheduleTest(WebhookTestCase):
     def wait(self, failures, retry_after="", chance=0.0):
         return retries.next_wait(
@@ -366,35 +339,6 @@ class ScheduleTest(WebhookTestCase):
             webhooks.WEBHOOK_RETRIES,
             [5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400],
         )
-
-
-class ClockTest(WebhookTestCase):
-    """A database's clock that steps delays nothing for long, and loses nothing."""
-
-    def test_that_is_set_back_does_not_stop_retries(self):
-        self.endpoint()
-        self.client_.answers[self.URL] = BROKEN
-        self.pay_in(1)
-        self.deliver()
-        self.client_.answers.clear()
-        self.let_pass(-86400)  # what was planned lies a day in the future
-        self.assertEqual(self.deliver(), 1)
-
-    def test_that_is_set_back_does_not_keep_the_lease_of_a_killed_sender(self):
-        self.endpoint()
-        self.pay_in(1)
-        claim.claim(Endpoint.objects.get().pk, room=10)
-        self.let_pass(-86400)
-        self.assertEqual(self.deliver(), 1)
-
-    def test_that_is_set_forward_sends_twice_at_most(self):
-        self.endpoint()
-        self.pay_in(1)
-        (sending,) = claim.claim(Endpoint.objects.get().pk, room=10)
-        self.let_pass(86400)
-        self.assertEqual(self.deliver(), 1)
-        record.record([(sending, OK)])
-        self.assertEqual(Delivery.objects.get().outcome, "delivered")
 
 
 class LastAttemptsTest(WebhookTestCase):

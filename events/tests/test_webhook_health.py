@@ -7,15 +7,24 @@ from datetime import timedelta
 from io import StringIO
 from unittest import mock
 
+from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.test import override_settings
 
+from events.models.delivery import Delivery
 from events.models.endpoint import Endpoint
-from events.services.webhooks import claim, endpoints, health, planning, repeat
+from events.services.webhooks import (
+    claim,
+    endpoints,
+    health,
+    planning,
+    record,
+    repeat,
+)
 from events.services.webhooks.courier import Courier
 from events.services.webhooks.endpoints import Changes
-from events.tests.webhooks import BROKEN, GONE, WebhookTestCase
+from events.tests.webhooks import BROKEN, GONE, OK, WAITS, WebhookTestCase
 from wallets.services.wallet import WalletService
 from wallets.utils.database.transactions import database_now
 
@@ -89,6 +98,49 @@ class HealthTest(WebhookTestCase):
         self.endpoint("http://127.0.0.1:9/b")
         self.pay_in(5)
         self.assertIn("not delivered", self.look(after=999).trouble)
+
+    def test_says_so_of_what_was_planned_and_claimed_before_the_courier_was_killed(
+        self,
+    ):
+        hook = self.endpoint(types=["deposit.completed"]).endpoint
+        self.pay_in(1, 2)
+        claim.claim(hook.pk, room=1)
+        self.assertEqual(self.look(after=50).trouble, "")
+        lease = settings.WEBHOOK_LEASE
+        self.assertEqual(self.look(after=lease + 50).trouble, "")
+        trouble = self.look(after=lease + 100).trouble
+        self.assertRegex(trouble, "^not delivered: .* for (9[0-9]|100) s")
+
+    def test_says_so_of_a_next_attempt_that_nobody_makes(self):
+        self.endpoint(types=["deposit.completed"])
+        self.client_.answers[self.URL] = BROKEN
+        self.pay_in(1)
+        self.deliver()
+        self.assertEqual(self.look(after=WAITS[0]).trouble, "")
+        self.assertIn("not delivered", self.look(after=WAITS[0] * 2 + 60).trouble)
+
+    def test_does_not_blame_us_for_what_waits_behind_a_failed_event(self):
+        self.endpoint(types=["deposit.completed"])
+        self.client_.answers[self.URL] = BROKEN
+        self.pay_in(1, 2)
+        self.deliver()
+        Delivery.objects.filter(failures=1).update(
+            due_at=database_now() + timedelta(seconds=990)
+        )
+        self.assertEqual(self.look(after=980).trouble, "")
+
+    @override_settings(WEBHOOK_LEASE=5000.0)
+    def test_does_not_blame_us_while_other_wallets_are_served(self):
+        """A receiver may need minutes for all wallets: each has its turn."""
+        hook = self.endpoint(types=["deposit.completed"]).endpoint
+        self.pay_in(1)
+        self.pay_in(2, wallet=self.bob)
+        (sending,) = claim.claim(hook.pk, room=1)
+        self.assertEqual(self.look(after=999).trouble, "")
+        with self.clock_ahead(940):
+            record.record([(sending, OK)])
+        self.assertEqual(self.look(after=980).trouble, "")
+        self.assertIn("not delivered", self.look(after=1010).trouble)
 
     def test_does_not_blame_us_for_a_replay_of_old_events(self):
         hook = self.endpoint().endpoint

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
+from unittest import mock
 
 from django.test import override_settings
 from standardwebhooks import Webhook
@@ -15,12 +17,13 @@ from standardwebhooks import Webhook
 from events.models.delivery import Delivery
 from events.models.endpoint import Endpoint
 from events.services import sequencer
-from events.services.webhooks import endpoints
+from events.services.webhooks import claim, courier, endpoints, record
 from events.services.webhooks.courier import Courier
 from events.services.webhooks.endpoints import Made
 from events.utils.webhook_client import Reply
 from wallets.models.wallet import Wallet
 from wallets.tests.base import WalletTestCase
+from wallets.utils import instants
 from wallets.utils.database.transactions import database_now
 
 OK = Reply(200, "thanks")
@@ -134,19 +137,45 @@ class Webhooks:
         return total
 
     def let_pass(self, seconds: float) -> None:
-        """Make all that is planned come this much earlier, as if time had passed."""
+        """Move all that is open to this much earlier, as if time had passed."""
         for row in Delivery.objects.filter(open=True):
             Delivery.objects.filter(pk=row.pk).update(
                 due_at=row.due_at - timedelta(seconds=seconds),
                 claimed_at=row.claimed_at
                 and row.claimed_at - timedelta(seconds=seconds),
+                created_at=row.created_at - timedelta(seconds=seconds),
+                updated_at=row.updated_at - timedelta(seconds=seconds),
+                last_attempts=row.last_attempts
+                and [_earlier(kept, seconds) for kept in row.last_attempts],
             )
+
+    @contextmanager
+    def clock_ahead(self, seconds: float) -> Iterator[None]:
+        """Let the database's clock be ahead for webhooks."""
+
+        def ahead() -> datetime:
+            return database_now() + timedelta(seconds=seconds)
+
+        with ExitStack() as stack:
+            for module in (claim, courier, endpoints, record):
+                stack.enter_context(mock.patch.object(module, "database_now", ahead))
+            yield
 
     def row(self, endpoint: Endpoint) -> Endpoint:
         return Endpoint.objects.get(pk=endpoint.pk)
 
     def verify(self, secret: str, got: Got) -> Any:
         return Webhook(secret).verify(got.body, got.headers)
+
+
+def _earlier(kept: dict[str, Any], seconds: float) -> dict[str, Any]:
+    """Return a kept attempt as if it had been made so many seconds earlier."""
+    moved = {
+        name: instants.write(instants.parse(kept[name]) - timedelta(seconds=seconds))
+        for name in ("sent", "ended", "next")
+        if name in kept
+    }
+    return kept | moved
 
 
 class WebhookTestCase(Webhooks, WalletTestCase):

@@ -90,12 +90,6 @@ def _is_sent_to(now: datetime) -> Q:
     return Q(quiet_until=None) | Q(quiet_until__lte=now) | too_far
 
 
-def _due(now: datetime) -> Q:
-    # If the clock has been set back since the last attempt, the time that was planned
-    # then is worth nothing. Sending early or twice does no harm.
-    return Q(due_at__lte=now) | Q(claimed_at__gt=now)
-
-
 def claim(endpoint_id: int, *, room: int, plans: bool = True) -> list[Sending]:
     """Plan and claim deliveries of up to `room` lanes. Opens its own transaction.
 
@@ -109,12 +103,14 @@ def claim(endpoint_id: int, *, room: int, plans: bool = True) -> list[Sending]:
     leased_at = clock.elapsed()
 
     def work() -> list[Sending]:
-        now = database_now()
-        rows = Endpoint.objects.filter(_is_sent_to(now), pk=endpoint_id, enabled=True)
+        is_sent_to = _is_sent_to(database_now())
+        rows = Endpoint.objects.filter(is_sent_to, pk=endpoint_id, enabled=True)
         locked = lock_rows(rows, skip_locked=True)
         if not locked:
             return []
         (endpoint,) = locked
+        # After the lock: what another process wrote before it does not lie ahead.
+        now = database_now()
         if endpoint.quiet_until is not None and endpoint.quiet_until > now:
             Endpoint.objects.filter(pk=endpoint.pk).update(quiet_until=None)
         most = min(room, places_left(endpoint, now))
@@ -148,12 +144,12 @@ def places_left(endpoint: Endpoint, now: datetime) -> int:
 
 def under_way(endpoint: Endpoint, now: datetime) -> QuerySet[Delivery]:
     """Return the deliveries whose sender has a lease: those that are not due."""
-    # Not as `~_due(now)`, for which SQLite uses no index.
+    # Not as `~Q(…)`, for which SQLite uses no index.
     return Delivery.objects.filter(
         OPEN,
         endpoint=endpoint,
         due_at__gt=now,
-        claimed_at__lte=now,
+        updated_at__lte=now,
         lease_token__isnull=False,
     )
 
@@ -165,17 +161,11 @@ def _later_in_lanes(
     found: dict[str, list[Delivery]] = {first.lane: [] for first in firsts}
     waits = set()
     for row in lanes.behind(firsts, MAX_LATER):
-        if row.lane not in waits and _is_due(row, now):
+        if row.lane not in waits and lanes.is_due(row, now):
             found[row.lane].append(row)
         else:
             waits.add(row.lane)
     return found
-
-
-def _is_due(row: Delivery, now: datetime) -> bool:
-    """Return the same as `_due`."""
-    set_back = row.claimed_at is not None and row.claimed_at > now
-    return row.due_at <= now or set_back
 
 
 def _lease(

@@ -19,7 +19,10 @@ from events.models.endpoint import Endpoint
 
 # The open deliveries of one endpoint. Compared as in `models.delivery.OPEN`.
 _OPEN = "endpoint_id = %s AND open IN (true)"
-_IS_DUE = "(due_at <= %s OR claimed_at > %s)"
+# Every write of `due_at` writes `updated_at`. If that lies ahead, the clock has been set
+# back since, and the time that was planned then is worth nothing: sending early or twice
+# does no harm. As `is_due`.
+_IS_DUE = "(due_at <= %s OR updated_at > %s)"
 # Each lane is found from the one before it, by the index delivery_lane.
 _FIRSTS = f"""
 WITH RECURSIVE lanes (lane) AS (
@@ -61,19 +64,29 @@ SELECT * FROM (
 """  # noqa: S608
 
 
-def firsts_due(endpoint: Endpoint, now: datetime, most: int) -> list[Delivery]:
-    """Return the first open deliveries of lanes that are due, the earliest `most`."""
-    pk = endpoint.pk
+def firsts_due(
+    endpoint: Endpoint, now: datetime, most: int, *, since: datetime | None = None
+) -> list[Delivery]:
+    """Return the first open deliveries of lanes that are due, the earliest `most`.
+
+    With `since` only those that have been due since then, or at an unknown time.
+    """
+    pk, at = endpoint.pk, since or now
     values: list[Any]
     if connection.vendor == "mysql":
-        sql, values = _FIRSTS_MYSQL, [pk, pk, now, now, most]
+        sql, values = _FIRSTS_MYSQL, [pk, pk, at, now, most]
     else:
-        sql, values = _FIRSTS, [pk, pk, now, now, pk, most]
+        sql, values = _FIRSTS, [pk, pk, at, now, pk, most]
     with connection.cursor() as cursor:
         cursor.execute(sql, values)
         found = [sequence for (sequence,) in cursor.fetchall()]
     rows = Delivery.objects.filter(endpoint=endpoint, sequence__in=found)
     return sorted(rows.order_by(), key=lambda row: row.sequence)
+
+
+def is_due(row: Delivery, now: datetime) -> bool:
+    """Return the same as `_IS_DUE`."""
+    return row.due_at <= now or row.updated_at > now
 
 
 def behind(firsts: Sequence[Delivery], most: int) -> list[Delivery]:
@@ -91,12 +104,17 @@ def behind(firsts: Sequence[Delivery], most: int) -> list[Delivery]:
     return sorted(rows, key=lambda row: row.sequence)
 
 
-def with_due(endpoints: Sequence[int], now: datetime) -> list[int]:
-    """Return those of these endpoints that have an open delivery that is due."""
+def with_due(
+    endpoints: Sequence[int], now: datetime, *, since: datetime | None = None
+) -> list[int]:
+    """Return those of these endpoints that have an open delivery that is due.
+
+    It need not be the first one of its lane. `since` as of `firsts_due`.
+    """
     if not endpoints:
         return []
     sql = " UNION ALL ".join(_WITH_DUE.format(at) for at in range(len(endpoints)))
-    values = [value for one in endpoints for value in (one, now, now)]
+    values = [value for one in endpoints for value in (one, since or now, now)]
     with connection.cursor() as cursor:
         cursor.execute(sql, values)
         return [one for (one,) in cursor.fetchall()]

@@ -8,17 +8,16 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Case, F, When
+from django.db.models import Case, F, Q, When
 
 from events.models.delivery import MAX_ATTEMPTS, MAX_KEPT_ANSWER, OPEN, Delivery
 from events.models.endpoint import Endpoint
-from events.services.webhooks import switch
+from events.services.webhooks import retries, switch
 from events.services.webhooks.claim import Sending
 from events.services.webhooks.planning import FAILS_AFTER, TEST_TYPE
 from events.services.webhooks.retries import (
     BUSY_SECONDS,
     BUSY_STATUSES,
-    next_wait,
     quiet_seconds,
 )
 from events.utils.webhook_client import Reply
@@ -37,6 +36,8 @@ UNSIGNED_WAIT_SECONDS = 60
 # The same for those that were not sent for another reason of ours.
 OURS_WAIT_SECONDS = 5
 _UNSIGNED = "not signed"
+# A delivery that has failed is not tried sooner than this because others were received.
+HURRY_WAIT = timedelta(minutes=5)
 
 # A delivery that was sent, with its reply; None: it could not be signed.
 Result = tuple[Sending, Reply | None]
@@ -72,13 +73,19 @@ def record(results: Sequence[Result]) -> None:
 
 
 def _hurry(endpoint: Endpoint, now: datetime) -> None:
-    """Make what has failed due now: the endpoint is back after an outage.
+    """Make what has failed due: the endpoint is back after an outage.
 
-    Else a wallet whose first event failed last would wait for up to a day.
+    Else a wallet whose first event failed last would wait for up to a day. An endpoint
+    that receives some events and refuses others looks the same, again and again. So
+    nothing is tried twice in HURRY_WAIT, and what fails then is not counted.
     """
-    Delivery.objects.filter(
-        OPEN, endpoint=endpoint, lease_token=None, due_at__gt=now
-    ).update(due_at=now, updated_at=now)
+    waiting = Delivery.objects.filter(OPEN, endpoint=endpoint, lease_token=None)
+    lately = Q(claimed_at__gt=now - HURRY_WAIT)
+    soon = now + HURRY_WAIT
+    waiting.filter(lately, due_at__gt=soon).update(due_at=soon, updated_at=now)
+    waiting.filter(Q(claimed_at=None) | ~lately, due_at__gt=now).update(
+        due_at=now, updated_at=now
+    )
 
 
 def _release(sending: Sending, now: datetime) -> None:
@@ -193,12 +200,10 @@ def _record_failure(
     shown: dict[str, Any],
 ) -> None:
     endpoint.failures_in_row += 1
-    failures = sending.delivery.failures + 1
-    wait = next_wait(
-        failures, settings.WEBHOOK_RETRIES, retry_after=reply.retry_after, now=now
-    )
-    due_at = now + timedelta(seconds=wait or 0)
-    if not _write(sending, now, **shown, failures=failures, due_at=due_at):
+    failures, due_at = _next_attempt(sending, reply, now)
+    if due_at is not None:
+        shown["last_attempts"][0]["next"] = instants.write(due_at)
+    if not _write(sending, now, **shown, failures=failures, due_at=due_at or now):
         return
     logger.info(
         "webhook failed: %s",
@@ -207,8 +212,28 @@ def _record_failure(
     )
     if reply.status == GONE:
         switch.off(endpoint, switch.OffBecause.GONE, detail=_said(reply), now=now)
-    elif wait is None:
+    elif due_at is None:
         switch.off(endpoint, switch.OffBecause.FAILING, detail=_said(reply), now=now)
+
+
+def _next_attempt(
+    sending: Sending, reply: Reply, now: datetime
+) -> tuple[int, datetime | None]:
+    """Return how many attempts of the schedule have failed, and when the next one is.
+
+    None: that was the last one. An attempt before its time, after a success or because
+    somebody asked for it, is none of the schedule, which then goes on as before.
+    """
+    delivery, asked = sending.delivery, reply.retry_after
+    if delivery.failures:  # else the schedule begins, perhaps anew
+        planned = retries.planned(delivery.last_attempts or [], sending.now)
+        if planned is not None:
+            least = now + timedelta(seconds=retries.asked_wait(asked, now=now))
+            return delivery.failures, max(planned, least)
+    failures = delivery.failures + 1
+    waits = settings.WEBHOOK_RETRIES
+    wait = retries.next_wait(failures, waits, retry_after=asked, now=now)
+    return failures, None if wait is None else now + timedelta(seconds=wait)
 
 
 def _closed(outcome: Delivery.Outcome, now: datetime) -> dict[str, Any]:

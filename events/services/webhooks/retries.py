@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from datetime import timezone as dt_timezone
 from email.utils import parsedate_to_datetime
+from typing import Any
+
+from wallets.utils import instants
 
 # The longest wait that a receiver may ask for: the last step of the schedule.
 MAX_RETRY_AFTER = 86400.0
@@ -45,7 +48,25 @@ def next_wait(
     if failures > len(waits):
         return None
     wait = waits[failures - 1] * (1 + JITTER * chance())
-    return max(wait, min(_asked(retry_after, now), MAX_RETRY_AFTER))
+    return max(wait, asked_wait(retry_after, now=now))
+
+
+def asked_wait(retry_after: str, *, now: datetime) -> float:
+    """Return for how many seconds the receiver asks the event to wait."""
+    return min(_asked(retry_after, now), MAX_RETRY_AFTER)
+
+
+def planned(kept: Sequence[Mapping[str, Any]], sent: datetime) -> datetime | None:
+    """Return the next attempt of the schedule if something was sent before its time.
+
+    `kept` are the kept attempts, newest first. None: the time had come; or the clock has
+    been set back since it was planned; or a row of an earlier release does not say it.
+    """
+    for one in kept:
+        if "next" in one:
+            ended, next_ = (instants.parse(one[name]) for name in ("ended", "next"))
+            return next_ if ended <= sent < next_ else None
+    return None
 
 
 def quiet_seconds(status: int | None, retry_after: str, *, now: datetime) -> float:
