@@ -116,8 +116,8 @@ PAYOUT_GUARDS = (
     Guard(
         "totals kept in a transaction",
         "wallets/services/operations/metrics.py",
-        "    run_in_transaction(lambda: same.update(upto=upto, totals=dict(totals)))\n",
-        "    same.update(upto=upto, totals=dict(totals))\n",
+        "        run_in_transaction(store)\n",
+        "        store()\n",
         "test_pooler.py::IsolationTest",
         POSTGRESQL,
     ),

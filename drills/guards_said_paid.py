@@ -103,7 +103,7 @@ SAID_PAID_GUARDS = (
     Guard(
         "what is said to be paid keeps no retry waiting",
         _CLAIMING,
-        "    return waiting.without_held(retries)\n",
+        "    return waiting.without_held(retries.filter(next_attempt_at__isnull=False))\n",
         "    return retries\n",
         f"{_MANY}::test_are_no_work_that_a_sweep_leaves",
     ),
