@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from drills.guard import POSTGRESQL, Guard
 from drills.guards_access import ACCESS_GUARDS
+from drills.guards_answers import ANSWER_GUARDS
 from drills.guards_bank import BANK_GUARDS
 from drills.guards_batching import BATCHING_GUARDS
 from drills.guards_clock import CLOCK_GUARDS
@@ -45,6 +46,7 @@ GUARDS = (
     *BATCHING_GUARDS,
     *MANY_GUARDS,
     *HTTP_GUARDS,
+    *ANSWER_GUARDS,
     *TOLD_GUARDS,
     *PAYOUT_GUARDS,
     *WALLET_GUARDS,
