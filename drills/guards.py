@@ -15,6 +15,7 @@ from drills.guards_http import HTTP_GUARDS
 from drills.guards_lists import LIST_GUARDS
 from drills.guards_locked import LOCKED_GUARDS
 from drills.guards_many import MANY_GUARDS
+from drills.guards_names import NAME_GUARDS
 from drills.guards_operator import OPERATOR_GUARDS
 from drills.guards_payouts import PAYOUT_GUARDS
 from drills.guards_reschedule import RESCHEDULE_GUARDS
@@ -54,6 +55,7 @@ GUARDS = (
     *RETURN_GUARDS,
     *EVENT_GUARDS,
     *WEBHOOK_GUARDS,
+    *NAME_GUARDS,
     *TENANT_GUARDS,
     *ACCESS_GUARDS,
     # --- concurrency ---
