@@ -2,8 +2,8 @@
 
 The API runs as in production, on loopback and with a database of its own. Each attack
 is bounded in connections and seconds. The table has a line for each: how long the
-honest client's deposits took, its longest /healthz, its errors, and what happened to
-the attackers. Exit code 1: the honest client got a wrong answer or waited too long, an
+honest client's deposits took, its longest /healthz and /readyz, its errors, and what
+happened to the attackers. Exit code 1: the honest client got a wrong answer or waited too long, an
 attacker got a 5xx that is not 503, or the database counted a deadlock.
 
     make attack ARGS="--only silent,idle --count 500 --seconds 5 --database sqlite"
@@ -26,7 +26,7 @@ from pathlib import Path
 from drills import services, settings
 from drills.attacks import NAMES, Target, run
 from drills.hostile import Outcome, allow_many_files
-from drills.stranger import Figures, Stranger
+from drills.stranger import HEALTH, READY, Figures, Stranger
 
 TITLES = (
     "attack",
@@ -35,6 +35,7 @@ TITLES = (
     "p99 ms",
     "max ms",
     "/healthz max ms",
+    "/readyz max ms",
     "errors",
     "the attackers",
 )
@@ -176,7 +177,7 @@ def _line(name: str, figures: Figures, outcome: Outcome | None) -> None:
         name,
         str(len(figures.deposits)),
         *(f"{figures.share(part):.0f}" for part in (0.5, 0.99, 1)),
-        f"{figures.worst_health:.0f}",
+        *(f"{figures.worst(probe):.0f}" for probe in (HEALTH, READY)),
         errors or "none",
         outcome.text() if outcome else "",
     ]

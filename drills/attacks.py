@@ -20,6 +20,8 @@ from drills.hostile import Connections, Outcome, Script, allow_many_files
 ANSWER_SECONDS = 10.0
 # Bulk deposits that are sent at the same time: the turns, and the keys of one.
 TURN_SECONDS, KEYS = 0.25, 200
+# A file of more than a megabyte, which Django sends.
+LONG_FILE = "/static/drf_spectacular_sidecar/swagger-ui-dist/swagger-ui-bundle.js"
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,11 @@ def unread_answers(target: Target) -> Script:
     """A hundred requests at once for the longest document, and no answer is read."""
     head = _head("GET /api/schema/ HTTP/1.1") + b"\r\n"
     return Script(head * 100, reads=False)
+
+
+def unread_files(target: Target) -> Script:
+    """Eight requests at once for the longest script of a page, and no answer is read."""
+    return Script((_head(f"GET {LONG_FILE} HTTP/1.1") + b"\r\n") * 8, reads=False)
 
 
 def uploads(target: Target) -> Script:
@@ -267,6 +274,7 @@ SCRIPTS: dict[str, Callable[[Target], Script]] = _by_name(
         idle,
         unread_exports,
         unread_answers,
+        unread_files,
         uploads,
     )
 )

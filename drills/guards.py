@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from drills.guard import POSTGRESQL, Guard
 from drills.guards_access import ACCESS_GUARDS
+from drills.guards_answers import ANSWER_GUARDS
 from drills.guards_bank import BANK_GUARDS
 from drills.guards_batching import BATCHING_GUARDS
 from drills.guards_books import BOOK_GUARDS
@@ -15,6 +16,7 @@ from drills.guards_http import HTTP_GUARDS
 from drills.guards_lists import LIST_GUARDS
 from drills.guards_locked import LOCKED_GUARDS
 from drills.guards_many import MANY_GUARDS
+from drills.guards_names import NAME_GUARDS
 from drills.guards_operator import OPERATOR_GUARDS
 from drills.guards_outage import OUTAGE_GUARDS
 from drills.guards_payouts import PAYOUT_GUARDS
@@ -49,6 +51,7 @@ GUARDS = (
     *BATCHING_GUARDS,
     *MANY_GUARDS,
     *HTTP_GUARDS,
+    *ANSWER_GUARDS,
     *TOLD_GUARDS,
     *PAYOUT_GUARDS,
     *WALLET_GUARDS,
@@ -56,6 +59,7 @@ GUARDS = (
     *RETURN_GUARDS,
     *EVENT_GUARDS,
     *WEBHOOK_GUARDS,
+    *NAME_GUARDS,
     *TENANT_GUARDS,
     *ACCESS_GUARDS,
     # --- concurrency ---

@@ -5,7 +5,6 @@ from __future__ import annotations
 from drills.guard import POSTGRESQL, Guard
 
 _CONSOLE = "console/tests/"
-_DEADLINES = "test_asgi_deadlines.py::DeadlinesTest::test_"
 _HOSTILE = f"{_CONSOLE}test_hostile.py::HostileTest::test_"
 _SERVER = "test_server.py::ServerTest::test_"
 _TROUBLE = "test_deployment.py::TroubleTest::test_of_"
@@ -186,41 +185,6 @@ HTTP_GUARDS = (
         "        if not all(type(one) is int and 0 <= one <= MAX_BIGINT for one in found):\n",
         "        if False:\n",
         "test_api_statement.py::StatementApiTest::test_checks_the_content_of_a_cursor",
-    ),
-    Guard(
-        "a body has a deadline",
-        "wallets/asgi/deadlines.py",
-        "self._late_at = _now() + self._owner.limits.receive_seconds",
-        "self._late_at = _now() + 3600",
-        f"{_DEADLINES}never_takes_a_part_for_the_whole",
-    ),
-    Guard(
-        "an answer has a deadline",
-        "wallets/asgi/deadlines.py",
-        "late_at = _now() + self._owner.limits.send_seconds",
-        "late_at = _now() + 3600",
-        f"{_DEADLINES}is_not_blocked_by_a_client_that_reads_no_answer",
-    ),
-    Guard(
-        "so many bytes of incomplete bodies are held",
-        "wallets/asgi/deadlines.py",
-        "        if self._owner.held_bytes > self._owner.limits.held_bytes:\n",
-        "        if False:\n",
-        f"{_DEADLINES}holds_a_bounded_number_of_bytes",
-    ),
-    Guard(
-        "so many requests wait for a thread",
-        "wallets/asgi/bounded.py",
-        '        if self.in_hand >= self.most and scope["path"] not in NEVER_REFUSED:\n',
-        "        if False:\n",
-        f"{_DEADLINES}has_a_bounded_number_of_requests",
-    ),
-    Guard(
-        "a health check is never refused",
-        "wallets/asgi/bounded.py",
-        ' and scope["path"] not in NEVER_REFUSED',
-        "",
-        f"{_DEADLINES}has_a_bounded_number_of_requests",
     ),
     Guard(
         "another host is not served with a key that the machine made",

@@ -1,6 +1,7 @@
 """An honest client during an attack, and its figures.
 
-It deposits on one kept connection, and opens a new one for each /healthz.
+It deposits on one kept connection, and opens a new one for each /healthz and for each
+/readyz, as a supervisor and a balancer do.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field
 # After this time without an answer the request counts as unanswered.
 ANSWER_SECONDS = 10.0
 DEPOSIT_PAUSE, HEALTH_PAUSE = 0.02, 0.1
+HEALTH, READY = "/healthz", "/readyz"
 
 
 @dataclass
@@ -22,7 +24,9 @@ class Figures:
     """Milliseconds of each answer, and what was no answer or a failure."""
 
     deposits: list[float] = field(default_factory=list)
-    health: list[float] = field(default_factory=list)
+    probes: dict[str, list[float]] = field(
+        default_factory=lambda: {HEALTH: [], READY: []}
+    )
     errors: list[str] = field(default_factory=list)
 
     def share(self, part: float) -> float:
@@ -30,13 +34,13 @@ class Figures:
         ordered = sorted(self.deposits) or [float("nan")]
         return ordered[min(int(part * len(ordered)), len(ordered) - 1)]
 
-    @property
-    def worst_health(self) -> float:
-        return max(self.health, default=float("nan"))
+    def worst(self, probe: str) -> float:
+        """Return the longest time of this probe."""
+        return max(self.probes[probe], default=float("nan"))
 
 
 class Stranger:
-    """Two threads that send requests within the `with` block."""
+    """Three threads that send requests within the `with` block."""
 
     def __init__(self, port: int, wallet: str) -> None:
         self.figures = Figures()
@@ -45,7 +49,8 @@ class Stranger:
         self._ends = threading.Event()
         self._threads = [
             threading.Thread(target=self._deposits, daemon=True),
-            threading.Thread(target=self._asks_health, daemon=True),
+            threading.Thread(target=self._probes, args=[HEALTH], daemon=True),
+            threading.Thread(target=self._probes, args=[READY], daemon=True),
         ]
 
     def __enter__(self) -> Stranger:
@@ -69,31 +74,31 @@ class Stranger:
                 "Content-Type": "application/json",
                 "Idempotency-Key": str(uuid.uuid4()),
             }
-            self._ask(connection, "POST", self._path, body, headers)
+            self._ask(
+                connection, ("POST", self._path, body, headers), self.figures.deposits
+            )
 
-    def _asks_health(self) -> None:
+    def _probes(self, path: str) -> None:
         while not self._ends.wait(HEALTH_PAUSE):
             connection = self._connection()
-            self._ask(connection, "GET", "/healthz", None, {})
+            self._ask(connection, ("GET", path, None, {}), self.figures.probes[path])
             connection.close()
 
     def _ask(
         self,
         connection: http.client.HTTPConnection,
-        method: str,
-        path: str,
-        body: str | None,
-        headers: dict[str, str],
+        asked: tuple[str, str, str | None, dict[str, str]],
+        times: list[float],
     ) -> None:
         began = time.monotonic()
-        times = self.figures.deposits if method == "POST" else self.figures.health
+        what = asked[0] if asked[0] == "POST" else asked[1]
         try:
-            connection.request(method, path, body, headers)
+            connection.request(*asked)
             answer = connection.getresponse()
             answer.read()
             if answer.status != 200:
-                self.figures.errors.append(f"{method} {answer.status}")
+                self.figures.errors.append(f"{what} {answer.status}")
         except (OSError, http.client.HTTPException) as error:
-            self.figures.errors.append(f"{method} {type(error).__name__}")
+            self.figures.errors.append(f"{what} {type(error).__name__}")
             connection.close()
         times.append((time.monotonic() - began) * 1000)

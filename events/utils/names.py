@@ -2,6 +2,7 @@
 
 A look-up cannot be stopped: whoever gives up leaves its thread behind. So there is one
 unfinished look-up for each name, which all who ask for it share, and a limit for all.
+`Turns` keeps the threads that wait for a look-up from one caller.
 """
 
 from __future__ import annotations
@@ -10,14 +11,18 @@ import asyncio
 import os
 import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from typing import Any
 
 from events.errors import ResolverBusy
+from wallets.utils import clock
 
 # The most look-ups of a process that are not finished.
 MOST_LOOK_UPS = 128
+# A look-up that takes longer is slow: nobody waits for its end to begin another one.
+QUICK_SECONDS = 0.3
 
 Ask = Callable[[str, None], Sequence[tuple[Any, ...]]]
 
@@ -77,3 +82,41 @@ class Names:
 
 # The look-ups of this process.
 NAMES = Names(MOST_LOOK_UPS)
+
+
+class Turns:
+    """Who waits for a name in a thread: each caller for one at a time. Thread-safe.
+
+    A name server answers its names as slowly as its owner likes. Without turns, a few
+    slow names would keep all threads that wait, and so all other callers.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        # When each caller has begun to wait (`clock.elapsed`).
+        self._began: dict[str, float] = {}
+
+    @contextmanager
+    def of(self, whom: str) -> Iterator[None]:
+        """Have the turn of a caller in the `with` block. Waits for quick look-ups only.
+
+        :raises ResolverBusy: the caller has the turn elsewhere, for a slow name.
+        """
+        with self._changed:
+            began = self._began.get(whom, clock.elapsed())
+            left = max(0.0, began + QUICK_SECONDS - clock.elapsed())
+            if not self._changed.wait_for(lambda: whom not in self._began, left):
+                raise ResolverBusy(
+                    "another name of yours is being looked up; try again"
+                )
+            self._began[whom] = clock.elapsed()
+        try:
+            yield
+        finally:
+            with self._changed:
+                del self._began[whom]
+                self._changed.notify_all()
+
+
+# The callers of this process.
+TURNS = Turns()

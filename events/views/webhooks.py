@@ -21,6 +21,7 @@ from events.serializers.webhook import (
 )
 from events.services.webhooks import endpoints, history, repeat, rotation
 from events.services.webhooks.endpoints import Changes, Made
+from events.views.resolver import busy_resolver_told
 from wallets.serializers.strict import read_no_fields
 from wallets.utils.caller import Caller
 from wallets.views.http.body import read_nothing, read_object
@@ -66,7 +67,8 @@ class CreateWebhook(_Change[dict[str, Any], Made]):
         return read_webhook(read_object(request))
 
     def one(self, call: dict[str, Any], caller: Caller) -> Made:
-        return endpoints.create(**call, actor=caller.actor, tenant=caller.tenant)
+        with busy_resolver_told():
+            return endpoints.create(**call, actor=caller.actor, tenant=caller.tenant)
 
     def write(
         self, request: Request, call: dict[str, Any], result: Made
@@ -125,7 +127,8 @@ class ChangeWebhook(_Change[tuple[UUID, Changes], Endpoint]):
         return _uuid_of(request), Changes(**read_changes(read_object(request)))
 
     def one(self, call: tuple[UUID, Changes], caller: Caller) -> Endpoint:
-        return endpoints.change(*call, actor=caller.actor, tenant=caller.tenant)
+        with busy_resolver_told():
+            return endpoints.change(*call, actor=caller.actor, tenant=caller.tenant)
 
     def write(
         self, request: Request, call: tuple[UUID, Changes], result: Endpoint

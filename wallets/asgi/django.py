@@ -8,7 +8,6 @@ its connection.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
@@ -16,7 +15,9 @@ from a2wsgi import WSGIMiddleware
 
 from wallets.asgi import bodies
 from wallets.asgi.bounded import Bounded
+from wallets.asgi.deadlines import PART_BYTES
 from wallets.asgi.types import Message, Receive, Scope, Send
+from wallets.asgi.unread import Unread
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
@@ -26,12 +27,19 @@ MAX_BODY_BYTES = 320 * 1024
 # The most requests that wait for a thread; more are refused. A page of the console asks for
 # five files. Each more keeps the threads busy for longer against the event loop.
 MAX_WAITING = 8
+# The longest answer that is made whatever its client reads: every file is shorter.
+MAX_KEPT_BYTES = 4 * 1024 * 1024
 _ENDED = "wallets.ended"
 _QUERY_SAFE = bytes(range(0x21, 0x7F)).decode()
 
 
 class DjangoApplication:
-    """An ASGI application that runs Django's WSGI handler in so many threads."""
+    """An ASGI application that runs Django's WSGI handler in so many threads.
+
+    A request holds its thread, and its place among those that wait, until Django has made
+    the answer. Only an answer whose length Django does not know, an export, is made while
+    it is read; `views.http.exports` bounds those.
+    """
 
     def __init__(
         self,
@@ -42,6 +50,7 @@ class DjangoApplication:
         self._handler = handler
         bridge: Any = WSGIMiddleware(self._serve, workers=threads)  # type: ignore[arg-type]
         self._bridge = Bounded(bridge, threads + MAX_WAITING)
+        self._unread = Unread()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request.
@@ -57,23 +66,17 @@ class DjangoApplication:
     async def answer(self, scope: Scope, body: bytes, send: Send) -> None:
         """Answer one request whose body has been read."""
         messages = [{"type": "http.request", "body": body, "more_body": False}]
-        ended = _Ended()
+        answer = _Answer(send)
 
         async def receive() -> Message:
             return messages.pop() if messages else {"type": "http.disconnect"}
 
-        async def send_until_ended(message: Message) -> None:
-            # Otherwise the bridge's thread would wait for ever.
-            if ended.by is None:
-                try:
-                    await send(message)
-                except Exception as error:  # noqa: BLE001 (raised below)
-                    ended.by = error
-
-        environ = _plain(scope, body) | {_ENDED: ended}
-        await self._bridge(environ, receive, send_until_ended)
-        if ended.by is not None:
-            raise ended.by
+        environ = _plain(scope, body) | {_ENDED: answer}
+        await self._bridge(environ, receive, answer.take)
+        if answer.ended_by is not None:
+            raise answer.ended_by
+        if answer.start is not None:
+            await self._unread.send(answer.start, answer.body, send)
 
     def _serve(
         self, environ: Environ, start_response: StartResponse
@@ -85,7 +88,7 @@ class DjangoApplication:
         answer = self._handler(environ, start_response)
         try:
             for part in answer:
-                if scope[_ENDED].by is not None:
+                if scope[_ENDED].ended_by is not None:
                     return
                 yield part
         finally:
@@ -93,11 +96,47 @@ class DjangoApplication:
                 answer.close()
 
 
-@dataclass
-class _Ended:
-    """Why the client gets no more of the answer; None while it does."""
+class _Answer:
+    """One answer: kept while it is short, then sent message by message."""
 
-    by: Exception | None = None
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._room = 0
+        # What is kept: how it starts (None: nothing is kept any more), and its body.
+        self.start: Message | None = None
+        self.body = bytearray()
+        # Why the client gets no more of the answer; None while it does.
+        self.ended_by: Exception | None = None
+
+    async def take(self, message: Message) -> None:
+        """Keep the message, or send it: then the thread waits for the client."""
+        if message["type"] == "http.response.start":
+            self.start, self._room = message, _room_of(message)
+            return
+        if self.start is not None:
+            if len(self.body) + len(message["body"]) <= self._room:
+                self.body += message["body"]
+                return
+            await self._pass_on(self.start)
+            if self.body:
+                await self._pass_on({**message, "body": bytes(self.body)})
+            self.start, self.body = None, bytearray()
+        await self._pass_on(message)
+
+    async def _pass_on(self, message: Message) -> None:
+        # After the end the bridge's thread must not wait for ever.
+        if self.ended_by is None:
+            try:
+                await self._send(message)
+            except Exception as error:  # noqa: BLE001 (raised by `answer`)
+                self.ended_by = error
+
+
+def _room_of(start: Message) -> int:
+    """Return how many bytes of the answer are kept."""
+    length = dict(start["headers"]).get(b"content-length", b"")
+    is_short = length.isdigit() and int(length) <= MAX_KEPT_BYTES
+    return MAX_KEPT_BYTES if is_short else PART_BYTES
 
 
 def _plain(scope: Scope, body: bytes) -> Scope:

@@ -24,6 +24,7 @@ from wallets.tests.base import WalletTestCase
 from wallets.utils.batching import TooManyWaiting
 from wallets.utils.caller import ANYBODY, Caller
 from wallets.views.deposit import Deposit, DepositListView, DepositView
+from wallets.views.health import ReadyView
 from wallets.views.http.tenancy import Asked
 from wallets.views.problems import from_exceptions
 from wallets.views.problems.problem_response import RequestRefused
@@ -49,8 +50,8 @@ class ThreadsTest(SimpleTestCase):
         self.assertIsNot(self.executor_of(DepositView), self.executor_of(WalletView))
 
     def test_that_wait_for_locks_serve_no_other_requests(self) -> None:
-        """Else four requests that wait for locks would delay every deposit."""
-        views = (DepositView, DepositListView, CancelView, WalletView)
+        """Else four requests that wait for locks, or the broker, would delay the others."""
+        views = (DepositView, DepositListView, CancelView, WalletView, ReadyView)
         self.assertEqual(len({self.executor_of(view) for view in views}), len(views))
 
     @marks.slow
@@ -125,11 +126,12 @@ class TransportTest(Api, WalletTestCase):
             ("POST", self.path("withdraw")),
             ("POST", "/deposits/"),
             ("GET", "/healthz"),
+            ("GET", "/readyz"),
         ):
             with self.subTest(path=path):
                 self.call(method, path)
                 self.assertEqual(self.http.handler.handed_on, 0)
-        self.get("/readyz")
+        self.get("/")
         self.assertEqual(self.http.handler.handed_on, 1)
 
 

@@ -198,6 +198,15 @@ class SameAnswerTest(WalletTestCase):
 
         compare()
 
+    def test_is_given_about_readiness(self) -> None:
+        asked = {"path": "/readyz", "body": "", "key": None, "content_type": ""}
+        for method in ("GET", "HEAD", "OPTIONS", "POST"):
+            for query, headers in (("", {}), ("", {"accept": "text/csv"}), ("x=1", {})):
+                one, other = self.answers(
+                    1, method=method, query=query, headers=headers, **asked
+                )
+                self.assertEqual(one, other, (method, query, headers))
+
     def test_has_the_same_line_of_the_log_and_the_same_count(self) -> None:
         asked = [
             ("POST", f"/wallets/{self.alice.uuid}/deposit", b'{"amount":1}'),
@@ -209,6 +218,7 @@ class SameAnswerTest(WalletTestCase):
             ("GET", "/wallets/nothing", b""),
             ("GET", "/healthz", b""),
             ("GET", "/healthz?x=%00", b""),
+            ("GET", "/readyz", b""),
         ]
         asked = [(*one, cookie) for one in asked for cookie in ("", "csrftoken=x")]
         found = []

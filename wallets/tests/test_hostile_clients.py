@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import select
 import socket
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from django.test import SimpleTestCase
 from drills import attack, attacks, services
 from drills.attacks import Target
 from drills.hostile import Outcome
+from wallets.asgi.django import MAX_WAITING
 from wallets.services.deposits.deposit import DepositRequest, deposit_many
 from wallets.tests import marks
 from wallets.tests.base import CommittingTestCase, database_environment
@@ -32,6 +34,7 @@ from wallets.tests.base import CommittingTestCase, database_environment
 PATIENCE = 60
 MANY = 60  # more than the number of threads of any kind
 LONG = 5000  # movements: more than a client's socket buffers
+LONGEST = "/static/drf_spectacular_sidecar/redoc/bundles/redoc.standalone.js.map"
 
 
 @skipUnless(connection.vendor == "sqlite", "the server does not know the engine")
@@ -65,11 +68,12 @@ class HostileClientsTest(CommittingTestCase):
         return sock
 
     def assert_served(self) -> None:
-        """Check that a new client is answered, with and without the database."""
+        """Check that a new client is answered, with and without the database, and a probe."""
         client = http.client.HTTPConnection("127.0.0.1", self.api.port, PATIENCE)
         headers = {"Content-Type": "application/json"}
         for method, path, body in (
             ("GET", "/healthz", None),
+            ("GET", "/readyz", None),
             ("POST", f"/wallets/{self.alice.uuid}/deposit", json.dumps({"amount": 5})),
             ("GET", f"/wallets/{self.alice.uuid}/", None),
         ):
@@ -101,6 +105,32 @@ class HostileClientsTest(CommittingTestCase):
                 self.assert_served()
                 for sock in made:
                     sock.close()
+
+    def test_shows_its_pages_while_answers_are_not_read(self) -> None:
+        """Else the login, HEAD and OPTIONS would get 503 until the clients read."""
+        waiting = set()
+        for _ in range(MANY):
+            waiting.add(sock := socket.socket())
+            self.addCleanup(sock.close)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            sock.connect(("127.0.0.1", self.api.port))
+            sock.sendall(f"GET {LONGEST} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+        while len(waiting) > MAX_WAITING:
+            begun, _, _ = select.select(waiting, [], [], PATIENCE)
+            self.assertTrue(begun, "no answer has begun")
+            waiting.difference_update(begun)
+        client = http.client.HTTPConnection("127.0.0.1", self.api.port, PATIENCE)
+        for method, path in (
+            *(("GET", "/readyz"), ("HEAD", "/readyz"), ("OPTIONS", "/readyz")),
+            *(("GET", "/console/login"), ("GET", "/admin/login/"), ("HEAD", "/")),
+        ):
+            with self.subTest(method, path=path):
+                client.request(method, path)
+                answer = client.getresponse()
+                answer.read()
+                self.assertNotEqual(answer.status, 503)
+                self.assertLess(answer.status, 400)
+        client.close()
 
     def test_disconnects_clients_that_do_not_send_in_time(self) -> None:
         """Also if bytes keep coming. Only a complete request gets an answer."""

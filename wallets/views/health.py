@@ -6,15 +6,14 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from django.http import HttpResponse
-from rest_framework.request import Request
-
 from wallets.services.operations import readiness
+from wallets.services.operations.readiness import Readiness
+from wallets.utils.batching import MAX_WAITING
 from wallets.utils.caller import Caller
 from wallets.views.http.operation import OPEN, Operation
 from wallets.views.http.request import ApiResponse, json_response
 from wallets.views.http.request import Request as Asked
-from wallets.views.http.rest_framework import Endpoint, OperationView, response_of
+from wallets.views.http.rest_framework import OperationView
 from wallets.views.problems import problem_response
 from wallets.views.problems.from_exceptions import RETRY_AFTER_OUTAGE
 
@@ -46,7 +45,47 @@ class AliveView(OperationView):
     operations = (GetAlive(),)
 
 
-class ReadyView(Endpoint):
+class GetReady(Operation[None, Readiness]):
+    """Say whether requests can be served. All that ask at the same time share a look.
+
+    Not by Django: its threads are few, and anybody may make them busy.
+    """
+
+    capability = OPEN
+    max_batch = MAX_WAITING
+    # A broker that does not answer delays it, so it has threads of its own.
+    always_waits = True
+
+    def read(self, request: Asked, query: Mapping[str, Any]) -> None:
+        return None
+
+    def wallets_of(self, call: None) -> Collection[UUID]:
+        return ()
+
+    def many(
+        self, calls: Sequence[None], *, caller: Caller, wait: bool
+    ) -> Sequence[Readiness]:
+        return [readiness.look()] * len(calls)
+
+    def write(self, request: Asked, call: None, result: Readiness) -> ApiResponse:
+        report = {"checks": result.checks, "sweep_age_seconds": result.sweeps}
+        if result.ready:
+            return json_response({"status": result.status, **report})
+        ill = [
+            name for name in ("database", "migrations") if result.checks[name] != "ok"
+        ]
+        problem = problem_response.answer(
+            "service_unavailable", f"Not ready: {', '.join(ill)}.", members=report
+        )
+        return ApiResponse(
+            problem.content,
+            problem.status_code,
+            {"Retry-After": RETRY_AFTER_OUTAGE},
+            problem_response.CONTENT_TYPE,
+        )
+
+
+class ReadyView(OperationView):
     """GET /readyz: 200 when requests can be served, 503 when not.
 
     Without the broker or the sweeps, with a failing bank, or with paused or late
@@ -54,19 +93,4 @@ class ReadyView(Endpoint):
     service would not help.
     """
 
-    is_open = True
-
-    def get(self, request: Request) -> HttpResponse:
-        found = readiness.look()
-        report = {"checks": found.checks, "sweep_age_seconds": found.sweeps}
-        if found.ready:
-            return response_of(json_response({"status": found.status, **report}))
-        ill = [
-            name for name in ("database", "migrations") if found.checks[name] != "ok"
-        ]
-        return problem_response.answer(
-            "service_unavailable",
-            f"Not ready: {', '.join(ill)}.",
-            headers={"Retry-After": RETRY_AFTER_OUTAGE},
-            members=report,
-        )
+    operations = (GetReady(),)

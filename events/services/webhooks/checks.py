@@ -11,23 +11,28 @@ from events.models.endpoint import MAX_DESCRIPTION
 from events.models.event import EventType
 from events.utils import addresses
 from events.utils.addresses import Policy
+from events.utils.names import TURNS
 from events.utils.webhook_client import Resolve, check_target, system_resolve
 from wallets.utils.database.transactions import refuse_inside_transaction
 
 
-def check_url(url: str, resolve: Resolve = system_resolve) -> None:
+def check_url(url: str, *, tenant: str, resolve: Resolve = system_resolve) -> None:
     """Refuse a URL that webhooks are not sent to. Resolves its name. Writes nothing.
 
-    Call outside a transaction.
+    Call outside a transaction. A tenant's names are resolved one at a time.
 
     :raises AddressRefused: it is not https, or leads to an address that is not allowed.
     :raises Unresolved: its name could not be resolved in time.
+    :raises ResolverBusy: another name of the tenant is being resolved, or too many are.
     """
     refuse_inside_transaction("a name was resolved")
     policy = Policy.of(settings)
     target = addresses.read(url, policy)
+    if target.address is not None:
+        return  # `addresses.read` has checked it
     seconds = settings.WEBHOOK_CONNECT_TIMEOUT
-    check_target(target, policy, seconds=seconds, resolve=resolve)
+    with TURNS.of(tenant):
+        check_target(target, policy, seconds=seconds, resolve=resolve)
 
 
 def checked_types(types: Sequence[str]) -> list[str]:

@@ -69,13 +69,14 @@ def create(
 
     :raises AddressRefused: webhooks are not sent to this URL.
     :raises Unresolved: its name could not be resolved in time.
+    :raises ResolverBusy: it was not looked up: another name of the tenant is slow.
     :raises InvalidWebhook: an unknown type, or a description that cannot be stored.
     :raises TooManyWebhooks: the tenant has as many as allowed, or all together have.
     """
     check_actor(actor)
     wanted = checked_types(types)
     check_description(description)
-    check_url(url, resolve)
+    check_url(url, tenant=tenant, resolve=resolve)
     made_uuid = uuid.uuid4()
     stored, secret = signatures.made()
 
@@ -179,7 +180,7 @@ def change(
     Opens its own transaction. Other types count for the events that are not planned yet.
 
     :raises WebhookNotFound: there is no such endpoint.
-    :raises AddressRefused, Unresolved, InvalidWebhook: as `create`.
+    :raises AddressRefused, Unresolved, ResolverBusy, InvalidWebhook: as `create`.
     """
     check_actor(actor)
     written: dict[str, Any] = {}
@@ -189,7 +190,7 @@ def change(
         check_description(changes.description)
         written["description"] = changes.description
     if changes.url is not None:
-        check_url(changes.url, resolve)
+        check_url(changes.url, tenant=tenant, resolve=resolve)
         written["url"] = changes.url
 
     def work(endpoint: Endpoint, now: datetime) -> Endpoint:
