@@ -14,7 +14,6 @@ from drills.clock_shim import SteppedClock
 from drills.process import ROOT, Process
 from drills.services import environment
 from wallets.models.heartbeat import Heartbeat
-from wallets.models.transaction import Transaction
 from wallets.models.transition import Transition
 from wallets.services.payouts import dispatch
 from wallets.tests import marks
@@ -92,7 +91,7 @@ class RefusedPoolTest(SimpleTestCase):
 @on_one_engine
 @marks.slow
 class ResolverTest(WorkerTestCase):
-    """Look-ups and retries continue during a flood of payouts."""
+    """Look-ups continue during a flood of payouts."""
 
     # With one process, one or two drains run first; a busy machine takes longer.
     LOOKED_UP_SECONDS = 60
@@ -132,17 +131,6 @@ class ResolverTest(WorkerTestCase):
 
     def test_of_one_process(self) -> None:
         self.check("one process")
-
-    def test_of_one_process_makes_retries(self) -> None:
-        worker = self.start_worker(pool=POOLS["one process"])
-        self.bank_simulator.set_faults(failure_rate=1)
-        failed = self.soon(PROBE)
-        self.wait_for("FAILED", failed)
-        Transaction.objects.filter(pk=failed.pk).update(next_attempt_at=self.now)
-        self.bank_simulator.set_faults(failure_rate=0, latency=0.3)
-        self.flood(worker)
-        self.start_beat()
-        self.wait_for(PAID, failed, seconds=self.LOOKED_UP_SECONDS)
 
 
 @skipIf(connection.vendor == "sqlite", "on SQLite a worker's clock is the database's")
