@@ -113,14 +113,6 @@ PAYOUT_GUARDS = (
         "test_pooler.py::IsolationTest",
         POSTGRESQL,
     ),
-    Guard(
-        "totals kept in a transaction",
-        "wallets/services/operations/metrics.py",
-        "        run_in_transaction(store)\n",
-        "        store()\n",
-        "test_pooler.py::IsolationTest",
-        POSTGRESQL,
-    ),
     # --- the currency that the bank pays ---
     Guard(
         "no schedule in a currency that the bank does not pay",
