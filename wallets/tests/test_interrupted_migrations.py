@@ -123,7 +123,7 @@ class InterruptedTest(MigrationCase):
         self.steps.go()
 
     def test_is_undone(self) -> None:
-        for number in (1, 7, 22):
+        for number in (0, 7, 22):
             with self.subTest(after=number):
                 with killed_after(number), self.assertRaises(Killed):
                     self.steps.go()

@@ -113,6 +113,8 @@ class ReadOnlySessionOverASGITest(ReadOnlySessionTest):
 class ReadOnlyServerTest(SimpleTestCase):
     """`read_only` of a whole server, which privileged users may ignore…"""
 
+    databases = ("default",)
+
     def test_is_seen_by_its_sessions(self) -> None:
         if reason := servers.missing("mariadb"):
             self.skipTest(f"no server of our own: {reason}")
