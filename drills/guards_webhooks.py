@@ -174,9 +174,9 @@ WEBHOOK_GUARDS = (
     ),
     Guard(
         "the last failure switches off",
-        f"{_SERVICES}/record.py",
-        "    elif due_at is None:\n",
-        "    elif due_at is False:\n",
+        f"{_SERVICES}/retries.py",
+        "    if failures > len(waits):\n        return None\n",
+        "    failures = min(failures, len(waits))\n",
         f"{_DELIVERY}::RetryTest",
     ),
     Guard(

@@ -67,7 +67,7 @@ class SwitchTest(SimpleTestCase):
         )
 
     def test_on_has_them(self) -> None:
-        names = ["cursor", "delivery", "endpoint", "event", "gap"]
+        names = ["block", "cursor", "delivery", "endpoint", "event", "gap"]
         tables = f"tables {[f'events_{name}' for name in names]}"
         self.assertEqual(
             self.run_with("true"),
