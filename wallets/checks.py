@@ -175,7 +175,7 @@ def schema_is_whole(
 ) -> list[CheckMessage]:
     """No trigger, constraint or column type is missing, as after an incomplete restore.
 
-    Before all migrations are applied it reports nothing: `schema_can_be_checked` does.
+    Before all migrations are applied it reports nothing: `manage.py check` itself does.
     """
     return [
         Error(
@@ -186,19 +186,4 @@ def schema_is_whole(
         for alias in databases or []
         if safeguards.is_migrated(connections[alias])
         for lost in safeguards.lost(connections[alias])
-    ]
-
-
-def schema_can_be_checked(
-    databases: Sequence[str] | None = None, **_kwargs: Any
-) -> list[CheckMessage]:
-    """All migrations are applied. Registered by `manage.py check` alone."""
-    return [
-        Warning(
-            f"The schema of the database {alias!r} is {why}.",
-            hint="Run `manage.py migrate`, again if it was interrupted.",
-            id="wallets.W030",
-        )
-        for alias in databases or []
-        if (why := safeguards.unchecked(connections[alias]))
     ]

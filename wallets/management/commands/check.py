@@ -6,18 +6,18 @@ registered checks before it applies them, so this one is registered for `check` 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from django.core.checks import Tags, register
+from django.core.checks import CheckMessage, Tags, Warning, register
 from django.core.checks.registry import registry
 from django.core.management.base import CommandError
 from django.core.management.commands.check import Command as DjangosCheck
 from django.db import DatabaseError, InterfaceError, connections
 
-from wallets.checks import schema_can_be_checked
 from wallets.management.base import in_words
+from wallets.services.operations import safeguards
 
 
 class Command(DjangosCheck):
@@ -47,3 +47,18 @@ def _registered() -> Iterator[None]:
         yield
     finally:
         registry.registered_checks.discard(schema_can_be_checked)
+
+
+def schema_can_be_checked(
+    databases: Sequence[str] | None = None, **_kwargs: Any
+) -> list[CheckMessage]:
+    """All migrations are applied. For `check` alone."""
+    return [
+        Warning(
+            f"The schema of the database {alias!r} is {why}.",
+            hint="Run `manage.py migrate`, again if it was interrupted.",
+            id="wallets.W030",
+        )
+        for alias in databases or []
+        if (why := safeguards.unchecked(connections[alias]))
+    ]
