@@ -65,7 +65,10 @@ class Case(Api, WalletTestCase):
 class HiddenWalletTest(Walk, Case):
     application = "wallets."
     lists = {("GET", "wallets"), ("GET", "transactions")}
-    others = {("POST", "wallets"), ("GET", "healthz"), ("POST", "deposits")}
+    others = {
+        *(("POST", "wallets"), ("POST", "deposits")),
+        *(("GET", "healthz"), ("GET", "readyz")),
+    }
 
     def setUp(self) -> None:
         super().setUp()
