@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from django.conf import settings
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef, QuerySet, Subquery
+from django.db.models.lookups import IsNull
 
 from wallets.errors import CurrencyNotPayable
 from wallets.models.transaction import Transaction
@@ -34,7 +35,9 @@ def payable(withdrawals: QuerySet[Transaction]) -> QuerySet[Transaction]:
     """Leave out the withdrawals of wallets that the bank cannot pay."""
     if settings.THIRD_PARTY_CURRENCY == ANY:
         return withdrawals
-    return withdrawals.filter(Exists(_wallets_with(settings.THIRD_PARTY_CURRENCY)))
+    wallet = _wallets_with(settings.THIRD_PARTY_CURRENCY).values("pk")[:1]
+    # With EXISTS, MariaDB would join the wallets and sort all that is pending.
+    return withdrawals.filter(IsNull(Subquery(wallet), False))
 
 
 def not_payable() -> QuerySet[Transaction]:
