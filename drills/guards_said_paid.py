@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from drills.guard import MARIADB, POSTGRESQL, Guard
+from drills.guard import MARIADB, Guard
 
 _PAYOUTS = "wallets/services/payouts"
 _ALARM = "wallets/services/operations/alarm.py"
@@ -120,14 +120,6 @@ SAID_PAID_GUARDS = (
         "            return now if self._left(self._find(now)).exists() else None\n",
         "            return None\n",
         "test_damaged_due.py::DamagedDueTest",
-    ),
-    Guard(
-        "a locked wallet does not end a sweep of retries",
-        _CLAIMING,
-        "            return now if self._left(self._find(now)).exists() else None\n",
-        "            return None\n",
-        "test_busy_wallets.py::BusyWalletTest::test_does_not_delay_alices_retry",
-        POSTGRESQL,
     ),
     Guard(
         "what is due next is read in the order of an index",
