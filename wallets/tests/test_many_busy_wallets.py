@@ -22,22 +22,22 @@ from wallets.tests.races import be_impatient
 from wallets.tests.test_busy_wallets import PATIENCE, LockingTestCase
 
 # A batch is full of the rows of locked wallets, more than once.
-BATCH, CROWD = 3, 10
+BATCH, MANY = 3, 10
 
 
-class CrowdTestCase(LockingTestCase):
-    """Each wallet of a crowd has a withdrawal that is due before Bob's and Alice's."""
+class ManyLockedTestCase(LockingTestCase):
+    """Each of many wallets has a withdrawal that is due before Bob's and Alice's."""
 
     def setUp(self) -> None:
         super().setUp()
-        self.crowd = [builders.wallet_with(1) for _ in range(CROWD)]
-        self.crowds = [
+        self.many = [builders.wallet_with(1) for _ in range(MANY)]
+        self.earlier = [
             builders.due_withdrawal(wallet, 1, due=self.after(-60))
-            for wallet in self.crowd
+            for wallet in self.many
         ]
 
     def locked(self) -> QuerySet[Any]:
-        wallets = [self.bob, *self.crowd]
+        wallets = [self.bob, *self.many]
         return Wallet.objects.filter(pk__in=[one.pk for one in wallets]).order_by("pk")
 
     def statuses(self) -> set[str]:
@@ -46,23 +46,23 @@ class CrowdTestCase(LockingTestCase):
 
 
 @override_settings(WITHDRAWAL_BATCH_SIZE=BATCH)
-class ManyBusyWalletsTest(CrowdTestCase):
+class ManyBusyWalletsTest(ManyLockedTestCase):
     """Many locked wallets, each with a payout that is due before Alice's…"""
 
     def assert_alice_is_paid_first(self, find: FindDue) -> None:
         self.hold()
         released = self.let_go_when(self.is_alices_completed)
         sweep = Drain(find, bank=self.bank, seconds=PATIENCE)
-        self.assertEqual(sweep.run(), CROWD + 2)
+        self.assertEqual(sweep.run(), MANY + 2)
         self.assertEqual(released, [True])
         self.assertEqual(self.statuses(), {"COMPLETED"})
-        self.assertEqual(len(self.bank.paid), CROWD + 2)
+        self.assertEqual(len(self.bank.paid), MANY + 2)
 
     def test_do_not_delay_alices_payout(self) -> None:
         self.assert_alice_is_paid_first(find_due)
 
     def test_do_not_delay_alices_retry(self) -> None:
-        self.bank.script += [Does.REFUSE] * (CROWD + 2)
+        self.bank.script += [Does.REFUSE] * (MANY + 2)
         Drain(find_due, bank=self.bank, seconds=PATIENCE).run()
         failed = Transaction.objects.filter(status="FAILED")
         failed.update(next_attempt_at=self.after(-60))
@@ -89,13 +89,13 @@ class ManyBusyWalletsTest(CrowdTestCase):
         self.assertLess(claim.call_count, 40)
 
 
-class ManyBusyOutcomesTest(CrowdTestCase):
+class ManyBusyOutcomesTest(ManyLockedTestCase):
     """Many locked wallets, each with an outcome that is asked for before Alice's…"""
 
     def setUp(self) -> None:
         super().setUp()
         self.bank = FakeBank(LOOKS_UP_ONLY)
-        for seconds, withdrawal in enumerate([*self.crowds, self.bobs, self.alices]):
+        for seconds, withdrawal in enumerate([*self.earlier, self.bobs, self.alices]):
             self.bank.script.append(Does.PAY_SILENTLY)
             WithdrawalService.execute(withdrawal.pk, bank=self.bank, now=self.now)
             withdrawal.attempts.update(next_check_at=self.after(seconds))

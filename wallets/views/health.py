@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from wallets.services.operations import readiness
@@ -17,18 +17,25 @@ from wallets.views.http.rest_framework import OperationView
 from wallets.views.problems import problem_response
 from wallets.views.problems.from_exceptions import RETRY_AFTER_OUTAGE
 
+R = TypeVar("R")
 
-class GetAlive(Operation[None, None]):
-    """Say that the process answers. Uses no other part."""
+
+class _Probe(Operation[None, R]):
+    """A request of nobody, with no content and about no wallet."""
 
     capability = OPEN
-    needs_database = False
 
     def read(self, request: Asked, query: Mapping[str, Any]) -> None:
         return None
 
     def wallets_of(self, call: None) -> Collection[UUID]:
         return ()
+
+
+class GetAlive(_Probe[None]):
+    """Say that the process answers. Uses no other part."""
+
+    needs_database = False
 
     def many(
         self, calls: Sequence[None], *, caller: Caller, wait: bool
@@ -45,22 +52,15 @@ class AliveView(OperationView):
     operations = (GetAlive(),)
 
 
-class GetReady(Operation[None, Readiness]):
+class GetReady(_Probe[Readiness]):
     """Say whether requests can be served. All that ask at the same time share a look.
 
     Not by Django: its threads are few, and anybody may make them busy.
     """
 
-    capability = OPEN
     max_batch = MAX_WAITING
     # A broker that does not answer delays it, so it has threads of its own.
     always_waits = True
-
-    def read(self, request: Asked, query: Mapping[str, Any]) -> None:
-        return None
-
-    def wallets_of(self, call: None) -> Collection[UUID]:
-        return ()
 
     def many(
         self, calls: Sequence[None], *, caller: Caller, wait: bool

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.conf import settings
-from django.db.models import Exists, OuterRef, QuerySet, Subquery
+from django.db.models import OuterRef, QuerySet, Subquery
 from django.db.models.lookups import IsNull
 
 from wallets.errors import CurrencyNotPayable
@@ -35,9 +35,7 @@ def payable(withdrawals: QuerySet[Transaction]) -> QuerySet[Transaction]:
     """Leave out the withdrawals of wallets that the bank cannot pay."""
     if settings.THIRD_PARTY_CURRENCY == ANY:
         return withdrawals
-    wallet = _wallets_with(settings.THIRD_PARTY_CURRENCY).values("pk")[:1]
-    # With EXISTS, MariaDB would join the wallets and sort all that is pending.
-    return withdrawals.filter(IsNull(Subquery(wallet), False))
+    return withdrawals.filter(_has_payable_wallet(True))
 
 
 def not_payable() -> QuerySet[Transaction]:
@@ -51,8 +49,13 @@ def not_payable() -> QuerySet[Transaction]:
     ).exclude(status=Transaction.Status.PROCESSING)
     if settings.THIRD_PARTY_CURRENCY == ANY:
         return waiting.none()
-    return waiting.exclude(Exists(_wallets_with(settings.THIRD_PARTY_CURRENCY)))
+    return waiting.filter(_has_payable_wallet(False))
 
 
-def _wallets_with(currency: str) -> QuerySet[Wallet]:
-    return Wallet.objects.filter(pk=OuterRef("wallet"), currency=currency)
+def _has_payable_wallet(expected: bool) -> IsNull:
+    """As `is_payable`, for a query; `expected`: whether it must be."""
+    wallets = Wallet.objects.filter(
+        pk=OuterRef("wallet"), currency=settings.THIRD_PARTY_CURRENCY
+    )
+    # With EXISTS, MariaDB would join the wallets and sort all that is pending.
+    return IsNull(Subquery(wallets.values("pk")[:1]), not expected)
