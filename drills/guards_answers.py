@@ -94,4 +94,25 @@ ANSWER_GUARDS = (
         "test_asgi_application.py::ThreadsTest"
         "::test_that_wait_for_locks_serve_no_other_requests",
     ),
+    Guard(
+        "the line about an answer that is given up names the payment",
+        "wallet/logs.py",
+        ', "reference", "outcome"),',
+        "),",
+        "test_logs.py::LogTest test_house_rules.py::LogLineTest",
+    ),
+    Guard(
+        "a wallet's tenant can be the tenant of a key",
+        "wallets/management/arguments.py",
+        "    if not TENANT.fullmatch(text):\n",
+        "    if not 0 < len(text) <= MAX_TENANT or text != text.strip():\n",
+        "test_commands_record.py::CreateWalletCommandTest",
+    ),
+    Guard(
+        "the server keeps no connection longer than it can",
+        "wallet/serve.py",
+        ", most=MOST_QUIET_SECONDS)",
+        ")",
+        "test_deployment.py",
+    ),
 )

@@ -6,7 +6,6 @@ guessed: a misspelt switch would otherwise be off, and what it protects unprotec
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import sys
@@ -22,6 +21,8 @@ from django.core.exceptions import ImproperlyConfigured
 TRUE = frozenset({"true", "on", "ok", "y", "yes", "1"})
 # "not true" is what docker-compose.yaml writes for abilities that nobody has declared.
 FALSE = frozenset({"false", "off", "no", "n", "0", "", "not true"})
+# The standard's names; the server knows no others.
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
 class Env(environ.Env):
@@ -88,14 +89,16 @@ def whole(text: str) -> int:
     return value
 
 
-def count(name: str, default: int) -> int:
+def count(name: str, default: int, *, most: int | None = None) -> int:
     """Return a number of processes, threads or seconds; `default` if it is not set.
 
-    :raises ImproperlyConfigured: it is not a whole number above 0.
+    :raises ImproperlyConfigured: it is not a whole number above 0, or above `most`.
     """
     text = os.environ.get(name) or str(default)
     if not text.isdecimal() or not int(text):
         raise ImproperlyConfigured(f"{name} must be a whole number above 0.")
+    if most is not None and int(text) > most:
+        raise ImproperlyConfigured(f"{name} must be at most {most}.")
     return int(text)
 
 
@@ -107,7 +110,7 @@ def address(text: str) -> str:
 
 def level(text: str) -> str:
     """Return the name of a level of the log."""
-    if not isinstance(logging.getLevelName(text), int):
+    if text not in LEVELS:
         raise ValueError
     return text
 
@@ -129,7 +132,7 @@ EXPECTED: dict[Any, str] = {
     endless: "a number, 0 or more, or inf",
     address: "a URL; percent-encode the password in it",
     log_format: "json or console",
-    level: "a level in capitals: DEBUG, INFO, WARNING, ERROR or CRITICAL",
+    level: f"a level in capitals: {', '.join(LEVELS[:-1])} or {LEVELS[-1]}",
 }
 
 

@@ -20,11 +20,11 @@ import orjson
 import structlog
 from structlog.typing import EventDict, Processor
 
-# The allowed names in `extra={…}` of a standard logger.
+# The allowed names in `extra={…}` of a standard logger; a test finds any other one.
 EXTRA = (
-    *("withdrawal_id", "attempt", "state", "actor"),
+    *("withdrawal_id", "attempt", "state", "actor", "reference", "outcome"),
     *("method", "path", "status", "ms", "request_id"),
-    *("subject", "user_id", "address"),
+    *("subject", "user_id", "address", "answers", "offset"),
 )
 REQUEST_LOGGER = "wallets.views.http.request_log"
 # The members of a request's line; other lines may have all of `EXTRA`.

@@ -42,6 +42,8 @@ OTHER_FILES = 256
 HEAD_BYTES = 65_536
 # Seconds for a complete head, from the beginning of the connection or the last answer.
 QUIET_SECONDS = 10
+# The server's own limit, which it checks only on its command line.
+MOST_QUIET_SECONDS = 60
 # Seconds for the requests in progress when a process is told to stop.
 STOP_SECONDS = 7
 # Seconds for a new process to listen before the old one is told to stop.
@@ -77,7 +79,7 @@ def main(arguments: list[str]) -> None:
 def settings() -> dict[str, Any]:
     """Return the settings of the server, without application and address."""
     level = (os.environ.get("LOG_LEVEL") or "INFO").lower()
-    quiet = count("WEB_KEEPALIVE", QUIET_SECONDS)
+    quiet = count("WEB_KEEPALIVE", QUIET_SECONDS, most=MOST_QUIET_SECONDS)
     return {
         "interface": Interfaces.ASGI,
         "http": HTTPModes.http1,

@@ -59,7 +59,7 @@ def currencies_exist(**_kwargs: Any) -> list[CheckMessage]:
         Error(
             f"{name} ({code!r}) is no currency of ISO 4217 with a minor unit.",
             hint="Use its three upper-case letters, such as EUR.",
-            id="wallets.E003",
+            id="wallets.E007",
         )
         for name, code in named.items()
         if code not in DIGITS

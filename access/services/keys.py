@@ -17,7 +17,7 @@ from access.utils import scopes as names
 from access.utils import secret as secrets
 from wallets.errors import LostRace
 from wallets.services.requests.checks import check_actor
-from wallets.utils.caller import ANYBODY, MAX_TENANT
+from wallets.utils.caller import ANYBODY, MAX_TENANT, TENANT
 from wallets.utils.database.transactions import (
     database_now,
     guarded_update,
@@ -29,7 +29,6 @@ Kind = KeyEvent.Kind
 
 # One word, so that no key has the name of an operator ("operator oscar") or of a worker.
 _NAME = re.compile(rf"[a-z0-9][a-z0-9._-]{{0,{MAX_NAME - 1}}}")
-_TENANT = re.compile(rf"[A-Za-z0-9._-]{{0,{MAX_TENANT}}}")
 # The actors of what has no key.
 RESERVED = frozenset({ANYBODY.actor, "operator", "worker", "manage.py"})
 MAX_RATE = 10_000_000
@@ -276,7 +275,7 @@ def _check(name: str, wanted: Wanted) -> None:
             f"{', '.join(names.SCOPES)}, and {names.EVERYTHING} for all.",
             field="scopes",
         )
-    if not _TENANT.fullmatch(wanted.tenant):
+    if wanted.tenant and not TENANT.fullmatch(wanted.tenant):
         raise InvalidKey(
             f"A tenant has at most {MAX_TENANT} letters, digits, dots, hyphens and "
             "underscores.",

@@ -5,7 +5,7 @@ from datetime import datetime
 from uuid import UUID
 
 from wallets.utils import instants
-from wallets.utils.caller import MAX_TENANT
+from wallets.utils.caller import MAX_TENANT, TENANT
 from wallets.utils.limits import MAX_BIGINT
 
 
@@ -31,14 +31,15 @@ def row_uuid(text: str) -> UUID:
 
 
 def tenant(text: str) -> str:
-    """Return the name of a tenant: 1 to 63 printable characters, no space at an end.
+    """Return the name of a tenant, as a key can have it.
 
     :raises ArgumentTypeError: argparse prints it as one line.
     """
-    if not (
-        0 < len(text) <= MAX_TENANT and text.isprintable() and text == text.strip()
-    ):
-        raise ArgumentTypeError(f"{text[:70]!r} is no name of a tenant")
+    if not TENANT.fullmatch(text):
+        raise ArgumentTypeError(
+            f"{text[:70]!r} is no name of a tenant: at most {MAX_TENANT} letters, "
+            "digits, dots, hyphens and underscores"
+        )
     return text
 
 

@@ -52,14 +52,14 @@ class CurrencyTest(SimpleTestCase):
             for code in ("", "eur", "EURO", "ZZZ", "XAU", "XXX", "**", "IRR,EUR"):
                 with self.subTest(name, code=code), override_settings(**{name: code}):
                     (found,) = checks.currencies_exist()
-                    self.assertEqual(found.id, "wallets.E003")
+                    self.assertEqual(found.id, "wallets.E007")
                     self.assertTrue(found.msg.startswith(f"{name} ({code!r})"))
 
     def test_is_any_only_for_the_bank(self):
         with override_settings(THIRD_PARTY_CURRENCY="*"):
             self.assertEqual(checks.currencies_exist(), [])
         with override_settings(DEFAULT_CURRENCY="*"):
-            self.assertEqual(ids(checks.currencies_exist()), ["wallets.E003"])
+            self.assertEqual(ids(checks.currencies_exist()), ["wallets.E007"])
 
 
 class LookUpWindowTest(SimpleTestCase):

@@ -115,7 +115,7 @@ class CreateWalletCommandTest(CommandTestCase):
         known = uuid.uuid4()
         self.run_command("create_wallet", "--uuid", known, "--tenant", "acme")
         self.assertEqual(Wallet.objects.get(uuid=known).tenant, "acme")
-        for name in ("", " acme", "a" * 64):
+        for name in ("", " acme", "a b", "Ольга", "acme:eu", "a" * 64):
             self.assert_refused("tenant", "create_wallet", "--tenant", name)
 
     def test_writes_who_opens_it(self) -> None:

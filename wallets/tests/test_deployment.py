@@ -302,6 +302,10 @@ class TroubleTest(SimpleTestCase):
                     said = self.run_refused("-m", "wallet.serve", **{name: value})
                     self.assertEqual(said, f"{name} must be a whole number above 0.\n")
 
+    def test_of_a_connection_that_the_server_cannot_keep_so_long(self):
+        said = self.run_refused("-m", "wallet.serve", WEB_KEEPALIVE="61")
+        self.assertEqual(said, "WEB_KEEPALIVE must be at most 60.\n")
+
     def test_of_a_key_that_is_missing(self):
         said = self.check("manage.py", ALLOWED_HOSTS="wallet.example.com")
         self.assertEqual(len(said.splitlines()), 1, said)

@@ -173,7 +173,7 @@ class ChoiceTest(SimpleTestCase):
         for name, words in (
             ("API_AUTH", ("key", "KEYS", "")),
             ("LOG_FORMAT", ("jsn", "text", "")),
-            ("LOG_LEVEL", ("info", "10", "")),
+            ("LOG_LEVEL", ("info", "10", "", "FATAL", "NOTSET")),
         ):
             for word in words:
                 with self.subTest(name, word=word):

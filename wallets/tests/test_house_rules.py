@@ -11,6 +11,7 @@ from unittest import mock
 
 from django.test import SimpleTestCase
 
+from wallet.logs import EXTRA
 from wallets.tests import marks
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -707,6 +708,19 @@ class SQLTest(HouseRule):
             and self.is_built(node.args[0])
         ]
         self.assert_none(found, "SQL is a constant; values are its parameters")
+
+
+class LogLineTest(HouseRule):
+    def test_prints_every_value_that_it_is_given(self):
+        """The processors drop what `EXTRA` does not name, as the ids of a payment."""
+        found = [
+            f"{path}:{node.lineno} {name}"
+            for path, node in nodes(ast.keyword)
+            if node.arg == "extra" and isinstance(node.value, ast.Dict)
+            for name in (getattr(key, "value", None) for key in node.value.keys)
+            if name not in EXTRA
+        ]
+        self.assert_none(found, "Name it in wallet.logs.EXTRA")
 
 
 class TidinessTest(HouseRule):

@@ -14,7 +14,8 @@ from django.test import Client, SimpleTestCase
 from django_structlog.celery.receivers import CeleryReceiver
 
 from wallet.logs import REQUEST_LOGGER, logging_config
-from wallets.services.payouts import resolver
+from wallets.models.transaction import Transaction
+from wallets.services.payouts import payout, recording, resolver
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests.base import CommittingTestCase
 from wallets.tests.fakes import FakeBank
@@ -129,6 +130,21 @@ class LogTest(LogTestCase):
                 ("withdrawal: accepted", "completed"),
             ],
         )
+
+    def test_tells_by_its_reference_what_could_not_be_recorded(self):
+        """With a bank that answers no questions, the line is the only evidence."""
+        self.deposit(100)
+        withdrawal = self.due_withdrawal(10)
+        rows = Transaction.objects.filter(pk=withdrawal.pk)
+        (sent,) = payout.claim(rows, bank=self.bank.abilities, limit=1).sendings
+        recording.log_unrecorded(sent, Answer(Outcome.ACCEPTED))
+        (line,) = [line for line in self.lines() if "outcome" in line]
+        self.assertEqual(line["event"], "an answer of the bank was not recorded")
+        self.assertEqual(
+            (line["withdrawal_id"], line["attempt"], line["outcome"]),
+            (withdrawal.pk, 1, "accepted"),
+        )
+        self.assertEqual(line["reference"], str(sent.payment.reference))
 
     def test_never_tells_what_a_client_sends(self):
         path = f"/wallets/{self.alice.uuid}/deposit"

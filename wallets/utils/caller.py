@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 # The length of the columns of tenants.
 MAX_TENANT = 63
+# The names of tenants, of keys and of wallets.
+TENANT = re.compile(rf"[A-Za-z0-9._-]{{1,{MAX_TENANT}}}")
 
 
 @dataclass(frozen=True, slots=True)
