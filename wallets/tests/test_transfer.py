@@ -494,11 +494,12 @@ class LockedTest(CommittingTestCase):
 class OneOrderTest(CommittingTestCase):
     def test_locks_no_later_wallet_while_it_waits_for_an_earlier_one(self) -> None:
         """Earlier is the wallet with the lower id, whatever their UUIDs and roles."""
-        self.deposit(100)
-        first, second = self.alice, self.bob
-        # Their UUIDs have the opposite order, or the test would show nothing.
-        while first.uuid < second.uuid:
-            second = WalletService.create()
+        # Their UUIDs have the opposite order, and MariaDB reads a table of a few rows by
+        # its ids: otherwise the test would show nothing.
+        uuids = [uuid.UUID(int=number) for number in range(50, 0, -1)]
+        made = Wallet.objects.bulk_create([Wallet(uuid=one) for one in uuids])
+        first, second, *_ = sorted(made, key=lambda one: one.pk)
+        self.deposit(100, first)
         with ThreadPoolExecutor(1) as pool:
             for pair in ((first, second), (second, first)):
                 with transaction.atomic():
