@@ -1,39 +1,37 @@
 """`make sabotage`: disable each guard in a scratch copy; the tests must fail.
 
     make sabotage ARGS="--only 'quiet period' --only movement_leg_unique"
-    make sabotage ARGS="--part 1/2"     the first half; another process takes 2/2
+    make sabotage ARGS="--jobs 2"       two at a time, each in a copy of its own
 
-It does so with every guard of `drills/guards.py` and every constraint of the models,
-one after the other. Prints guard → first failing test. Exit code 1: the tests pass
-without a guard, its text is not found, or they fail with all guards.
+It does so with every guard of `drills/guards.py` and every constraint of the models.
+Prints guard → first failing test. Exit code 1: the tests pass without a guard, its text
+is not found, or they fail with all guards.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import re
-import shutil
-import sqlite3
-import subprocess
 import sys
 import tempfile
-import time
-from contextlib import closing
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 
 from drills import settings
-from drills.guard import MARIADB, POSTGRESQL, SQLITE, Guard
+from drills.guard import SQLITE, Guard
 from drills.guards import GUARDS
 from drills.process import ROOT
+from drills.scratch import Outcome, Scratch, needs_keys, path_of
 
-# For the tests of one guard, and for those of all guards together.
-RUN_SECONDS, WHOLE_SECONDS = 600, 3600
+# What is done in a copy; it returns how many guards were not caught.
+Work = Callable[[Scratch], int]
+# For the tests of all guards together.
+WHOLE_SECONDS = 3600
 # Parts of the paths of what makes the schema of a database.
 MAKES_SCHEMA = ("/migrations/", "/models/", "/utils/database/", "/apps.py")
-LEFT_OUT = (".git", ".venv", "var", "__pycache__", ".pytest_cache", "staticfiles")
-FIRST_FAILURE = re.compile(r"^(?:FAILED|SUBFAILED\S*|ERROR) (\S+)", re.M)
 CONSTRAINT = re.compile(r'name="(\w+)"')
 TESTS_FAILED = 1  # pytest's code; all others say that nothing was tested
 REFUSALS = (
@@ -56,99 +54,6 @@ class Migration(migrations.Migration):
     dependencies = [("wallets", {last!r})]
     operations = [migrations.RemoveConstraint({model!r}, {name!r})]
 """
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """The result of the tests."""
-
-    code: int
-    first: str
-    seconds: float
-    output: str
-
-
-class Scratch:
-    """A copy of the repository that may be changed.
-
-    On SQLite each test begins with a copy of one migrated database, because migrations
-    take longer than most tests. A guard that makes the schema needs a new one
-    (`MAKES_SCHEMA`); where that was not said, the guard survives, and that is seen.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.root = folder / "copy"
-        self._folder = folder
-        self._migrated: dict[bool, Path] = {}  # by whether the keys are installed
-        shutil.copytree(ROOT, self.root, ignore=shutil.ignore_patterns(*LEFT_OUT))
-
-    def test(
-        self,
-        tests: str,
-        database: str,
-        *,
-        migrate: bool = False,
-        seconds: float = RUN_SECONDS,
-    ) -> Outcome:
-        """Run these tests in the copy, on their own database. `migrate`: a new one."""
-        with_keys = needs_keys(tests)
-        if database != SQLITE or migrate:
-            return self._run(tests, database, seconds, "--create-db")
-        used = self._folder / "test_drill.sqlite3"
-        _remove(used)
-        if with_keys not in self._migrated:
-            outcome = self._run(tests, database, seconds, "--create-db", "--reuse-db")
-            self._migrated[with_keys] = _moved(used, f"migrated-{with_keys}.sqlite3")
-            return outcome
-        shutil.copyfile(self._migrated[with_keys], used)
-        return self._run(tests, database, seconds, "--reuse-db")
-
-    def _run(self, tests: str, database: str, seconds: float, *more: str) -> Outcome:
-        began = time.monotonic()
-        paths = [path_of(each) for each in tests.split()]
-        options = ["-q", "-x", "-p", "no:cacheprovider", "--no-header", *more]
-        environment = {
-            **os.environ,
-            "DATABASE_URL": settings.address(database, self._folder),
-            "PYTHONDONTWRITEBYTECODE": "1",
-            **({"API_AUTH": "keys"} if needs_keys(tests) else {}),
-        }
-        done = subprocess.run(
-            [sys.executable, "-m", "pytest", *options, *paths],
-            cwd=self.root,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=seconds,
-        )
-        first = FIRST_FAILURE.search(done.stdout)
-        name = first[1].removeprefix("wallets/tests/") if first else ""
-        took = time.monotonic() - began
-        return Outcome(done.returncode, name, took, done.stdout)
-
-
-def _remove(database: Path) -> None:
-    for file in database.parent.glob(f"{database.name}*"):
-        file.unlink()
-
-
-def _moved(database: Path, name: str) -> Path:
-    """Give the database another name, with all that its log still holds."""
-    with closing(sqlite3.connect(database)) as connection:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    return database.rename(database.with_name(name))
-
-
-def needs_keys(tests: str) -> bool:
-    """Whether these tests are of the application that is installed for keys only."""
-    return "access/" in tests
-
-
-def path_of(test: str) -> str:
-    """Return the path of a guard's test from the root of the repository."""
-    return test if "/" in test.partition("::")[0] else f"wallets/tests/{test}"
 
 
 def missing(tests: str) -> list[str]:
@@ -219,58 +124,93 @@ def main(arguments: list[str]) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--only", action="append", help="the guard of this name")
-    parser.add_argument("--part", type=_part, default=slice(None), help="as 1/2")
+    parser.add_argument("--jobs", type=int, default=1, help="how many at a time")
     options = parser.parse_args(arguments)
-    wanted = [g for g in GUARDS if not options.only or g.name in options.only]
+    guards = [g for g in GUARDS if not options.only or g.name in options.only]
     named = [n for n in constraints() if not options.only or n in options.only]
-    wanted, named = wanted[options.part], named[options.part]
     databases = set(settings.answering())
-    with tempfile.TemporaryDirectory(prefix="sabotage-") as folder:
-        scratch = Scratch(Path(folder))
-        bad = _with_all_guards(scratch, wanted, databases)
-        for guard in wanted:
-            if guard.database not in databases:
-                print(f"  not tried       {guard.name}: no {guard.database}")
-                continue
-            bad += _say(guard.name, sabotage_guard(scratch, guard))
-        for name in named:
-            bad += _say(
-                name, sabotage_constraint(scratch, name, constraints()[name][1])
-            )
-    total = len(wanted) + len(named)
+    with Copies(options.jobs) as copies:
+        bad = sum(copies.do(_with_all_guards(guards, databases, options.jobs)))
+        works = [_guard(guard, guard.database in databases) for guard in guards]
+        bad += sum(copies.do([*works, *map(_constraint, named)]))
+    total = len(guards) + len(named)
     print(f"{total} guards; {bad} not caught" if bad else f"{total} guards, all caught")
     return int(bad > 0 or total == 0)
 
 
-def _part(text: str) -> slice:
-    """Read "1/2" as every second one, from the first."""
-    number, of = map(int, text.split("/"))
-    if not 1 <= number <= of:
-        raise ValueError
-    return slice(number - 1, None, of)
+class Copies:
+    """Copies of the repository, each for one work at a time."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+
+    def __enter__(self) -> Copies:
+        self._folder = tempfile.TemporaryDirectory(prefix="sabotage-")
+        folder = Path(self._folder.name)
+        self._all = [Scratch(folder / str(number)) for number in range(self._count)]
+        self._free: SimpleQueue[Scratch] = SimpleQueue()
+        for scratch in self._all:
+            self._free.put(scratch)
+        self._pool = ThreadPoolExecutor(self._count)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._pool.shutdown()
+        for scratch in self._all:
+            scratch.end()
+        self._folder.cleanup()
+
+    def do(self, works: Iterable[Work]) -> list[int]:
+        """Do all of it, as much at a time as there are copies."""
+        return list(self._pool.map(self._do, works))
+
+    def _do(self, work: Work) -> int:
+        scratch = self._free.get()
+        try:
+            return work(scratch)
+        finally:
+            self._free.put(scratch)
 
 
-def _with_all_guards(scratch: Scratch, guards: list[Guard], databases: set[str]) -> int:
+def _with_all_guards(
+    guards: list[Guard], databases: set[str], jobs: int
+) -> Iterator[Work]:
     """The tests must pass before anything is disabled."""
-    bad = 0
-    kinds = [(one, key) for one in (SQLITE, POSTGRESQL, MARIADB) for key in (0, 1)]
-    for database, with_keys in kinds:
-        theirs = [
-            guard
-            for guard in guards
-            if guard.database == database and needs_keys(guard.tests) == with_keys
-        ]
-        tests = sorted({each for g in theirs for each in g.tests.split()})
-        if not tests or database not in databases:
-            continue
-        outcome = scratch.test(" ".join(tests), database, seconds=WHOLE_SECONDS)
-        if outcome.code != 0:
-            print(
-                f"RED WITH ALL GUARDS ({database}): {outcome.first}\n{outcome.output}",
-                flush=True,
-            )
-            bad += 1
-    return bad
+    tests: dict[tuple[str, bool], set[str]] = {}
+    for guard in guards:
+        if guard.database in databases:
+            kind = guard.database, needs_keys(guard.tests)
+            tests.setdefault(kind, set()).update(guard.tests.split())
+    for (database, _), theirs in tests.items():
+        for part in range(jobs):
+            if mine := sorted(theirs)[part::jobs]:
+                yield partial(_whole, " ".join(mine), database)
+
+
+def _whole(tests: str, database: str, scratch: Scratch) -> int:
+    outcome = scratch.test(tests, database, seconds=WHOLE_SECONDS)
+    if outcome.code == 0:
+        return 0
+    print(
+        f"RED WITH ALL GUARDS ({database}): {outcome.first}\n{outcome.output}",
+        flush=True,
+    )
+    return 1
+
+
+def _guard(guard: Guard, answers: bool) -> Work:
+    def work(scratch: Scratch) -> int:
+        if not answers:
+            print(f"  not tried       {guard.name}: no {guard.database}", flush=True)
+            return 0
+        return _say(guard.name, sabotage_guard(scratch, guard))
+
+    return work
+
+
+def _constraint(name: str) -> Work:
+    model = constraints()[name][1]
+    return lambda scratch: _say(name, sabotage_constraint(scratch, name, model))
 
 
 def _say(name: str, outcome: Outcome | None) -> int:
