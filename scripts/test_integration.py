@@ -32,7 +32,7 @@ class IntegrationWalkTest(RunTestCase):
     def test_works_unchanged(self) -> None:
         self.env |= {"API_AUTH": "keys", "HOOK_PORT": str(two_free_ports())}
         process = self.start()
-        known = ("HOME", "PATH", "PORT", "WALLET_VAR", "HOOK_PORT")
+        known = ("HOME", "PATH", "PORT", "BANK_PORT", "WALLET_VAR", "HOOK_PORT")
         env = {name: self.env[name] for name in known}
         shell = Shell(env, self.folder / "var" / "shell")
         here, recorded = Normal(), Normal()
