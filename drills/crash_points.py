@@ -31,7 +31,7 @@ django.setup()
 from django.core import checks  # noqa: E402 (needs the line above)
 from django.db import connection  # noqa: E402
 
-from drills import clock_shim, databases, events, point  # noqa: E402
+from drills import clock_shim, databases, events, judge, point  # noqa: E402
 from drills.bank import FAULTS, KINDS, LOOK_UP_FAULTS, TWINS, Simulator  # noqa: E402
 from drills.broken import BROKEN  # noqa: E402
 from drills.crash_sweep import STORIES, options_of  # noqa: E402
@@ -41,14 +41,18 @@ from drills.totals import Totals  # noqa: E402
 
 # A scenario may have a few more events than the counted one: threads and clocks.
 MORE_EVENTS = 60
-# A database is emptied after this many points: a small one is verified faster.
-POINTS_BEFORE_EMPTYING = 25
+# The books of this many points of a slot are verified together: it takes longer than most
+# points. Then the database is emptied, because a small one is verified faster.
+POINTS_VERIFIED = 10
 # Longer than any run; a longer one is an error.
 RUN_SECONDS = 120
 PROGRESS_SECONDS = 5.0
 SWEPT = ("kill", "kill-in-call", "freeze", "error", "soft-limit")
 # The faults that leave the outcome to be found out over time.
 STEPPED_FAULTS = ("normal", "accept_close", "late_booking", "stale_lookup")
+
+# Of the verdict about the books of the last points.
+NOWHERE = Point("normal", "any", "verify", 0)
 
 
 class Slot:
@@ -60,6 +64,13 @@ class Slot:
         self.folder.mkdir()
         self.bank = Simulator(self.folder)
         self._pipe: Connection | None = None
+
+    def verify(self) -> Verdict | None:
+        """Verify the books of the last points; None if there were none."""
+        if self._pipe is None:
+            return None
+        self._pipe.send(None)
+        return self.verdict(NOWHERE, self._pipe)
 
     def start(self, at: Point) -> Connection:
         """Start a crash point; output on the pipe means that it has ended."""
@@ -79,12 +90,17 @@ class Slot:
         if not clock_shim.missing():
             clock_shim.SteppedClock(self.folder, "own").adopt()
         for uses in itertools.count(1):
-            at = pipe.recv()
+            at: Point | None = pipe.recv()
             os.ftruncate(log, 0)
             signal.alarm(RUN_SECONDS)
-            if uses % POINTS_BEFORE_EMPTYING == 0:
+            verdict = point.run(at, self.bank) if at else Verdict(NOWHERE)
+            if at is None or uses % POINTS_VERIFIED == 0:
+                verdict.wrong += [
+                    f"of the last {POINTS_VERIFIED} points: {wrong}"
+                    for wrong in judge.wrong_books()
+                ]
                 databases.empty()
-            pipe.send(point.run(at, self.bank))
+            pipe.send(verdict)
             signal.alarm(0)
 
     def verdict(self, at: Point, pipe: Connection) -> Verdict:
@@ -130,6 +146,10 @@ class Sweep:
                 free.append(slot)
                 self._plan_more(verdict)
                 yield verdict
+        for slot in slots:
+            verified = slot.verify()
+            if verified and verified.wrong:
+                yield verified
 
     def _plan_more(self, verdict: Verdict) -> None:
         at = verdict.point

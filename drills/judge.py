@@ -20,13 +20,15 @@ Payments = list[dict[str, Any]]
 
 
 def wrongs(plan: Plan, payments: Payments, *, may_need_review: bool) -> list[str]:
-    """Return every error as a sentence; nothing if all is right."""
+    """Return every error of this story as a sentence; nothing if all is right."""
+    return list(_wrongs(plan, payments, may_need_review))
+
+
+def wrong_books() -> list[str]:
+    """Return every error that `verify_ledger` finds, as a sentence."""
     with read_snapshot():
-        found = [
-            f"books: {finding}"
-            for finding in ledger_audit.verify(now=books.END_OF_TIME)
-        ]
-    return [*found, *_wrongs(plan, payments, may_need_review)]
+        found = ledger_audit.verify(now=books.END_OF_TIME)
+        return [f"books: {finding}" for finding in found]
 
 
 def _wrongs(plan: Plan, payments: Payments, may_need_review: bool) -> Iterator[str]:
