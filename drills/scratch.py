@@ -84,9 +84,10 @@ class Scratch:
 
     def _address(self, database: str) -> str:
         """Return the address of this copy's database; Django adds `test_`."""
-        parts = urlsplit(settings.address(database, self._folder))
+        address = settings.address(database, self._folder)
         if database == SQLITE:
-            return parts.geturl()
+            return address
+        parts = urlsplit(address)
         return urlunsplit(parts._replace(path=f"{parts.path}_{self._folder.name}"))
 
     def _server(self) -> _PostgreSQL:
