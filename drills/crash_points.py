@@ -17,7 +17,7 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
@@ -186,13 +186,10 @@ class Sweep:
 def _first_of(verdict: Verdict) -> int:
     """Return the first event that needs its own run.
 
-    Before the first call a fault of the bank has no effect on the killed process, and
-    the process that goes on finds a healthy bank: the same under every fault.
+    Before the first call a fault of the bank has no effect on the interrupted process,
+    and the process that goes on finds a healthy bank: the same under every fault.
     """
-    at = verdict.point
-    if at.action != "kill" or at.fault == "normal":
-        return 1
-    return max(1, verdict.first_call)
+    return 1 if verdict.point.fault == "normal" else max(1, verdict.first_call)
 
 
 def stories_of(options: argparse.Namespace) -> list[Point]:
@@ -200,7 +197,7 @@ def stories_of(options: argparse.Namespace) -> list[Point]:
     points = [
         Point(fault, kind, action, options.at or 0)
         for action in options.action or _swept()
-        for kind in options.bank or KINDS
+        for kind in options.bank or _kinds_for(action)
         for fault in options.fault or _faults_of(kind, action)
     ]
     stories = options.story or STORIES
@@ -228,11 +225,20 @@ def _swept() -> list[str]:
     return [*SWEPT, *events.STEPS]
 
 
+def _kinds_for(action: str) -> Iterable[str]:
+    """Return the kinds of banks that make a difference.
+
+    The soft limit does less than a kill at the same moment, which is swept with every
+    bank: the one that can do everything, and the one that can do nothing, are enough.
+    """
+    return ("able", "bare") if action == "soft-limit" else KINDS
+
+
 def _faults_of(kind: str, action: str) -> list[str]:
     """Return the faults that make a difference.
 
     Faults with a twin differ only during calls, where only kills happen. For the soft
-    limit the bank does not matter: one fault for each outcome of a payment is enough.
+    limit one fault for each outcome of a payment is enough.
     """
     if action == "soft-limit":
         return ["normal", "refuse", "accept_close", "late_booking"]
