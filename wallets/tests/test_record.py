@@ -212,29 +212,32 @@ class RecordPaidTest(RecordTestCase):
 
 
 class FewerRetriesTest(RecordTestCase):
-    """WITHDRAWAL_MAX_RETRIES was lowered while a withdrawal waited for its third retry…"""
+    """WITHDRAWAL_MAX_RETRIES was lowered while a withdrawal waited for a late retry…"""
+
+    # More than those whose references are known of every withdrawal.
+    MADE = reference_service.KNOWN_ATTEMPTS + 1
 
     def setUp(self) -> None:
         super().setUp()
-        self.row = self.failed()
-        for number in (2, 3):
-            at = self.after(number * 10**6)
-            self.bank.script.append(Does.REFUSE)
-            self.row = WithdrawalService.execute(self.row.pk, bank=self.bank, now=at)
-        settings_now = override_settings(WITHDRAWAL_MAX_RETRIES=1)
-        settings_now.enable()
-        self.addCleanup(settings_now.disable)
+        with override_settings(WITHDRAWAL_MAX_RETRIES=self.MADE):
+            self.row = self.failed()
+            for number in range(2, self.MADE + 1):
+                self.bank.script.append(Does.REFUSE)
+                self.row = WithdrawalService.execute(
+                    self.row.pk, bank=self.bank, now=self.after(number * 10**6)
+                )
+        self.enterContext(override_settings(WITHDRAWAL_MAX_RETRIES=1))
 
     def test_and_the_next_attempt_can_be_recorded_all_the_same(self):
         self.record(self.row)
-        self.assert_recorded(self.row, 4)
+        self.assert_recorded(self.row, self.MADE + 1)
 
     def test_and_the_reference_of_the_next_attempt_is_known(self):
-        reference = reference_of(self.row, self.alice.uuid, 4)
+        reference = reference_of(self.row, self.alice.uuid, self.MADE + 1)
         found = reference_service.find_waiting(reference, self.alice.pk)
         self.assertEqual(found, self.row)
         self.record(self.row, reference=reference)
-        self.assert_recorded(self.row, 4)
+        self.assert_recorded(self.row, self.MADE + 1)
 
 
 class RecordPaymentTest(RecordTestCase):
