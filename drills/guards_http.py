@@ -42,13 +42,6 @@ HTTP_GUARDS = (
         f"{_SERVER}{_LOOK_ALIKE}",
     ),
     Guard(
-        "Django takes no look-alike for the key",
-        "wallets/asgi/django.py",
-        '        (name.replace(b"_", b"--"), value)\n',
-        "        (name, value)\n",
-        f"{_SERVER}{_LOOK_ALIKE}",
-    ),
-    Guard(
         "gunicorn drops no look-alike of the key",
         "gunicorn.conf.py",
         'header_map = "refuse"\n',
