@@ -24,7 +24,7 @@ from drills import settings
 from drills.guard import SQLITE, Guard
 from drills.guards import GUARDS
 from drills.process import ROOT
-from drills.scratch import Outcome, Scratch, needs_keys, path_of
+from drills.scratch import TESTS_FAILED, Outcome, Scratch, needs_keys, path_of
 
 # What is done in a copy; it returns how many guards were not caught.
 Work = Callable[[Scratch], int]
@@ -33,7 +33,6 @@ WHOLE_SECONDS = 3600
 # Parts of the paths of what makes the schema of a database.
 MAKES_SCHEMA = ("/migrations/", "/models/", "/utils/database/", "/apps.py")
 CONSTRAINT = re.compile(r'name="(\w+)"')
-TESTS_FAILED = 1  # pytest's code; all others say that nothing was tested
 REFUSALS = (
     "test_constraints.py::ConstraintTest"
     "::test_refuses_the_insert_of_a_row_that_breaks_it"

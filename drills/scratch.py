@@ -26,6 +26,7 @@ PLUGINS = (
     "-p",
     "no:cacheprovider",
 )
+TESTS_FAILED = 1  # pytest's code; all others say that nothing was tested
 RUN_SECONDS = 600  # for the tests of one guard
 LEFT_OUT = (".git", ".venv", "var", "__pycache__", ".pytest_cache", "staticfiles")
 FIRST_FAILURE = re.compile(r"^(?:FAILED|SUBFAILED\S*|ERROR) (\S+)", re.M)
@@ -105,16 +106,19 @@ class Scratch:
             "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
             **({"API_AUTH": "keys"} if needs_keys(tests) else {}),
         }
-        done = subprocess.run(
-            [sys.executable, "-m", "pytest", *options, *paths],
-            cwd=self.root,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=seconds,
-        )
+        try:
+            done = subprocess.run(
+                [sys.executable, "-m", "pytest", *options, *paths],
+                cwd=self.root,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                timeout=seconds,
+            )
+        except subprocess.TimeoutExpired:
+            return Outcome(TESTS_FAILED, "(it never ended)", seconds, "")
         first = FIRST_FAILURE.search(done.stdout)
         name = first[1].removeprefix("wallets/tests/") if first else ""
         took = time.monotonic() - began
