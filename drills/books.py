@@ -101,20 +101,25 @@ def balances() -> dict[str, int]:
     }
 
 
+def wrong_books() -> list[str]:
+    """Return every error that `verify_ledger` finds, as a sentence."""
+    with read_snapshot():
+        found = ledger_audit.verify(now=END_OF_TIME)
+        return [f"books: {finding}" for finding in found]
+
+
 def own_wrongs() -> list[str]:
     """Return the ledger's own errors: `verify_ledger`, and alarms.
 
     That payouts were paused and webhooks switched off is what the faults are for.
     """
-    with read_snapshot():
-        found = [
-            f"books: {finding}" for finding in ledger_audit.verify(now=END_OF_TIME)
-        ]
     ended = Q(kind=Alarm.Kind.PAYOUTS_PAUSED, acknowledged_at__isnull=False)
     alarms = Alarm.objects.exclude(
         ended | Q(kind__in=[Alarm.Kind.NEEDS_REVIEW, SWITCHED_OFF])
     )
-    return found + [f"alarm: {a.kind} of {a.subject}: {a.detail}" for a in alarms]
+    return wrong_books() + [
+        f"alarm: {a.kind} of {a.subject}: {a.detail}" for a in alarms
+    ]
 
 
 def review_all(paid: set[str], **only: Any) -> int:

@@ -31,7 +31,7 @@ django.setup()
 from django.core import checks  # noqa: E402 (needs the line above)
 from django.db import connection  # noqa: E402
 
-from drills import clock_shim, databases, judge, point  # noqa: E402
+from drills import books, clock_shim, databases, point  # noqa: E402
 from drills.bank import TWINS, Simulator  # noqa: E402
 from drills.broken import BROKEN  # noqa: E402
 from drills.crash_sweep import options_of  # noqa: E402
@@ -95,7 +95,7 @@ class Slot:
             if at is None or uses % POINTS_VERIFIED == 0:
                 verdict.wrong += [
                     f"of the last {POINTS_VERIFIED} points: {wrong}"
-                    for wrong in judge.wrong_books()
+                    for wrong in books.wrong_books()
                 ]
                 databases.empty()
             pipe.send(verdict)

@@ -12,26 +12,13 @@ from wallets.models.alarm import Alarm
 from wallets.models.attempt import Attempt
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
-from wallets.services.ledger import ledger_audit
-from wallets.utils.database.transactions import read_snapshot
 
 Status = Transaction.Status
 Payments = list[dict[str, Any]]
 
 
-def wrongs(plan: Plan, payments: Payments, *, may_need_review: bool) -> list[str]:
-    """Return every error of this story as a sentence; nothing if all is right."""
-    return list(_wrongs(plan, payments, may_need_review))
-
-
-def wrong_books() -> list[str]:
-    """Return every error that `verify_ledger` finds, as a sentence."""
-    with read_snapshot():
-        found = ledger_audit.verify(now=books.END_OF_TIME)
-        return [f"books: {finding}" for finding in found]
-
-
-def _wrongs(plan: Plan, payments: Payments, may_need_review: bool) -> Iterator[str]:
+def wrongs(plan: Plan, payments: Payments, *, may_need_review: bool) -> Iterator[str]:
+    """Yield every error of this story as a sentence; nothing if all is right."""
     transactions = plan.transactions()
     deposits = [t for t in transactions if t.transaction_type == "DEPOSIT"]
     withdrawals = [t for t in transactions if t.transaction_type == "WITHDRAWAL"]

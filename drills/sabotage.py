@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import starmap
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -126,12 +127,16 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--jobs", type=int, default=1, help="how many at a time")
     options = parser.parse_args(arguments)
     guards = [g for g in GUARDS if not options.only or g.name in options.only]
-    named = [n for n in constraints() if not options.only or n in options.only]
+    named = [
+        (name, model)
+        for name, (_, model) in constraints().items()
+        if not options.only or name in options.only
+    ]
     databases = set(settings.answering())
     with Copies(options.jobs) as copies:
         bad = sum(copies.do(_with_all_guards(guards, databases, options.jobs)))
         works = [_guard(guard, guard.database in databases) for guard in guards]
-        bad += sum(copies.do([*works, *map(_constraint, named)]))
+        bad += sum(copies.do([*works, *starmap(_constraint, named)]))
     total = len(guards) + len(named)
     print(f"{total} guards; {bad} not caught" if bad else f"{total} guards, all caught")
     return int(bad > 0 or total == 0)
@@ -207,8 +212,7 @@ def _guard(guard: Guard, answers: bool) -> Work:
     return work
 
 
-def _constraint(name: str) -> Work:
-    model = constraints()[name][1]
+def _constraint(name: str, model: str) -> Work:
     return lambda scratch: _say(name, sabotage_constraint(scratch, name, model))
 
 

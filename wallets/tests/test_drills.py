@@ -334,7 +334,7 @@ class JudgeTest(CommittingTestCase):
         self.bank.script.clear()
 
     def wrongs(self, payments: list[dict[str, str]]) -> list[str]:
-        found = judge._wrongs(self.plan, payments, may_need_review=False)
+        found = judge.wrongs(self.plan, payments, may_need_review=False)
         # Without the refused withdrawal, whose retry does not matter here.
         return [wrong for wrong in found if "not final" not in wrong]
 
@@ -372,5 +372,5 @@ class JudgeTest(CommittingTestCase):
         self.books_must_be_right = False
         Wallet.objects.filter(pk=self.alice.pk).update(balance=DEPOSIT)
         self.assert_wrong("money:", self.payments)
-        found = judge.wrong_books()
+        found = books.wrong_books()
         self.assertTrue(any("stored_balance" in wrong for wrong in found), found)
