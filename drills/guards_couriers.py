@@ -1,10 +1,11 @@
-"""Guards of webhooks: late results, places of those that work, what is told to whom."""
+"""Guards of webhooks: replays, late results, places of those that work, what is told."""
 
 from __future__ import annotations
 
 from drills.guard import POSTGRESQL, Guard
 
 _TESTS = "events/tests"
+_API = f"{_TESTS}/test_api_webhooks.py"
 _DELIVERY = f"{_TESTS}/test_webhook_delivery.py"
 _LATE = f"{_TESTS}/test_webhook_late.py"
 _PLACES = f"{_TESTS}/test_webhook_places.py"
@@ -12,6 +13,27 @@ _RECOVERY = f"{_TESTS}/test_webhook_recovery.py"
 _SERVICES = "events/services/webhooks"
 
 COURIER_GUARDS = (
+    Guard(
+        "a replay sends at once what waits for its next attempt",
+        f"{_SERVICES}/repeat.py",
+        "        switch.begin_anew(endpoint, now=now)\n",
+        "",
+        f"{_API}::ReplayTest",
+    ),
+    Guard(
+        "a delivery that waits for another one has no time",
+        f"{_SERVICES}/history.py",
+        "    if first is not None and first < row.sequence:\n",
+        "    if False:\n",
+        f"{_API}::DeliveriesTest",
+    ),
+    Guard(
+        "a delivery is not announced for a time at which its receiver wants quiet",
+        f"{_SERVICES}/history.py",
+        "    quiet = endpoint.quiet_until or row.due_at\n",
+        "    quiet = row.due_at\n",
+        f"{_API}::DeliveriesTest",
+    ),
     Guard(
         "a late failure delays nothing that begins anew",
         f"{_SERVICES}/record.py",

@@ -33,8 +33,8 @@ class Endpoint(BaseModel):
       began anew (UTC); NULL: one of an earlier release.
     - `next_sequence`: the number of the next delivery, which is its place in the order.
     - `failures_in_row`: failed attempts since the last success, of all deliveries.
-    - `beginnings`: how often all that is open began anew, for a new URL or because it was
-      switched on. The result of a call that was claimed before counts no more.
+    - `beginnings`: how often all that is open began anew, for a new URL or a replay, or
+      because it was switched on. The result of a call that was claimed before counts no more.
     - `quiet_until`: nothing is sent until then (UTC), because its receiver asked for
       that; it may be over. NULL: it has not asked.
     - `busy_until`: until then it gets one event at a time (UTC), because its receiver was

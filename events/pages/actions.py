@@ -33,7 +33,7 @@ def test(request: HttpRequest, webhook_uuid: UUID) -> HttpResponse:
     sent = _do(
         request,
         f"test webhook {webhook_uuid}",
-        lambda: repeat.send_test(webhook_uuid, actor=actor(request)),
+        lambda: repeat.send_test(webhook_uuid, actor=actor(request)).delivery,
         "A test event is on its way.",
     )
     return _to(webhook_uuid, sent)

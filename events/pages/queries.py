@@ -10,6 +10,7 @@ from events.models.delivery import OPEN, Delivery
 from events.models.endpoint import Endpoint
 from events.services import feed
 from events.services.webhooks import endpoints, history
+from events.services.webhooks.history import Shown
 from wallets.utils.limits import MAX_BIGINT
 
 PAGE = 50
@@ -63,25 +64,27 @@ def find(endpoint_uuid: uuid.UUID) -> Endpoint | None:
 
 def deliveries(
     endpoint: Endpoint, before: int | None
-) -> tuple[list[Delivery], int | None]:
+) -> tuple[list[Shown], int | None]:
     """Return a page, newest first, and the sequence before which the next one begins."""
     asked = history.PageRequest(endpoint.uuid, before, PAGE + 1)
     (rows,) = history.pages([asked])
     if not isinstance(rows, list):
         return [], None
-    return rows[:PAGE], rows[PAGE - 1].sequence if len(rows) > PAGE else None
+    return rows[:PAGE], rows[PAGE - 1].delivery.sequence if len(rows) > PAGE else None
 
 
-def find_delivery(endpoint: Endpoint, sequence: int) -> Delivery | None:
+def find_delivery(endpoint: Endpoint, sequence: int) -> Shown | None:
     """Return a delivery of the webhook, if there is one."""
     if sequence > MAX_BIGINT:
         return None
-    return Delivery.objects.filter(endpoint=endpoint, sequence=sequence).first()
+    found = Delivery.objects.filter(endpoint=endpoint, sequence=sequence)
+    return next(iter(history.shown(endpoint, list(found))), None)
 
 
-def fingerprint(delivery: Delivery) -> str:
+def fingerprint(shown: Shown) -> str:
     """Return a text that changes when anything on the delivery's page changes."""
-    return f"{delivery.attempts}.{delivery.updated_at.timestamp()}"
+    delivery = shown.delivery
+    return f"{delivery.attempts}.{delivery.updated_at.timestamp()}.{shown.waits_for}"
 
 
 def readable(body: str) -> str:

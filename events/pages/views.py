@@ -10,9 +10,9 @@ from django_htmx.http import HttpResponseClientRefresh
 
 from console.access import OPERATE
 from console.views.base import is_htmx, page
-from events.models.delivery import Delivery
 from events.models.endpoint import Endpoint
 from events.pages import queries
+from events.services.webhooks.history import Shown
 from wallets.utils.actors import MAX_ACTOR
 from wallets.utils.limits import MAX_BIGINT
 
@@ -58,8 +58,10 @@ def delivery(request: HttpRequest, webhook_uuid: UUID, sequence: int) -> HttpRes
         return HttpResponseClientRefresh()
     context = {
         "endpoint": endpoint,
-        "delivery": found,
-        "body": queries.readable(found.body),
+        "delivery": found.delivery,
+        "next_attempt_at": found.next_attempt_at,
+        "waits_for": found.waits_for,
+        "body": queries.readable(found.delivery.body),
         "seen": seen,
         "may_act": request.user.has_perm(OPERATE),
     }
@@ -77,7 +79,7 @@ def endpoint_or_404(webhook_uuid: UUID) -> Endpoint:
     return found
 
 
-def delivery_or_404(endpoint: Endpoint, sequence: int) -> Delivery:
+def delivery_or_404(endpoint: Endpoint, sequence: int) -> Shown:
     """Return the delivery.
 
     :raises Http404: there is none.

@@ -10,6 +10,7 @@ from rest_framework import serializers
 
 from events.models.delivery import MAX_ATTEMPTS, MAX_KEPT_ANSWER, Delivery
 from events.models.event import EventType
+from events.services.webhooks.history import Shown
 from events.services.webhooks.planning import TEST_TYPE
 from events.utils.webhook_client import MAX_TEXT
 from wallets.serializers.fields import CountField, IdField, InstantField, WordField
@@ -68,7 +69,14 @@ class DeliverySerializer(serializers.Serializer):
     created_at = InstantField(help_text="When it was planned.")
     sent_at = InstantField(allow_null=True, help_text="The last attempt.")
     next_attempt_at = InstantField(
-        allow_null=True, help_text="The next attempt of a pending one, at the earliest."
+        allow_null=True,
+        help_text="The earliest time of the next attempt of a pending one; null while it "
+        "waits for another one, or its webhook is off.",
+    )
+    waits_for = IdField(
+        allow_null=True,
+        help_text="The sequence of the delivery that must be received before a pending "
+        "one is sent: an earlier event of the same wallet.",
     )
     response_status = serializers.IntegerField(
         allow_null=True, help_text="The HTTP status of the last answer."
@@ -83,8 +91,9 @@ class DeliverySerializer(serializers.Serializer):
     )
 
 
-def delivery_line(delivery: Delivery) -> dict[str, Any]:
+def delivery_line(shown: Shown) -> dict[str, Any]:
     """Return the same as `DeliverySerializer`, for `strict_json.dumps`."""
+    delivery = shown.delivery
     pending = delivery.open is not None
     delivered = delivery.outcome == Delivery.Outcome.DELIVERED
     return {
@@ -96,7 +105,8 @@ def delivery_line(delivery: Delivery) -> dict[str, Any]:
         "attempts": delivery.attempts,
         "created_at": delivery.created_at,
         "sent_at": delivery.claimed_at,
-        "next_attempt_at": delivery.due_at if pending else None,
+        "next_attempt_at": shown.next_attempt_at,
+        "waits_for": shown.waits_for,
         "response_status": delivery.http_status,
         "response": delivery.answer,
         "delivered_at": delivery.closed_at if delivered else None,

@@ -15,6 +15,7 @@ from events.models.endpoint import Endpoint
 from events.services.webhooks import endpoints, rotation
 from events.services.webhooks.endpoints import Changes
 from events.tests.webhooks import BROKEN, OK, Webhooks
+from events.utils.webhook_client import Reply
 from wallets.tests import marks
 from wallets.tests.api import Api
 from wallets.tests.asgi import AsgiClient
@@ -383,6 +384,21 @@ class ReplayTest(WebhookApiCase):
         self.deliver()
         self.assertEqual(self.client_.amounts(), [])
 
+    def test_sends_at_once_what_waits_for_its_next_attempt(self):
+        """Its owner replays after an outage; the receiver's wish for quiet is over."""
+        made = self.made()
+        for answer in (BROKEN, Reply(503, "later", retry_after="60")):
+            self.client_.answers[self.URL] = answer
+            self.pay_in(1)
+            self.deliver()
+            self.client_.answers.clear()
+            self.client_.got.clear()
+            self.deliver()
+            self.assertEqual(self.client_.amounts(), [])
+            self.replay(made, 10**9)
+            self.deliver()
+            self.assertEqual(self.client_.amounts(), [1])
+
     def test_skips_nothing_that_was_not_sent_yet(self):
         made = self.made()
         self.pay_in(1, 2, 3)
@@ -452,6 +468,36 @@ class DeliveriesTest(WebhookApiCase):
         self.assertEqual(told, [(2, 200), (1, 500)])
         self.assertEqual(row["last_attempts"][1]["response"], "no")
         self.assertGreaterEqual(row["last_attempts"][1]["sent_at"], row["created_at"])
+
+    def test_are_shown_with_the_one_for_which_they_wait(self):
+        made = self.made(types=["deposit.completed"])
+        self.client_.answers[self.URL] = BROKEN
+        self.pay_in(1, 2)
+        self.pay_in(3, wallet=self.bob)
+        self.deliver()
+        path = self.at(made, "deliveries", "")
+        other, second, first = self.get(path).json()
+        self.assertEqual(second["waits_for"], first["sequence"])
+        self.assertIsNone(second["next_attempt_at"])
+        for row in (other, first):
+            self.assertIsNone(row["waits_for"])
+            self.assertGreater(row["next_attempt_at"], row["sent_at"])
+        self.call("PATCH", self.at(made), {"enabled": False})
+        for row in self.get(path).json():
+            self.assertIsNone(row["next_attempt_at"])
+
+    def test_are_sent_next_when_the_quiet_is_over_that_a_receiver_has_asked_for(self):
+        made = self.made(types=["deposit.completed"])
+        later = Reply(429, "later", retry_after="500")
+        self.client_.answers[self.URL] = lambda got: (
+            later if got.amount == 1 else BROKEN
+        )
+        self.pay_in(1)
+        self.pay_in(2, wallet=self.bob)
+        self.deliver()
+        broken, _ = self.get(self.at(made, "deliveries", "")).json()
+        until = Endpoint.objects.get(uuid=made["uuid"]).quiet_until
+        self.assertEqual(broken["next_attempt_at"], instants.write(until))
 
     def test_can_be_chosen_by_status(self):
         made = self.made()

@@ -43,6 +43,9 @@ class LateResultTest(WebhookTestCase):
         for enabled in (False, True):
             endpoints.change(self.hook.uuid, Changes(enabled=enabled), actor="oscar")
 
+    def replayed(self) -> None:
+        repeat.replay(self.hook.uuid, 10**9, actor="oscar")
+
     def after_the_change(self, change, *, failures: int, reply: Reply) -> None:
         """Record a reply to a call from before the change."""
         Delivery.objects.all().delete()
@@ -64,7 +67,7 @@ class LateResultTest(WebhookTestCase):
         self.assertNotEqual(delivery.last_attempts, None)
 
     def test_does_not_switch_off_what_begins_anew(self):
-        for change in (self.moved, self.off_and_on):
+        for change in (self.moved, self.off_and_on, self.replayed):
             for reply in (BROKEN, SILENT, GONE, BUSY):
                 with self.subTest(change=change.__name__, reply=reply):
                     failures = len(WAITS)
@@ -72,7 +75,7 @@ class LateResultTest(WebhookTestCase):
                     self.assert_begins_anew()
 
     def test_does_not_delay_what_is_due_at_once(self):
-        for change in (self.moved, self.off_and_on):
+        for change in (self.replayed, self.off_and_on, self.moved):
             with self.subTest(change=change.__name__):
                 self.after_the_change(change, failures=1, reply=BROKEN)
                 self.assert_begins_anew()

@@ -9,7 +9,8 @@ from django.urls import reverse
 
 from console.tests.base import ConsoleTestCase, staff
 from events.models.delivery import Delivery
-from events.services.webhooks import rotation, switch
+from events.services.webhooks import endpoints, rotation, switch
+from events.services.webhooks.endpoints import Changes
 from events.tests.webhooks import BROKEN, GONE, Webhooks
 from events.utils.webhook_client import Reply
 from wallets.models.alarm import Alarm
@@ -60,6 +61,16 @@ class WebhookPageTest(PageTestCase):
         self.assertContains(answer, "Delivered")
         self.assertContains(answer, "Last attempts")
         self.assertContains(answer, '<td data-label="Answer">500', html=False)
+
+    def test_shows_for_which_event_another_one_waits(self):
+        self.client_.answers[self.URL] = BROKEN
+        self.pay_in(1, 2)
+        self.deliver()
+        self.assertContains(self.page("webhook"), "after 1")
+        self.assertContains(self.page("delivery", 2), "an earlier event of its wallet")
+        self.assertNotContains(self.page("delivery", 1), "an earlier event")
+        endpoints.change(self.webhook.uuid, Changes(enabled=False), actor="oscar")
+        self.assertContains(self.page("delivery", 1), "none while the webhook is off")
 
     def test_escapes_what_receivers_have_answered(self):
         said = "<script>alert(1)</script>"

@@ -12,7 +12,7 @@ from django.db import connection
 
 from events.models.delivery import Delivery
 from events.models.endpoint import Endpoint
-from events.services.webhooks import claim, health, repeat
+from events.services.webhooks import claim, health, history, repeat
 from events.services.webhooks.claim import MAX_LATER
 from events.tests.webhooks import Webhooks
 from wallets.tests import marks
@@ -113,6 +113,13 @@ class DeliveryPlanTest(Webhooks, CommittingTestCase):
         Delivery.objects.filter(sequence=DELIVERED + 1).update(due_at=database_now())
         claimed = self.plans_of(lambda: claim.claim(self.hook.pk, room=8, plans=False))
         self.assertEqual([len(one.later) for one in claimed], [MAX_LATER // 2, 0])
+
+    def test_and_a_page_reads_only_the_first_of_what_waits(self) -> None:
+        self.block(BLOCKED)
+        asked = history.PageRequest(self.hook.uuid, None, WAITING)
+        (page,) = self.plans_of(lambda: history.pages([asked]))
+        waits_for = [one.waits_for for one in page]
+        self.assertEqual(waits_for, [None, *[DELIVERED + 1] * (WAITING - 1)])
 
     def insert(self, endpoint: Endpoint, first: int, count: int, **more: Any) -> None:
         now = database_now()

@@ -12,6 +12,7 @@ from events.models.delivery import Delivery
 from events.models.event import EventType
 from events.serializers import webhook
 from events.serializers.delivery import DeliverySerializer, delivery_line
+from events.services.webhooks import history
 from events.tests.webhooks import WebhookTestCase
 from wallets.tests.test_serializers import VALUES, declared, outcome, quickly
 
@@ -44,5 +45,5 @@ class WritersTest(WebhookTestCase):
         self.deliver()
         line = webhook.webhook_line(endpoint)
         self.assertEqual(list(line), list(webhook.WebhookSerializer().fields))
-        row = Delivery.objects.get()
+        (row,) = history.shown(endpoint, list(Delivery.objects.all()))
         self.assertEqual(list(delivery_line(row)), list(DeliverySerializer().fields))

@@ -9,7 +9,6 @@ from uuid import UUID
 
 from django.urls import reverse
 
-from events.models.delivery import Delivery
 from events.models.endpoint import Endpoint, Keep
 from events.serializers.delivery import OUTCOMES, delivery_line
 from events.serializers.webhook import (
@@ -21,6 +20,7 @@ from events.serializers.webhook import (
 )
 from events.services.webhooks import endpoints, history, repeat, rotation
 from events.services.webhooks.endpoints import Changes, Made
+from events.services.webhooks.history import Shown
 from events.views.resolver import busy_resolver_told
 from wallets.serializers.strict import read_no_fields
 from wallets.utils.caller import Caller
@@ -175,7 +175,7 @@ class RotateSecret(_Change[tuple[UUID, Keep | None], Made]):
         return json_response(_with_secret(result))
 
 
-class TestWebhook(_Change[UUID, Delivery]):
+class TestWebhook(_Change[UUID, Shown]):
     """Send a test event."""
 
     __test__ = False  # no class of tests
@@ -186,10 +186,10 @@ class TestWebhook(_Change[UUID, Delivery]):
         read_no_fields(read_nothing(request))
         return _uuid_of(request)
 
-    def one(self, call: UUID, caller: Caller) -> Delivery:
+    def one(self, call: UUID, caller: Caller) -> Shown:
         return repeat.send_test(call, actor=caller.actor, tenant=caller.tenant)
 
-    def write(self, request: Request, call: UUID, result: Delivery) -> ApiResponse:
+    def write(self, request: Request, call: UUID, result: Shown) -> ApiResponse:
         return json_response(delivery_line(result))
 
 
@@ -219,7 +219,7 @@ class DeliveriesCall(NamedTuple):
     pages: Pages
 
 
-class ListDeliveries(_Shown[DeliveriesCall, list[Delivery]]):
+class ListDeliveries(_Shown[DeliveriesCall, list[Shown]]):
     """Show what was sent to a webhook, the newest first."""
 
     capability = "webhooks"
@@ -240,14 +240,14 @@ class ListDeliveries(_Shown[DeliveriesCall, list[Delivery]]):
 
     def many(
         self, calls: Sequence[DeliveriesCall], *, caller: Caller, wait: bool
-    ) -> Sequence[list[Delivery] | Exception]:
+    ) -> Sequence[list[Shown] | Exception]:
         return history.pages([call.page for call in calls], tenant=caller.tenant)
 
     def write(
-        self, request: Request, call: DeliveriesCall, result: list[Delivery]
+        self, request: Request, call: DeliveriesCall, result: list[Shown]
     ) -> ApiResponse:
         page = result[: call.pages.limit]
-        following = [page[-1].sequence] if len(result) > len(page) else None
+        following = [page[-1].delivery.sequence] if len(result) > len(page) else None
         return json_response(
             [delivery_line(row) for row in page], headers=call.pages.links(following)
         )

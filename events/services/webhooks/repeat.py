@@ -12,15 +12,16 @@ from events.errors import WebhookNotFound, WebhookOff
 from events.models.delivery import OPEN, Delivery
 from events.models.endpoint import Endpoint
 from events.services import moments
-from events.services.webhooks import planning
+from events.services.webhooks import history, planning, switch
 from events.services.webhooks.endpoints import with_lock
+from events.services.webhooks.history import Shown
 from wallets.services.requests.checks import check_actor
 from wallets.utils.database.transactions import guarded_update
 
 logger = logging.getLogger(__name__)
 
 
-def send_test(endpoint_uuid: uuid.UUID, *, actor: str, tenant: str = "") -> Delivery:
+def send_test(endpoint_uuid: uuid.UUID, *, actor: str, tenant: str = "") -> Shown:
     """Plan a test event for the endpoint. It is sent once, and no other one waits for it.
 
     Opens its own transaction.
@@ -31,13 +32,14 @@ def send_test(endpoint_uuid: uuid.UUID, *, actor: str, tenant: str = "") -> Deli
     check_actor(actor)
     event_id = planning.new_test_id()
 
-    def work(endpoint: Endpoint, now: datetime) -> Delivery:
+    def work(endpoint: Endpoint, now: datetime) -> Shown:
         _refuse_if_off(endpoint)
         # It is there already if the answer to an earlier COMMIT was lost. Its lane, not
         # its event, is in an index.
         states = OPEN | Q(open=None)
         mine = endpoint.deliveries.filter(states, lane=event_id).order_by()[:1]
-        return next(iter(mine), None) or planning.add_test(endpoint, event_id, now=now)
+        made = next(iter(mine), None) or planning.add_test(endpoint, event_id, now=now)
+        return history.shown(endpoint, [made])[0]
 
     return with_lock(endpoint_uuid, work, tenant)
 
@@ -76,7 +78,8 @@ def replay(
     """Send all events again from a position, or from a moment, on. None is skipped.
 
     Opens its own transactions. The events get the ids that they had. Deliveries that are
-    open come first. If the endpoint has not come so far yet, nothing changes.
+    open come first, and begin anew at once: who asks for a replay expects to receive. If
+    the endpoint has not come so far yet, its place does not change.
 
     :raises WebhookNotFound: there is no such endpoint.
     """
@@ -91,10 +94,9 @@ def replay(
                 Endpoint,
                 {"pk": endpoint.pk, "position": endpoint.position},
                 position=before,
-                moved_at=now,
-                updated_at=now,
             )
             endpoint.position = before
+        switch.begin_anew(endpoint, now=now)
         return endpoint
 
     replayed = with_lock(endpoint_uuid, work, tenant)
