@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from datetime import timezone as dt_timezone
 
@@ -10,9 +11,13 @@ from django import forms
 from console.queries.listing import Cursor, Filters
 from wallets.models.base import MAX_MONEY
 from wallets.models.transaction import Transaction
+from wallets.models.wallet import Wallet
 from wallets.services.operations.pause import MAX_REASON
 from wallets.services.operations.review import MAX_EVIDENCE
+from wallets.services.reads.listing import Position
+from wallets.services.reads.wallet_list import WalletQuery
 from wallets.utils import words
+from wallets.utils.caller import MAX_TENANT, TENANT
 from wallets.utils.limits import MAX_BIGINT
 from wallets.utils.words import MAX_REASON as MAX_LIFE_REASON
 
@@ -20,8 +25,38 @@ Status = Transaction.Status
 LOCAL = "%Y-%m-%dT%H:%M"
 
 
-class FilterForm(forms.Form):
-    """The filters of the list, from the query string."""
+class CursorField(forms.CharField):
+    """The position of a page, from a link of ours."""
+
+    widget = forms.HiddenInput
+
+    def clean(self, value: str | None) -> Cursor | None:
+        """Return the position; None for the first page.
+
+        :raises ValidationError: a text that is no position.
+        """
+        text = super().clean(value)
+        found = parse_cursor(text)
+        if text and found is None:
+            raise forms.ValidationError(
+                "There is no such page: look for it from the first one."
+            )
+        return found
+
+
+class PageForm(forms.Form):
+    """The filters of a list, and which page of it, from the query string."""
+
+    after = CursorField(required=False)
+
+    @property
+    def filtered(self) -> bool:
+        """Whether there is a filter, valid or not."""
+        return any(field.data for field in self.visible_fields())
+
+
+class FilterForm(PageForm):
+    """The filters of the list of withdrawals."""
 
     status = forms.ChoiceField(
         required=False,
@@ -56,6 +91,65 @@ class FilterForm(forms.Form):
             since=found.get("since"),
             until=found.get("until"),
         )
+
+
+class WalletFilterForm(PageForm):
+    """The filters of the list of wallets. `find` is a reference, or a UUID."""
+
+    find = forms.CharField(
+        required=False,
+        label="Reference or UUID",
+        widget=forms.TextInput({"autocomplete": "off", "spellcheck": "false"}),
+    )
+    state = forms.ChoiceField(
+        required=False,
+        choices=[
+            ("", "Any state"),
+            *((one, one.replace("_", " ").capitalize()) for one in Wallet.State.values),
+        ],
+    )
+    currency = forms.CharField(required=False)
+    tenant = forms.CharField(required=False)
+
+    def clean_find(self) -> str:
+        """Return a possible reference. Every UUID is one, too."""
+        return _allowed(words.reference, self.cleaned_data["find"])
+
+    def clean_currency(self) -> str:
+        """Return the code in upper case."""
+        return _allowed(words.currency_code, self.cleaned_data["currency"].upper())
+
+    def clean_tenant(self) -> str:
+        """Return a possible name of a tenant."""
+        text: str = self.cleaned_data["tenant"]
+        if text and not TENANT.fullmatch(text):
+            raise forms.ValidationError(
+                f"A tenant has at most {MAX_TENANT} letters, digits, dots, hyphens and "
+                "underscores."
+            )
+        return text
+
+    def query(self) -> WalletQuery:
+        """Return the valid filters, without the tenant."""
+        found = self.cleaned_data
+        after: Cursor | None = found["after"]
+        return WalletQuery(
+            after=Position(after.moment, after.pk) if after else None,
+            reference=found["find"] or None,
+            currency=found["currency"] or None,
+            state=found["state"] or None,
+        )
+
+
+def _allowed(check: Callable[[object], str], text: str) -> str:
+    """Return what the check makes of a text; no text is no filter.
+
+    :raises ValidationError: the check refuses it.
+    """
+    try:
+        return check(text) if text else ""
+    except words.NotAllowed as refusal:
+        raise forms.ValidationError(str(refusal)) from None
 
 
 class EvidenceForm(forms.Form):

@@ -8,7 +8,7 @@ from console.views.overview import overview
 from console.views.review import alarms, review
 from console.views.session import ConsoleLoginView, ConsoleLogoutView
 from console.views.wallet_life import change
-from console.views.wallets import wallet
+from console.views.wallets import wallet, wallets
 from console.views.withdrawals import withdrawal, withdrawals
 
 app_name = "console"
@@ -72,6 +72,7 @@ urlpatterns = [
     path("payouts", payouts.payouts, name="payouts"),
     path("payouts/pause", payouts.pause, name="pause"),
     path("payouts/resume", payouts.resume, name="resume"),
+    path("wallets", wallets, name="wallets"),
     path("wallets/<uuid:wallet_uuid>", wallet, name="wallet"),
     path("wallets/<uuid:wallet_uuid>/<deed:deed>", change, name="wallet_life"),
     path("review", review, name="review"),

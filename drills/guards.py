@@ -10,6 +10,7 @@ from drills.guards_batching import BATCHING_GUARDS
 from drills.guards_books import BOOK_GUARDS
 from drills.guards_clock import CLOCK_GUARDS
 from drills.guards_connections import CONNECTION_GUARDS
+from drills.guards_console import CONSOLE_GUARDS
 from drills.guards_database import DATABASE_GUARDS
 from drills.guards_events import EVENT_GUARDS
 from drills.guards_http import HTTP_GUARDS
@@ -38,6 +39,7 @@ GUARDS = (
     *BANK_GUARDS,
     *BOOK_GUARDS,
     *OPERATOR_GUARDS,
+    *CONSOLE_GUARDS,
     *TIME_GUARDS,
     *DATABASE_GUARDS,
     *OUTAGE_GUARDS,

@@ -44,13 +44,16 @@ class Filters:
 
 @dataclass(frozen=True)
 class Cursor:
-    """The last row of a page: the next page begins after it."""
+    """The last row of a page: the next page begins after it.
 
-    scheduled_for: datetime
+    `moment` is the time by which the list is ordered.
+    """
+
+    moment: datetime
     pk: int
 
     def __str__(self) -> str:
-        return f"{self.scheduled_for.timestamp():.6f}_{self.pk}"
+        return f"{self.moment.timestamp():.6f}_{self.pk}"
 
 
 @dataclass(frozen=True)
@@ -120,10 +123,10 @@ def _by_time(
     if after:
         way = "lt" if latest else "gt"
         rows = rows.filter(
-            Q(**{f"scheduled_for__{way}": after.scheduled_for})
-            | Q(scheduled_for=after.scheduled_for, **{f"pk__{way}": after.pk}),
+            Q(**{f"scheduled_for__{way}": after.moment})
+            | Q(scheduled_for=after.moment, **{f"pk__{way}": after.pk}),
             # Redundant, so that the index is used.
-            **{f"scheduled_for__{way}e": after.scheduled_for},
+            **{f"scheduled_for__{way}e": after.moment},
         )
     order = ("-scheduled_for", "-pk") if latest else ("scheduled_for", "pk")
     # One ordered index range for each status, and for those that wait, merged here.

@@ -103,6 +103,15 @@ def is_htmx(request: HttpRequest) -> bool:
     return request.headers.get("HX-Request") == "true"
 
 
+def next_query(request: HttpRequest, cursor: object | None) -> str:
+    """Return the query of the next page of a list; "" if there is none."""
+    if cursor is None:
+        return ""
+    query = request.GET.copy()
+    query["after"] = str(cursor)
+    return query.urlencode()
+
+
 def problem(
     request: HttpRequest, title: str, detail: str, *, status: int
 ) -> HttpResponse:

@@ -1,18 +1,44 @@
-"""One wallet: its balance, its life, its balance over time, its statement."""
+"""The list of wallets; one wallet: its balance, its life, its balance over time, its
+statement.
+"""
 
 from __future__ import annotations
 
 from uuid import UUID
 
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 
 from console import plots
 from console.access import OPERATE
+from console.forms import WalletFilterForm
 from console.queries import detail
-from console.views.base import page
+from console.queries import wallets as queries
+from console.queries.listing import Cursor
+from console.views.base import next_query, page
+from wallets.services.reads.listing import WINDOW
 from wallets.utils.database.transactions import database_now
 from wallets.utils.words import metadata_of
+
+
+@page("wallet")
+def wallets(request: HttpRequest) -> HttpResponse:
+    """GET /console/wallets: one page of the list; a wallet's UUID leads to its page."""
+    form = WalletFilterForm(request.GET)
+    found = following = None
+    if form.is_valid():
+        found = queries.page(form.query(), tenant=form.cleaned_data["tenant"])
+        if not found.rows and (uuid := queries.of_uuid(form.cleaned_data["find"])):
+            return redirect("console:wallet", uuid)
+        following = found.following and Cursor(*found.following)
+    context = {
+        "form": form,
+        "page": found,
+        "tenants": found and any(row.tenant for row in found.rows),
+        "next_query": next_query(request, following),
+        "looked_at": WINDOW if following and len(found.rows) < queries.PAGE else None,
+    }
+    return render(request, "console/wallets.html", context)
 
 
 @page("wallet")

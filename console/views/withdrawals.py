@@ -7,10 +7,10 @@ from django.shortcuts import render
 from django_htmx.http import HttpResponseClientRefresh
 
 from console.access import OPERATE
-from console.forms import FilterForm, parse_cursor
+from console.forms import FilterForm
 from console.queries import detail, listing
 from console.queries.detail import Life
-from console.views.base import is_htmx, page
+from console.views.base import is_htmx, next_query, page
 from wallets.models.states import Event, State, rule_for
 from wallets.models.transaction import Transaction
 
@@ -19,17 +19,13 @@ from wallets.models.transaction import Transaction
 def withdrawals(request: HttpRequest) -> HttpResponse:
     """GET /console/withdrawals: one page of the list."""
     form = FilterForm(request.GET)
-    valid = form.is_valid()
-    found = listing.page(form.filters(), parse_cursor(request.GET.get("after", "")))
-    query = request.GET.copy()
-    if found.next:
-        query["after"] = str(found.next)
+    found = None
+    if form.is_valid():
+        found = listing.page(form.filters(), form.cleaned_data["after"])
     context = {
         "form": form,
-        "page": found if valid else None,
-        "next_query": query.urlencode() if found.next else "",
-        "filtered": any(form.data.get(name) for name in form.fields),
-        "later": "after" in request.GET,
+        "page": found,
+        "next_query": next_query(request, found and found.next),
     }
     return render(request, "console/withdrawals.html", context)
 

@@ -1,0 +1,43 @@
+"""Guards of what the console shows, and to whom; see `drills.guard`."""
+
+from __future__ import annotations
+
+from drills.guard import Guard
+
+CONSOLE_GUARDS = (
+    Guard(
+        "a reference is shown to who may see wallets",
+        "console/templates/console/_reference.html",
+        '{% if wallet.reference and request.user|may_see:"wallet" %}',
+        "{% if wallet.reference %}",
+        "console/tests/test_wallets.py::ReferenceTest",
+    ),
+    Guard(
+        "a page of a list that does not exist is named",
+        "console/forms.py",
+        "        if text and found is None:\n",
+        "        if False:\n",
+        "console/tests/test_wallets.py::InputTest",
+    ),
+    Guard(
+        "the console judges a reference as the API does",
+        "console/forms.py",
+        '        return check(text) if text else ""\n',
+        "        return text\n",
+        "console/tests/test_wallets.py::InputTest",
+    ),
+    Guard(
+        "a reference that is a UUID is found",
+        "console/views/wallets.py",
+        "        if not found.rows and (uuid := ",
+        "        if (uuid := ",
+        "console/tests/test_wallets.py::WalletListTest",
+    ),
+    Guard(
+        "a reference is looked up at once",
+        "wallets/services/reads/wallet_list.py",
+        "        found=Found.IN_WINDOWS if asked.reference is None else Found.AT_ONCE,\n",
+        "        found=Found.IN_WINDOWS,\n",
+        "console/tests/test_wallet_plans.py",
+    ),
+)
