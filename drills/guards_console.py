@@ -40,4 +40,18 @@ CONSOLE_GUARDS = (
         "        found=Found.IN_WINDOWS,\n",
         "console/tests/test_wallet_plans.py",
     ),
+    Guard(
+        "a movement of an attempt is not made by who asked for the withdrawal",
+        "wallets/services/reads/actors.py",
+        '            row.actor = made.get(key, "")\n',
+        "            row.actor = row.transaction.actor\n",
+        "test_movement_actors.py",
+    ),
+    Guard(
+        "a worker's host is told to nobody",
+        "wallets/utils/actors.py",
+        '    return WORKER if actor.startswith(f"{WORKER} ") else actor\n',
+        "    return actor\n",
+        "test_movement_actors.py events/tests/test_sequencer.py::SequencerTest",
+    ),
 )

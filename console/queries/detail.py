@@ -16,7 +16,7 @@ from wallets.models.transition import Transition
 from wallets.models.wallet import Wallet
 from wallets.models.wallet_change import WalletChange
 from wallets.services.operations import payment_return, review_proposal
-from wallets.services.reads import relations
+from wallets.services.reads import actors, relations
 
 # Usually there are a few of each; look-ups may go on for years, so there is a limit.
 LIMIT = 200
@@ -114,5 +114,5 @@ def statement(wallet_uuid: str, before: int | None = None) -> Statement | None:
         rows = rows.filter(sequence__lt=before)
     page = list(rows.select_related("transaction")[: STATEMENT_PAGE + 1])
     more = len(page) > STATEMENT_PAGE
-    page = relations.of_movements(page[:STATEMENT_PAGE])
+    page = actors.of_movements(relations.of_movements(page[:STATEMENT_PAGE]))
     return Statement(wallet, page, points[::-1], page[-1].sequence if more else None)

@@ -14,6 +14,7 @@ from wallets.models.wallet import Wallet
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests.fakes import Does
 from wallets.tests.raw import execute, rules_off
+from wallets.utils.caller import Caller
 
 HTMX = {"HX-Request": "true"}
 
@@ -185,6 +186,20 @@ class WalletPageTest(ConsoleTestCase):
         self.assertContains(page, "Balance over time")
         self.assertContains(page, "+1,000")
         self.assertContains(page, "700")
+
+    def test_names_who_made_each_movement(self):
+        """Who asked for a withdrawal makes no movement."""
+        self.deposit(1000)
+        caller = Caller("the shop")
+        asked = WithdrawalService.schedule(
+            *(self.alice.uuid, 300, self.now), caller=caller, now=self.after(-60)
+        )
+        WithdrawalService.execute(asked.pk, bank=self.bank, now=self.now)
+        page = self.client.get(reverse("console:wallet", args=[self.alice.uuid]))
+        self.assertContains(page, "Settle <small>by worker</small>")
+        self.assertContains(page, "Hold <small>by worker</small>")
+        self.assertContains(page, "Deposit <small>by client</small>")
+        self.assertNotContains(page, "the shop")
 
     def test_pages_its_statement(self):
         for _ in range(detail.STATEMENT_PAGE + 2):

@@ -30,12 +30,11 @@ from wallets.services.payouts.outcome import FAILURE_CODES
 from wallets.services.reads import relations
 from wallets.services.wallets import history
 from wallets.utils import instants
+from wallets.utils.actors import told
 
 # The name space of the ids of events. It must never change.
 _EVENTS = uuid.UUID("5f7f2c56-0e0b-4b0a-9a55-1d6f0a7f3c11")
 _FAILURE_CODES = {event.value: code.value for event, code in FAILURE_CODES.items()}
-# Workers name their host and process, which are nobody's business outside.
-_WORKER = "worker"
 _NOT_PAID = {State.FAILED_RETRYABLE.value, State.FAILED_FINAL.value}
 
 # Columns that no event tells. They are not read: if one cannot be read, all other events
@@ -284,7 +283,7 @@ def _of_transition(
         "failure_code": code,
         "sequence": movement.sequence if movement else None,
         "balance_after": movement.balance_after if movement else None,
-        "actor": _WORKER if row.actor.startswith(f"{_WORKER} ") else row.actor,
+        "actor": told(row.actor),
     }
 
 

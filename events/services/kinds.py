@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from events.models.event import EventType
-from wallets.models.ledger import Movement
-from wallets.models.states import TRANSITIONS, Event, State
+from wallets.models.ledger import LEGS_OF_EVENTS, Movement
+from wallets.models.states import Event, State
 from wallets.models.wallet_change import WalletChange
 
 # Kinds of movements that are events of their own. The other kinds belong to a change of
@@ -51,17 +51,6 @@ OF_STATES = {
 # A row with another event is of a later release: this one does not know its type.
 KNOWN_EVENTS = {SCHEDULE, *(event.value for event in Event)}
 
-
-def _leg(money: str) -> str:
-    """Return the leg of the movement with which the change takes its place."""
-    opens = money == Movement.Kind.HOLD.value
-    return (Movement.Leg.OPEN if opens else Movement.Leg.CLOSE).value
-
-
 # The leg of the movement that an event of a withdrawal posts, if it posts one. With two
 # movements (`record_paid`) it is the second one.
-LEGS = {
-    event.value: _leg(rule.money)
-    for (_, event), rule in TRANSITIONS.items()
-    if rule.money
-}
+LEGS = {event: legs[-1] for event, legs in LEGS_OF_EVENTS.items()}

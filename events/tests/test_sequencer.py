@@ -24,6 +24,8 @@ from wallets.models.wallet import Wallet
 from wallets.models.wallet_change import WalletChange
 from wallets.services.corrections.correction import correct
 from wallets.services.operations.payment_return import record_return
+from wallets.services.operations.record import record_paid
+from wallets.services.reads import actors
 from wallets.services.transfers.transfer import transfer
 from wallets.services.wallet import WalletService
 from wallets.services.wallets import life
@@ -107,6 +109,23 @@ class SequencerTest(WalletTestCase):
         actors = {one.type: one.data.get("actor") for one in feed.read(0, 99)}
         self.assertEqual(actors["withdrawal.retry_requested"], "operator oscar")
         self.assertEqual(actors["withdrawal.processing"], "worker")
+
+    def test_names_the_actors_that_the_statement_names(self) -> None:
+        self.deposit(100)
+        failed = self.refused_withdrawal(40, at=self.now)
+        WithdrawalService.retry_now(failed.pk, actor=OSCAR)
+        WithdrawalService.execute(failed.pk, bank=self.bank)
+        recorded = self.due_withdrawal(30)
+        record_paid(recorded.pk, evidence="statement 4", actor=OSCAR)
+        correct(self.deposit(50).pk, 20, reason="a mistake", actor=OSCAR)
+        sequencer.catch_up()
+        rows = Movement.objects.filter(wallet=self.alice).select_related("transaction")
+        made = {row.sequence: row.actor for row in actors.of_movements(rows)}
+        told = [one.data for one in feed.read(0, 99) if one.data.get("sequence")]
+        self.assertEqual(len(told), len(made) - 1)  # a recorded hold has no event
+        for one in told:
+            self.assertEqual(one["actor"], made[one["sequence"]], one)
+        self.assertEqual({OSCAR, "worker", "client"}, set(made.values()))
 
     def test_says_that_an_outcome_is_unknown(self) -> None:
         self.deposit(100)

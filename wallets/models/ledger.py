@@ -17,6 +17,7 @@ from wallets.models.base import MAX_MONEY, WrittenAtField
 from wallets.models.composite_key import LEG, ForeignKeyConstraint
 from wallets.models.counterparty import Counterparty
 from wallets.models.expressions import Joined
+from wallets.models.states import TRANSITIONS
 from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
 
@@ -32,6 +33,14 @@ MOVEMENTS = [
     "correction_in back outside wallet 0",
     "return bank outside wallet 0",
 ]
+_LEGS = {kind: leg for kind, leg, *_ in map(str.split, MOVEMENTS)}
+# The legs of the movements that an event of a withdrawal posts, in order. A movement of
+# an attempt belongs to the event that has its leg.
+LEGS_OF_EVENTS = {
+    event.value: tuple(_LEGS[kind] for kind in rule.movements)
+    for (_, event), rule in TRANSITIONS.items()
+    if rule.money
+}
 
 
 class Account(models.TextChoices):
@@ -80,6 +89,8 @@ class Movement(models.Model):
     counterparty: Counterparty | None = None
     corrected: int | None = None
     returned: int | None = None
+    # Nor this: `services.reads.actors` finds who made it.
+    actor: str = ""
 
     # Neither has a foreign key of its own in the database:
     # `movement_in_its_transactions_wallet` covers both. Unique constraints begin with

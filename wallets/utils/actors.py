@@ -6,6 +6,16 @@ from typing import Any
 
 # The length of the columns.
 MAX_ACTOR = 150
+# What the names of workers begin with; then come a space, their host and their process.
+WORKER = "worker"
+
+
+def told(actor: str) -> str:
+    """Return the name of an actor as others are told it.
+
+    The host and the process of a worker are nobody's business outside.
+    """
+    return WORKER if actor.startswith(f"{WORKER} ") else actor
 
 
 def operator(user: Any) -> str:

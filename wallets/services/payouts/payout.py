@@ -43,6 +43,7 @@ from wallets.services.payouts.outcome import Conclusion
 from wallets.services.withdrawals.currency import is_payable
 from wallets.services.withdrawals.reference import next_number
 from wallets.utils import clock
+from wallets.utils.actors import WORKER
 from wallets.utils.bank.interface import Abilities, Answer, Payment
 from wallets.utils.database import outage
 from wallets.utils.database.transactions import (
@@ -106,7 +107,7 @@ class Claim:
 
 def actor_name() -> str:
     """Return the name of this process for transition rows."""
-    return f"worker {platform.node()}:{os.getpid()}"
+    return f"{WORKER} {platform.node()}:{os.getpid()}"
 
 
 def claim(
