@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from itertools import pairwise
 
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.text import slugify
+
+from wallets.utils.words import in_units, money
 
 WIDTH, HEIGHT = 1000, 200
 X_LABELS = 5
@@ -67,7 +70,7 @@ def bars(
         description,
         _svg(title, description, format_html_join("", "{}", ((s,) for s in shapes))),
         _time_labels(start, end),
-        _value_labels(top),
+        [short(value) for value in _heights(top)],
         series,
         empty=not shapes,
     )
@@ -77,10 +80,14 @@ def steps(
     title: str,
     points: Sequence[tuple[datetime, int]],
     *,
+    currency: str,
     start: datetime,
     end: datetime,
 ) -> Plot:
-    """Return a line that keeps its height until the next point; times are UTC."""
+    """Return a line that keeps its height until the next point; times are UTC.
+
+    Values are minor units of the currency. The labels of its axis are in whole units.
+    """
     top = _round_up(max((value for _, value in points), default=0))
     seconds = max((end - start).total_seconds(), 1)
 
@@ -98,8 +105,8 @@ def steps(
         path += f"H{x(moment)}" + (f"V{y(value)}" if value != before else "")
     path += f"H{x(end)}"
     description = (
-        f"From {points[0][1]:,} at {start:%Y-%m-%d %H:%M} "
-        f"to {points[-1][1]:,} at {end:%Y-%m-%d %H:%M} UTC."
+        f"From {money(points[0][1], currency)} at {start:%Y-%m-%d %H:%M} "
+        f"to {money(points[-1][1], currency)} at {end:%Y-%m-%d %H:%M} UTC."
     )
     shapes = format_html(
         '<path class="area" d="{}V{}H{}Z"/><path class="line" d="{}"/>',
@@ -109,7 +116,8 @@ def steps(
         path,
     )
     svg = _svg(title, description, shapes)
-    return Plot(title, description, svg, _time_labels(start, end), _value_labels(top))
+    labels = [short(in_units(value, currency)) for value in _heights(top)]
+    return Plot(title, description, svg, _time_labels(start, end), labels)
 
 
 def _column(
@@ -179,16 +187,17 @@ def _round_up(value: int) -> int:
     raise AssertionError("unreachable: 10 * power >= value")
 
 
-def _value_labels(top: int) -> list[str]:
-    return [short(top), short(top // 2), "0"]
+def _heights(top: int) -> list[int]:
+    """Return the values that have a rule, from the top."""
+    return [top, top // 2, 0]
 
 
-def short(value: int) -> str:
-    """Return a number for an axis: 950, 12k, 3.5M."""
+def short(value: int | Decimal) -> str:
+    """Return a number for an axis: 0.05, 950, 12k, 3.5M."""
     for size, suffix in ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k")):
         if value >= size:
-            return f"{value / size:.3g}{suffix}"
-    return str(value)
+            return f"{float(value / size):.3g}{suffix}"
+    return f"{Decimal(value).normalize():f}"
 
 
 def _time_labels(start: datetime, end: datetime) -> list[str]:

@@ -48,6 +48,20 @@ CONSOLE_GUARDS = (
         "test_movement_actors.py",
     ),
     Guard(
+        "the axis of a wallet's plot is in units of its currency",
+        "console/plots.py",
+        "short(in_units(value, currency))",
+        "short(value)",
+        "console/tests/test_plots.py",
+    ),
+    Guard(
+        "an alarm is read with the currency of its amount",
+        "wallets/services/operations/alarm.py",
+        'select_related("transaction__wallet").only(',
+        'select_related("transaction").only(',
+        "console/tests/test_money.py",
+    ),
+    Guard(
         "a worker's host is told to nobody",
         "wallets/utils/actors.py",
         '    return WORKER if actor.startswith(f"{WORKER} ") else actor\n',

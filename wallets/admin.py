@@ -39,18 +39,14 @@ from wallets.services.operations import review, review_proposal
 from wallets.utils import deeds
 from wallets.utils.actors import operator
 from wallets.utils.look_only import Groups, LookOnly, Users
+from wallets.utils.words import money
 
 
 @admin.register(Wallet)
 class WalletAdmin(LookOnly):
     list_display = (
-        "uuid",
-        *("tenant", "created_by"),
-        "reference",
-        "state",
-        "balance",
-        "held",
-        "created_at",
+        *("uuid", "tenant", "created_by", "reference"),
+        *("state", "balance", "held", "created_at"),
     )
     uuid_fields: ClassVar[list[str]] = ["uuid"]
     text_fields: ClassVar[list[str]] = ["tenant"]
@@ -129,6 +125,7 @@ class TransactionAdmin(LookOnly):
             **self.admin_site.each_context(request),
             "title": f"Resolve withdrawal {withdrawal.pk}",
             "withdrawal": withdrawal,
+            "amount": money(withdrawal.amount, withdrawal.wallet.currency),
             "attempt": withdrawal.attempts.last(),
             "proposal": review_proposal.of(withdrawal.pk),
             "form": form,

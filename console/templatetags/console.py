@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from datetime import timezone as dt_timezone
-from decimal import Decimal
 
 from django import template
 from django.utils import timezone
@@ -16,7 +15,7 @@ from wallets.models.states import State
 from wallets.models.transaction import Transaction
 from wallets.services.operations import pause
 from wallets.services.operations.pause import Standing
-from wallets.utils.words import DIGITS
+from wallets.utils import words as words_of
 
 register = template.Library()
 
@@ -46,8 +45,7 @@ def money(amount: int | str | None, currency: str = "") -> str:
         return NOTHING
     if not isinstance(amount, int):
         return str(amount)
-    digits = DIGITS.get(currency, 0)
-    return f"{Decimal(amount).scaleb(-digits):,.{digits}f} {currency}".rstrip()
+    return words_of.money(amount, currency)
 
 
 @register.filter

@@ -181,7 +181,7 @@ class PermissionTest(ConsoleTestCase):
             ("wallet", wallet, "view_movement", "Balance over time"),
             ("withdrawal", withdrawal, "view_reviewproposal", "Mrs Smith"),
             ("review", (), "view_reviewproposal", "Mrs Smith"),
-            ("alarms", (), "view_transaction", "attempt 1 · 10</dd>"),
+            ("alarms", (), "view_transaction", "attempt 1 · 10 IRR</dd>"),
         ):
             with self.subTest(page=page, permission=permission):
                 self.assertContains(self.see(page, *views(), args=args), words)

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
+from django.conf import settings
+from django.core.cache import cache
+from django.db import connection
 from django.test import SimpleTestCase, override_settings
+from django.test.utils import CaptureQueriesContext
 
 from console.templatetags.console import money
 from console.tests.base import ConsoleTestCase
+from wallets.services.operations import alarm
 from wallets.services.wallet import WalletService
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests.builders import due_withdrawal
@@ -41,6 +49,27 @@ class MoneyTest(SimpleTestCase):
         self.assertEqual(money("abc", "EUR"), "abc")
 
 
+class TemplateTest(SimpleTestCase):
+    """Each template of ours…"""
+
+    # What a variable with an amount is called, and where a tag shows one.
+    AMOUNT = re.compile(
+        r"\{\{ *[\w.]*\b(amount|balance|held|left|balance_after)\b.*?\}\}"
+    )
+    # Those whose amount is a text already, or what was typed into a form.
+    TEXTS = ("{{ amount }}", "{{ form.amount.")
+
+    def test_shows_no_amount_without_its_currency(self) -> None:
+        shown = 0
+        for path in sorted(Path(settings.BASE_DIR).glob("*/templates/**/*.html")):
+            for found in self.AMOUNT.finditer(path.read_text(encoding="utf-8")):
+                shown += 1
+                if not found[0].startswith(self.TEXTS):
+                    with self.subTest(path.name):
+                        self.assertIn("|money:", found[0])
+        self.assertGreater(shown, 20)
+
+
 @override_settings(THIRD_PARTY_CURRENCY="KWD")
 class PagesTest(ConsoleTestCase):
     """The pages of a wallet's money…"""
@@ -51,9 +80,14 @@ class PagesTest(ConsoleTestCase):
         withdrawal = due_withdrawal(wallet, 234_500, due=self.now)
         waiting = due_withdrawal(wallet, 50, due=self.after(60))
         WithdrawalService.execute(withdrawal.pk, bank=self.bank, now=self.now)
+        alarm.raise_alarm("needs_review", waiting, detail="x")
         for path, shown in (
+            ("", ("<small>0.050 KWD</small>",)),
+            ("alarms", ("attempt 0 · 0.050 KWD<",)),
             (f"wallets/{wallet.uuid}", ("1,000.067 KWD", "+1,234.567 KWD")),
-            (f"wallets/{wallet.uuid}", ("in units of 0.001 KWD",)),
+            (f"wallets/{wallet.uuid}", ("<small>in KWD</small>", "<span>2k</span>")),
+            (f"wallets/{wallet.uuid}", ("From 1,234.567 KWD at", "to 1,000.067 KWD")),
+            ("wallets", ("1,000.067 KWD",)),
             (f"wallets/{wallet.uuid}/freeze", ("1,000.067 KWD",)),
             ("withdrawals", ("234.500 KWD", "0.050 KWD")),
             (f"withdrawals/{withdrawal.pk}", ("<h1>234.500 KWD", "<b>234.500 KWD")),
@@ -65,3 +99,22 @@ class PagesTest(ConsoleTestCase):
             with self.subTest(path):
                 for text in shown:
                     self.assertContains(page, text)
+                self.assertNotContains(page, "minor units")
+
+
+class AlarmsTest(ConsoleTestCase):
+    """The pages with alarms…"""
+
+    def test_cost_no_query_for_the_currency_of_an_alarm(self) -> None:
+        def cost(path: str) -> int:
+            cache.clear()
+            with CaptureQueriesContext(connection) as queries:
+                self.client.get(path)
+            return len(queries)
+
+        paths = ("/console/alarms", "/console/")
+        alarm.raise_alarm("needs_review", self.due_withdrawal(5), detail="x")
+        few = [cost(path) for path in paths]
+        for _ in range(3):
+            alarm.raise_alarm("needs_review", self.due_withdrawal(5), detail="x")
+        self.assertEqual([cost(path) for path in paths], few)

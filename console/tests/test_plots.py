@@ -43,24 +43,47 @@ class BarsTest(SimpleTestCase):
 
 
 class StepsTest(SimpleTestCase):
+    def draw(self, *points, currency="EUR"):
+        end = NOON + 2 * MINUTE
+        return plots.steps("x", points, currency=currency, start=NOON, end=end)
+
     def test_keep_their_height_until_the_next_point(self):
         points = [(NOON, 100), (NOON + MINUTE, 50)]
-        plot = plots.steps("x", points, start=NOON, end=NOON + 2 * MINUTE)
+        plot = self.draw(*points)
         line = ElementTree.fromstring(plot.svg).findall("path")[1]
         self.assertEqual(line.get("d"), "M0.0,0.0H500.0V100.0H1000.0")
 
     def test_know_when_there_is_nothing_to_show(self):
-        self.assertTrue(plots.steps("x", [], start=NOON, end=NOON).empty)
+        self.assertTrue(self.draw().empty)
 
     def test_name_the_day_where_hours_repeat(self):
         for minutes, label in ((60, "12:00"), (24 * 60, "22 Nov 12:00")):
             end = NOON + minutes * MINUTE
-            plot = plots.steps("x", [(NOON, 1)], start=NOON, end=end)
+            points = [(NOON, 1)]
+            plot = plots.steps("x", points, currency="EUR", start=NOON, end=end)
             self.assertEqual(plot.x_labels[0], label)
 
     def test_draw_a_single_moment(self):
-        plot = plots.steps("x", [(NOON, 0)], start=NOON, end=NOON)
+        points = [(NOON, 0)]
+        plot = plots.steps("x", points, currency="EUR", start=NOON, end=NOON)
         ElementTree.fromstring(plot.svg)
+
+    def test_say_amounts_with_the_digits_of_their_currency(self):
+        for amount, currency, labels, said in (
+            (1, "EUR", ["0.02", "0.01", "0"], "0.01 EUR"),
+            (150, "EUR", ["2", "1", "0"], "1.50 EUR"),
+            (123_456, "EUR", ["2k", "1k", "0"], "1,234.56 EUR"),
+            (35_000, "KWD", ["40", "20", "0"], "35.000 KWD"),
+            (15, "JPY", ["20", "10", "0"], "15 JPY"),
+            (999, "CLF", ["0.1", "0.05", "0"], "0.0999 CLF"),
+            (5, "XAU", ["6", "3", "0"], "5 XAU"),
+            (10**15, "EUR", ["10T", "5T", "0"], "10,000,000,000,000.00 EUR"),
+        ):
+            with self.subTest(amount=amount, currency=currency):
+                plot = self.draw((NOON, amount), currency=currency)
+                self.assertEqual(plot.y_labels, labels)
+                self.assertIn(f"From {said} at", plot.description)
+                self.assertIn(f"to {said} at", plot.description)
 
 
 class ScaleTest(SimpleTestCase):

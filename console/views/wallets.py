@@ -53,7 +53,13 @@ def wallet(request: HttpRequest, wallet_uuid: UUID) -> HttpResponse:
         raise Http404(f"There is no wallet {wallet_uuid}.")
     now = database_now()
     start = found.points[0][0] if found.points else found.wallet.created_at
-    plot = plots.steps("Balance over time", found.points, start=start, end=now)
+    plot = plots.steps(
+        "Balance over time",
+        found.points,
+        currency=found.wallet.currency,
+        start=start,
+        end=now,
+    )
     context = {
         "statement": found,
         "wallet": found.wallet,

@@ -240,9 +240,9 @@ class AdminTest(WalletTestCase):
         page = self.client.get(self.url("transaction", f"{self.withdrawal.pk}/change/"))
         link = self.url("transaction", f"{self.withdrawal.pk}/resolve/")
         self.assertContains(page, link)
-        self.assertContains(
-            self.client.get(link), str(self.withdrawal.attempts.get().reference)
-        )
+        page = self.client.get(link)
+        self.assertContains(page, str(self.withdrawal.attempts.get().reference))
+        self.assertContains(page, "60 IRR from wallet")
 
     def test_resolves_as_paid_with_evidence_and_actor(self) -> None:
         self.resolve(outcome="paid", evidence="statement 7")

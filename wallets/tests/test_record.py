@@ -151,7 +151,7 @@ class RecordPaidTest(RecordTestCase):
         withdrawal = self.due_withdrawal(1001)
         with nothing_written(), self.assertRaises(InsufficientBalance) as got:
             self.record(withdrawal)
-        self.assertIn("1000 available, 1001 needed", str(got.exception))
+        self.assertIn("1000 minor units available, 1001 needed", str(got.exception))
         self.assertIn("deposit what is missing", str(got.exception))
         self.deposit(1)
         self.record(withdrawal)

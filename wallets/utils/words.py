@@ -1,4 +1,4 @@
-"""The client's own words: references, descriptions, metadata; and currencies. Pure.
+"""The client's own words: references, descriptions, metadata; currencies, amounts. Pure.
 
 Text must be printable: without control characters, line ends, and the invisible
 characters that make one text look like another.
@@ -7,6 +7,7 @@ characters that make one text look like another.
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 import orjson
@@ -119,6 +120,20 @@ def currency_code(value: object) -> str:
     :raises NotAllowed: anything else.
     """
     return value if type(value) is str and value in CODES else currency(value)
+
+
+def in_units(amount: int, currency: str) -> Decimal:
+    """Return an amount of minor units in units of its currency: 1234.567.
+
+    Whole, if the currency has no minor unit.
+    """
+    return Decimal(amount).scaleb(-DIGITS.get(currency, 0))
+
+
+def money(amount: int, currency: str) -> str:
+    """Return an amount of minor units for people: 1,234.567 KWD."""
+    digits = DIGITS.get(currency, 0)
+    return f"{in_units(amount, currency):,.{digits}f} {currency}".rstrip()
 
 
 def metadata(value: object) -> str:

@@ -200,7 +200,7 @@ def _correct(transaction_id: int, asked: _Asked, now: datetime | None) -> Made:
         raise LostRace(f"there are {found.number - 1} corrections by now")
     if asked.amount > found.left:
         raise CorrectionTooLarge(
-            f"{found.left} of {found.transaction.amount} are left to correct,"
+            f"{found.left} of {found.transaction.amount} minor units are left to correct,"
             f" {asked.amount} were asked for."
         )
     for wallet in wallets.values():

@@ -186,7 +186,8 @@ def check_hold(wallet: Wallet, amount: int) -> None:
     """
     if wallet.balance < amount:
         raise InsufficientBalance(
-            f"Insufficient balance: {wallet.balance} available, {amount} needed"
+            f"Insufficient balance: {wallet.balance} minor units available,"
+            f" {amount} needed"
         )
 
 

@@ -84,10 +84,13 @@ def _open_again(raised: Alarm, detail: str, now: datetime) -> None:
 def shown() -> QuerySet[Alarm]:
     """Return all alarms, the newest first, with the amounts of their withdrawals.
 
-    Nothing else of a withdrawal is read: the alarm may be that it cannot be read.
+    An amount is that and its currency. Nothing else of a withdrawal or its wallet is
+    read: the alarm may be that it cannot be read.
     """
     own = [field.name for field in Alarm._meta.concrete_fields]
-    return Alarm.objects.select_related("transaction").only(*own, "transaction__amount")
+    return Alarm.objects.select_related("transaction__wallet").only(
+        *own, "transaction__amount", "transaction__wallet__currency"
+    )
 
 
 def unacknowledged() -> QuerySet[Alarm]:

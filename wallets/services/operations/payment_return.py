@@ -95,7 +95,8 @@ def _record(transaction_id: int, told: _Told, now: datetime | None) -> PaymentRe
     paid = _payment(withdrawal)
     if told.amount > paid.amount:
         raise ReturnTooLarge(
-            f"The bank paid {paid.amount}, and {told.amount} were to be returned."
+            f"The bank paid {paid.amount} minor units, and {told.amount} were to be"
+            " returned."
         )
     _check_wallet(wallets[withdrawal.wallet_id], told.amount)
 

@@ -168,7 +168,7 @@ class _Transfers(Batch[TransferRequest, TransferReceipt]):
         available, room = self._money_of(source), self._money_of(target)
         if available.balance < request.amount:
             raise InsufficientBalance(
-                f"Insufficient balance: {available.balance} available,"
+                f"Insufficient balance: {available.balance} minor units available,"
                 f" {request.amount} needed"
             )
         if room.total + request.amount > MAX_MONEY:
