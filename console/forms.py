@@ -17,7 +17,7 @@ from wallets.services.operations.review import MAX_EVIDENCE
 from wallets.services.reads.listing import Position
 from wallets.services.reads.wallet_list import WalletQuery
 from wallets.utils import words
-from wallets.utils.caller import MAX_TENANT, TENANT
+from wallets.utils.caller import TENANT, TENANTS
 from wallets.utils.limits import MAX_BIGINT
 from wallets.utils.words import MAX_REASON as MAX_LIFE_REASON
 
@@ -123,10 +123,7 @@ class WalletFilterForm(PageForm):
         """Return a possible name of a tenant."""
         text: str = self.cleaned_data["tenant"]
         if text and not TENANT.fullmatch(text):
-            raise forms.ValidationError(
-                f"A tenant has at most {MAX_TENANT} letters, digits, dots, hyphens and "
-                "underscores."
-            )
+            raise forms.ValidationError(f"A tenant has {TENANTS}.")
         return text
 
     def query(self) -> WalletQuery:

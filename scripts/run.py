@@ -155,9 +155,17 @@ def pages(plan: services.Plan, api: str, login: str) -> str:
     shown = [
         ("API_DOCS_ENABLED", f"  Documentation   {api}/api/docs/"),
         ("CONSOLE_ENABLED", f"  Console         {api}/console/ - {login}"),
-        ("METRICS_ENABLED", f"  Metrics         {api}/metrics"),
+        ("METRICS_ENABLED", f"  Metrics         {api}/metrics{_key_of_metrics(plan)}"),
     ]
     return "\n".join(line for switch, line in shown if plan.has(switch))
+
+
+def _key_of_metrics(plan: services.Plan) -> str:
+    """Return what the metrics ask for; the token alone opens them, if there is one."""
+    if plan.env.get("METRICS_TOKEN"):
+        return " - with METRICS_TOKEN"
+    asks = plan.env.get("API_AUTH") == "keys"
+    return " - with a key of the scope metrics:read" if asks else ""
 
 
 def api_answers(port: int) -> bool:

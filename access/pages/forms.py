@@ -8,7 +8,7 @@ from datetime import timezone as dt_timezone
 from django import forms
 
 from access.models.api_key import MAX_NAME, MAX_REASON
-from access.services.keys import MAX_OVERLAP, MAX_RATE
+from access.services.keys import MAX_OVERLAP, MAX_RATE, NAMES
 from access.utils.scopes import EVERYTHING, SCOPES
 from wallets.utils.caller import MAX_TENANT
 
@@ -33,7 +33,10 @@ class ExpiryForm(forms.Form):
 class KeyForm(ExpiryForm):
     """What a new key may do."""
 
-    name = forms.CharField(max_length=MAX_NAME)
+    name = forms.CharField(
+        max_length=MAX_NAME,
+        help_text=f"Of the caller: {NAMES}. It is the actor of what the key changes.",
+    )
     scopes = forms.MultipleChoiceField(
         choices=[*SCOPES.items(), (EVERYTHING, "everything, also what is added later")],
         widget=forms.CheckboxSelectMultiple,

@@ -17,7 +17,7 @@ from access.utils import scopes as names
 from access.utils import secret as secrets
 from wallets.errors import LostRace
 from wallets.services.requests.checks import check_actor
-from wallets.utils.caller import ANYBODY, MAX_TENANT, TENANT
+from wallets.utils.caller import ANYBODY, TENANT, TENANTS
 from wallets.utils.database.transactions import (
     database_now,
     guarded_update,
@@ -28,6 +28,11 @@ from wallets.utils.database.transactions import (
 Kind = KeyEvent.Kind
 
 # One word, so that no key has the name of an operator ("operator oscar") or of a worker.
+# What `_NAME` takes, in words.
+NAMES = (
+    f"1 to {MAX_NAME} lower-case letters, digits, dots, hyphens and underscores, the first "
+    "one a letter or a digit"
+)
 _NAME = re.compile(rf"[a-z0-9][a-z0-9._-]{{0,{MAX_NAME - 1}}}")
 # The actors of what has no key.
 RESERVED = frozenset({ANYBODY.actor, "operator", "worker", "manage.py"})
@@ -263,8 +268,7 @@ def _tell(key: ApiKey, kind: Kind, *, now: datetime, **columns: Any) -> None:
 def _check(name: str, wanted: Wanted) -> None:
     if not _NAME.fullmatch(name) or name in RESERVED:
         raise InvalidKey(
-            f"A name has 1 to {MAX_NAME} lower-case letters, digits, dots, hyphens and "
-            f"underscores, and is none of {', '.join(sorted(RESERVED))}.",
+            f"A name has {NAMES}, and is none of {', '.join(sorted(RESERVED))}.",
             field="name",
         )
     if not wanted.scopes:
@@ -277,8 +281,7 @@ def _check(name: str, wanted: Wanted) -> None:
         )
     if wanted.tenant and not TENANT.fullmatch(wanted.tenant):
         raise InvalidKey(
-            f"A tenant has at most {MAX_TENANT} letters, digits, dots, hyphens and "
-            "underscores.",
+            f"A tenant has {TENANTS}.",
             field="tenant",
         )
     if wanted.rate is not None and not 1 <= wanted.rate <= MAX_RATE:

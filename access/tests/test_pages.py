@@ -53,6 +53,30 @@ class PageTest(Keys, ConsoleTestCase):
         self.assertContains(again, "There is a key shop", status_code=400)
         self.assertEqual(ApiKey.objects.count(), 1)
 
+    def test_says_which_names_it_takes(self) -> None:
+        """Those of the hint are taken, and no others."""
+        hint = (
+            "1 to 63 lower-case letters, digits, dots, hyphens and underscores, the first "
+            "one a letter or a digit"
+        )
+        self.assertContains(self.client.get(f"{PAGES}/new"), hint)
+        for name, taken in (
+            ("a_b-c.9", True),
+            ("9_", True),
+            ("x" * 63, True),
+            ("_a", False),
+            (".a", False),
+            ("-a", False),
+            ("A", False),
+            ("a b", False),
+            ("x" * 64, False),
+        ):
+            with self.subTest(name):
+                answer = self.client.post(f"{PAGES}/new", NEW | {"name": name})
+                self.assertEqual(answer.status_code, 200 if taken else 400)
+                if not taken:
+                    self.assertContains(answer, hint, status_code=400)
+
     def test_says_what_is_wrong_with_a_form(self) -> None:
         for changed, text in (
             ({"name": "operator oscar"}, "lower-case letters"),

@@ -5,7 +5,7 @@ from datetime import datetime
 from uuid import UUID
 
 from wallets.utils import instants
-from wallets.utils.caller import MAX_TENANT, TENANT
+from wallets.utils.caller import TENANT, TENANTS
 from wallets.utils.limits import MAX_BIGINT
 
 
@@ -36,10 +36,7 @@ def tenant(text: str) -> str:
     :raises ArgumentTypeError: argparse prints it as one line.
     """
     if not TENANT.fullmatch(text):
-        raise ArgumentTypeError(
-            f"{text[:70]!r} is no name of a tenant: at most {MAX_TENANT} letters, "
-            "digits, dots, hyphens and underscores"
-        )
+        raise ArgumentTypeError(f"{text[:70]!r} is no name of a tenant: {TENANTS}")
     return text
 
 

@@ -19,5 +19,6 @@ class Migration(migrations.Migration):
                 ("upto", models.PositiveBigIntegerField(default=0)),
                 ("totals", models.JSONField(default=dict)),
             ],
+            options={"verbose_name_plural": "tallies"},
         ),
     ]

@@ -10,5 +10,8 @@ class Tally(models.Model):
     upto = models.PositiveBigIntegerField(default=0)
     totals = models.JSONField(default=dict)
 
+    class Meta:
+        verbose_name_plural = "tallies"
+
     def __str__(self) -> str:
         return f"{self.name} up to {self.upto}"

@@ -236,6 +236,13 @@ class AdminTest(WalletTestCase):
             self.url("transaction", f"{self.withdrawal.pk}/resolve/"), values
         )
 
+    def test_names_its_lists_in_english(self) -> None:
+        page = self.client.get(reverse("admin:index")).content.decode()
+        names = re.findall(r'<a href="/admin/\w+/\w+/">([^<]+)</a>', page)
+        self.assertIn("Tallies", names)
+        wrong = [name for name in names if re.search("[^aeiou]ys$|[sxz]s$", name)]
+        self.assertEqual(wrong, [])
+
     def test_leads_from_the_withdrawal_to_its_resolution(self) -> None:
         page = self.client.get(self.url("transaction", f"{self.withdrawal.pk}/change/"))
         link = self.url("transaction", f"{self.withdrawal.pk}/resolve/")
