@@ -17,6 +17,7 @@ from drills.guards_http import HTTP_GUARDS
 from drills.guards_lists import LIST_GUARDS
 from drills.guards_locked import LOCKED_GUARDS
 from drills.guards_many import MANY_GUARDS
+from drills.guards_messages import MESSAGE_GUARDS
 from drills.guards_names import NAME_GUARDS
 from drills.guards_operator import OPERATOR_GUARDS
 from drills.guards_outage import OUTAGE_GUARDS
@@ -55,6 +56,7 @@ GUARDS = (
     *HTTP_GUARDS,
     *ANSWER_GUARDS,
     *TOLD_GUARDS,
+    *MESSAGE_GUARDS,
     *PAYOUT_GUARDS,
     *WALLET_GUARDS,
     *TRANSFER_GUARDS,

@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import Any
 from unittest import mock
+from urllib.parse import quote_from_bytes
 
 from django import db
 from django.core.handlers.wsgi import WSGIRequest
@@ -20,6 +21,8 @@ from django.test.client import ClientHandler
 from wallets.asgi.application import Application
 
 Message = dict[str, Any]
+# The characters of paths that clients do not encode.
+_PLAIN = "/:@!$&'()*+,;="
 
 
 class TestThread(Executor):
@@ -63,6 +66,11 @@ class Handler(ClientHandler):
             lambda size, name: self.thread,
         )
 
+    def __call__(self, environ: Message) -> HttpResponseBase:
+        # Django's request replaces it by decoded text.
+        self._path = environ["PATH_INFO"].encode("latin-1")
+        return super().__call__(environ)
+
     def get_response(self, request: WSGIRequest) -> HttpResponseBase:
         self._request = request
         self._body = request.environ["wsgi.input"].read()
@@ -83,7 +91,8 @@ class Handler(ClientHandler):
         async def send(message: Message) -> None:
             sent.append(message)
 
-        await self._application(_scope_of(self._request), receive, send)
+        scope = _scope_of(self._request, self._path)
+        await self._application(scope, receive, send)
         if sent:
             self._response = _response_of(*sent)
 
@@ -91,8 +100,7 @@ class Handler(ClientHandler):
         """Let Django answer the request."""
         self.handed_on += 1
         stream = io.BytesIO(self._body)
-        # The path is decoded here; a server would pass its bytes as latin-1.
-        path = self._request.path_info.encode().decode("latin-1")
+        path = self._path.decode("latin-1")
         request = WSGIRequest(
             self._request.environ | {"wsgi.input": stream, "PATH_INFO": path}
         )
@@ -123,7 +131,8 @@ def _response_of(start: Message, body: Message) -> HttpResponse:
     return HttpResponse(body["body"], status=start["status"], headers=dict(headers))
 
 
-def _scope_of(request: WSGIRequest) -> Message:
+def _scope_of(request: WSGIRequest, path: bytes) -> Message:
+    """Return the scope as a server makes it. `path`: its bytes, decoded once."""
     environ = request.environ
     headers = [
         (name[5:].replace("_", "-").lower().encode(), _bytes(value))
@@ -137,12 +146,11 @@ def _scope_of(request: WSGIRequest) -> Message:
     # Every HTTP/1.1 request has a Host; Django's test client may omit it.
     if "HTTP_HOST" not in environ:
         headers.append((b"host", environ["SERVER_NAME"].encode()))
-    path = request.path_info.encode()
     return {
         "type": "http",
         "method": environ["REQUEST_METHOD"],
         "path": path.decode("utf-8", "replace"),
-        "raw_path": path,
+        "raw_path": quote_from_bytes(path, _PLAIN).encode(),
         "query_string": _bytes(environ["QUERY_STRING"]),
         "headers": headers,
         "scheme": environ["wsgi.url_scheme"],

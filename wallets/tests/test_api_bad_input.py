@@ -235,7 +235,7 @@ QUERIES: list[tuple[int, str, str, str]] = [
     (64, "limit=1&limit=1", "parameter_repeated", "limit"),
     (64, "Status=PENDING", "parameter_unknown", "Status"),
     (64, "=1", "parameter_unknown", ""),
-    (64, "%ED%A0%80=1", "parameter_unknown", "\ufffd\ufffd\ufffd"),
+    (64, "%ED%A0%80=1", "parameter_unknown", "%ED%A0%80"),
 ]
 
 # Paths below /wallets/; {uuid} is Alice's wallet, {id} one of her deposits.

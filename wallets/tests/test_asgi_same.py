@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 from unittest import mock
+from urllib.parse import quote
 
 from django.conf import settings as service
 from django.test import Client, override_settings
@@ -56,6 +57,9 @@ PATHS = st.sampled_from(
             "{alice}%64eposit",
             "{alice}\u00fc",
         ],
+        *["/%ff", "/wallets/%ff/", "{alice}%ED%A0%80", "{alice}deposit%C0%AF"],
+        *["/wallets%ff/", "/events/%E2%82", "{alice}a%00", "/problems/%FE", "/metrics"],
+        *["/problems/required", "{alice}a+b", "/webhooks/{key}%ff/deliveries/"],
     ]
 )
 AMOUNTS = st.sampled_from(
@@ -124,6 +128,27 @@ HEADERS = st.fixed_dictionaries(
         "cookie": st.sampled_from(["a=b", "csrftoken=x"]),
     },
 )
+# Each parameter of each list, and some that none has.
+NAMES = st.sampled_from(
+    [
+        *["limit", "cursor", "status", "type", "from", "to", "at", "state", "currency"],
+        *["reference", "bank_reference", "failure_code", "after", "wallet", "format"],
+        *["amount_from", "amount_to", "balance_from", "balance_to", "created_from"],
+        *["created_to", "scheduled_from", "scheduled_to"],
+        *["x", "", "%ff", "%00", "%ED%A0%80", "+", "%2B", "\u00fc", "_method"],
+    ]
+)
+# What no parameter takes: no UTF-8, NUL, control characters, forms of encodings.
+HOSTILE = st.one_of(
+    st.sampled_from(
+        [
+            *["%ff", "%C0%AF", "%ED%A0%80", "%E2%82", "%F5%80%80%80", "%00", "a%00"],
+            *["%", "%zz", "%u0041", "+", "%2B", "%26", "%3D", "=", ";", "%0d%0a", ""],
+            *["\u00fc", "\ufffd", "%EF%BF%BD", "%e2%80%ae", "9" * 400, "-0", "1e3"],
+        ]
+    ),
+    st.binary(max_size=6).map(quote),
+)
 QUERIES = st.one_of(
     st.just(""),
     st.lists(
@@ -139,6 +164,7 @@ QUERIES = st.one_of(
         ),
         max_size=2,
     ).map("&".join),
+    st.lists(st.builds("{}={}".format, NAMES, HOSTILE), max_size=3).map("&".join),
 )
 TYPES = st.sampled_from(
     ["application/json"] * 4 + ["application/json; charset=utf-8", "text/plain", ""]

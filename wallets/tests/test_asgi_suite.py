@@ -30,7 +30,7 @@ BATCHED = (
     "wallet_list",
     "withdraw",
 )
-OTHERS = ("bad_input", "correction", "docs", "errors", "health", "paths")
+OTHERS = ("bad_input", "correction", "docs", "errors", "health", "paths", "queries")
 
 on_one_engine = skipUnless(
     connection.vendor == "sqlite",

@@ -140,7 +140,7 @@ class StatementView(OperationView):
         """Answer with a page, or with the whole statement as a stream."""
         if isinstance(request.accepted_renderer, CSVRenderer):
             known = operation.known_parameters
-            parameters = query.read(request.query_params, known)
+            parameters = query.read(self.asked.query, known)
             return self._csv(self.asked.caller, arguments["wallet_uuid"], parameters)
         return super().serve(operation, request, **arguments)
 

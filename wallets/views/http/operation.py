@@ -15,7 +15,6 @@ from typing import Any, ClassVar, Generic, TypeVar
 from uuid import UUID
 
 from django.conf import settings
-from django.http import QueryDict
 
 from wallets.models.wallet import Wallet
 from wallets.utils.caller import Caller
@@ -149,7 +148,7 @@ def prepare(operation: Operation[C, R], request: Request) -> C:
 @functools.lru_cache(maxsize=256)
 def _parameters(operation: Operation[Any, Any], text: str) -> Mapping[str, Any]:
     """Return the parsed query parameters. Kept, because clients ask again."""
-    found = query.read(QueryDict(text), operation.known_parameters)
+    found = query.read(text, operation.known_parameters)
     return MappingProxyType(found)
 
 

@@ -69,7 +69,7 @@ class Endpoint(APIView):
 
     def check_query(self, request: Request) -> None:
         """Refuse every query parameter: this resource has none."""
-        query.read(request.query_params, {})
+        query.read(self.asked.query, {})
 
     def options(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         """Only the Allow header, which every answer has."""

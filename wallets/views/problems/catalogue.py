@@ -134,7 +134,8 @@ _TABLE = (
         "parameter_invalid",
         400,
         "Invalid query parameter",
-        "A query parameter has a value outside the documented ones.",
+        "A query parameter has a value outside the documented ones, or one that is not "
+        "UTF-8.",
     ),
     Problem(
         "cursor_invalid",
