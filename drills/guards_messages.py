@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from drills.guard import Guard
 
+_MESSAGES = "test_api_messages.py::"
 _QUERIES = "test_api_queries.py::QueryTest::test_"
 
 MESSAGE_GUARDS = (
@@ -29,5 +30,47 @@ MESSAGE_GUARDS = (
         "    if False:\n",
         "test_api_bad_input.py::BadInputTest"
         "::test_refuses_more_than_a_thousand_parameters",
+    ),
+    Guard(
+        "a wallet in upper case is refused with the case that is expected",
+        "wallets/serializers/strict.py",
+        "as text in lower case.",
+        "as text.",
+        f"{_MESSAGES}WalletFormTest",
+    ),
+    Guard(
+        "a repeated name is told",
+        "wallets/utils/strict_json.py",
+        "has the name {_shown(again)} twice.",
+        "has a name twice.",
+        f"{_MESSAGES}RepeatedNameTest",
+    ),
+    Guard(
+        "a repeated name is cut, and shown without what cannot be seen",
+        "wallets/utils/strict_json.py",
+        "    return json.dumps(cut, ensure_ascii=not cut.isprintable())\n",
+        "    return json.dumps(name, ensure_ascii=False)\n",
+        f"{_MESSAGES}RepeatedNameTest",
+    ),
+    Guard(
+        "a body that is too large is refused with its own limit",
+        "wallets/views/http/body.py",
+        "        raise too_large(settings.API_MAX_BODY_BYTES)\n",
+        "        raise too_large(settings.API_MAX_BULK_BODY_BYTES)\n",
+        f"{_MESSAGES}LargeBodyTest",
+    ),
+    Guard(
+        "a wallet that cannot be closed says what is in the way",
+        "wallets/services/wallets/life.py",
+        "wallet=wallet.pk)\n    left = list(",
+        ")\n    left = list(",
+        f"{_MESSAGES}ClosingTest",
+    ),
+    Guard(
+        "a refusal to close counts a bounded number of withdrawals",
+        "wallets/services/wallets/life.py",
+        "[: MOST_COUNTED + 1])\n",
+        "[: 2 * MOST_COUNTED])\n    left = left[:MOST_COUNTED]\n",
+        f"{_MESSAGES}ClosingTest",
     ),
 )

@@ -15,15 +15,15 @@ WALLET_GUARDS = (
     Guard(
         "a closed wallet is empty",
         _LIFE,
-        "    if wallet.balance or wallet.held:\n",
-        "    if False:\n",
+        "    if not (wallet.balance or wallet.held or left):\n",
+        "    if not left:\n",
         f"{_LIVES}::CloseTest",
     ),
     Guard(
         "a closed wallet has no open withdrawal",
         _LIFE,
-        "    if first is not None:\n",
-        "    if False:\n",
+        "    if not (wallet.balance or wallet.held or left):\n",
+        "    if not (wallet.balance or wallet.held):\n",
         f"{_LIVES}::CloseTest",
     ),
     Guard(

@@ -15,8 +15,9 @@ from events.services import feed
 from events.services.feed import MAX_LIMIT, FeedPage, FeedRequest
 from wallets.services.requests.checks import checked_uuid
 from wallets.utils.caller import Caller
-from wallets.utils.limits import MAX_BIGINT, UUID_PATTERN
+from wallets.utils.limits import MAX_BIGINT
 from wallets.views.http.operation import Operation
+from wallets.views.http.query import uuid_of
 from wallets.views.http.request import ApiResponse, Request, json_response
 from wallets.views.http.rest_framework import OperationView
 
@@ -58,16 +59,6 @@ def event_types(text: str) -> frozenset[str]:
     return frozenset(names)
 
 
-def wallet_uuid(text: str) -> uuid.UUID:
-    """Return the UUID of a wallet, in its canonical form.
-
-    :raises ValueError: anything else.
-    """
-    if not re.fullmatch(UUID_PATTERN, text):
-        raise ValueError("The value must be a UUID in lower case.")
-    return uuid.UUID(text)
-
-
 class ListEvents(Operation[FeedRequest, FeedPage]):
     """Show the events after a position: a bare array, oldest first."""
 
@@ -75,7 +66,7 @@ class ListEvents(Operation[FeedRequest, FeedPage]):
     known_parameters = {
         "after": position,
         "type": event_types,
-        "wallet": wallet_uuid,
+        "wallet": uuid_of,
         "limit": page_limit,
     }
     # A page may have a thousand events.

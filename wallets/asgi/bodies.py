@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from wallets.asgi.types import Receive
-from wallets.views.problems.problem_response import RequestRefused
+from wallets.views.problems.problem_response import too_large
 
 
 class ClientGone(Exception):
@@ -34,7 +34,7 @@ def reader(body: bytes) -> Callable[[int], bytes]:
 
     def read_body(limit: int) -> bytes:
         if len(body) > limit:
-            raise RequestRefused("content_too_large")
+            raise too_large(limit)
         return body
 
     return read_body

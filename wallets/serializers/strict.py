@@ -94,7 +94,9 @@ def scheduled_for(value: object) -> datetime:
 def wallet(value: object) -> str:
     """Return a wallet's UUID: text in the canonical form, as in its path."""
     if type(value) is not str or is_uuid(value) is None:
-        raise ValidationError("Send the wallet's UUID, as text.", "wallet_invalid")
+        raise ValidationError(
+            "Send the wallet's UUID, as text in lower case.", "wallet_invalid"
+        )
     return value
 
 

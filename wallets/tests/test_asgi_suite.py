@@ -30,7 +30,16 @@ BATCHED = (
     "wallet_list",
     "withdraw",
 )
-OTHERS = ("bad_input", "correction", "docs", "errors", "health", "paths", "queries")
+OTHERS = (
+    "bad_input",
+    "correction",
+    "docs",
+    "errors",
+    "health",
+    "messages",
+    "paths",
+    "queries",
+)
 
 on_one_engine = skipUnless(
     connection.vendor == "sqlite",

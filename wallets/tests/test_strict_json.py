@@ -87,7 +87,7 @@ class StrictJSONTest(SimpleTestCase):
 
     def test_refuses_a_name_twice_at_any_depth(self) -> None:
         for text in ('{"a":1,"a":1}', '[{"b":{"a":1,"\\u0061":2}}]'):
-            with self.assertRaisesMessage(NotStrictJSON, "names a field twice"):
+            with self.assertRaisesMessage(NotStrictJSON, 'has the name "a" twice'):
                 strict_json.loads(text.encode())
 
     def test_makes_huge_integers_infinite_and_minus_zero_a_float(self) -> None:

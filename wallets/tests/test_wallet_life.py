@@ -460,7 +460,7 @@ class CloseTest(LifeTestCase):
 
     def test_refuses_a_wallet_with_a_withdrawal_that_has_not_ended(self):
         withdrawal = self.schedule(5)
-        with self.assertRaisesMessage(WalletNotEmpty, f"Withdrawal {withdrawal.pk}"):
+        with self.assertRaisesMessage(WalletNotEmpty, f"such as {withdrawal.pk}."):
             self.close()
         self.freeze()
         self.execute(withdrawal)  # it waits

@@ -11,6 +11,8 @@ import orjson
 MAX_DEPTH = 16
 # An amount has at most 16 digits. Python itself refuses more than 4,300.
 MAX_DIGITS = 40
+# The most characters of a name that a message shows.
+MAX_SHOWN = 100
 
 # A string, also one without an end. It matches wherever it begins, so the time is
 # linear.
@@ -42,13 +44,16 @@ def loads(body: bytes) -> Any:
     """
     try:
         text = body.decode("utf-8")
-    except UnicodeDecodeError:
-        raise NotStrictJSON("The body is not UTF-8.") from None
+    except UnicodeDecodeError as error:
+        raise NotStrictJSON(f"The body is not UTF-8: byte {error.start + 1}.") from None
     _check_depth(text)
     try:
         value = _DECODER.decode(text)
     except NotStrictJSON:
         raise
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise NotStrictJSON(f"The body is not valid JSON: {where}.") from None
     except (ValueError, RecursionError):
         raise NotStrictJSON("The body is not valid JSON.") from None
     if "\\u" in text:
@@ -70,25 +75,42 @@ def _check_depth(text: str) -> None:
             raise NotStrictJSON(f"The body nests deeper than {MAX_DEPTH} levels.")
 
 
-def _check_text(value: Any) -> None:
-    """Check every text, names included; the depth is bounded already."""
+def _check_text(value: Any, name: str | None = None) -> None:
+    """Check every text, names included; the depth is bounded already.
+
+    `name`: that of the value, or of what it is in.
+    """
     if isinstance(value, str):
-        if "\0" in value or any("\ud800" <= char <= "\udfff" for char in value):
-            raise NotStrictJSON("The body has NUL or a lone surrogate in a text.")
+        if not _is_storable(value):
+            where = "a text" if name is None else f"the text of {_shown(name)}"
+            raise NotStrictJSON(f"The body has NUL or a lone surrogate in {where}.")
     elif isinstance(value, dict):
-        for name, item in value.items():
-            _check_text(name)
-            _check_text(item)
+        for own, item in value.items():
+            if not _is_storable(own):
+                raise NotStrictJSON("The body has NUL or a lone surrogate in a name.")
+            _check_text(item, own)
     elif isinstance(value, list):
         for item in value:
-            _check_text(item)
+            _check_text(item, name)
+
+
+def _is_storable(text: str) -> bool:
+    return not ("\0" in text or any("\ud800" <= char <= "\udfff" for char in text))
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
-        raise NotStrictJSON("The body names a field twice.")
+        names = [name for name, _ in pairs]
+        again = next(name for n, name in enumerate(names) if name in names[:n])
+        raise NotStrictJSON(f"The body has the name {_shown(again)} twice.")
     return result
+
+
+def _shown(name: str) -> str:
+    """Return a name as JSON, cut, without characters that cannot be seen."""
+    cut = name[:MAX_SHOWN]
+    return json.dumps(cut, ensure_ascii=not cut.isprintable())
 
 
 def _no_constant(name: str) -> Any:

@@ -25,6 +25,8 @@ from wallets.utils.database.transactions import (
     run_in_transaction,
 )
 
+# The most withdrawals that a refusal to close counts.
+MOST_COUNTED = 100
 # Directions, and the columns that freeze them.
 DIRECTIONS = {
     "in": ("frozen_in",),
@@ -157,11 +159,14 @@ def _check_empty(wallet: Wallet) -> None:
 
     :raises WalletNotEmpty: money, or a withdrawal that has not ended.
     """
-    if wallet.balance or wallet.held:
-        raise WalletNotEmpty(
-            f"The wallet has {wallet.balance} and {wallet.held} held minor units."
-        )
-    left = Transaction.objects.filter(Transaction.has_not_ended(), wallet=wallet.pk)
-    first = left.order_by().values_list("pk", flat=True).first()
-    if first is not None:
-        raise WalletNotEmpty(f"Withdrawal {first} of the wallet has not ended.")
+    rows = Transaction.objects.filter(Transaction.has_not_ended(), wallet=wallet.pk)
+    left = list(rows.order_by().values_list("pk", flat=True)[: MOST_COUNTED + 1])
+    if not (wallet.balance or wallet.held or left):
+        return
+    few = len(left) <= MOST_COUNTED
+    count = str(len(left)) if few else f"more than {MOST_COUNTED}"
+    one = f", such as {min(left)}" if left else ""
+    raise WalletNotEmpty(
+        f"The wallet is not empty. Balance: {wallet.balance}, held: {wallet.held} (minor "
+        f"units). Withdrawals that have not ended: {count}{one}."
+    )

@@ -15,7 +15,7 @@ from django.http import HttpRequest
 from rest_framework.parsers import BaseParser
 
 from wallets.utils import strict_json
-from wallets.views.problems.problem_response import RequestRefused
+from wallets.views.problems.problem_response import RequestRefused, too_large
 
 if TYPE_CHECKING:
     from wallets.views.http.request import Request
@@ -84,7 +84,7 @@ def read_one_or_many(request: Request, *, most: int) -> dict[str, Any] | list[An
         text = "The body is neither a JSON object nor a JSON array."
         raise RequestRefused("json_invalid", text)
     if len(body) > settings.API_MAX_BODY_BYTES:
-        raise RequestRefused("content_too_large")
+        raise too_large(settings.API_MAX_BODY_BYTES)
     return value
 
 
@@ -139,11 +139,11 @@ def read_body(request: HttpRequest, limit: int) -> bytes:
             raise RequestRefused("length_required")
         body = _read(request.META["wsgi.input"], limit + 1)
         if len(body) > limit:
-            raise RequestRefused("content_too_large")
+            raise too_large(limit)
         return body
     length = _content_length(request)
     if length > limit:
-        raise RequestRefused("content_too_large")
+        raise too_large(limit)
     body = _read(request, length)
     if len(body) < length:
         raise RequestRefused("body_incomplete")

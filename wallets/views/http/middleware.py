@@ -51,7 +51,8 @@ class WithoutHostileInput(MiddlewareMixin):
             return None
         length = request.META.get("CONTENT_LENGTH") or "0"
         if not length.isdigit() or int(length[:20]) > settings.PAGE_MAX_BODY_BYTES:
-            return problem_response.answer("content_too_large")
+            told = problem_response.too_large_text(settings.PAGE_MAX_BODY_BYTES)
+            return problem_response.answer("content_too_large", told)
         query = request.META.get("QUERY_STRING", "")
         if "\0" in request.path_info or "\0" in unquote(query):
             return problem_response.answer(

@@ -134,8 +134,7 @@ _TABLE = (
         "parameter_invalid",
         400,
         "Invalid query parameter",
-        "A query parameter has a value outside the documented ones, or one that is not "
-        "UTF-8.",
+        "A query parameter has a value outside the documented ones.",
     ),
     Problem(
         "cursor_invalid",
@@ -228,7 +227,7 @@ _TABLE = (
         "content_too_large",
         413,
         "The body is too large",
-        "The body is larger than the limit of this request.",
+        "The body is larger than the limit of this request, which `detail` tells in bytes.",
     ),
     Problem(
         "uri_too_long",

@@ -43,6 +43,16 @@ class RequestRefused(Exception):
         self.headers = headers
 
 
+def too_large(limit: int) -> RequestRefused:
+    """Return the refusal of a body that is larger than this limit (bytes)."""
+    return RequestRefused("content_too_large", too_large_text(limit))
+
+
+def too_large_text(limit: int) -> str:
+    """Return what the refusal says."""
+    return f"The body is larger than {limit:,} bytes, the limit of this request."
+
+
 def answer(
     code: str,
     detail: str = "",

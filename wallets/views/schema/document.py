@@ -28,7 +28,11 @@ from wallets.serializers.wallet import DIRECTIONS
 from wallets.utils import extensions, words
 from wallets.utils.limits import MAX_BIGINT
 from wallets.views.problems.catalogue import PROBLEMS
-from wallets.views.problems.problem_response import CONTENT_TYPE, body_of
+from wallets.views.problems.problem_response import (
+    CONTENT_TYPE,
+    body_of,
+    too_large_text,
+)
 from wallets.views.schema.operation import Operation, Schema
 from wallets.views.schema.operations import OPERATIONS
 
@@ -85,7 +89,7 @@ _ALWAYS = {
     405: ("Allow",),
     429: ("RateLimit", "RateLimit-Policy"),
 }
-# Problems of these statuses have the same text for every request.
+# Problems of these statuses have the same text for every request of an operation.
 _SAY_THE_SAME = {401, 404, 405, 406, 411, 413, 415, 429, 500, 503}
 _NAMED: dict[str, Schema] = {
     "Metadata": {
@@ -193,7 +197,9 @@ class WalletSchema(AutoSchema):
             operation["security"] = []
         if self.described.many:
             self._add_many(operation, *self.described.many)
-        _add(operation, self.described)
+        served = getattr(self.view, "operations", ())
+        limits = [one.max_body for one in served if one.method == self.method]
+        _add(operation, self.described, max_body=max(limits, default=0))
         return operation
 
     def _add_many(self, operation: dict[str, Any], item: Any, result: Any) -> None:
@@ -259,8 +265,9 @@ def _header(name: str, status: int, always: bool) -> OpenApiParameter:
     )
 
 
-def _add(operation: dict[str, Any], described: Operation) -> None:
+def _add(operation: dict[str, Any], described: Operation, *, max_body: int) -> None:
     """Add examples, links and the codes of problems, which no serializer knows."""
+    told = {"content_too_large": too_large_text(max_body)}
     found = EXAMPLES.get(described.id, {})
     if "request" in found:
         operation["requestBody"]["content"][JSON]["example"] = found["request"]
@@ -278,7 +285,8 @@ def _add(operation: dict[str, Any], described: Operation) -> None:
         refusal[CODES] = codes
         examples = {code: found.get("problems", {}).get(code) for code in codes}
         if status in _SAY_THE_SAME and status not in described.problems:
-            examples |= {code: body_of(code) for code in codes if not examples[code]}
+            missing = [code for code in codes if not examples[code]]
+            examples |= {code: body_of(code, told.get(code, "")) for code in missing}
         shown = {code: {"value": one} for code, one in examples.items() if one}
         if shown:
             refusal["content"][CONTENT_TYPE]["examples"] = shown
