@@ -17,6 +17,7 @@ def main() -> None:
     try:
         from django.core.management import execute_from_command_line
 
+        from wallet.commands import refuse_if_off
         from wallet.environment import refused_in_one_line
     except ImportError:
         sys.exit(
@@ -24,6 +25,7 @@ def main() -> None:
             "or run: pip install -r requirements.txt"
         )
     with refused_in_one_line():
+        refuse_if_off(sys.argv)
         execute_from_command_line(sys.argv)
 
 

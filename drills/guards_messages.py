@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from drills.guard import Guard
 
+_ARGUMENTS = "test_commands_arguments.py::"
+_LISTEN = "events/tests/test_webhook_commands.py::ListenTest::test_"
 _MESSAGES = "test_api_messages.py::"
 _QUERIES = "test_api_queries.py::QueryTest::test_"
 
@@ -72,5 +74,41 @@ MESSAGE_GUARDS = (
         "[: MOST_COUNTED + 1])\n",
         "[: 2 * MOST_COUNTED])\n    left = left[:MOST_COUNTED]\n",
         f"{_MESSAGES}ClosingTest",
+    ),
+    Guard(
+        "a command of what is switched off says how to switch it on",
+        "manage.py",
+        "        refuse_if_off(sys.argv)\n",
+        "        pass\n",
+        f"{_ARGUMENTS}CommandOfWhatIsOffTest",
+    ),
+    Guard(
+        "seconds of a command are a number",
+        "wallets/management/arguments.py",
+        "        if (found := float(text)) >= 0:\n",
+        "        if not (found := float(text)) < 0:\n",
+        f"{_ARGUMENTS}ArgumentTest",
+    ),
+    Guard(
+        "a receiver takes no text that is no secret",
+        "events/utils/receiver.py",
+        "            if len(key) in _KEY_BYTES:\n",
+        "            if key:\n",
+        f"{_LISTEN}refuses_what_is_no_secret_of_a_webhook",
+    ),
+    Guard(
+        "a receiver that gets no webhook says what to do",
+        "events/management/commands/listen.py",
+        'with refused("no webhook was made"), _refused_address_explained(url):\n',
+        'with refused("no webhook was made"):\n',
+        f"{_LISTEN}says_in_one_line_what_is_wrong",
+    ),
+    Guard(
+        "a key that nobody has made has no empty history",
+        "access/management/commands/api_key.py",
+        "        if not events:\n",
+        "        if False:\n",
+        "access/tests/test_keys.py::CommandTest"
+        "::test_says_in_one_line_that_there_is_no_key_of_a_name",
     ),
 )

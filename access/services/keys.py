@@ -17,6 +17,7 @@ from access.utils import scopes as names
 from access.utils import secret as secrets
 from wallets.errors import LostRace
 from wallets.services.requests.checks import check_actor
+from wallets.utils import instants
 from wallets.utils.caller import ANYBODY, TENANT, TENANTS
 from wallets.utils.database.transactions import (
     database_now,
@@ -162,7 +163,7 @@ def revoke(
         now = database_now()
         rows = _all_locked(name, now)
         if not rows:
-            raise NoSuchKey(f"There is no key {name} that could be revoked.")
+            raise NoSuchKey(f"There is no key {name!r} that could be revoked.")
         _check_prefix(rows[-1], expected_prefix)
         # After this point nothing is refused.
         for key in rows:
@@ -217,7 +218,7 @@ def _locked(name: str, expected_prefix: str | None) -> ApiKey:
     if not rows and current.exists():
         raise LostRace(f"key {name}")  # rotated while we waited: run again
     if not rows:
-        raise NoSuchKey(f"There is no key {name}.")
+        raise NoSuchKey(f"There is no key {name!r}.")
     key: ApiKey = rows[0]
     _check_prefix(key, expected_prefix)
     return key
@@ -290,4 +291,8 @@ def _check(name: str, wanted: Wanted) -> None:
 
 def _check_expiry(expires_at: datetime | None, now: datetime) -> None:
     if expires_at is not None and expires_at <= now:
-        raise InvalidKey("The key would have ended already.", field="expires_at")
+        end = instants.write(expires_at)
+        raise InvalidKey(
+            f"The key would end at {end}, which is not in the future.",
+            field="expires_at",
+        )

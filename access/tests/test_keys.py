@@ -271,13 +271,42 @@ class CommandTest(Keys, WalletTestCase):
         for words, reason in (
             (("create", "shop", "--scopes", "all", "--by", "x"), "no scope 'all'"),
             (("create", "A", "--scopes", "*", "--by", "x"), "lower-case"),
-            (("rotate", "shop", "--by", "x"), "no key shop"),
-            (("revoke", "shop", "--reason", "x", "--by", "x"), "no key shop"),
+            (("rotate", "shop", "--by", "x"), "no key 'shop'"),
+            (("revoke", "shop", "--reason", "x", "--by", "x"), "no key 'shop'"),
         ):
             with self.subTest(words), self.assertRaises(CommandError) as caught:
                 self.run_command(*words)
             self.assertIn(reason, str(caught.exception))
             self.assertNotIn("\n", str(caught.exception))
+
+    def test_says_in_one_line_that_an_end_is_no_time_or_has_passed(self) -> None:
+        new = ("create", "shop", "--scopes", "*", "--by", "x", "--expires")
+        self.key("till")
+        for words in (new, ("rotate", "till", "--by", "x", "--expires")):
+            for sent, reason in (
+                ("yesterday", "'yesterday' is neither a date such as 2030-01-31 nor"),
+                ("2020-01-01", "at 2020-01-01T00:00:00Z, which is not in the future"),
+                ("2020-01-01T01:00:00+01:00", "at 2020-01-01T00:00:00Z, which"),
+            ):
+                with (
+                    self.subTest(words[0], sent=sent),
+                    self.assertRaises(CommandError) as caught,
+                ):
+                    self.run_command(*words, sent)
+                self.assertIn(reason, str(caught.exception))
+                self.assertNotIn("\n", str(caught.exception))
+
+    def test_says_in_one_line_that_there_is_no_key_of_a_name(self) -> None:
+        why = ("--reason", "x", "--by", "x")
+        for name in ("nobody", "", "\udcff", "a\0", "A b"):
+            for words in (
+                ("history", name),
+                ("rotate", name, "--by", "x"),
+                ("revoke", name, *why),
+            ):
+                with self.subTest(words), self.assertRaises(CommandError) as caught:
+                    self.run_command(*words)
+                self.assertIn(f"no key {name!r}", str(caught.exception))
 
 
 class HealthTest(Keys, WalletTestCase):

@@ -171,19 +171,56 @@ class ListenTest(Webhooks, WalletTestCase):
         self.assertTrue(Endpoint.objects.get().enabled)
 
     def test_says_in_one_line_what_is_wrong(self):
-        with (
-            self.settings(WEBHOOK_ALLOWED_NETWORKS=[]),
-            self.assertRaisesRegex(CommandError, "not public"),
+        for changed, reason in (
+            ({"WEBHOOK_ALLOWED_NETWORKS": []}, "not public"),
+            ({"WEBHOOK_ALLOW_HTTP": False}, "must begin with https"),
+            ({"WEBHOOK_ALLOWED_PORTS": []}, "port 8020 is not allowed"),
         ):
-            call_command("listen")
+            with self.settings(**changed), self.assertRaises(CommandError) as caught:
+                call_command("listen")
+            told = str(caught.exception)
+            self.assertIn(reason, told)
+            self.assertIn("start `make run`, and use `scripts/manage listen`", told)
+            self.assertIn("WEBHOOK_ALLOW_HTTP=true", told)
+            self.assertIn("WEBHOOK_ALLOWED_PORTS=8020", told)
+            self.assertNotIn("\n", told)
         with self.assertRaisesRegex(CommandError, "types?"):
             call_command("listen", type=["deposit.made"])
-        for secret in ("whsec_", "whsec_x"):
-            with self.assertRaises(CommandError):
-                call_command("listen", secret=[secret])
-        with self.assertRaises(CommandError):
-            call_command("listen", status=99)
         self.assertFalse(Endpoint.objects.filter(deleted_at=None).exists())
+
+    def test_refuses_what_is_no_secret_of_a_webhook(self):
+        right = signatures.made()[1]
+        for secret in (
+            *("foo", "", "!!", "whsec_", "whsec_x", "whsec_!!", "whsec_é", "\udcff"),
+            *(right.removeprefix("whsec_"), right + "A", right[:30], f"{right} "),
+            *(right.upper(), f"whsec_{'A' * 100}", f"whsec_{right}"),
+        ):
+            with (
+                self.subTest(secret),
+                # Otherwise it would listen to the end.
+                mock.patch.object(listen, "make_server", side_effect=OSError),
+                self.assertRaises(CommandError) as caught,
+            ):
+                call_command("listen", secret=[right, secret])
+            told = str(caught.exception)
+            self.assertIn("A secret is `whsec_` and", told)
+            self.assertNotIn("\n", told)
+            if len(secret) > 8:
+                self.assertNotIn(secret, told)
+
+    def test_refuses_what_is_no_port_and_no_status(self):
+        for words in (
+            *(["--port", text] for text in ("0", "-1", "65536", "99999", "x", "8020 ")),
+            *(["--status", text] for text in ("100", "199", "600", "-1", "ok", "299")),
+        ):
+            with self.subTest(words), self.assertRaises(CommandError) as caught:
+                call_command("listen", *words)
+            self.assertNotIn("\n", str(caught.exception))
+        self.assertFalse(Endpoint.objects.exists())
+
+    def test_says_who_sends_what_it_waits_for(self):
+        said = self.listen(type=["deposit.completed"])
+        self.assertIn("`make run`, or `run_events` and `run_webhooks`, run", said)
 
 
 class RunTest(Webhooks, WalletTestCase):

@@ -1,6 +1,7 @@
 """Arguments that several commands share, and their output."""
 
 from argparse import ArgumentParser, ArgumentTypeError
+from contextlib import suppress
 from datetime import datetime
 from uuid import UUID
 
@@ -68,7 +69,24 @@ def moment(text: str) -> datetime:
 
     :raises ArgumentTypeError: anything else.
     """
-    return instant(text if len(text) > 10 else f"{text}T00:00:00Z")
+    try:
+        return instants.parse(text if len(text) > 10 else f"{text}T00:00:00Z")
+    except ValueError:
+        raise ArgumentTypeError(
+            f"{text[:40]!r} is neither a date such as 2030-01-31 nor a time such as "
+            "2026-02-17T12:00:00Z"
+        ) from None
+
+
+def seconds(text: str) -> float:
+    """Return a number of seconds, 0 or more; "inf" is for ever.
+
+    :raises ArgumentTypeError: argparse prints it as one line.
+    """
+    with suppress(ValueError):
+        if (found := float(text)) >= 0:
+            return found
+    raise ArgumentTypeError(f"{text[:30]!r} is no number of seconds")
 
 
 def add_payment(parser: ArgumentParser) -> None:

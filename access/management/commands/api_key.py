@@ -1,13 +1,15 @@
 """`manage.py api_key`: makes, rotates and revokes keys of the API, or lists them."""
 
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from typing import Any
+
+from django.core.management.base import CommandError
 
 from access.models.api_key import ApiKey
 from access.services import keys
 from access.services.keys import Made, Wanted
 from access.utils.scopes import SCOPES
-from wallets.management.arguments import add_actor, moment, one_line
+from wallets.management.arguments import add_actor, moment, one_line, seconds
 from wallets.management.base import DatabaseCommand, refused
 from wallets.utils.database.transactions import database_now
 
@@ -26,17 +28,17 @@ class Command(DatabaseCommand):
         verbs = parser.add_subparsers(dest="verb", required=True)
         verbs.add_parser("list", help="show all keys, without secrets")
         history = verbs.add_parser("history", help="show who did what to a key")
-        history.add_argument("name")
+        history.add_argument("name", type=_name)
         create = verbs.add_parser("create", help="make a key")
         create.add_argument("name", help="who calls: the actor of what it changes")
         create.add_argument("--scopes", nargs="+", required=True, metavar="SCOPE")
         create.add_argument("--tenant", default="", help="only wallets of this tenant")
         create.add_argument("--rate", type=int, help="requests in a minute, a process")
         rotate = verbs.add_parser("rotate", help="give it a new secret")
-        rotate.add_argument("name")
+        rotate.add_argument("name", type=_name)
         rotate.add_argument(
             "--overlap",
-            type=float,
+            type=seconds,
             default=DAY,
             help="seconds that the old secret works on (default: a day)",
         )
@@ -45,7 +47,7 @@ class Command(DatabaseCommand):
                 "--expires", type=moment, help="when it ends, as 2030-01-31"
             )
         revoke = verbs.add_parser("revoke", help="end it, within five seconds")
-        revoke.add_argument("name")
+        revoke.add_argument("name", type=_name)
         revoke.add_argument("--reason", required=True, help="why, for the record")
         for one in (create, rotate, revoke):
             add_actor(one)
@@ -74,7 +76,10 @@ class Command(DatabaseCommand):
             self.stdout.write(_line(key, key.state(now)))
 
     def _history(self, *, name: str, **options: Any) -> None:
-        for event in keys.history(name):
+        events = keys.history(name)
+        if not events:
+            raise CommandError(f"There is no key {name!r}.")
+        for event in events:
             self.stdout.write(
                 f"{event.created_at:%Y-%m-%dT%H:%M:%SZ} {event.key.prefix} {event.kind} "
                 f"by {one_line(event.actor)}: {one_line(event.reason) or '-'}"
@@ -87,6 +92,16 @@ class Command(DatabaseCommand):
             "Its secret follows. It is shown once: store it now."
         )
         self.stdout.write(made.secret)
+
+
+def _name(text: str) -> str:
+    """Return the name of a key, without characters that no database stores.
+
+    :raises ArgumentTypeError: argparse prints it as one line.
+    """
+    if not text.isprintable():
+        raise ArgumentTypeError(f"there is no key {text[:70]!r}")
+    return text
 
 
 def _line(key: ApiKey, state: str) -> str:

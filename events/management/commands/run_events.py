@@ -7,6 +7,7 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from events.services import health, runner, sequencer
+from wallets.management.arguments import seconds
 from wallets.management.base import DatabaseCommand
 from wallets.utils.database.transactions import database_now
 from wallets.utils.messaging import stopping
@@ -29,7 +30,7 @@ class Command(DatabaseCommand):
             help="say whether the feed follows, then end",
         )
         duration.add_argument(
-            "--seconds", type=float, default=float("inf"), help="end after so long"
+            "--seconds", type=seconds, default=float("inf"), help="end after so long"
         )
 
     def handle(

@@ -8,6 +8,7 @@ from django.core.management.base import CommandError
 
 from events.services.webhooks import health
 from events.services.webhooks.courier import Courier
+from wallets.management.arguments import seconds
 from wallets.management.base import DatabaseCommand
 from wallets.utils.database.transactions import database_now
 from wallets.utils.messaging import stopping
@@ -30,7 +31,7 @@ class Command(DatabaseCommand):
             help="say whether webhooks are delivered, then end",
         )
         duration.add_argument(
-            "--seconds", type=float, default=float("inf"), help="end after so long"
+            "--seconds", type=seconds, default=float("inf"), help="end after so long"
         )
 
     def handle(

@@ -4,6 +4,7 @@ import signal
 from argparse import ArgumentParser
 from typing import Any
 
+from wallets.management.arguments import seconds
 from wallets.management.base import DatabaseCommand
 from wallets.services.payouts import sweeper
 from wallets.utils.messaging import stopping
@@ -21,7 +22,7 @@ class Command(DatabaseCommand):
             "--once", action="store_true", help="one round of each sweep, then end"
         )
         duration.add_argument(
-            "--seconds", type=float, default=float("inf"), help="end after so long"
+            "--seconds", type=seconds, default=float("inf"), help="end after so long"
         )
 
     def handle(self, *args: Any, once: bool, seconds: float, **options: Any) -> None:

@@ -8,6 +8,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 from django.db.utils import Error
 
+from wallets.management.arguments import seconds
 from wallets.utils import clock
 
 
@@ -15,7 +16,7 @@ class Command(BaseCommand):
     help = "Wait until the database answers; fail after --timeout seconds."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--timeout", type=float, default=60, help="seconds")
+        parser.add_argument("--timeout", type=seconds, default=60, help="seconds")
 
     def handle(self, *args: Any, timeout: float, **options: Any) -> None:
         ends = clock.elapsed() + timeout
