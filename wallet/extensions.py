@@ -34,6 +34,10 @@ API_EXTENSIONS: list[str] = [
     *["events"] * EVENTS_ENABLED,
     *["access"] * ACCESS_ENABLED,
 ]
+# Those that are off by default; the page of problems has theirs, too.
+API_OPTIONAL_EXTENSIONS = ["access"]
+# When callers are asked, in the words of the documents.
+API_CALLERS_ARE_ASKED = "with `API_AUTH=keys`"
 API_EXTENSION_TAGS = [
     {"name": "Events", "description": "Every committed change, in one order."},
     {"name": "Webhooks", "description": "Events, sent to URLs of your own."},

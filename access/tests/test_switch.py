@@ -33,6 +33,10 @@ print("open", schema["paths"]["/healthz"]["get"].get("security"))
 print("problems", client.get("/problems/unauthenticated").status_code)
 answers = schema["paths"]["/deposits/"]["post"]["responses"]
 print("answers", [code for code in ("401", "403", "429") if code in answers])
+from pathlib import Path
+from wallets.views.schema.files import problems_markdown
+committed = Path("docs/problems.md").read_text(encoding="utf-8")
+print("page of problems", committed == problems_markdown())
 """
 
 
@@ -61,13 +65,14 @@ class SwitchTest(SimpleTestCase):
         done = self.run_with(**variables)
         self.assertEqual(done.returncode, 0, done.stderr)
         return [line for line in done.stdout.splitlines() if "No changes" not in line][
-            -7:
+            -8:
         ]
 
     def test_off_leaves_no_table_no_check_and_no_trace_in_the_document(self) -> None:
         off = [
             *("tables []", "wallets 200", "checks False"),
             *("security [] None", "open None", "problems 404", "answers []"),
+            "page of problems True",
         ]
         self.assertEqual(self.told(), off)
         self.assertEqual(self.told(API_AUTH="none"), off)
@@ -78,8 +83,9 @@ class SwitchTest(SimpleTestCase):
             *("wallets 401", "checks True", "security [{'key': []}] bearer"),
             *("open []", "problems 200", "answers ['401', '403', '429']"),
         ]
-        self.assertEqual(self.told(API_AUTH="keys"), on)
-        self.assertEqual(self.told(API_AUTH="keys", EVENTS_ENABLED="false"), on)
+        self.assertEqual(self.told(API_AUTH="keys"), [*on, "page of problems True"])
+        without_events = self.told(API_AUTH="keys", EVENTS_ENABLED="false")
+        self.assertEqual(without_events[:-1], on)
 
     def test_to_anything_else_is_refused_at_the_start(self) -> None:
         for value in ("key", "KEYS", "on", ""):

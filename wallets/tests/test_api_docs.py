@@ -79,6 +79,16 @@ class GeneratedTest(SimpleTestCase):
         committed = (ROOT / "docs/problems.md").read_text(encoding="utf-8")
         self.assertEqual(committed, problems_markdown(), "run `make docs`")
 
+    def test_the_page_of_problems_has_those_of_callers_that_are_asked(self) -> None:
+        """The same page with keys and without: access/tests/test_switch.py."""
+        rows = {row.split("`")[1]: row for row in problems_markdown().splitlines()[13:]}
+        asked = "with `API_AUTH=keys`: all but `alive`, `ready` |"
+        for code in ("unauthenticated", "forbidden", "rate_limited"):
+            self.assertTrue(rows[code].endswith(f"| {asked}"), rows[code])
+        self.assertIn("| 429 | `rate_limited` |", rows["rate_limited"])
+        self.assertNotIn("API_AUTH", rows["service_unavailable"])
+        self.assertLessEqual(set(PROBLEMS), set(rows))
+
     @marks.slow
     def test_the_document_is_valid_without_a_warning(self) -> None:
         call_command("spectacular", validate=True, fail_on_warn=True, stdout=StringIO())

@@ -8,6 +8,9 @@ one has these modules:
 - `views.schema`, with `OPERATIONS` (the documentation of its operations, by view and
   method), `PATHS` (the parameters of its paths) and `EXAMPLES` (by operation).
 
+The setting `API_OPTIONAL_EXTENSIONS` names those that are off by default: the committed
+page of problems has theirs, whether they are on or not.
+
 The setting `HEALTH_EXTENSIONS` names those that have a module `health` with `CHECKS`: the
 functions, by the name of the check in /readyz, that return a `Health` for a moment of the
 database's clock.
@@ -27,6 +30,12 @@ from django.conf import settings
 def of_each(module: str, name: str) -> Iterator[Any]:
     """Yield what each extension has under this name in this module."""
     for application in settings.API_EXTENSIONS:
+        yield getattr(import_module(f"{application}.{module}"), name)
+
+
+def of_each_optional(module: str, name: str) -> Iterator[Any]:
+    """Yield the same of each extension that is off by default, also if it is off."""
+    for application in settings.API_OPTIONAL_EXTENSIONS:
         yield getattr(import_module(f"{application}.{module}"), name)
 
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import chain
+
+from django.conf import settings
 from drf_spectacular.renderers import OpenApiYamlRenderer
 
+from wallets.utils import extensions
 from wallets.views.problems.catalogue import PROBLEMS
 from wallets.views.schema.document import document
+from wallets.views.schema.operation import CALLER
 from wallets.views.schema.operations import OPERATIONS
 
 _HEAD = """# Problems
@@ -30,16 +36,25 @@ def openapi_yaml() -> bytes:
 
 
 def problems_markdown() -> str:
-    """Return the page of problems as it is committed."""
-    operations = [each for methods in OPERATIONS.values() for each in methods.values()]
+    """Return the page of problems as it is committed: the same with keys and without."""
+    optional = chain.from_iterable(extensions.of_each_optional("problems", "PROBLEMS"))
     rows = []
-    for code, problem in PROBLEMS.items():
-        by = [
-            f"`{each.id}`"
-            for each in operations
-            if code in (*each.codes, *each.item_codes)
-        ]
-        where = "all" if len(by) == len(operations) else ", ".join(by) or "-"
+    for code, problem in (dict(PROBLEMS) | {one.code: one for one in optional}).items():
         meaning = f"**{problem.title}.** {problem.explanation}"
+        where = _answered_by(code)
         rows.append(f"| {problem.status} | `{code}` | {meaning} | {where} |\n")
     return _HEAD + "".join(rows)
+
+
+def _answered_by(code: str) -> str:
+    """Return which operations answer this problem, and when; "-": none of them."""
+    every = [each for methods in OPERATIONS.values() for each in methods.values()]
+    by = [each.id for each in every if code in (*each.codes, *each.item_codes)]
+    if code in CALLER and any(not each.is_open and each.id not in by for each in every):
+        open_to_all = _listed(each.id for each in every if each.is_open)
+        return f"{settings.API_CALLERS_ARE_ASKED}: all but {open_to_all}"
+    return "all" if len(by) == len(every) else _listed(by) or "-"
+
+
+def _listed(ids: Iterable[str]) -> str:
+    return ", ".join(f"`{one}`" for one in ids)
