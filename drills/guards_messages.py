@@ -118,4 +118,11 @@ MESSAGE_GUARDS = (
         "    if False and any(",
         "test_api_docs.py::GeneratedTest",
     ),
+    Guard(
+        "a caller whom no scope helps gets a challenge",
+        "wallets/views/http/authentication.py",
+        'headers = {"WWW-Authenticate": challenge} if challenge else {}\n',
+        "headers = {}\n",
+        "access/tests/test_routes.py::MetricsTest",
+    ),
 )

@@ -177,8 +177,8 @@ class MetricsTest(Keys, WalletTestCase):
     def figures(self, header: str | None = None) -> int:
         named = {} if header is None else {"authorization": header}
         answer = metrics(RequestFactory().get("/metrics", headers=named))
-        if answer.status_code == 401:
-            self.assertIn("WWW-Authenticate", answer.headers)
+        if answer.status_code in (401, 403):
+            self.challenge = answer.headers["WWW-Authenticate"]
         return answer.status_code
 
     def test_are_for_keys_with_their_scope(self) -> None:
@@ -192,6 +192,10 @@ class MetricsTest(Keys, WalletTestCase):
         for scope in ("metrics:read", "*"):
             limited = self.key(f"a-{len(scope)}", scope, tenant="shop")
             self.assertEqual(self.figures(bearer(limited)), 403, scope)
+            # No scope would help (RFC 6750, 3.1: it may be left out).
+            self.assertEqual(
+                self.challenge, 'Bearer realm="wallet", error="insufficient_scope"'
+            )
 
     @override_settings(METRICS_TOKEN="a token of the scraper")
     def test_are_for_their_own_token_if_there_is_one(self) -> None:

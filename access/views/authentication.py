@@ -11,6 +11,8 @@ from wallets.views.http.request import Request
 from wallets.views.problems.problem_response import RequestRefused
 
 REALM = 'Bearer realm="wallet"'
+# See `wallets.views.http.authentication`.
+NOT_PERMITTED = f'{REALM}, error="insufficient_scope"'
 RETRY_AFTER_UNKNOWN = "1"
 
 
@@ -39,7 +41,7 @@ def authenticate(scope: str, request: Request) -> Caller:
     if wait := live.LIVE.rates.wait_for(key.caller.actor, key.limit):
         raise _too_many(key, wait)
     if not key.may(scope):
-        challenge = f'{REALM}, error="insufficient_scope", scope="{scope}"'
+        challenge = f'{NOT_PERMITTED}, scope="{scope}"'
         raise RequestRefused(
             "forbidden",
             f"The key needs the scope {scope}.",

@@ -51,7 +51,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
         )
     if settings.METRICS_TOKEN and not _has_token(request):
         return problem_response.answer(
-            "unauthorized", headers={"WWW-Authenticate": 'Bearer realm="metrics"'}
+            "unauthorized", headers={"WWW-Authenticate": _challenge(request)}
         )
     if not settings.METRICS_TOKEN and settings.API_AUTHENTICATION:
         try:
@@ -75,6 +75,13 @@ def _has_token(request: HttpRequest) -> bool:
     return is_right and scheme.lower() == "bearer"
 
 
+def _challenge(request: HttpRequest) -> str:
+    """Return the challenge of RFC 6750: an error only for who has sent a token."""
+    sent = request.headers.get("Authorization", "")[:6].lower()
+    error = ', error="invalid_token"' if sent == "bearer" else ""
+    return f'Bearer realm="metrics"{error}'
+
+
 def _check_may_read(request: HttpRequest) -> None:
     """Refuse callers without the scope, and those with a tenant.
 
@@ -82,8 +89,8 @@ def _check_may_read(request: HttpRequest) -> None:
         function that finds out who calls.
     """
     if authentication.caller_of(SCOPE, request_of(request, {})).tenant:
-        raise RequestRefused(
-            "forbidden", "The figures are of all tenants; the caller is limited to one."
+        raise authentication.not_permitted(
+            "The figures are of all tenants; the caller is limited to one."
         )
 
 

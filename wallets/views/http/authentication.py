@@ -5,7 +5,8 @@ the `Caller`, or raises what `views.problems.from_exceptions` maps to a problem.
 is what the caller needs: "deposits:write"; "": it only must be somebody. The function
 also runs on the event loop of the ASGI application: there it neither waits nor uses the
 database. If its module has a function `start`, each process of the ASGI server calls it
-before the first request, in a thread.
+before the first request, in a thread. If it has a text `NOT_PERMITTED`, that is the
+challenge (`WWW-Authenticate`) of a refusal whatever scopes the caller has.
 
 Without the setting everybody may call, as the specification has it.
 """
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 
 from wallets.utils.caller import ANYBODY, Caller
+from wallets.views.problems.problem_response import RequestRefused
 
 if TYPE_CHECKING:
     from wallets.views.http.request import Request
@@ -46,6 +48,16 @@ def caller_of(scope: str, request: Request) -> Caller:
     if not settings.API_AUTHENTICATION:
         return ANYBODY
     return _function(settings.API_AUTHENTICATION)(scope, request)
+
+
+def not_permitted(detail: str) -> RequestRefused:
+    """Return the refusal (403) of a caller whom no scope would help."""
+    challenge = ""
+    if settings.API_AUTHENTICATION:
+        module, _, _ = settings.API_AUTHENTICATION.rpartition(".")
+        challenge = getattr(import_module(module), "NOT_PERMITTED", "")
+    headers = {"WWW-Authenticate": challenge} if challenge else {}
+    return RequestRefused("forbidden", detail, headers=headers)
 
 
 def start() -> None:
