@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from drills.guard import Guard
+from drills.guard import POSTGRESQL, Guard
 
 _ARGUMENTS = "test_commands_arguments.py::"
 _LISTEN = "events/tests/test_webhook_commands.py::ListenTest::test_"
@@ -124,5 +124,25 @@ MESSAGE_GUARDS = (
         'headers = {"WWW-Authenticate": challenge} if challenge else {}\n',
         "headers = {}\n",
         "access/tests/test_routes.py::MetricsTest",
+    ),
+    Guard(
+        "a statement follows the array also after a refused amount with the same key",
+        "wallets/services/deposits/deposit.py",
+        """        if is_amount(request.amount)
+    }
+    fit = [
+        (request.wallet_text, request.amount, request.key_text)
+        for n, request in requests.items()
+        if first.get(request.key_text) == n
+""",
+        """    }
+    fit = [
+        (request.wallet_text, request.amount, request.key_text)
+        for n, request in requests.items()
+        if first[request.key_text] == n and is_amount(request.amount)
+""",
+        "test_api_deposit_many.py::DepositManyApiTest"
+        "::test_makes_each_statement_in_the_order_of_the_array",
+        POSTGRESQL,
     ),
 )

@@ -46,6 +46,44 @@ class DepositManyApiTest(Api, WalletTestCase):
         self.assert_money(self.alice, balance=4)
         self.assert_money(self.bob, balance=2)
 
+    def test_makes_each_statement_in_the_order_of_the_array(self) -> None:
+        """Whatever the order of the keys, and with replays and refusals in between.
+
+        Ids, and so lists, have another order: decision 10.
+        """
+        made = item(self.alice, 500, uuid.UUID(int=500))
+        full = WalletService.create()
+        self.assertEqual(self.results([made, item(full, MAX_MONEY)]), ["done"] * 2)
+        items, expected = [], []
+        for n in range(1, 25):
+            key = uuid.UUID(int=1000 - n)
+            between: list[tuple[Any, str]] = [
+                (made, "replayed"),
+                (item(self.bob, 0, key), "amount_invalid"),
+                (
+                    item(self.bob, 501, made["idempotency_key"]),
+                    "idempotency_key_reused",
+                ),
+                (item(full, 1), "balance_limit"),
+                (item(Wallet(uuid=uuid.uuid4()), 1), "wallet_not_found"),
+            ]
+            for one, result in (
+                between[n % 5],
+                (item(self.alice if n % 2 else self.bob, n, key), "done"),
+            ):
+                items.append(one)
+                expected.append(result)
+        self.assertEqual(self.results(items), expected)
+        self.assertEqual(self.added_to(self.alice), [500, *range(1, 25, 2)])
+        self.assertEqual(self.added_to(self.bob), [*range(2, 25, 2)])
+
+    def added_to(self, wallet: Wallet) -> list[int]:
+        """Return the amounts of a wallet's statement, in its order."""
+        lines = self.get(self.path("statement/", wallet=wallet)).json()["movements"]
+        sequences = [line["sequence"] for line in lines]
+        self.assertEqual(sequences, [*range(1, len(lines) + 1)])
+        return [line["amount"] for line in lines]
+
     @marks.slow
     def test_answers_as_for_a_deposit_of_its_own(self) -> None:
         key = uuid.uuid4()

@@ -233,6 +233,44 @@ class TransferManyApiTest(TransferApiCase):
         self.assert_money(self.alice, balance=0)
         self.assert_money(self.bob, balance=100)
 
+    def test_makes_each_statement_in_the_order_of_the_array(self) -> None:
+        """Whatever the order of the keys, and with replays and refusals in between.
+
+        Ids, and so lists, have another order: decision 10.
+        """
+        made = self.item(40, uuid.UUID(int=500))
+        self.assertEqual(self.results([made]), ["done"])
+        # With refusals it is made step by step; without, in one statement on PostgreSQL.
+        for first, refused in ((1000, False), (2000, True)):
+            items, expected = [made], ["replayed"]
+            for n in range(1, 13):
+                key = uuid.UUID(int=first - n)
+                ends = {"from": str(self.alice.uuid), "to": str(self.bob.uuid)}
+                back = {"from": ends["to"], "to": ends["from"]}
+                wrong, code = (
+                    (self.item(10**6, key), "insufficient_balance"),
+                    (self.item(n, key, to=ends["from"]), "same_wallet"),
+                    (self.item(41, made["idempotency_key"]), "idempotency_key_reused"),
+                    (self.item(n, key, to=str(uuid.uuid4())), "wallet_not_found"),
+                )[n % 4]
+                if refused:
+                    items.append(wrong)
+                    expected.append(code)
+                items.append(self.item(n, key, **(back if n % 2 else ends)))
+                expected.append("done")
+            with self.subTest(refused=refused):
+                self.assertEqual(self.results(items), expected)
+                for mine, odd, even in (
+                    (self.alice, "transfer_in", "transfer_out"),
+                    (self.bob, "transfer_out", "transfer_in"),
+                ):
+                    path = self.path("statement/", wallet=mine)
+                    lines = self.get(path).json()["movements"][-12:]
+                    self.assertEqual(
+                        [(line["kind"], line["amount"]) for line in lines],
+                        [(odd if n % 2 else even, n) for n in range(1, 13)],
+                    )
+
     def test_answers_as_for_a_transfer_of_its_own(self) -> None:
         key = uuid.uuid4()
         (line,) = self.many([self.item(5, key)]).json()

@@ -128,12 +128,18 @@ def deposit_at_once(
     one_statement=True)`). `ledger_postgresql.deposit` says what happens with locked
     wallets.
     """
-    # Among requests with the same key, the first one counts; the others are replays.
-    first = {request.key_text: n for n, request in reversed([*requests.items()])}
+    # Among requests with the same key, the first one counts; the others are replays. One
+    # that is refused for its amount has no key: else the next one would be left for later,
+    # and come after others of its wallet.
+    first = {
+        request.key_text: n
+        for n, request in reversed([*requests.items()])
+        if is_amount(request.amount)
+    }
     fit = [
         (request.wallet_text, request.amount, request.key_text)
         for n, request in requests.items()
-        if first[request.key_text] == n and is_amount(request.amount)
+        if first.get(request.key_text) == n
     ]
     if not fit:
         return {}

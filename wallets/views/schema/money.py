@@ -66,11 +66,13 @@ OPERATIONS: dict[type, dict[str, Operation]] = {
             tag="Money",
             summary="Many deposits at once",
             description=(
-                "At most 1,000 deposits, each with its own key, in one database "
-                "transaction. The answer has a result for each, in order: `done`, "
-                "`replayed` (an earlier request with its key made it) or `refused`, with "
-                "the problem. A refused deposit does not stop the others. After a lost "
-                "answer, send the whole request again."
+                "At most 1,000 deposits, each with its own key. The answer has a result "
+                "for each, in order: `done`, `replayed` (an earlier request with its key "
+                "made it) or `refused`, with the problem. A refused deposit does not stop "
+                "the others. After a lost answer, send the whole request again.\n\n"
+                "The statement of each wallet has them in the order of the array, if no "
+                "key is in it twice and no other request uses one meanwhile. Their ids "
+                "need not ascend in this order, and lists may show them in another one."
             ),
             answer=DepositResultSerializer(many=True),
             codes=(

@@ -56,7 +56,9 @@ OPERATIONS: dict[type, dict[str, Operation]] = {
                 "the next. The answer is 200 with a result for each, in order: `done`, "
                 "`replayed` (an earlier request with its key made it) or `refused`, with "
                 "the problem. A refused transfer does not stop the others. After a lost "
-                "answer, send the whole request again."
+                "answer, send the whole request again. The statement of each wallet has "
+                "them in the order of the array; the ids of their transactions need not "
+                "ascend in this order, and lists may show them in another one."
             ),
             status=201,
             answer=TransferDoneSerializer,
