@@ -90,6 +90,12 @@ class StrictJSONTest(SimpleTestCase):
             with self.assertRaisesMessage(NotStrictJSON, 'has the name "a" twice'):
                 strict_json.loads(text.encode())
 
+    def test_finds_the_repeated_name_among_very_many_in_one_pass(self) -> None:
+        """Comparing each with each other one would take minutes."""
+        names = [f'"{number}":0' for number in range(200_000)]
+        with self.assertRaisesMessage(NotStrictJSON, 'has the name "199999" twice'):
+            strict_json.loads(f"{{{','.join([*names, names[-1]])}}}".encode())
+
     def test_makes_huge_integers_infinite_and_minus_zero_a_float(self) -> None:
         self.assertEqual(strict_json.loads(b"9" * 40), int("9" * 40))
         self.assertEqual(strict_json.loads(b"9" * 5000), math.inf)

@@ -101,9 +101,11 @@ def _is_storable(text: str) -> bool:
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
-        names = [name for name, _ in pairs]
-        again = next(name for n, name in enumerate(names) if name in names[:n])
-        raise NotStrictJSON(f"The body has the name {_shown(again)} twice.")
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                raise NotStrictJSON(f"The body has the name {_shown(name)} twice.")
+            seen.add(name)
     return result
 
 
