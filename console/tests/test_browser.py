@@ -10,6 +10,7 @@ from wallets.models.transaction import Transaction
 from wallets.models.wallet import Wallet
 from wallets.services.operations import pause
 from wallets.services.payouts import resolver, sweeps
+from wallets.services.wallet import WalletService
 from wallets.services.withdrawal import WithdrawalService
 from wallets.tests import marks
 from wallets.tests.conformance import operations
@@ -202,6 +203,9 @@ class ConsoleBrowserTest(BrowserTestCase):
             stdout=StringIO(),
             stderr=StringIO(),
         )
+        long = "a reference that is as long as one can be " * 7
+        WalletService.change(self.alice.uuid, {"reference": long[:255].strip()})
+        WalletService.create(reference="customer-17", tenant="acme", currency="KWD")
         self.withdrawal_in_review()
         pause.pause(reason="The bank pays twice: ticket 4711", actor="operator oscar")
         paid = Transaction.objects.filter(
@@ -212,6 +216,8 @@ class ConsoleBrowserTest(BrowserTestCase):
             "overview": "/console/",
             "withdrawals": "/console/withdrawals?status=COMPLETED",
             "withdrawal": f"/console/withdrawals/{paid.pk}",
+            "wallets": "/console/wallets",
+            "wallets-refused": f"/console/wallets?state=active&find={'x' * 256}",
             "wallet": f"/console/wallets/{paid.wallet.uuid}",
             "review": "/console/review",
             "alarms": "/console/alarms",

@@ -25,18 +25,20 @@ from wallets.utils.words import metadata_of
 def wallets(request: HttpRequest) -> HttpResponse:
     """GET /console/wallets: one page of the list; a wallet's UUID leads to its page."""
     form = WalletFilterForm(request.GET)
-    found = following = None
+    found = following = looked_at = None
     if form.is_valid():
         found = queries.page(form.query(), tenant=form.cleaned_data["tenant"])
         if not found.rows and (uuid := queries.of_uuid(form.cleaned_data["find"])):
             return redirect("console:wallet", uuid)
-        following = found.following and Cursor(*found.following)
+        if found.following:
+            following = Cursor(*found.following)
+            looked_at = WINDOW if len(found.rows) < queries.PAGE else None
     context = {
         "form": form,
         "page": found,
         "tenants": found and any(row.tenant for row in found.rows),
         "next_query": next_query(request, following),
-        "looked_at": WINDOW if following and len(found.rows) < queries.PAGE else None,
+        "looked_at": looked_at,
     }
     return render(request, "console/wallets.html", context)
 
