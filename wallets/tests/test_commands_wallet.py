@@ -34,7 +34,10 @@ class WalletCommandTest(WalletTestCase):
     def test_says_in_one_line_why_not(self):
         self.deposit(5)
         for arguments, words in (
-            (("close", self.alice.uuid, *WHO), "Nothing was changed: The wallet has 5"),
+            (
+                ("close", self.alice.uuid, *WHO),
+                "Nothing was changed: The wallet is not empty",
+            ),
             (("freeze", uuid.uuid4(), *WHO), "There is no wallet"),
             (("show", uuid.uuid4()), "There is no wallet"),
             (("close", "nobody", *WHO), "'nobody' is no UUID"),
