@@ -28,6 +28,8 @@ OPEN = {
     *("/problems/", "/problems/x", "/api/schema/", "/api/docs/"),
 }
 LOGIN = ("/console/", "/admin/")
+# They lead there, and have no other answer.
+TO_LOGIN = {"/console", "/admin"}
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 # A value for each parameter of a path.
 VALUES = {
@@ -65,7 +67,8 @@ class RouteTest(Keys, WalletTestCase):
     client_class = Client
 
     def ours(self) -> list[str]:
-        return [path for path in paths() if not path.startswith(LOGIN)]
+        known = set(paths()) - TO_LOGIN
+        return [path for path in known if not path.startswith(LOGIN)]
 
     def test_is_closed_to_whoever_has_no_key(self) -> None:
         closed = 0
@@ -99,6 +102,7 @@ class RouteTest(Keys, WalletTestCase):
 
     def test_of_the_list_exists(self) -> None:
         self.assertEqual(OPEN - set(self.ours()), set())
+        self.assertEqual(TO_LOGIN - set(paths()), set())
 
     def test_of_the_console_asks_for_its_own_login(self) -> None:
         for path in paths():
@@ -108,6 +112,17 @@ class RouteTest(Keys, WalletTestCase):
                     self.assertIn(answer.status_code, (200, 302, 404, 405))
                     if answer.status_code == 200:
                         self.assertIn(b'name="password"', answer.content)
+
+    def test_that_leads_to_a_login_does_nothing_else(self) -> None:
+        for path in TO_LOGIN:
+            for method in METHODS:
+                answer = self.client.generic(method, path)
+                with self.subTest(method=method, path=path):
+                    if method in ("GET", "HEAD"):
+                        self.assertEqual(answer.headers["Location"], f"{path}/")
+                    else:
+                        self.assertEqual(answer.status_code, 405)
+                    self.assertEqual(answer.cookies, {})
 
     def test_is_closed_to_a_key_without_its_scope(self) -> None:
         nothing = bearer(self.key("nothing", "metrics:read"))
