@@ -304,7 +304,10 @@ class CommandTest(Keys, WalletTestCase):
                 ("rotate", name, "--by", "x"),
                 ("revoke", name, *why),
             ):
-                with self.subTest(words), self.assertRaises(CommandError) as caught:
+                with (
+                    self.subTest(ascii(words)),
+                    self.assertRaises(CommandError) as caught,
+                ):
                     self.run_command(*words)
                 self.assertIn(f"no key {name!r}", str(caught.exception))
 

@@ -161,6 +161,8 @@ class HostileTest(ConsoleTestCase):
             "app_label",
         ]
         names += ["model_name", "field_name", "term", "amount__gte", "transaction__id"]
+        # NUL is refused before a page is called, whatever the database.
+        texts = ("9" * 19, "\0") if connection.vendor == "sqlite" else ("9" * 19,)
         client = Client(raise_request_exception=False)
         client.force_login(self.root)
         for path in self.paths(""):
@@ -172,7 +174,7 @@ class HostileTest(ConsoleTestCase):
             elif path.startswith("/console/"):
                 known = names[:16]
             for parameter in known:
-                for text in ("\0", "9" * 19):
+                for text in texts:
                     query = f"?{parameter}={encoded(text)}"
                     self.assert_no_failure(client.get(path + query), path, query)
 

@@ -196,7 +196,7 @@ class ListenTest(Webhooks, WalletTestCase):
             *(right.upper(), f"whsec_{'A' * 100}", f"whsec_{right}"),
         ):
             with (
-                self.subTest(secret),
+                self.subTest(ascii(secret)),
                 # Otherwise it would listen to the end.
                 mock.patch.object(listen, "make_server", side_effect=OSError),
                 self.assertRaises(CommandError) as caught,

@@ -15,6 +15,7 @@ from events.serializers.delivery import delivery_line
 from events.services.webhooks import (
     claim,
     endpoints,
+    history,
     planning,
     prune,
     record,
@@ -401,12 +402,13 @@ class LastAttemptsTest(WebhookTestCase):
         self.assertEqual((kept["status"], kept["answer"]), (None, "not signed"))
 
     def test_are_none_in_a_row_of_the_release_before(self):
-        self.endpoint()
+        endpoint = self.endpoint().endpoint
         self.client_.answers[self.URL] = BROKEN
         self.pay_in(1)
         self.deliver()
         Delivery.objects.update(last_attempts=None)
-        self.assertEqual(delivery_line(Delivery.objects.get())["last_attempts"], [])
+        (shown,) = history.shown(endpoint, [Delivery.objects.get()])
+        self.assertEqual(delivery_line(shown)["last_attempts"], [])
         self.deliver(after=WAITS[0] * 2)
         self.assertEqual(len(Delivery.objects.get().last_attempts), 1)
 
