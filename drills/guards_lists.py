@@ -221,7 +221,7 @@ LIST_GUARDS = (
     Guard(
         "alarms are told whose withdrawals cannot be read",
         "wallets/services/operations/alarm.py",
-        '.only(*own, "transaction__amount")',
+        '.only(\n        *own, "transaction__amount", "transaction__wallet__currency"\n    )',
         "",
         "test_unreadable.py::UnreadableReadTest",
     ),

@@ -43,7 +43,7 @@ MESSAGE_GUARDS = (
     Guard(
         "a repeated name is told",
         "wallets/utils/strict_json.py",
-        "has the name {_shown(again)} twice.",
+        "has the name {_shown(name)} twice.",
         "has a name twice.",
         f"{_MESSAGES}RepeatedNameTest",
     ),
