@@ -262,4 +262,20 @@ TRANSFER_GUARDS = (
         '        Finding("corrected_twice",',
         "test_correction.py::VerifyTest",
     ),
+    Guard(
+        "an array of transfers waits for a moment while others are made",
+        "wallets/services/transfers/transfer_whole.py",
+        "LOCK_WAIT_SECONDS if waits else KEY_WAIT_SECONDS",
+        "KEY_WAIT_SECONDS",
+        "test_transfer.py::ArrayOfALockedWalletTest",
+        POSTGRESQL,
+    ),
+    Guard(
+        "an array of transfers does not wait after one has waited in vain",
+        "wallets/services/transfers/transfer_whole.py",
+        "            self._patience.lose()\n",
+        "            pass\n",
+        "test_transfer.py::ArrayOfALockedWalletTest",
+        POSTGRESQL,
+    ),
 )

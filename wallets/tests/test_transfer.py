@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -34,7 +35,7 @@ from wallets.services.deposits.deposit import DepositRequest, deposit_many
 from wallets.services.requests.busy import Busy
 from wallets.services.requests.checks import UnknownWallet
 from wallets.services.transfers import transfer as transfer_module
-from wallets.services.transfers import transfer_batch
+from wallets.services.transfers import transfer_batch, transfer_whole
 from wallets.services.transfers.transfer import (
     TransferGroup,
     TransferReceipt,
@@ -42,6 +43,8 @@ from wallets.services.transfers.transfer import (
     transfer,
     transfer_many,
 )
+from wallets.services.transfers.transfer_batch import TransferResult
+from wallets.services.transfers.transfer_whole import TransferWhole
 from wallets.services.wallet import WalletService
 from wallets.services.wallets import life
 from wallets.tests import marks
@@ -55,6 +58,7 @@ from wallets.tests.builders import wallet_with
 from wallets.tests.marks import slow
 from wallets.tests.races import FEW, race, rounds
 from wallets.tests.raw import update
+from wallets.utils.caller import ANYBODY
 from wallets.utils.database.errors import is_lock_timeout
 from wallets.utils.database.transactions import lock_rows
 
@@ -488,6 +492,67 @@ class LockedTest(CommittingTestCase):
         self.assertIsInstance(second, TransferReceipt)
         (answer,) = transfer_many(requests[:1])
         self.assertIsInstance(answer, IdempotencyKeyReused)
+
+
+@skipUnless(connection.vendor == "postgresql", "the others ask again later")
+class ArrayOfALockedWalletTest(CommittingTestCase):
+    """An array of transfers, one of whose wallets is locked…"""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.deposit(100)
+        self.whole = TransferWhole()
+
+    def make(self) -> list[TransferResult]:
+        requests = [asked(self.alice, self.bob, 1), asked(self.bob, self.alice, 1)]
+        return self.whole.transfer(requests, caller=ANYBODY)
+
+    def lock(self) -> None:
+        lock_rows(Wallet.objects.filter(pk=self.alice.pk))
+
+    def waiting(self) -> bool:
+        with connection.cursor() as cursor:
+            # Otherwise a transaction sees the same activity to its end.
+            cursor.execute("SELECT pg_stat_clear_snapshot()")
+            cursor.execute(
+                "SELECT 1 FROM pg_stat_activity"
+                " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            )
+            return cursor.fetchone() is not None
+
+    def test_waits_while_another_array_is_made(self) -> None:
+        def another_one() -> None:
+            with transaction.atomic():
+                self.lock()
+                locked.set()
+                while not self.waiting():
+                    sleep(0.01)
+                sleep(0.2)  # much longer than a key is waited for
+
+        def array() -> list[TransferResult]:
+            locked.wait(60)
+            return self.make()
+
+        locked = threading.Event()
+        with mock.patch.object(transfer_whole, "LOCK_WAIT_SECONDS", 60):
+            _, answers = race(another_one, array)
+        self.assertEqual(kinds(answers), [TransferReceipt] * 2)
+
+    def test_does_not_wait_after_one_has_waited_in_vain(self) -> None:
+        def again() -> list[Any]:
+            found = []
+            for seconds in (0.01, 120):  # a racer that waits for so long fails
+                with mock.patch.object(transfer_whole, "LOCK_WAIT_SECONDS", seconds):
+                    try:
+                        found += self.make()
+                    except Busy as busy:
+                        found.append(busy)
+            return found
+
+        with transaction.atomic():
+            self.lock()
+            (answers,) = race(again)
+        self.assertEqual(kinds(answers), [Busy, Busy])
 
 
 @skipIf(connection.vendor == "sqlite", "SQLite locks no rows")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -29,7 +29,7 @@ from wallets.services.transfers.transfer import (
     TransferResult,
     transfer_many,
 )
-from wallets.services.transfers.transfer_whole import transfer_whole
+from wallets.services.transfers.transfer_whole import TransferWhole
 from wallets.utils import strict_json
 from wallets.utils.caller import Caller
 from wallets.utils.words import Words
@@ -69,6 +69,7 @@ class MakeTransfers(Operation[One | Many, TransferReceipt | bytes]):
 
     def __init__(self) -> None:
         self._group = TransferGroup()
+        self._whole = TransferWhole()
 
     def read(self, request: Request, query: Mapping[str, Any]) -> One | Many:
         body = read_one_or_many(request, most=MAX_MANY)
@@ -105,8 +106,9 @@ class MakeTransfers(Operation[One | Many, TransferReceipt | bytes]):
         alone = [call.transfer for call in calls if isinstance(call, One)]
         do = transfer_many if wait else self._group.transfer
         results: Iterator[TransferResult] = iter(do(alone, caller=caller))
+        whole = transfer_many if wait else self._whole.transfer
         return [
-            next(results) if isinstance(call, One) else _do(call, caller, wait=wait)
+            next(results) if isinstance(call, One) else _do(call, caller, whole)
             for call in calls
         ]
 
@@ -185,7 +187,9 @@ def _unknown_end(
     return None
 
 
-def _do(call: Many, caller: Caller, *, wait: bool) -> bytes | Busy:
+def _do(
+    call: Many, caller: Caller, make: Callable[..., list[TransferResult]]
+) -> bytes | Busy:
     """Make many transfers in a transaction of their own; return the whole answer."""
     wanted = [item for item in call.items if isinstance(item, TransferRequest)]
 
@@ -198,10 +202,8 @@ def _do(call: Many, caller: Caller, *, wait: bool) -> bytes | Busy:
             ]
         )
 
-    if wait:
-        return answer(transfer_many(wanted, caller=caller))
     try:
-        made = transfer_whole(wanted, caller=caller)
+        made = make(wanted, caller=caller)
     except Busy as busy:
         return busy.then(answer)
     return answer(made)
