@@ -28,12 +28,12 @@ from wallets.utils.database.transactions import (
 
 Kind = KeyEvent.Kind
 
-# One word, so that no key has the name of an operator ("operator oscar") or of a worker.
 # What `_NAME` takes, in words.
 NAMES = (
     f"1 to {MAX_NAME} lower-case letters, digits, dots, hyphens and underscores, the first "
     "one a letter or a digit"
 )
+# One word, so that no key has the name of an operator ("operator oscar") or of a worker.
 _NAME = re.compile(rf"[a-z0-9][a-z0-9._-]{{0,{MAX_NAME - 1}}}")
 # The actors of what has no key.
 RESERVED = frozenset({ANYBODY.actor, "operator", "worker", "manage.py"})

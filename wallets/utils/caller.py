@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 # The length of the columns of tenants.
 MAX_TENANT = 63
-# The names of tenants, of keys and of wallets.
+# The names of tenants, of keys and of wallets; and what they have, in words.
 TENANTS = f"at most {MAX_TENANT} letters, digits, dots, hyphens and underscores"
 TENANT = re.compile(rf"[A-Za-z0-9._-]{{1,{MAX_TENANT}}}")
 
